@@ -1,0 +1,1 @@
+//! References, digests and the content-addressed image cache on disk

@@ -1,0 +1,2 @@
+//! The box command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Instances and the execution of OCI runtime specs

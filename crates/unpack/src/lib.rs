@@ -1,0 +1,1 @@
+//! Safe extraction of layers and the layer store
