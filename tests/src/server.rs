@@ -1,0 +1,206 @@
+//! An HTTP/1.1 server on the loopback interface, in threads of the test process, with the standard library alone.
+//!
+//! [`Server::mirror`] serves the real Alpine mirror tree as the real mirror does (listings, ranges, `latest-stable`);
+//! [`Server::new`] takes any handler, and a [`Response`] can be told to misbehave in every way a network does.
+
+mod files;
+mod response;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use files::Files;
+pub use response::{Body, Response};
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET` or `HEAD`.
+    pub method: String,
+    /// Path and query as sent, starting with `/` (or the whole URL where the client takes us for a proxy).
+    pub path: String,
+    /// Header fields, names in lower case.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// The value of the header field `name` (lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// Answers one request; called from several threads at a time.
+pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
+
+/// A running server; it ends when dropped.
+pub struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    stop: Arc<AtomicBool>,
+    accept: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves what `handler` answers, on a free port of 127.0.0.1.
+    pub fn new(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
+        Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)
+    }
+
+    /// Serves on the given address; port 0 takes a free one.
+    pub fn on(
+        address: SocketAddr,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a loopback port to listen on");
+        let address = listener.local_addr().expect("the address of the listener");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let handler: Arc<Handler> = Arc::new(handler);
+        let accept = std::thread::spawn({
+            let (requests, stop) = (Arc::clone(&requests), Arc::clone(&stop));
+            move || accept_loop(&listener, &handler, &requests, &stop)
+        });
+        Self {
+            address,
+            requests,
+            stop,
+            accept: Some(accept),
+        }
+    }
+
+    /// Serves the files below `root`, with listings, validators and ranges.
+    pub fn files(root: impl Into<PathBuf>) -> Self {
+        let files = Files::new(root);
+        Self::new(move |request| files.answer(request))
+    }
+
+    /// Serves the real mirror tree ([`mirror_dir`]).
+    pub fn mirror() -> Self {
+        Self::files(mirror_dir())
+    }
+
+    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request that came so far, in order.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("no handler panicked").clone()
+    }
+
+    /// The paths of the requests that came so far, in order.
+    pub fn paths(&self) -> Vec<String> {
+        self.requests().into_iter().map(|r| r.path).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // The accept loop looks at the flag after each connection: make one.
+        drop(TcpStream::connect(self.address));
+        if let Some(accept) = self.accept.take() {
+            // A panic in there has already failed the test that caused it.
+            drop(accept.join());
+        }
+    }
+}
+
+/// The real Alpine mirror tree: `BOX_TEST_MIRROR`, else `shared/mirror/alpine` beside the checkout.
+pub fn mirror_dir() -> PathBuf {
+    let dir = std::env::var_os("BOX_TEST_MIRROR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/mirror/alpine"),
+        PathBuf::from,
+    );
+    dir.canonicalize().unwrap_or_else(|e| {
+        panic!(
+            "the Alpine mirror tree for the tests, {}: {e}",
+            dir.display()
+        )
+    })
+}
+
+fn accept_loop(
+    listener: &TcpListener,
+    handler: &Arc<Handler>,
+    requests: &Arc<Mutex<Vec<Request>>>,
+    stop: &Arc<AtomicBool>,
+) {
+    for stream in listener.incoming() {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let (handler, requests, stop) =
+            (Arc::clone(handler), Arc::clone(requests), Arc::clone(stop));
+        std::thread::spawn(move || serve_connection(stream, &*handler, &requests, &stop));
+    }
+}
+
+/// Answers requests until the client, the response or the end of the server closes the connection. What fails on the
+/// way is the client's business: it is told by the missing bytes.
+fn serve_connection(
+    mut stream: TcpStream,
+    handler: &Handler,
+    requests: &Mutex<Vec<Request>>,
+    stop: &AtomicBool,
+) {
+    drop(stream.set_nodelay(true));
+    drop(stream.set_read_timeout(Some(Duration::from_secs(60))));
+    let Ok(reading) = stream.try_clone() else {
+        return;
+    };
+    let mut reader = BufReader::new(reading);
+    while let Some(request) = read_request(&mut reader) {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        requests
+            .lock()
+            .expect("no handler panicked")
+            .push(request.clone());
+        let response = handler(&request);
+        let keep = request.header("connection") != Some("close");
+        if !response.send(&mut stream, request.method == "HEAD", stop) || !keep {
+            return;
+        }
+    }
+}
+
+/// Reads a request line and header fields of at most 64 KiB; `None` at the end or where it is no HTTP.
+fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+    let mut limited = reader.take(64 << 10);
+    let mut line = String::new();
+    limited.read_line(&mut line).ok()?;
+    let mut words = line.split_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut field = String::new();
+        limited.read_line(&mut field).ok()?;
+        let field = field.trim_end();
+        if field.is_empty() {
+            break;
+        }
+        let (name, value) = field.split_once(':')?;
+        headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
+    }
+    Some(Request {
+        method,
+        path,
+        headers,
+    })
+}

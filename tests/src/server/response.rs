@@ -1,0 +1,189 @@
+//! What a server sends, and how it misbehaves while it does.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A response, honest as built by [`Response::new`] and its kin; the other methods script faults into it.
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Header fields in the order they are sent; `Content-Length` comes from the body where it is not among them.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Body,
+    drop_after: Option<u64>,
+    stall_after: Option<u64>,
+    corrupt_at: Option<u64>,
+}
+
+/// Bytes of a response.
+pub enum Body {
+    /// From memory.
+    Bytes(Vec<u8>),
+    /// `length` bytes of a file from `start` on.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the first byte.
+        start: u64,
+        /// Number of bytes.
+        length: u64,
+    },
+    /// This many zero bytes, made as they are sent.
+    Zeros(u64),
+}
+
+impl Response {
+    /// `200 OK` with this body.
+    pub fn new(body: impl Into<Vec<u8>>) -> Self {
+        Self::with(200, Body::Bytes(body.into()))
+    }
+
+    /// Only a status, with a short text.
+    pub fn status(status: u16) -> Self {
+        let text = format!("{status} {}\n", reason(status));
+        Self::with(status, Body::Bytes(text.into_bytes()))
+    }
+
+    /// A redirection to `location`.
+    pub fn redirect(location: impl Into<String>) -> Self {
+        Self::status(302).header("Location", location)
+    }
+
+    /// Any status and body.
+    pub fn with(status: u16, body: Body) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            drop_after: None,
+            stall_after: None,
+            corrupt_at: None,
+        }
+    }
+
+    /// Adds a header field.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Closes the connection after `bytes` of the body.
+    pub fn drop_after(mut self, bytes: u64) -> Self {
+        self.drop_after = Some(bytes);
+        self
+    }
+
+    /// Sends `bytes` of the body and then nothing, with the connection open, until the server ends.
+    pub fn stall_after(mut self, bytes: u64) -> Self {
+        self.stall_after = Some(bytes);
+        self
+    }
+
+    /// Flips one bit of the byte at `offset` of what is sent.
+    pub fn corrupt_at(mut self, offset: u64) -> Self {
+        self.corrupt_at = Some(offset);
+        self
+    }
+
+    /// Sends all; `true` where the connection can carry another request.
+    pub(super) fn send(self, stream: &mut TcpStream, head_only: bool, stop: &AtomicBool) -> bool {
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let told = |n: &str| self.headers.iter().any(|(h, _)| h.eq_ignore_ascii_case(n));
+        let honest = !told("content-length") && !told("transfer-encoding");
+        if honest {
+            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        head.push_str("\r\n");
+        if stream.write_all(head.as_bytes()).is_err() {
+            return false;
+        }
+        if head_only {
+            return true;
+        }
+        self.send_body(stream, stop).is_ok_and(|whole| whole) && honest
+    }
+
+    /// Sends the body up to where it is to break off; `Ok(false)` where it does.
+    fn send_body(&self, stream: &mut TcpStream, stop: &AtomicBool) -> std::io::Result<bool> {
+        let mut source = self.body.open()?;
+        let cut = self.drop_after.into_iter().chain(self.stall_after).min();
+        let (mut sent, mut buffer) = (0_u64, vec![0; 64 << 10]);
+        loop {
+            let room = cut.map_or(buffer.len() as u64, |c| c - sent);
+            let room = room.min(buffer.len() as u64) as usize;
+            let n = source.read(&mut buffer[..room])?;
+            if n == 0 {
+                break;
+            }
+            if let Some(at) = self
+                .corrupt_at
+                .filter(|at| (sent..sent + n as u64).contains(at))
+            {
+                buffer[(at - sent) as usize] ^= 1;
+            }
+            stream.write_all(&buffer[..n])?;
+            sent += n as u64;
+        }
+        if self.stall_after == Some(sent) {
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(cut != Some(sent))
+    }
+}
+
+impl Body {
+    /// Number of bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { length, .. } | Self::Zeros(length) => *length,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn open(&self) -> std::io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::Bytes(bytes) => Box::new(bytes.as_slice()),
+            Self::Zeros(length) => Box::new(std::io::repeat(0).take(*length)),
+            Self::File {
+                path,
+                start,
+                length,
+            } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*start))?;
+                Box::new(file.take(*length))
+            }
+        })
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        206 => "Partial Content",
+        301 | 302 | 307 | 308 => "Redirect",
+        304 => "Not Modified",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        416 => "Range Not Satisfiable",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        _ => "Status",
+    }
+}
