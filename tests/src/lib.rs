@@ -1,3 +1,25 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: the real binary, on the real kernel, with the real root filesystem.
+//!
+//! A test makes a [`Home`], which is a private `BOX_ROOT` with a mirror to pull from, and runs box in it. When the home
+//! is dropped it checks that nothing was left behind: no mount, no process, no cgroup.
 
+pub mod binary;
+pub mod home;
+pub mod leftovers;
+pub mod mirror;
+pub mod outcome;
 pub mod server;
+pub mod terminal;
+
+pub use home::Home;
+pub use mirror::Mirror;
+pub use outcome::Outcome;
+pub use terminal::Terminal;
+
+/// Fails the test where it cannot show anything: containers need root here.
+pub fn require_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test starts containers and must run as root: use scripts/test"
+    );
+}

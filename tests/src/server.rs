@@ -9,7 +9,7 @@ mod response;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -119,18 +119,9 @@ impl Drop for Server {
     }
 }
 
-/// The real Alpine mirror tree: `BOX_TEST_MIRROR`, else `shared/mirror/alpine` beside the checkout.
+/// The mirror tree of the tests.
 pub fn mirror_dir() -> PathBuf {
-    let dir = std::env::var_os("BOX_TEST_MIRROR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/mirror/alpine"),
-        PathBuf::from,
-    );
-    dir.canonicalize().unwrap_or_else(|e| {
-        panic!(
-            "the Alpine mirror tree for the tests, {}: {e}",
-            dir.display()
-        )
-    })
+    crate::Mirror::get().dir().to_owned()
 }
 
 fn accept_loop(
