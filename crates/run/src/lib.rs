@@ -1,1 +1,32 @@
-//! Instances and the execution of OCI runtime specs
+//! Instances and the execution of OCI runtime specs.
+//!
+//! The road: [`spec::build`] makes a runtime spec from an image's config and the flags, [`Instances::create`] writes it
+//! as an OCI bundle, [`Plan::new`] checks and allocates all that a start needs, [`process::prepare`] makes the container
+//! ready, [`process::Prepared::start`] lets it go and [`process::Running::wait`] tells how it ended.
+
+pub mod capabilities;
+pub mod diagnosis;
+pub mod error;
+pub mod etc;
+mod files;
+pub mod instance;
+pub mod names;
+pub mod overrides;
+pub mod plan;
+pub mod process;
+pub mod rlimits;
+pub mod signals;
+pub mod spec;
+pub mod state;
+mod sys;
+pub mod user;
+pub mod volumes;
+
+pub use error::Error;
+pub use etc::EtcFiles;
+pub use instance::{Instance, Instances, NewInstance, Record};
+pub use overrides::Overrides;
+pub use plan::{Options, Plan};
+pub use process::{Ended, Prepared, Running, prepare};
+pub use signals::ExitStatus;
+pub use state::Status;

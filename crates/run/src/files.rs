@@ -1,0 +1,98 @@
+//! Small files written atomically, and trees removed.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// What a written file survives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A crash of box: a reader sees the old content or the new one.
+    None,
+    /// A crash of the machine too.
+    Synced,
+}
+
+/// Writes `value` aside and renames it over `path`.
+pub(crate) fn replace_json(
+    path: &Path,
+    value: &impl Serialize,
+    durability: Durability,
+) -> Result<(), Error> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Error::io("write", path, io::Error::from(error)))?;
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    let write = || -> io::Result<()> {
+        let mut file = create(&aside)?;
+        file.write_all(&text)?;
+        if durability == Durability::Synced {
+            file.sync_data()?;
+        }
+        std::fs::rename(&aside, path)
+    };
+    write().map_err(|error| Error::io("write", path, error))
+}
+
+/// Writes a file that nobody reads before its directory is complete.
+pub(crate) fn write_new(path: &Path, text: &[u8]) -> Result<(), Error> {
+    create(path)
+        .and_then(|mut file| file.write_all(text))
+        .map_err(|error| Error::io("write", path, error))
+}
+
+/// Reads and parses a file of ours; `None` if it is not there.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let mut text = vec![];
+    match File::open(path).and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path, error)),
+    }
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::Corrupt {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+/// Makes a directory and its parents; the last one for the owner alone.
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)
+            .map_err(|error| Error::io("create directory", parent, error))?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io("create directory", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory and all below it; no error if it is gone already.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)
+}

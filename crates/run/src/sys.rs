@@ -1,0 +1,17 @@
+//! Raw system calls: the only place with `unsafe`.
+#![allow(unsafe_code)]
+
+mod bpf;
+mod seccomp;
+
+pub use bpf::{attach_device_program, load_device_program};
+pub use seccomp::seccomp_filter;
+
+/// The result of libc's `syscall`, with `errno` read at once.
+fn result(status: libc::c_long) -> Result<libc::c_long, rustix::io::Errno> {
+    if status != -1 {
+        return Ok(status);
+    }
+    let error = std::io::Error::last_os_error();
+    Err(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
+}
