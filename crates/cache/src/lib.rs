@@ -1,1 +1,49 @@
-//! References, digests and the content-addressed image cache on disk
+//! References, digests and the content-addressed image cache on disk.
+//!
+//! The cache is an [OCI image layout](https://github.com/opencontainers/image-spec/blob/main/image-layout.md):
+//! `oci-layout`, `index.json` and `blobs/sha256/<hex>`, so that every tool that reads `oci:` directories reads it.
+//! Beside these stand directories that only box knows, all of which may be deleted at any time without loss of an image:
+//!
+//! | name | holds |
+//! | --- | --- |
+//! | `partial/` | downloads in flight (resumable) and files written aside |
+//! | `lookup/` | answers derived from `index.json`, one small file for each reference |
+//! | `used/` | an empty file for each manifest, whose mtime says when the image was last used |
+//! | `quarantine/` | blobs that no longer matched their name |
+//! | `locks/` | files that are locked with flock(2) and never read |
+//!
+//! Three rules hold everywhere: a file appears under a digest's name only after its bytes were verified and synced;
+//! whatever must survive a crash is written aside, synced and renamed; and whoever adds names to the cache holds the
+//! cache's [`Hold`] while doing so, so that the collector never takes away what is just being put in.
+
+mod blob;
+mod cache;
+mod digest;
+mod error;
+mod image;
+mod index;
+mod layout;
+mod lock;
+mod lookup;
+mod partial;
+mod platform;
+mod progress;
+mod provenance;
+mod publish;
+mod reference;
+mod staging;
+mod verify;
+
+pub use cache::Cache;
+pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher};
+pub use error::{Error, Result, words};
+pub use image::{Damaged, Image, Layer, Listing};
+pub use layout::Layout;
+pub use lock::Hold;
+pub use partial::{Claim, Expected, Origin, Partial, PartialKey, Watch};
+pub use platform::{Arch, Platform};
+pub use progress::{Event, NoProgress, Phase, Progress, TaskId};
+pub use provenance::{Provenance, Verified};
+pub use publish::{NewImage, Removed};
+pub use reference::Reference;
+pub use verify::VerifiedReader;

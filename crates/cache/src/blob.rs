@@ -1,0 +1,130 @@
+//! Blobs: files named by the digest of their bytes.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+use crate::staging::{StagedFile, sync_directory};
+use crate::{Algorithm, Cache, Digest, Error, Hasher, Hold, Result, VerifiedReader};
+
+/// Mode of a blob's file: nobody writes to it again.
+pub(crate) const BLOB_MODE: u32 = 0o444;
+
+impl Cache {
+    /// The size of a blob in bytes, if it is in the cache. Its bytes are not read.
+    pub fn has_blob(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.layout().blob(digest);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("look up blob", &path)(error)),
+        }
+    }
+
+    /// Opens a blob for one pass of reading that verifies it; see [`VerifiedReader::finish`].
+    pub fn open_blob(&self, digest: &Digest) -> Result<VerifiedReader<File>> {
+        let path = self.layout().blob(digest);
+        let file = File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::missing_blob(*digest, path.clone()),
+            _ => Error::io("open blob", &path)(source),
+        })?;
+        let size = file
+            .metadata()
+            .map_err(Error::io("look up blob", &path))?
+            .len();
+        Ok(VerifiedReader::new(
+            file,
+            path.display().to_string(),
+            *digest,
+            size,
+        ))
+    }
+
+    /// The bytes of a small blob, verified.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than `limit` bytes, [`Error::SizeMismatch`] and [`Error::DigestMismatch`] for damage.
+    pub(crate) fn read_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Vec<u8>> {
+        let path = self.layout().blob(digest);
+        if size > limit {
+            return Err(Error::TooLarge {
+                what: path.display().to_string(),
+                limit,
+            });
+        }
+        let file = File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::missing_blob(*digest, path.clone()),
+            _ => Error::io("open blob", &path)(source),
+        })?;
+        // Room for one byte more than expected, so that one system call reads all and tells that there is no more.
+        let mut bytes = Vec::with_capacity(usize::try_from(size + 1).unwrap_or(usize::MAX));
+        file.take(size + 1)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read blob", &path))?;
+        if bytes.len() as u64 != size {
+            return Err(Error::SizeMismatch {
+                what: path.display().to_string(),
+                expected: size,
+                actual: bytes.len() as u64,
+            });
+        }
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        let actual = hasher.finish();
+        if actual != *digest {
+            return Err(Error::digest_mismatch(
+                path.display().to_string(),
+                *digest,
+                actual,
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// Puts a small blob into the cache and returns its SHA-256 digest. Whatever had the name before is replaced.
+    /// The name is durable only once [`Cache::sync_blobs`] returned.
+    pub(crate) fn put_blob(&self, hold: &Hold, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let mut staged = StagedFile::create(self.layout(), hold)?;
+        staged.write(bytes)?;
+        staged.publish(&self.layout().blob(&digest), BLOB_MODE)?;
+        Ok(digest)
+    }
+
+    /// Copies a stream into the cache as the blob it is said to be, in bounded memory. Nothing is visible under the
+    /// digest's name unless all bytes were there and matched. The digest must be SHA-256, as all blobs are named so.
+    pub fn store_blob(
+        &self,
+        hold: &Hold,
+        reader: impl Read,
+        what: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<()> {
+        if digest.algorithm() != Algorithm::Sha256 {
+            return Err(Error::Digest {
+                text: digest.to_string(),
+                reason: "blobs are named by sha256 digests only",
+            });
+        }
+        let mut reader = VerifiedReader::new(reader, what, *digest, size);
+        let mut staged = StagedFile::create(self.layout(), hold)?;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => staged.write(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(reader.failure(error)),
+            }
+        }
+        reader.finish()?;
+        staged.publish(&self.layout().blob(digest), BLOB_MODE)?;
+        self.sync_blobs()
+    }
+
+    /// Brings the blobs' names to the disk.
+    pub(crate) fn sync_blobs(&self) -> Result<()> {
+        sync_directory(&self.layout().blobs())
+    }
+}

@@ -1,0 +1,131 @@
+//! The cache: one directory, opened.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::index::Index;
+use crate::lock::Lock;
+use crate::staging::{StagedFile, sync_directory};
+use crate::{Error, Hold, Layout, Result};
+
+/// The version of the image layout that this crate reads and writes.
+const LAYOUT_VERSION: &str = "1.0.0";
+
+/// An OCI image layout on disk, shared by any number of processes.
+///
+/// Cheap to make and to clone: it is but the directory's paths. Reading takes no lock and never waits for a writer.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    layout: Layout,
+}
+
+/// The document in `oci-layout`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    image_layout_version: String,
+}
+
+impl Cache {
+    /// Opens the cache in a directory for reading and writing, making what is missing of it.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] where there is something else in the directory, [`Error::Io`] where it cannot be written.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Cache> {
+        let cache = Cache::open_existing(directory);
+        let layout = &cache.layout;
+        if !cache.check_marker()? {
+            cache.create()?;
+        }
+        for directory in [
+            layout.blobs(),
+            layout.partial(),
+            layout.locks(),
+            layout.used(),
+        ] {
+            if !directory.is_dir() {
+                create_directory(&directory)?;
+            }
+        }
+        Ok(cache)
+    }
+
+    /// A view of the cache in a directory which may be missing or not writable. Nothing is touched: a directory that is
+    /// missing is a cache without images.
+    pub fn open_existing(directory: impl Into<PathBuf>) -> Cache {
+        Cache {
+            layout: Layout::new(directory),
+        }
+    }
+
+    /// Where its files are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        self.layout.root()
+    }
+
+    /// Takes the right to rely on what is in the cache, waiting for a collector at work; see [`Hold`].
+    pub fn hold(&self) -> Result<Hold> {
+        Hold::shared(&self.layout.collector_lock())
+    }
+
+    /// Whether the directory is marked as an image layout, and not as one of another version.
+    fn check_marker(&self) -> Result<bool> {
+        let path = self.layout.marker();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let refuse = |reason| {
+            Err(Error::Layout {
+                path: self.layout.root().to_path_buf(),
+                reason,
+            })
+        };
+        match serde_json::from_slice::<Marker>(&bytes) {
+            Ok(marker) if marker.image_layout_version == LAYOUT_VERSION => Ok(true),
+            Ok(marker) => refuse(format!(
+                "its version is {:?}, expected {LAYOUT_VERSION:?}",
+                marker.image_layout_version
+            )),
+            Err(error) => refuse(format!("oci-layout is malformed: {error}")),
+        }
+    }
+
+    /// Makes the layout in a directory that is missing, empty or half made by a killed process.
+    fn create(&self) -> Result<()> {
+        let layout = &self.layout;
+        for directory in [
+            layout.blobs(),
+            layout.partial(),
+            layout.locks(),
+            layout.used(),
+        ] {
+            create_directory(&directory)?;
+        }
+        let hold = self.hold()?;
+        let _lock = Lock::exclusive(&layout.index_lock())?;
+        if !layout.index().exists() {
+            Index::default().write(layout, &hold)?;
+        }
+        let marker = Marker {
+            image_layout_version: LAYOUT_VERSION.to_owned(),
+        };
+        let mut staged = StagedFile::create(layout, &hold)?;
+        staged.write(serde_json::json!(marker).to_string().as_bytes())?;
+        staged.publish(&layout.marker(), 0o644)?;
+        sync_directory(layout.root())
+    }
+}
+
+fn create_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::io("create directory", path))
+}

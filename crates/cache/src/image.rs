@@ -1,0 +1,384 @@
+//! Images: a manifest and a config that belong together, read and checked as one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+
+use oci_spec::image::ImageConfiguration;
+use serde::Deserialize;
+
+use crate::index::{Entry, Index, Stamp};
+use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, lookup};
+
+/// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
+pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
+
+/// One image for one platform, as it stands in the cache. Manifest and config were verified against their digests and
+/// against each other; the layers' blobs were not looked at.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What it is listed as.
+    pub reference: Reference,
+    /// What it runs on.
+    pub platform: Platform,
+    /// The digest of its manifest: the image's identity.
+    pub manifest_digest: Digest,
+    /// The digest of its config document.
+    pub config_digest: Digest,
+    /// How to run it.
+    pub config: ImageConfiguration,
+    /// Its layers, bottom first; never empty.
+    pub layers: Vec<Layer>,
+    /// Bytes of manifest, config and all layers as they are stored (compressed).
+    pub size: u64,
+    /// Where it came from.
+    pub provenance: Provenance,
+}
+
+/// One layer of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The digest of the stored bytes.
+    pub digest: Digest,
+    /// The number of the stored bytes.
+    pub size: u64,
+    /// How they are packed, such as `application/vnd.oci.image.layer.v1.tar+gzip`.
+    pub media_type: String,
+    /// The digest of the plain tar archive.
+    pub diff_id: DiffId,
+}
+
+/// All images of the cache.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Those that are whole, sorted by reference and platform.
+    pub images: Vec<Image>,
+    /// Those whose manifest or config is missing or damaged.
+    pub damaged: Vec<Damaged>,
+}
+
+/// An image that stands in the index and cannot be read.
+#[derive(Debug)]
+pub struct Damaged {
+    /// What it is listed as.
+    pub reference: Reference,
+    /// Its platform, where the index says it.
+    pub platform: Option<Platform>,
+    /// The digest of its manifest, as the index says it.
+    pub manifest_digest: String,
+    /// What is wrong.
+    pub error: Error,
+}
+
+/// What box needs of a manifest; see <https://github.com/opencontainers/image-spec/blob/main/manifest.md>.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    schema_version: u32,
+    pub(crate) config: Blob,
+    pub(crate) layers: Vec<Blob>,
+}
+
+/// What box needs of a descriptor.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Blob {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Cache {
+    /// Finds an image for a platform. Costs the same whatever the number of images; takes no lock.
+    ///
+    /// A reference with a digest finds the image of that name whose manifest has this digest, or whose only layer has
+    /// it, whatever its tag.
+    ///
+    /// # Errors
+    /// [`Error::DamagedImage`] where the image is listed but its manifest or config is missing or damaged: fetching it
+    /// again repairs it.
+    pub fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
+        let Some(stamp) = Stamp::current(self.layout())? else {
+            return Ok(None);
+        };
+        let entries = match lookup::get(self.layout(), &stamp, reference) {
+            Some(entries) => entries,
+            None => {
+                let (index, stamp) = Index::read(self.layout())?;
+                let entries = self.matching(&index, reference)?;
+                // Unknown references are not kept: they would pile up, and what follows a miss takes longer anyway.
+                if let Some(stamp) = stamp
+                    && !entries.is_empty()
+                {
+                    lookup::put(self.layout(), &stamp, reference, &entries);
+                }
+                entries
+            }
+        };
+        let found = entries
+            .iter()
+            .find(|entry| entry.platform().as_ref() == Some(platform));
+        found.map(|entry| self.load(entry)).transpose()
+    }
+
+    /// All images, whole or not. Reads every manifest and config.
+    pub fn listing(&self) -> Result<Listing> {
+        let (index, _) = Index::read(self.layout())?;
+        let mut listing = Listing::default();
+        for entry in &index.manifests {
+            let Some(reference) = entry.reference() else {
+                continue;
+            };
+            match self.expand(entry) {
+                Ok(entries) => {
+                    for entry in entries {
+                        match self.load(&entry) {
+                            Ok(image) => listing.images.push(image),
+                            Err(error) => {
+                                listing
+                                    .damaged
+                                    .push(Damaged::new(reference.clone(), &entry, error))
+                            }
+                        }
+                    }
+                }
+                Err(error) => listing.damaged.push(Damaged::new(reference, entry, error)),
+            }
+        }
+        listing
+            .images
+            .sort_by(|a, b| (&a.reference, &a.platform).cmp(&(&b.reference, &b.platform)));
+        Ok(listing)
+    }
+
+    /// All images that are whole; damaged ones are only logged. See [`Cache::listing`] for these.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        let listing = self.listing()?;
+        for damaged in &listing.damaged {
+            tracing::warn!(reference = %damaged.reference, error = %damaged.error, "an image in the cache is damaged");
+        }
+        Ok(listing.images)
+    }
+
+    /// Notes that an image is used now, for the collector's budget. A cache that cannot be written to is left as it is.
+    pub fn touch(&self, image: &Image) -> Result<()> {
+        let path = self.layout().used().join(image.manifest_digest.hex());
+        let touched = match rustix::fs::utimensat(
+            rustix::fs::CWD,
+            &path,
+            &rustix::fs::Timestamps {
+                last_access: NOW,
+                last_modification: NOW,
+            },
+            rustix::fs::AtFlags::empty(),
+        ) {
+            Err(rustix::io::Errno::NOENT) => fs::File::create(&path).map(drop),
+            other => other.map_err(io::Error::from),
+        };
+        match touched {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Err(Error::io("note the use of an image in", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The entries that a reference means, each for one platform.
+    pub(crate) fn matching(&self, index: &Index, reference: &Reference) -> Result<Vec<Entry>> {
+        let Some(digest) = reference.digest() else {
+            let expanded: Result<Vec<_>> = index
+                .named(&reference.key())
+                .map(|entry| self.expand(entry))
+                .collect();
+            return Ok(expanded?.into_iter().flatten().collect());
+        };
+        let mut matching = Vec::new();
+        let mut seen = BTreeSet::new();
+        for entry in &index.manifests {
+            if entry
+                .reference()
+                .is_none_or(|other| other.name() != reference.name())
+            {
+                continue;
+            }
+            for entry in self.expand(entry)? {
+                let same =
+                    entry.digest == digest.to_string() || self.only_layer(&entry) == Some(*digest);
+                if same && seen.insert(entry.digest.clone()) {
+                    matching.push(entry);
+                }
+            }
+        }
+        Ok(matching)
+    }
+
+    /// An entry for each platform that an entry stands for: itself, or those of the list it points to.
+    pub(crate) fn expand(&self, entry: &Entry) -> Result<Vec<Entry>> {
+        if !entry.is_index() {
+            let mut entry = entry.clone();
+            // Tools that write one platform only leave it out of the index.
+            if entry.is_manifest() && entry.platform().is_none() {
+                entry.platform = self
+                    .load(&entry)
+                    .ok()
+                    .map(|image| serde_json::json!(image.platform));
+            }
+            return Ok(if entry.is_manifest() {
+                vec![entry]
+            } else {
+                Vec::new()
+            });
+        }
+        let bytes = self.read_blob(&entry.digest(self.layout())?, entry.size, MAX_DOCUMENT)?;
+        let list: Index = serde_json::from_slice(&bytes)
+            .map_err(|error| self.malformed("index", entry, error))?;
+        let inner = list
+            .manifests
+            .into_iter()
+            .filter(|inner| inner.is_manifest() && inner.platform().is_some());
+        Ok(inner
+            .map(|inner| Entry {
+                annotations: entry.annotations.clone(),
+                ..inner
+            })
+            .collect())
+    }
+
+    /// The image that an entry stands for.
+    pub(crate) fn load(&self, entry: &Entry) -> Result<Image> {
+        let reference = entry.reference().ok_or_else(|| Error::Document {
+            what: "index",
+            path: self.layout().index(),
+            reason: format!("the entry {} has no valid name", entry.digest),
+        })?;
+        self.try_load(&reference, entry)
+            .map_err(|source| match source {
+                source @ Error::Io { .. } => source,
+                source => Error::DamagedImage {
+                    reference: Box::new(reference.clone()),
+                    platform: Box::new(
+                        entry
+                            .platform()
+                            .unwrap_or_else(|| Platform::new("unknown", "unknown", None)),
+                    ),
+                    source: Box::new(source),
+                },
+            })
+    }
+
+    fn try_load(&self, reference: &Reference, entry: &Entry) -> Result<Image> {
+        let manifest_digest = entry.digest(self.layout())?;
+        let manifest = self.read_manifest(entry)?;
+        let bytes = self.read_blob(&manifest.config.digest, manifest.config.size, MAX_DOCUMENT)?;
+        let path = self.layout().blob(&manifest.config.digest);
+        let malformed = |reason| Error::Document {
+            what: "image config",
+            path: path.clone(),
+            reason,
+        };
+        let config: ImageConfiguration =
+            serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let diff_ids = config.rootfs().diff_ids();
+        if diff_ids.len() != manifest.layers.len() || diff_ids.is_empty() {
+            return Err(malformed(format!(
+                "it names {} layers, the manifest {}",
+                diff_ids.len(),
+                manifest.layers.len()
+            )));
+        }
+        let mut layers = Vec::with_capacity(manifest.layers.len());
+        for (blob, diff_id) in manifest.layers.iter().zip(diff_ids) {
+            layers.push(Layer {
+                digest: blob.digest,
+                size: blob.size,
+                media_type: blob.media_type.clone(),
+                diff_id: diff_id
+                    .parse()
+                    .map_err(|error: Error| malformed(error.to_string()))?,
+            });
+        }
+        let platform = Platform::new(
+            &config.os().to_string(),
+            &config.architecture().to_string(),
+            config.variant().as_deref(),
+        );
+        let stored = layers
+            .iter()
+            .map(|layer| layer.size)
+            .chain([entry.size, manifest.config.size]);
+        Ok(Image {
+            reference: reference.clone(),
+            platform,
+            manifest_digest,
+            config_digest: manifest.config.digest,
+            size: stored.fold(0, u64::saturating_add),
+            config,
+            layers,
+            provenance: entry
+                .annotations
+                .as_ref()
+                .map_or_else(Provenance::unknown, Provenance::from_annotations),
+        })
+    }
+
+    /// The manifest that an entry stands for, verified.
+    pub(crate) fn read_manifest(&self, entry: &Entry) -> Result<Manifest> {
+        let bytes = self.read_blob(&entry.digest(self.layout())?, entry.size, MAX_DOCUMENT)?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|error| self.malformed("manifest", entry, error))?;
+        match manifest.schema_version {
+            2 => Ok(manifest),
+            other => Err(self.malformed(
+                "manifest",
+                entry,
+                format!("its schemaVersion is {other}, expected 2"),
+            )),
+        }
+    }
+
+    /// The digest of the layer of an image that has but one.
+    fn only_layer(&self, entry: &Entry) -> Option<Digest> {
+        match self.read_manifest(entry).ok()?.layers.as_slice() {
+            [layer] => Some(layer.digest),
+            _ => None,
+        }
+    }
+
+    fn malformed(&self, what: &'static str, entry: &Entry, reason: impl ToString) -> Error {
+        let path = match entry.digest(self.layout()) {
+            Ok(digest) => self.layout().blob(&digest),
+            Err(_) => self.layout().index(),
+        };
+        Error::Document {
+            what,
+            path,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Damaged {
+    fn new(reference: Reference, entry: &Entry, error: Error) -> Damaged {
+        Damaged {
+            reference,
+            platform: entry.platform(),
+            manifest_digest: entry.digest.clone(),
+            error,
+        }
+    }
+}
+
+/// The present, in the words of utimensat(2).
+const NOW: rustix::fs::Timespec = rustix::fs::Timespec {
+    tv_sec: 0,
+    tv_nsec: rustix::fs::UTIME_NOW,
+};

@@ -1,0 +1,264 @@
+//! `index.json`: the list of all images, replaced as a whole.
+//!
+//! Who changes it holds `locks/index` from reading to renaming. Who reads it takes no lock: a rename shows either the
+//! old or the new file. What other tools wrote into it is kept.
+//!
+//! One reference may stand for several platforms. Tools such as umoci refuse a name that stands there twice, so exactly
+//! one entry of a reference bears the plain name, that of the machine's own platform where there is one; the others
+//! have `+` and their platform appended (`alpine:3.20+arm64`), which no tag can contain.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{Timespec, Timestamps, futimens};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::staging::{StagedFile, sync_directory};
+use crate::{Digest, Error, Hold, Layout, Platform, Reference, Result};
+
+/// The annotation that names an entry; see
+/// <https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys>.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// The most bytes an index may have: 64 MiB are about 150,000 images.
+const MAX_INDEX: u64 = 64 << 20;
+
+/// The document, with everything in it that box does not know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    schema_version: u32,
+    #[serde(default)]
+    pub(crate) manifests: Vec<Entry>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// A descriptor in the index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    pub(crate) media_type: String,
+    /// Kept as text: an algorithm that box does not know must not hide all other images.
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    pub(crate) rest: Map<String, Value>,
+}
+
+/// Which version of the index something was derived from. No two versions share it: every file that box writes has a
+/// later mtime than the one before, and other tools give it another inode or size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    seconds: i64,
+    nanoseconds: i64,
+    size: u64,
+}
+
+impl Stamp {
+    /// The stamp of the index as it is now; none where there is no index.
+    pub(crate) fn current(layout: &Layout) -> Result<Option<Stamp>> {
+        let path = layout.index();
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(Stamp::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("look up", &path)(error)),
+        }
+    }
+
+    fn of(metadata: &std::fs::Metadata) -> Stamp {
+        Stamp {
+            inode: metadata.ino(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+            size: metadata.size(),
+        }
+    }
+
+    /// A file name that says the same.
+    pub(crate) fn name(&self) -> String {
+        format!(
+            "{:x}-{:x}.{:x}-{:x}",
+            self.inode, self.seconds, self.nanoseconds, self.size
+        )
+    }
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index {
+            schema_version: 2,
+            manifests: Vec::new(),
+            rest: Map::new(),
+        }
+    }
+}
+
+impl Index {
+    /// Reads the index and its stamp. Where there is none, the cache has no images.
+    pub(crate) fn read(layout: &Layout) -> Result<(Index, Option<Stamp>)> {
+        let path = layout.index();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((Index::default(), None));
+            }
+            Err(error) => return Err(Error::io("open", &path)(error)),
+        };
+        let metadata = file.metadata().map_err(Error::io("look up", &path))?;
+        if metadata.len() > MAX_INDEX {
+            return Err(Error::TooLarge {
+                what: path.display().to_string(),
+                limit: MAX_INDEX,
+            });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len() + 1).unwrap_or(0));
+        file.take(MAX_INDEX)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", &path))?;
+        let malformed = |reason| Error::Document {
+            what: "index",
+            path: path.clone(),
+            reason,
+        };
+        let index: Index =
+            serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        if index.schema_version != 2 {
+            return Err(malformed(format!(
+                "its schemaVersion is {}, expected 2",
+                index.schema_version
+            )));
+        }
+        Ok((index, Some(Stamp::of(&metadata))))
+    }
+
+    /// Replaces the index and returns the stamp of the new one. The caller holds the index lock.
+    pub(crate) fn write(&self, layout: &Layout, hold: &Hold) -> Result<Stamp> {
+        let path = layout.index();
+        let bytes = serde_json::to_vec(self).map_err(|error| Error::Document {
+            what: "index",
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let mut staged = StagedFile::create(layout, hold)?;
+        staged.write(&bytes)?;
+        if let Some(before) = Stamp::current(layout)? {
+            make_later(staged.file(), &before).map_err(Error::io("set the time of", &path))?;
+        }
+        staged.publish(&path, 0o644)?;
+        sync_directory(layout.root())?;
+        Stamp::current(layout)?
+            .ok_or_else(|| Error::io("look up", &path)(io::ErrorKind::NotFound.into()))
+    }
+
+    /// The entries that a key names, whatever their platform.
+    pub(crate) fn named(&self, key: &str) -> impl Iterator<Item = &Entry> {
+        self.manifests
+            .iter()
+            .filter(move |entry| entry.key().as_deref() == Some(key))
+    }
+
+    /// Puts the entries of one key in order: the host's platform first and under the plain name.
+    pub(crate) fn arrange(&mut self, key: &str, host: &Platform) {
+        let places: Vec<usize> = (0..self.manifests.len())
+            .filter(|at| self.manifests[*at].key().as_deref() == Some(key))
+            .collect();
+        let mut entries: Vec<Entry> = places
+            .iter()
+            .map(|at| self.manifests[*at].clone())
+            .collect();
+        entries.sort_by_key(|entry| entry.platform().as_ref() != Some(host));
+        for (number, (at, mut entry)) in places.into_iter().zip(entries).enumerate() {
+            let name = match entry.platform() {
+                Some(platform) if number > 0 => format!("{key}+{}", platform.suffix()),
+                _ => key.to_owned(),
+            };
+            entry
+                .annotations
+                .get_or_insert_default()
+                .insert(REF_NAME.to_owned(), name);
+            self.manifests[at] = entry;
+        }
+    }
+}
+
+impl Entry {
+    /// The digest, where it is one that box can check.
+    pub(crate) fn digest(&self, layout: &Layout) -> Result<Digest> {
+        self.digest.parse().map_err(|error: Error| Error::Document {
+            what: "index",
+            path: layout.index(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The platform, where the entry says one.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        Platform::deserialize(self.platform.as_ref()?).ok()
+    }
+
+    /// The reference it has, without the platform's suffix. None for entries without a name and for names that box
+    /// could not have been asked for.
+    pub(crate) fn reference(&self) -> Option<Reference> {
+        let name = self.annotations.as_ref()?.get(REF_NAME)?;
+        name.split_once('+')
+            .map_or(name.as_str(), |(name, _)| name)
+            .parse()
+            .ok()
+    }
+
+    /// The key of [`Entry::reference`].
+    pub(crate) fn key(&self) -> Option<String> {
+        self.reference().map(|reference| reference.key())
+    }
+
+    /// Whether it stands for one image, not for a list of them or something else.
+    pub(crate) fn is_manifest(&self) -> bool {
+        matches!(self.media_type.as_str(), MANIFEST | DOCKER_MANIFEST)
+    }
+
+    /// Whether it stands for a list of images.
+    pub(crate) fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), INDEX | DOCKER_LIST)
+    }
+}
+
+/// Sets a file's mtime to now, but at least to a nanosecond after another's: the clock of file times may stand still
+/// for milliseconds, and be set back.
+fn make_later(file: &File, before: &Stamp) -> io::Result<()> {
+    let now = Stamp::of(&file.metadata()?);
+    if (now.seconds, now.nanoseconds) > (before.seconds, before.nanoseconds) {
+        return Ok(());
+    }
+    let later = match before.nanoseconds {
+        999_999_999.. => Timespec {
+            tv_sec: before.seconds + 1,
+            tv_nsec: 0,
+        },
+        nanoseconds => Timespec {
+            tv_sec: before.seconds,
+            tv_nsec: nanoseconds + 1,
+        },
+    };
+    futimens(
+        file,
+        &Timestamps {
+            last_access: later,
+            last_modification: later,
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Where an image came from and how it was verified. Kept beside the image, in the index, not in it: the same image
+//! from two mirrors stays the same image.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+const URL: &str = "box.provenance.url";
+const FETCHED: &str = "box.provenance.fetched";
+const VERIFIED: &str = "box.provenance.verified";
+const FINGERPRINT: &str = "box.provenance.fingerprint";
+const VERSION: &str = "org.opencontainers.image.version";
+
+/// What is known of an image's origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The URL or path it was fetched from, without credentials; empty where nobody told.
+    pub url: String,
+    /// When it was fetched, in seconds since the epoch; 0 where nobody told.
+    pub fetched: u64,
+    /// What vouches for it.
+    pub verified: Verified,
+    /// The release it is, such as `3.20.3`.
+    pub version: Option<String>,
+}
+
+/// What vouches for an image's bytes, the strongest that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "by")]
+pub enum Verified {
+    /// A detached OpenPGP signature by a trusted key.
+    Signature {
+        /// The key's fingerprint in upper-case hexadecimal digits.
+        fingerprint: String,
+    },
+    /// Checksums that the mirror itself serves.
+    Checksum,
+    /// A digest that the user or a lock file demanded.
+    Digest,
+    /// Nothing.
+    Unverified,
+}
+
+impl Provenance {
+    /// Nothing is known.
+    pub fn unknown() -> Provenance {
+        Provenance {
+            url: String::new(),
+            fetched: 0,
+            verified: Verified::Unverified,
+            version: None,
+        }
+    }
+
+    /// Its form as annotations of an index entry.
+    pub(crate) fn annotate(&self, annotations: &mut BTreeMap<String, String>) {
+        let mut set = |key: &str, value: Option<String>| match value {
+            Some(value) => drop(annotations.insert(key.to_owned(), value)),
+            None => drop(annotations.remove(key)),
+        };
+        let (verified, fingerprint) = match &self.verified {
+            Verified::Signature { fingerprint } => ("signature", Some(fingerprint.clone())),
+            Verified::Checksum => ("checksum", None),
+            Verified::Digest => ("digest", None),
+            Verified::Unverified => ("unverified", None),
+        };
+        set(URL, Some(self.url.clone()).filter(|url| !url.is_empty()));
+        set(
+            FETCHED,
+            Some(self.fetched)
+                .filter(|seconds| *seconds != 0)
+                .map(|seconds| seconds.to_string()),
+        );
+        set(VERIFIED, Some(verified.to_owned()));
+        set(FINGERPRINT, fingerprint);
+        set(VERSION, self.version.clone());
+    }
+
+    /// What the annotations of an index entry say. Other tools write none: all is unknown then.
+    pub(crate) fn from_annotations(annotations: &BTreeMap<String, String>) -> Provenance {
+        let get = |key: &str| annotations.get(key).cloned();
+        let verified = match annotations.get(VERIFIED).map(String::as_str) {
+            Some("signature") => Verified::Signature {
+                fingerprint: get(FINGERPRINT).unwrap_or_default(),
+            },
+            Some("checksum") => Verified::Checksum,
+            Some("digest") => Verified::Digest,
+            _ => Verified::Unverified,
+        };
+        Provenance {
+            url: get(URL).unwrap_or_default(),
+            fetched: get(FETCHED)
+                .and_then(|seconds| seconds.parse().ok())
+                .unwrap_or(0),
+            verified,
+            version: get(VERSION),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_keep_everything() {
+        for verified in [
+            Verified::Signature {
+                fingerprint: "0482D84022F52DF1C4E7CD43293ACD0907D9495A".to_owned(),
+            },
+            Verified::Checksum,
+            Verified::Digest,
+            Verified::Unverified,
+        ] {
+            let provenance = Provenance {
+                url: "https://mirror.example/a.tar.gz".to_owned(),
+                fetched: 1_700_000_000,
+                verified,
+                version: Some("3.20.3".to_owned()),
+            };
+            let mut annotations = BTreeMap::new();
+            provenance.annotate(&mut annotations);
+            assert_eq!(Provenance::from_annotations(&annotations), provenance);
+        }
+        assert_eq!(
+            Provenance::from_annotations(&BTreeMap::new()),
+            Provenance::unknown()
+        );
+    }
+
+    #[test]
+    fn annotating_again_leaves_nothing_of_before() {
+        let mut annotations = BTreeMap::new();
+        let signed = Verified::Signature {
+            fingerprint: "AB".to_owned(),
+        };
+        Provenance {
+            url: "u".to_owned(),
+            fetched: 1,
+            verified: signed,
+            version: Some("1".to_owned()),
+        }
+        .annotate(&mut annotations);
+        Provenance::unknown().annotate(&mut annotations);
+        assert_eq!(annotations.len(), 1, "{annotations:?}");
+    }
+}

@@ -1,0 +1,310 @@
+//! Putting images into the cache and taking them out of it.
+
+use oci_spec::image::ImageConfiguration;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::image::MAX_DOCUMENT;
+use crate::index::{Entry, Index, MANIFEST};
+use crate::lock::Lock;
+use crate::{
+    Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Reference, Result, lookup,
+};
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+/// What an image is made of whose layers are blobs of the cache already.
+#[derive(Clone, Debug)]
+pub struct NewImage {
+    /// What it will be listed as. An image that has the same reference and platform is replaced.
+    pub reference: Reference,
+    /// What it runs on; overrides what the config says.
+    pub platform: Platform,
+    /// Its layers, bottom first; overrides the config's list of diff ids.
+    pub layers: Vec<Layer>,
+    /// How to run it. For the same image to have the same digest everywhere it must hold no time and no host's name.
+    pub config: ImageConfiguration,
+    /// Where it came from.
+    pub provenance: Provenance,
+}
+
+/// An image that is no longer listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// What it was listed as.
+    pub reference: Reference,
+    /// Its platform, where the index said it.
+    pub platform: Option<Platform>,
+    /// The digest of its manifest, as the index said it.
+    pub manifest_digest: String,
+}
+
+impl Cache {
+    /// Makes an image of layers that are in the cache and lists it. When this returns, the image survives a power cut;
+    /// fails it or is it killed, the cache lists what it listed before.
+    ///
+    /// The manifest depends on nothing but layers, platform and config: it is the same on every machine.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`] where a layer is not in the cache.
+    pub fn publish(&self, hold: &Hold, image: NewImage) -> Result<Image> {
+        for layer in &image.layers {
+            self.require_layer(layer)?;
+        }
+        let config = self.put_document(hold, "image config", &config_of(&image))?;
+        let manifest = self.put_document(hold, "manifest", &manifest_of(&image.layers, &config))?;
+        self.sync_blobs()?;
+        self.list(
+            hold,
+            &image.reference,
+            &image.platform,
+            &manifest,
+            &image.provenance,
+        )
+    }
+
+    /// Lists an image whose manifest, config and layers are in the cache, byte for byte as somebody else made them.
+    /// `media_type` is the manifest's, `size` its bytes.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`] where one of its blobs is not in the cache, [`Error::DamagedImage`] where its documents do not
+    /// fit together.
+    pub fn publish_manifest(
+        &self,
+        hold: &Hold,
+        reference: &Reference,
+        media_type: &str,
+        digest: &Digest,
+        size: u64,
+        provenance: &Provenance,
+    ) -> Result<Image> {
+        let mut entry = Entry::new(media_type, digest, size);
+        entry.name(reference);
+        let image = self.load(&entry)?;
+        for layer in &image.layers {
+            self.require_layer(layer)?;
+        }
+        self.sync_blobs()?;
+        self.list(hold, reference, &image.platform, &entry, provenance)
+    }
+
+    /// Takes images off the list: all platforms of a reference, or one. Their blobs stay until the next collection.
+    /// A reference with a digest takes away what it finds (see [`Cache::find`]). Returns what was taken away, which may be nothing.
+    pub fn remove(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<Removed>> {
+        let hold = self.hold()?;
+        let mut removed = Vec::new();
+        self.change_index(&hold, |index| {
+            let doomed: Vec<String> = match reference.digest() {
+                Some(_) => self
+                    .matching(index, reference)?
+                    .into_iter()
+                    .map(|entry| entry.digest)
+                    .collect(),
+                None => Vec::new(),
+            };
+            let mut kept = Vec::with_capacity(index.manifests.len());
+            for entry in index.manifests.drain(..) {
+                let named = match reference.digest() {
+                    Some(_) => entry
+                        .reference()
+                        .is_some_and(|other| other.name() == reference.name()),
+                    None => entry.reference().is_some_and(|other| other == *reference),
+                };
+                if !named {
+                    kept.push(entry);
+                    continue;
+                }
+                // A list of platforms of which one is to go is replaced by those that stay. What cannot be read any
+                // more can still be removed.
+                let parts = self.expand(&entry).unwrap_or_else(|_| vec![entry.clone()]);
+                let (go, stay): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| {
+                    platform.is_none_or(|platform| part.platform().as_ref() == Some(platform))
+                        && (reference.digest().is_none() || doomed.contains(&part.digest))
+                });
+                match go.is_empty() {
+                    true => kept.push(entry),
+                    false => kept.extend(stay),
+                }
+                removed.extend(go.iter().filter_map(Removed::of));
+            }
+            index.manifests = kept;
+            let mut keys: Vec<String> = removed
+                .iter()
+                .map(|removed| removed.reference.key())
+                .collect();
+            keys.dedup();
+            Ok(keys)
+        })?;
+        Ok(removed)
+    }
+
+    /// Puts an entry for an image into the index, in the place of the one with the same reference and platform.
+    fn list(
+        &self,
+        hold: &Hold,
+        reference: &Reference,
+        platform: &Platform,
+        manifest: &Entry,
+        provenance: &Provenance,
+    ) -> Result<Image> {
+        let mut entry = manifest.clone();
+        entry.name(reference);
+        entry.platform = Some(json!(platform));
+        provenance.annotate(entry.annotations.get_or_insert_default());
+        let image = self.load(&entry)?;
+        let key = reference.key();
+        self.change_index(hold, |index| {
+            let mut same = Vec::new();
+            for (at, other) in index.manifests.iter().enumerate() {
+                if other.reference().as_ref() != Some(reference) {
+                    continue;
+                }
+                match other.is_index() {
+                    // A list of platforms under this name gives way to an entry for each.
+                    true => same.push((at, self.expand(other).unwrap_or_default())),
+                    false if self.platform_of(other).as_ref() == Some(platform) => {
+                        same.push((at, Vec::new()))
+                    }
+                    false => {}
+                }
+            }
+            for (at, parts) in same.into_iter().rev() {
+                let stay = parts
+                    .into_iter()
+                    .filter(|part| part.platform().as_ref() != Some(platform));
+                index.manifests.splice(at..=at, stay);
+            }
+            index.manifests.push(entry);
+            Ok(vec![key])
+        })?;
+        self.touch(&image)?;
+        Ok(image)
+    }
+
+    /// Reads, changes and replaces the index under its lock. The change returns the keys it changed; where it changed
+    /// none, nothing is written.
+    fn change_index(
+        &self,
+        hold: &Hold,
+        change: impl FnOnce(&mut Index) -> Result<Vec<String>>,
+    ) -> Result<()> {
+        let _lock = Lock::exclusive(&self.layout().index_lock())?;
+        let (mut index, before) = Index::read(self.layout())?;
+        let keys = change(&mut index)?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for key in &keys {
+            index.arrange(key, &Platform::host());
+        }
+        let after = index.write(self.layout(), hold)?;
+        lookup::carry(self.layout(), before.as_ref(), &after, &keys);
+        Ok(())
+    }
+
+    /// The platform of an entry, read from its config where the index does not say it.
+    fn platform_of(&self, entry: &Entry) -> Option<Platform> {
+        entry
+            .platform()
+            .or_else(|| Some(self.load(entry).ok()?.platform))
+    }
+
+    fn require_layer(&self, layer: &Layer) -> Result<()> {
+        let path = self.layout().blob(&layer.digest);
+        match self.has_blob(&layer.digest)? {
+            Some(size) if size == layer.size => Ok(()),
+            Some(actual) => Err(Error::SizeMismatch {
+                what: path.display().to_string(),
+                expected: layer.size,
+                actual,
+            }),
+            None => Err(Error::missing_blob(layer.digest, path)),
+        }
+    }
+
+    /// Puts a JSON document into the cache and returns its descriptor.
+    fn put_document(&self, hold: &Hold, what: &'static str, document: &Value) -> Result<Entry> {
+        let bytes = document.to_string().into_bytes();
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(Error::TooLarge {
+                what: what.to_owned(),
+                limit: MAX_DOCUMENT,
+            });
+        }
+        let digest = self.put_blob(hold, &bytes)?;
+        let media_type = if what == "manifest" { MANIFEST } else { CONFIG };
+        Ok(Entry::new(media_type, &digest, bytes.len() as u64))
+    }
+}
+
+/// The config document: the caller's, with platform and layers set to what they are, its keys sorted.
+fn config_of(image: &NewImage) -> Value {
+    let mut config = image.config.clone();
+    let diff_ids: Vec<String> = image
+        .layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
+    config
+        .rootfs_mut()
+        .set_typ("layers".to_owned())
+        .set_diff_ids(diff_ids);
+    config.set_os(image.platform.os().into());
+    config.set_architecture(image.platform.architecture().into());
+    config.set_variant(image.platform.variant().map(str::to_owned));
+    sorted(&config)
+}
+
+fn manifest_of(layers: &[Layer], config: &Entry) -> Value {
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))
+        .collect();
+    sorted(&json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": config.media_type, "digest": config.digest, "size": config.size},
+        "layers": layers,
+    }))
+}
+
+/// The document as JSON whose objects' keys are sorted, so that equal documents are equal bytes.
+fn sorted(document: &impl Serialize) -> Value {
+    let mut value = json!(document);
+    value.sort_all_objects();
+    value
+}
+
+impl Entry {
+    /// An entry for a blob, without name and platform.
+    pub(crate) fn new(media_type: &str, digest: &Digest, size: u64) -> Entry {
+        Entry {
+            media_type: media_type.to_owned(),
+            digest: digest.to_string(),
+            size,
+            platform: None,
+            annotations: None,
+            rest: serde_json::Map::new(),
+        }
+    }
+
+    /// Gives the entry a reference's name.
+    pub(crate) fn name(&mut self, reference: &Reference) {
+        let annotations = self.annotations.get_or_insert_default();
+        annotations.insert(crate::index::REF_NAME.to_owned(), reference.key());
+    }
+}
+
+impl Removed {
+    fn of(entry: &Entry) -> Option<Removed> {
+        Some(Removed {
+            reference: entry.reference()?,
+            platform: entry.platform(),
+            manifest_digest: entry.digest.clone(),
+        })
+    }
+}
