@@ -72,9 +72,13 @@ impl FromStr for Capability {
     fn from_str(text: &str) -> Result<Self, Error> {
         let upper = text.to_ascii_uppercase();
         let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        (0..).zip(NAMES).find(|(_, name)| *name == bare).map(|(number, _)| Self(number)).ok_or_else(|| {
-            Error::UnknownCapability { name: text.to_owned() }
-        })
+        (0..)
+            .zip(NAMES)
+            .find(|(_, name)| *name == bare)
+            .map(|(number, _)| Self(number))
+            .ok_or_else(|| Error::UnknownCapability {
+                name: text.to_owned(),
+            })
     }
 }
 
@@ -82,7 +86,11 @@ impl FromStr for Change {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        if text.eq_ignore_ascii_case("all") { Ok(Self::All) } else { text.parse().map(Self::One) }
+        if text.eq_ignore_ascii_case("all") {
+            Ok(Self::All)
+        } else {
+            text.parse().map(Self::One)
+        }
     }
 }
 
@@ -112,7 +120,8 @@ impl Set {
 
     /// What this process holds and so can hand on: its permitted set.
     pub fn held() -> Result<Self, Error> {
-        let sets = capabilities(None).map_err(|errno| Error::system("read box's own capabilities", errno))?;
+        let sets = capabilities(None)
+            .map_err(|errno| Error::system("read box's own capabilities", errno))?;
         Ok(Self(sets.permitted.bits() & Self::ALL.0))
     }
 
@@ -163,7 +172,9 @@ impl Set {
 
     /// Its members by rising number.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
-        (0..NAMES.len() as u8).map(Capability).filter(move |capability| self.contains(*capability))
+        (0..NAMES.len() as u8)
+            .map(Capability)
+            .filter(move |capability| self.contains(*capability))
     }
 
     /// The set after `--cap-add` and `--cap-drop`, in Docker's order: `ALL` first on either side, then the named ones,
@@ -179,28 +190,38 @@ impl Set {
             set = Self::EMPTY;
         }
         let named = |changes: &[Change]| {
-            changes.iter().fold(Self::EMPTY, |set, change| match change {
-                Change::All => set,
-                Change::One(capability) => set.with(*capability),
-            })
+            changes
+                .iter()
+                .fold(Self::EMPTY, |set, change| match change {
+                    Change::All => set,
+                    Change::One(capability) => set.with(*capability),
+                })
         };
         set.union(named(add)).difference(named(drop))
     }
 
     /// As the OCI documents hold it.
     pub fn to_oci(self) -> OciSet {
-        self.iter().filter_map(|capability| OciCapability::from_str(NAMES[usize::from(capability.0)]).ok()).collect()
+        self.iter()
+            .filter_map(|capability| OciCapability::from_str(NAMES[usize::from(capability.0)]).ok())
+            .collect()
     }
 
     /// From an OCI document; none means the empty set.
     pub fn from_oci(set: Option<&OciSet>) -> Self {
-        set.into_iter().flatten().filter_map(|capability| capability.to_string().parse().ok()).fold(Self::EMPTY, Self::with)
+        set.into_iter()
+            .flatten()
+            .filter_map(|capability| capability.to_string().parse().ok())
+            .fold(Self::EMPTY, Self::with)
     }
 }
 
 impl fmt::Debug for Set {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.iter().map(Capability::name)).finish()
+        formatter
+            .debug_set()
+            .entries(self.iter().map(Capability::name))
+            .finish()
     }
 }
 
@@ -208,14 +229,25 @@ impl Capabilities {
     /// The sets of a process that runs as root with `set`: bounding, permitted and effective. Nothing is inheritable,
     /// so that a file with inheritable capabilities gives nothing away (CVE-2022-24769).
     pub fn for_root(set: Set) -> Self {
-        Self { bounding: set, effective: set, permitted: set, ..Self::default() }
+        Self {
+            bounding: set,
+            effective: set,
+            permitted: set,
+            ..Self::default()
+        }
     }
 
     /// The sets of a process that runs as an ordinary user: `set` bounds what set-user-ID programs can gain, and what
     /// was asked for by name, `added`, is there from the start and survives exec as ambient capabilities.
     pub fn for_user(set: Set, added: Set) -> Self {
         let given = set.intersection(added);
-        Self { bounding: set, effective: given, permitted: given, inheritable: given, ambient: given }
+        Self {
+            bounding: set,
+            effective: given,
+            permitted: given,
+            inheritable: given,
+            ambient: given,
+        }
     }
 
     /// From `process.capabilities` of a runtime spec.
@@ -246,12 +278,24 @@ impl Capabilities {
         let wanted = self.permitted.union(self.inheritable);
         let missing = |set: Set, reason: &'static str| match set.iter().next() {
             None => Ok(()),
-            Some(capability) => Err(Error::CapabilityNotHeld { name: capability.name(), reason }),
+            Some(capability) => Err(Error::CapabilityNotHeld {
+                name: capability.name(),
+                reason,
+            }),
         };
         missing(wanted.difference(held), "box itself does not hold it")?;
-        missing(self.effective.difference(self.permitted), "it is effective but not permitted")?;
-        missing(self.ambient.difference(self.permitted), "it is ambient but not permitted")?;
-        missing(self.ambient.difference(self.inheritable), "it is ambient but not inheritable")
+        missing(
+            self.effective.difference(self.permitted),
+            "it is effective but not permitted",
+        )?;
+        missing(
+            self.ambient.difference(self.permitted),
+            "it is ambient but not permitted",
+        )?;
+        missing(
+            self.ambient.difference(self.inheritable),
+            "it is ambient but not inheritable",
+        )
     }
 
     /// First half, in the child before it changes its user: shrinks the bounding set and asks the kernel to keep the
@@ -283,7 +327,10 @@ impl Capabilities {
         )?;
         clear_ambient_capability_set()?;
         for capability in self.ambient.iter() {
-            configure_capability_in_ambient_set(KernelSet::from_bits_retain(1 << capability.0), true)?;
+            configure_capability_in_ambient_set(
+                KernelSet::from_bits_retain(1 << capability.0),
+                true,
+            )?;
         }
         Ok(())
     }

@@ -1,0 +1,333 @@
+//! Control groups: what a container may use of the machine, what it has used, and how it is stopped as a whole.
+//!
+//! Works on the unified hierarchy (v2), on the old one hierarchy for each controller (v1), and on hosts that mount both.
+//! Hierarchies are looked for at their standard place, `/sys/fs/cgroup`, by file system type, as reading the table of
+//! mounts costs more than making a group. On v1 only the groups that are needed are made: memory, pids and
+//! devices, others where a limit asks for them, the freezer at the first pause. See cgroups(7) and the kernel's
+//! `admin-guide/cgroup-v2.rst`.
+
+mod device_program;
+mod directory;
+mod freezer;
+mod host;
+mod setting;
+mod stats;
+mod v1;
+mod v2;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxResources;
+use rustix::io::Errno;
+
+use crate::Error;
+use host::Host;
+pub use setting::shares_of_weight;
+pub use stats::{Io, Stats};
+
+/// What a container's group shall be.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `linux.cgroupsPath`: the group's place below the hierarchy's root, or below the group that was delegated to
+    /// us. Its last component must be unique on the machine.
+    pub path: &'a Path,
+    /// `linux.resources`. The nodes every container has are allowed in addition to its device rules, all others denied.
+    pub resources: &'a LinuxResources,
+    /// The pids limit is box's default: where it cannot be set it is dropped with a warning.
+    pub pids_by_default: bool,
+    /// Access to devices must be confined or the start fails, as the container can make device nodes of any number.
+    pub confine_devices: bool,
+}
+
+/// The group of one container. Groups that [`Cgroup::create`] made are removed on drop, unless [`Cgroup::keep`] was called.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+    groups: Groups,
+    warning: Option<String>,
+    owned: bool,
+}
+
+/// The directories of a container's group.
+#[derive(Debug)]
+enum Groups {
+    /// One directory with all controllers.
+    Unified(v2::Group),
+    /// One directory in each hierarchy that is used.
+    Legacy(v1::Groups),
+    /// None: cgroups are not usable here.
+    Missing,
+}
+
+/// How a process gets into the group, prepared by the parent.
+#[derive(Debug)]
+pub enum Join {
+    /// Through clone3(2) with `CLONE_INTO_CGROUP` and this descriptor.
+    Clone(OwnedFd),
+    /// By writing `0` to these `cgroup.procs`, see [`Join::enter`].
+    Write(Vec<OwnedFd>),
+    /// There is no group.
+    None,
+}
+
+impl Cgroup {
+    /// Makes the group and sets its limits. A limit that was asked for and cannot be set is an error; defaults that
+    /// cannot are told by [`Cgroup::warning`].
+    pub fn create(request: &Request) -> Result<Self, Error> {
+        let path = normal(request.path)?;
+        let (groups, warning) = match host::detect() {
+            Host::Unified(root) => v2::create(&root, &path, request)?,
+            Host::Legacy(hierarchies) => v1::create(&hierarchies, &path, request)?,
+            Host::Missing(reason) => {
+                setting::refuse_all(request, &reason)?;
+                (
+                    Groups::Missing,
+                    Some(format!("the container runs without limits: {reason}")),
+                )
+            }
+        };
+        Ok(Self {
+            path,
+            groups,
+            warning,
+            owned: true,
+        })
+    }
+
+    /// The group of a container that runs or ran, by the path it was created with; what is not there any more is left out.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = normal(path)?;
+        let groups = match host::detect() {
+            Host::Unified(root) => v2::open(&root, &path),
+            Host::Legacy(hierarchies) => v1::open(&hierarchies, &path),
+            Host::Missing(_) => Groups::Missing,
+        };
+        Ok(Self {
+            path,
+            groups,
+            warning: None,
+            owned: false,
+        })
+    }
+
+    /// Its place below the hierarchy's root.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which defaults could not be set and why; one line for the user.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
+    /// Whether there is a group at all.
+    pub fn exists(&self) -> bool {
+        !self.directories().is_empty()
+    }
+
+    /// The group stays when this value is dropped.
+    pub fn keep(&mut self) {
+        self.owned = false;
+    }
+
+    /// Opens what a process needs to get in.
+    pub fn join(&self) -> Result<Join, Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.directory().open().map(Join::Clone),
+            Groups::Legacy(groups) => groups
+                .directories()
+                .iter()
+                .map(|group| group.open_for_writing("cgroup.procs"))
+                .collect::<Result<_, _>>()
+                .map(Join::Write),
+            Groups::Missing => Ok(Join::None),
+        }
+    }
+
+    /// Moves a process that exists already, by its pid in the caller's pid namespace.
+    pub fn add(&self, pid: i32) -> Result<(), Error> {
+        for directory in self.directories() {
+            directory.write("cgroup.procs", &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Changes the limits that `resources` names and leaves the others.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.update(resources),
+            Groups::Legacy(groups) => groups.update(resources),
+            Groups::Missing => setting::refuse_resources(resources, "the container has no cgroup"),
+        }
+    }
+
+    /// What it uses and has used.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.stats(),
+            Groups::Legacy(groups) => groups.stats(),
+            Groups::Missing => Ok(Stats::default()),
+        }
+    }
+
+    /// How many of its processes the kernel's OOM killer ended.
+    pub fn oom_kills(&self) -> Result<u64, Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.oom_kills(),
+            Groups::Legacy(groups) => groups.oom_kills(),
+            Groups::Missing => Ok(0),
+        }
+    }
+
+    /// The pids in it, in the caller's pid namespace.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        self.directories()
+            .first()
+            .map_or(Ok(Vec::new()), |directory| directory.pids())
+    }
+
+    /// Ends every process in it with SIGKILL and returns when none is left; at most some seconds, as a
+    /// process in an uninterruptible wait cannot be ended.
+    pub fn kill(&self) -> Result<(), Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.kill(),
+            Groups::Legacy(groups) => groups.kill(),
+            Groups::Missing => Ok(()),
+        }
+    }
+
+    /// Stops every process in it where it is.
+    pub fn freeze(&self) -> Result<(), Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.set_frozen(true),
+            Groups::Legacy(groups) => groups.set_frozen(true),
+            Groups::Missing => Err(no_freezer()),
+        }
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> Result<(), Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.set_frozen(false),
+            Groups::Legacy(groups) => groups.set_frozen(false),
+            Groups::Missing => Err(no_freezer()),
+        }
+    }
+
+    /// Whether it is frozen.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        match &self.groups {
+            Groups::Unified(group) => group.is_frozen(),
+            Groups::Legacy(groups) => groups.is_frozen(),
+            Groups::Missing => Ok(false),
+        }
+    }
+
+    /// Removes the group with all groups the container made below it. Processes that are still in it are killed first.
+    pub fn remove(mut self) -> Result<(), Error> {
+        self.owned = false;
+        self.remove_directories()
+    }
+
+    fn remove_directories(&self) -> Result<(), Error> {
+        if let Groups::Legacy(groups) = &self.groups {
+            groups.remove_later_ones();
+        }
+        let directories = self.directories();
+        // Nearly always the last process has gone and this is all there is to do.
+        let left: Vec<_> = directories
+            .into_iter()
+            .filter(|directory| !directory.remove_if_empty())
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.kill()?;
+        left.into_iter()
+            .try_for_each(|directory| directory.remove_tree())
+    }
+
+    fn directories(&self) -> Vec<&directory::Directory> {
+        match &self.groups {
+            Groups::Unified(group) => vec![group.directory()],
+            Groups::Legacy(groups) => groups.directories(),
+            Groups::Missing => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if self.owned
+            && let Err(error) = self.remove_directories()
+        {
+            tracing::warn!(%error, "a control group is left over");
+        }
+    }
+}
+
+impl Join {
+    /// The descriptor for clone3(2), where that is the way in.
+    pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Clone(descriptor) => Some(descriptor.as_fd()),
+            Self::Write(_) | Self::None => None,
+        }
+    }
+
+    /// Moves the calling process in, where clone3(2) has not done it. Allocates nothing.
+    ///
+    /// A cgroup namespace made by the same clone3 call has the parent's group as its root: make it with
+    /// unshare(2) afterwards.
+    pub fn enter(&self) -> Result<(), Errno> {
+        if let Self::Write(descriptors) = self {
+            for descriptor in descriptors {
+                rustix::io::write(descriptor, b"0")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses paths that lead elsewhere, and makes the rest relative to a hierarchy's root.
+fn normal(path: &Path) -> Result<PathBuf, Error> {
+    use std::path::Component;
+    let text = path.to_string_lossy();
+    // systemd's notation, `system.slice:box:NAME`; a directory may not be made behind systemd's back below its slices.
+    if text.matches(':').count() == 2 && !text.contains('/') {
+        let reason =
+            format!("{text:?} is for systemd's cgroup driver; give a path such as /box/NAME");
+        return Err(Error::spec("linux.cgroupsPath", reason));
+    }
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => normal.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(Error::spec(
+                    "linux.cgroupsPath",
+                    format!("{text:?} must not contain \"..\""),
+                ));
+            }
+        }
+    }
+    if normal.as_os_str().is_empty() {
+        return Err(Error::spec(
+            "linux.cgroupsPath",
+            "must name a group below the root".to_owned(),
+        ));
+    }
+    Ok(normal)
+}
+
+fn no_freezer() -> Error {
+    Error::Limit {
+        limit: "a pause".to_owned(),
+        reason: "the container has no cgroup".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

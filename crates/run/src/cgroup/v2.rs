@@ -1,0 +1,275 @@
+//! The unified hierarchy.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use oci_spec::runtime::LinuxResources;
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use super::setting::{self, Need, Setting};
+use super::stats::{Io, Stats};
+use super::{Groups, Request, device_program, freezer, host};
+use crate::{Error, devices};
+
+/// The group of one container.
+#[derive(Debug)]
+pub struct Group {
+    directory: Directory,
+    /// The group whose `cgroup.subtree_control` hands controllers down, as far as it is ours.
+    base: PathBuf,
+}
+
+/// Makes the group and sets the limits.
+pub fn create(
+    root: &Path,
+    path: &Path,
+    request: &Request,
+) -> Result<(Groups, Option<String>), Error> {
+    let base = base(root);
+    let place = base.join(path);
+    let mut settings = setting::unified(request.resources);
+    setting::soften(&mut settings, request);
+    let directory = match Directory::create("cgroup", place.clone()) {
+        Ok(directory) => directory,
+        Err(error) => {
+            let words = crate::error::Words(&error).to_string();
+            let reason = format!("create cgroup {}: {words}", place.display());
+            setting::refuse_all(request, &reason)?;
+            return Ok((
+                Groups::Missing,
+                Some(format!("the container runs without limits: {reason}")),
+            ));
+        }
+    };
+    let group = Group { directory, base };
+    match group.set_up(&settings, request) {
+        Ok(warning) => Ok((Groups::Unified(group), warning)),
+        Err(error) => {
+            group.directory.remove_if_empty();
+            Err(error)
+        }
+    }
+}
+
+/// The group of a container that was made before.
+pub fn open(root: &Path, path: &Path) -> Groups {
+    let base = base(root);
+    let directory = Directory::new("cgroup", base.join(path));
+    if directory.exists() {
+        Groups::Unified(Group { directory, base })
+    } else {
+        Groups::Missing
+    }
+}
+
+impl Group {
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
+        setting::unified(resources)
+            .iter()
+            .try_for_each(|one| match self.set(one) {
+                Err(error) if one.need == Need::Asked => Err(error),
+                _ => Ok(()),
+            })
+    }
+
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let directory = &self.directory;
+        let microseconds = |key| directory.keyed("cpu.stat", key).map(|number| number * 1000);
+        Ok(Stats {
+            cpu_nanoseconds: microseconds("usage_usec"),
+            cpu_system_nanoseconds: microseconds("system_usec"),
+            cpu_throttled_nanoseconds: microseconds("throttled_usec"),
+            memory: directory.number("memory.current"),
+            memory_inactive_file: directory.keyed("memory.stat", "inactive_file"),
+            memory_peak: directory.number("memory.peak"),
+            memory_limit: directory.number("memory.max"),
+            oom_kills: directory.keyed("memory.events", "oom_kill"),
+            pids: directory.number("pids.current"),
+            pids_limit: directory.number("pids.max"),
+            io: directory
+                .read("io.stat")
+                .ok()
+                .map(|text| Io::from_unified(&text)),
+        })
+    }
+
+    pub fn oom_kills(&self) -> Result<u64, Error> {
+        Ok(self
+            .directory
+            .keyed("memory.events", "oom_kill")
+            .unwrap_or(0))
+    }
+
+    pub fn kill(&self) -> Result<(), Error> {
+        match self.directory.set("cgroup.kill", "1") {
+            Ok(()) => self.wait_until_empty(),
+            Err(Errno::NOENT) if !self.directory.exists() => Ok(()),
+            // Linux before 5.14 has no such file.
+            Err(Errno::NOENT) => freezer::kill_one_by_one(&self.directory),
+            Err(errno) => Err(Error::io(
+                "write to",
+                &self.directory.path().join("cgroup.kill"),
+                errno,
+            )),
+        }
+    }
+
+    pub fn set_frozen(&self, frozen: bool) -> Result<(), Error> {
+        self.directory
+            .write("cgroup.freeze", if frozen { "1" } else { "0" })?;
+        self.wait_for(
+            "frozen",
+            u64::from(frozen),
+            if frozen { "freeze" } else { "thaw" },
+        )
+    }
+
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        Ok(self.directory.keyed("cgroup.events", "frozen") == Some(1))
+    }
+
+    /// Sets every limit; returns the warning about defaults that cannot be set.
+    fn set_up(&self, settings: &[Setting], request: &Request) -> Result<Option<String>, Error> {
+        let mut dropped = Vec::new();
+        for one in settings {
+            match self.set(one) {
+                Ok(()) => {}
+                Err(error) => match one.need {
+                    Need::Asked => return Err(error),
+                    Need::Default => dropped.push(error.to_string()),
+                    Need::Quiet => {}
+                },
+            }
+        }
+        if let Err(error) = self.confine_devices(request) {
+            if request.confine_devices {
+                return Err(error);
+            }
+            dropped.push(error.to_string());
+        }
+        Ok((!dropped.is_empty()).then(|| dropped.join("; ")))
+    }
+
+    /// Sets one limit. Only where its file is missing are the controllers looked at: nearly always they are handed down
+    /// already.
+    fn set(&self, one: &Setting) -> Result<(), Error> {
+        let present = one
+            .ways
+            .iter()
+            .any(|(file, _)| self.directory.path().join(file).exists());
+        if !present && !one.ways.is_empty() && one.controller != "cgroup" {
+            self.hand_down(one.controller)
+                .map_err(|reason| one.unsupported(&reason))?;
+        }
+        setting::apply(&self.directory, one)
+    }
+
+    /// Has every group from the base down to our parent hand `controller` to its children.
+    fn hand_down(&self, controller: &str) -> Result<(), String> {
+        let parent = self.directory.path().parent().unwrap_or(&self.base);
+        let mut above: Vec<&Path> = parent
+            .ancestors()
+            .take_while(|place| place.starts_with(&self.base))
+            .collect();
+        above.reverse();
+        for place in above {
+            let file = place.join("cgroup.subtree_control");
+            let directory = Directory::new("cgroup", place.to_owned());
+            directory.set("cgroup.subtree_control", &format!("+{controller}")).map_err(|errno| match errno {
+                Errno::NOENT | Errno::INVAL => format!(
+                    "the {controller} controller is not available in {}",
+                    place.join("cgroup.controllers").display()
+                ),
+                Errno::BUSY => format!(
+                    "the {controller} controller cannot be enabled in {}, as the group has processes of its own",
+                    file.display()
+                ),
+                _ => format!(
+                    "the {controller} controller cannot be enabled in {}: {}",
+                    file.display(),
+                    crate::error::Words(&errno.into())
+                ),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn confine_devices(&self, request: &Request) -> Result<(), Error> {
+        let rules = devices::rules(request.resources.devices().as_deref().unwrap_or_default())?;
+        let program = device_program::assemble(&rules);
+        let refused = |errno: Errno| Error::Limit {
+            limit: "access to devices".to_owned(),
+            reason: format!(
+                "bpf for {}: {}",
+                self.directory.path().display(),
+                crate::error::Words(&errno.into())
+            ),
+        };
+        let loaded = crate::sys::load_device_program(&program).map_err(refused)?;
+        let directory = self.directory.open()?;
+        crate::sys::attach_device_program(directory.as_fd(), &loaded).map_err(refused)
+    }
+
+    fn wait_until_empty(&self) -> Result<(), Error> {
+        self.wait_for("populated", 0, "end the processes of")
+    }
+
+    /// Waits for an event that the kernel reaches soon, at most some seconds.
+    fn wait_for(&self, event: &str, value: u64, action: &'static str) -> Result<(), Error> {
+        for wait in [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] {
+            sleep(Duration::from_millis(wait));
+            match self.directory.keyed("cgroup.events", event) {
+                Some(now) if now != value => {}
+                // Reached, or the group has gone.
+                _ => return Ok(()),
+            }
+        }
+        Err(Error::io(action, self.directory.path(), Errno::BUSY))
+    }
+}
+
+/// The group below which ours are made: the nearest one above this process that was delegated to its user, else the
+/// root of the hierarchy.
+fn base(root: &Path) -> PathBuf {
+    let own = host::own_group("").ok().flatten().unwrap_or_default();
+    // A process outside its cgroup namespace's root sees its group as `/../..`.
+    if own
+        .components()
+        .any(|component| component == std::path::Component::ParentDir)
+    {
+        return root.to_owned();
+    }
+    let mut places: Vec<PathBuf> = own
+        .ancestors()
+        .filter(|place| !place.as_os_str().is_empty())
+        .map(|place| root.join(place))
+        .collect();
+    // A group with processes, as our own one, cannot hand controllers to groups below it: it comes last.
+    if !places.is_empty() {
+        places.rotate_left(1);
+    }
+    let user = rustix::process::geteuid().as_raw();
+    places
+        .into_iter()
+        .find(|place| is_delegated(place, user))
+        .unwrap_or_else(|| root.to_owned())
+}
+
+/// Whether the group belongs to `user`. Root owns nearly all of them, so there systemd's mark must be on it as well
+/// (<https://systemd.io/CGROUP_DELEGATION>).
+fn is_delegated(place: &Path, user: u32) -> bool {
+    let owned = std::fs::metadata(place.join("cgroup.procs")).is_ok_and(|file| file.uid() == user);
+    let marked = |name| {
+        let mut value = [0_u8; 8];
+        matches!(rustix::fs::getxattr(place, name, &mut value), Ok(1) if value[0] == b'1')
+    };
+    owned && (user != 0 || marked("trusted.delegate") || marked("user.delegate"))
+}

@@ -1,0 +1,375 @@
+//! From a policy to a program of the kernel's classic BPF, see bpf(4) of the BSDs and seccomp(2).
+//!
+//! A program first tells the architectures apart, then finds the number of the call by binary search over ranges of
+//! numbers that share an answer: some seven comparisons for the default policy, where a list in order takes hundreds.
+//! Only calls with conditions load arguments, so the kernel can prove that all others pass and skips the
+//! filter for them (its action cache, Linux 5.11 and later).
+//!
+//! Uses the standard library alone, as the build script compiles the default filter with it.
+
+use super::policy::{Action, Arch, Comparison, Condition, Policy};
+use super::syscalls::Table;
+
+/// `struct sock_filter` of `linux/filter.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions skipped when a comparison holds.
+    pub jt: u8,
+    /// Instructions skipped when it does not.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// The most instructions the kernel takes: `BPF_MAXINSNS` of `linux/bpf_common.h`.
+pub const MOST_INSTRUCTIONS: usize = 4096;
+
+/// `BPF_LD | BPF_W | BPF_ABS`: load the word at offset k of `struct seccomp_data`.
+pub const LOAD: u16 = 0x20;
+/// `BPF_ALU | BPF_AND | BPF_K`.
+pub const AND: u16 = 0x54;
+/// `BPF_JMP | BPF_JA`.
+pub const JUMP: u16 = 0x05;
+/// `BPF_JMP | BPF_JEQ | BPF_K`.
+pub const JEQ: u16 = 0x15;
+/// `BPF_JMP | BPF_JGT | BPF_K`.
+pub const JGT: u16 = 0x25;
+/// `BPF_JMP | BPF_JGE | BPF_K`.
+pub const JGE: u16 = 0x35;
+/// `BPF_RET | BPF_K`.
+pub const RETURN: u16 = 0x06;
+
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// The first number of x32, `__X32_SYSCALL_BIT` of `asm/unistd.h`.
+const X32: u32 = 0x4000_0000;
+/// Where 32-bit ARM keeps its private calls, far behind all others: `__ARM_NR_BASE`.
+const ARM_PRIVATE: u32 = 0x000f_0000;
+const ENOSYS: Action = Action::Errno(38);
+
+/// A piece of program whose jumps all end inside it, or behind its last instruction.
+type Code = Vec<Instruction>;
+
+/// The answer for all numbers from `first` up to the next segment's first.
+#[derive(Clone, PartialEq, Eq)]
+struct Segment {
+    first: u32,
+    code: Code,
+}
+
+/// Compiles `policy`. The result may be longer than the kernel takes, see [`MOST_INSTRUCTIONS`].
+pub fn compile(policy: &Policy, table: &Table) -> Vec<Instruction> {
+    let mut program = vec![load(ARCHITECTURE)];
+    let mut done: Vec<u32> = Vec::new();
+    for audit in policy.arches.iter().map(|arch| arch.audit()) {
+        if done.contains(&audit) {
+            continue;
+        }
+        done.push(audit);
+        let mut judge = vec![load(NUMBER)];
+        judge.extend(search(&segments(policy, table, audit)));
+        program.extend(choose(JEQ, audit, judge, Vec::new()));
+    }
+    program.push(answer(Action::KillProcess));
+    program
+}
+
+/// The answers for one audit architecture, by rising number and without gaps.
+fn segments(policy: &Policy, table: &Table, audit: u32) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut listed: Vec<Arch> = policy
+        .arches
+        .iter()
+        .copied()
+        .filter(|arch| arch.audit() == audit)
+        .collect();
+    listed.sort_unstable();
+    listed.dedup();
+    for arch in &listed {
+        append_arch(&mut segments, policy, table, *arch);
+    }
+    if listed == [Arch::X86_64] {
+        segments.push(Segment {
+            first: X32,
+            code: vec![answer(Action::KillProcess)],
+        });
+    }
+    segments.dedup_by(|next, previous| next.code == previous.code);
+    segments
+}
+
+/// The answers for one architecture. Numbers beyond the last that the policy names are calls younger than it:
+/// ENOSYS makes programs fall back to older calls, where the default answer, mostly EPERM, makes them fail.
+fn append_arch(segments: &mut Vec<Segment>, policy: &Policy, table: &Table, arch: Arch) {
+    let mut numbered: Vec<(u32, usize)> = Vec::new();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        numbered.extend(
+            rule.names
+                .iter()
+                .filter_map(|name| table.number(name, arch))
+                .map(|number| (number, index)),
+        );
+    }
+    numbered.sort_unstable_by_key(|(number, index)| (*number, policy.rules[*index].action, *index));
+
+    let unknown = if policy.default.passes() {
+        policy.default
+    } else {
+        ENOSYS
+    };
+    let newest = numbered
+        .iter()
+        .map(|(number, _)| *number)
+        .filter(|number| arch != Arch::Arm || *number < ARM_PRIVATE);
+    let newest = newest.max();
+    let mut next = if arch == Arch::X32 { X32 } else { 0 };
+    let mut rest = numbered.as_slice();
+    while let Some((number, _)) = rest.first().copied() {
+        let (mine, others) = rest.split_at(rest.partition_point(|(other, _)| *other == number));
+        if number > next {
+            let gap = if newest.is_some_and(|newest| next > newest) {
+                unknown
+            } else {
+                policy.default
+            };
+            segments.push(Segment {
+                first: next,
+                code: vec![answer(gap)],
+            });
+        }
+        segments.push(Segment {
+            first: number,
+            code: judgement(policy, mine.iter().map(|(_, index)| *index)),
+        });
+        next = number + 1;
+        rest = others;
+    }
+    segments.push(Segment {
+        first: next,
+        code: vec![answer(unknown)],
+    });
+}
+
+/// What is done with one call: its rules, the gravest action first, then the default.
+fn judgement(policy: &Policy, rules: impl Iterator<Item = usize>) -> Code {
+    let mut code = Vec::new();
+    // What a rule shares with the default takes nothing away from the others, as in runc and crun.
+    for rule in rules
+        .map(|index| &policy.rules[index])
+        .filter(|rule| rule.action != policy.default)
+    {
+        if rule.conditions.is_empty() {
+            code.push(answer(rule.action));
+            return code;
+        }
+        code.extend(conditional(&rule.conditions, rule.action));
+    }
+    code.push(answer(policy.default));
+    code
+}
+
+/// Where a comparison goes on.
+#[derive(Clone, Copy)]
+enum Target {
+    /// The next instruction.
+    Next,
+    /// Behind this condition: it holds.
+    Holds,
+    /// Behind the whole rule: it does not match.
+    Fails,
+}
+
+/// Returns `action` when all `conditions` hold, else goes on behind itself.
+fn conditional(conditions: &[Condition], action: Action) -> Code {
+    let mut steps: Vec<(Instruction, Target, Target, usize)> = Vec::new();
+    for condition in conditions {
+        let piece = comparison(condition);
+        let end = steps.len() + piece.len();
+        steps.extend(
+            piece
+                .into_iter()
+                .map(|(instruction, yes, no)| (instruction, yes, no, end)),
+        );
+    }
+    let behind = steps.len() + 1;
+    let mut code: Code = Vec::with_capacity(behind);
+    for (place, (instruction, yes, no, end)) in steps.into_iter().enumerate() {
+        let skip = |target| match target {
+            Target::Next => 0,
+            Target::Holds => end - place - 1,
+            Target::Fails => behind - place - 1,
+        };
+        // Six conditions of at most six instructions stay far below 256.
+        code.push(Instruction {
+            jt: skip(yes) as u8,
+            jf: skip(no) as u8,
+            ..instruction
+        });
+    }
+    code.push(answer(action));
+    code
+}
+
+/// One 64-bit comparison, made of 32-bit ones: the high word first.
+fn comparison(condition: &Condition) -> Vec<(Instruction, Target, Target)> {
+    use Target::{Fails, Holds, Next};
+    let offset = ARGUMENTS + 8 * u32::from(condition.index);
+    // Both architectures are little endian: the low word comes first.
+    let (low, high) = (load(offset), load(offset + 4));
+    let split = |value: u64| (value as u32, (value >> 32) as u32);
+    let (value_low, value_high) = split(condition.value);
+    let step = |instruction| (instruction, Next, Next);
+    let test = |code, k, yes, no| {
+        (
+            Instruction {
+                code,
+                jt: 0,
+                jf: 0,
+                k,
+            },
+            yes,
+            no,
+        )
+    };
+    match condition.comparison {
+        Comparison::Eq => vec![
+            step(high),
+            test(JEQ, value_high, Next, Fails),
+            step(low),
+            test(JEQ, value_low, Holds, Fails),
+        ],
+        Comparison::Ne => vec![
+            step(high),
+            test(JEQ, value_high, Next, Holds),
+            step(low),
+            test(JEQ, value_low, Fails, Holds),
+        ],
+        Comparison::Gt | Comparison::Ge => vec![
+            step(high),
+            test(JGT, value_high, Holds, Next),
+            test(JEQ, value_high, Next, Fails),
+            step(low),
+            test(
+                if condition.comparison == Comparison::Gt {
+                    JGT
+                } else {
+                    JGE
+                },
+                value_low,
+                Holds,
+                Fails,
+            ),
+        ],
+        Comparison::Lt | Comparison::Le => vec![
+            step(high),
+            test(JGT, value_high, Fails, Next),
+            test(JEQ, value_high, Next, Holds),
+            step(low),
+            test(
+                if condition.comparison == Comparison::Lt {
+                    JGE
+                } else {
+                    JGT
+                },
+                value_low,
+                Fails,
+                Holds,
+            ),
+        ],
+        Comparison::MaskedEq(mask) => {
+            let (mask_low, mask_high) = split(mask);
+            vec![
+                step(high),
+                step(Instruction {
+                    code: AND,
+                    jt: 0,
+                    jf: 0,
+                    k: mask_high,
+                }),
+                test(JEQ, value_high & mask_high, Next, Fails),
+                step(low),
+                step(Instruction {
+                    code: AND,
+                    jt: 0,
+                    jf: 0,
+                    k: mask_low,
+                }),
+                test(JEQ, value_low & mask_low, Holds, Fails),
+            ]
+        }
+    }
+}
+
+/// Binary search for the segment of the loaded number.
+fn search(segments: &[Segment]) -> Code {
+    match segments {
+        [] => Vec::new(),
+        [segment] => segment.code.clone(),
+        _ => {
+            let (lower, upper) = segments.split_at(segments.len() / 2);
+            choose(JGE, upper[0].first, search(upper), search(lower))
+        }
+    }
+}
+
+/// Goes to `yes` when the loaded word compares to `k`, else to `no`, which may be empty to go on behind.
+fn choose(code: u16, k: u32, yes: Code, no: Code) -> Code {
+    let mut program = Vec::with_capacity(yes.len() + no.len() + 2);
+    // Placing `no` behind `yes` when it is empty keeps the jump forward; comparisons jump 255 at most, JUMP anywhere.
+    let (near, far, near_is_yes) = if no.is_empty() {
+        (yes, no, true)
+    } else {
+        (no, yes, false)
+    };
+    let distance = near.len();
+    match u8::try_from(distance) {
+        Ok(skip) if near_is_yes => program.push(Instruction {
+            code,
+            jt: 0,
+            jf: skip,
+            k,
+        }),
+        Ok(skip) => program.push(Instruction {
+            code,
+            jt: skip,
+            jf: 0,
+            k,
+        }),
+        Err(_) => {
+            let (jt, jf) = if near_is_yes { (1, 0) } else { (0, 1) };
+            program.push(Instruction { code, jt, jf, k });
+            program.push(Instruction {
+                code: JUMP,
+                jt: 0,
+                jf: 0,
+                k: distance as u32,
+            });
+        }
+    }
+    program.extend(near);
+    program.extend(far);
+    program
+}
+
+fn load(offset: u32) -> Instruction {
+    Instruction {
+        code: LOAD,
+        jt: 0,
+        jf: 0,
+        k: offset,
+    }
+}
+
+fn answer(action: Action) -> Instruction {
+    Instruction {
+        code: RETURN,
+        jt: 0,
+        jf: 0,
+        k: action.value(),
+    }
+}
