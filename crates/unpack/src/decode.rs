@@ -1,0 +1,227 @@
+//! Decompression, told by the stream's first bytes, fed in pieces of any size.
+
+mod bzip2;
+mod gzip;
+mod xz;
+mod zstd;
+
+use crate::entry::Problem;
+use crate::limits::{LimitKind, Limits, RATIO_GRACE};
+
+/// Bytes that tell every known format from every other.
+const MAGIC: usize = 6;
+
+/// One compressed format, stepping through its stream.
+trait Codec: Send {
+    /// Decodes from `input` to `output` as far as one of them goes; gives the bytes taken and made.
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String>;
+    /// Whether the stream may end here.
+    fn complete(&self) -> bool;
+}
+
+/// Decodes one archive of any known format.
+pub struct Decoder {
+    state: State,
+    limits: Limits,
+    packed: u64,
+    decoded: u64,
+}
+
+enum State {
+    /// The first bytes, until there are enough to tell the format.
+    Start(Vec<u8>),
+    Plain,
+    Packed(Format, Box<dyn Codec>),
+}
+
+/// A compressed format, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Not compressed.
+    Plain,
+    /// RFC 1952, one member or several.
+    Gzip,
+    /// RFC 8878, one frame or several.
+    Zstd,
+    /// The .xz format, one stream or several.
+    Xz,
+    /// bzip2, one stream or several.
+    Bzip2,
+}
+
+impl Format {
+    /// Tells the format by a stream's first bytes; what begins like none of them is plain.
+    pub fn detect(head: &[u8]) -> Format {
+        match head {
+            [0x1f, 0x8b, ..] => Format::Gzip,
+            // A frame, or a skippable one before it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Format::Zstd,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Format::Xz,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Format::Bzip2,
+            _ => Format::Plain,
+        }
+    }
+
+    /// The name people know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Plain => "tar",
+            Format::Gzip => "gzip",
+            Format::Zstd => "zstd",
+            Format::Xz => "xz",
+            Format::Bzip2 => "bzip2",
+        }
+    }
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a stream.
+    pub fn new(limits: Limits) -> Decoder {
+        Decoder {
+            state: State::Start(Vec::new()),
+            limits,
+            packed: 0,
+            decoded: 0,
+        }
+    }
+
+    /// Takes `input` whole; `sink` gets a buffer to fill each time the last one is full: see [`Buffers`].
+    pub fn write(&mut self, input: &[u8], sink: &mut impl Buffers) -> Result<(), Problem> {
+        let State::Start(head) = &mut self.state else {
+            return self.run(input, sink);
+        };
+        let missing = MAGIC - head.len();
+        if input.len() < missing {
+            head.extend_from_slice(input);
+            return Ok(());
+        }
+        let (magic, rest) = input.split_at(missing);
+        head.extend_from_slice(magic);
+        let head = std::mem::take(head);
+        self.begin(&head)?;
+        self.run(&head, sink)?;
+        self.run(rest, sink)
+    }
+
+    /// Told that the input is at its end: decodes what is left, and refuses a stream that is cut off.
+    pub fn finish(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
+        if let State::Start(head) = &mut self.state {
+            let head = std::mem::take(head);
+            self.begin(&head)?;
+            self.run(&head, sink)?;
+        }
+        self.drain(sink)?;
+        match &self.state {
+            State::Packed(format, codec) if !codec.complete() => Err(Problem::CompressedCut {
+                format: format.as_str(),
+                offset: self.packed,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, head: &[u8]) -> Result<(), Problem> {
+        let format = Format::detect(head);
+        let unusable = |reason| Problem::Compressed {
+            format: format.as_str(),
+            offset: 0,
+            reason,
+        };
+        let window = self.limits.window;
+        let codec: Box<dyn Codec> = match format {
+            Format::Plain => {
+                self.state = State::Plain;
+                return Ok(());
+            }
+            Format::Gzip => Box::new(gzip::Gzip::new()),
+            Format::Zstd => Box::new(zstd::Zstd::new(window).map_err(unusable)?),
+            Format::Xz => Box::new(xz::Xz::new(window).map_err(unusable)?),
+            Format::Bzip2 => Box::new(bzip2::Bzip2::new()),
+        };
+        self.state = State::Packed(format, codec);
+        Ok(())
+    }
+
+    fn run(&mut self, mut input: &[u8], sink: &mut impl Buffers) -> Result<(), Problem> {
+        while !input.is_empty() {
+            let (taken, _) = self.step(input, sink)?;
+            input = &input[taken..];
+        }
+        Ok(())
+    }
+
+    /// Lets a codec put out what it still holds.
+    fn drain(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
+        while let State::Packed(..) = self.state {
+            if self.step(&[], sink)?.1 == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, input: &[u8], sink: &mut impl Buffers) -> Result<(usize, usize), Problem> {
+        let output = sink.spare();
+        let (taken, made) = match &mut self.state {
+            State::Packed(format, codec) => {
+                codec
+                    .step(input, output)
+                    .map_err(|reason| Problem::Compressed {
+                        format: format.as_str(),
+                        offset: self.packed,
+                        reason,
+                    })?
+            }
+            State::Plain | State::Start(_) => {
+                let count = input.len().min(output.len());
+                output[..count].copy_from_slice(&input[..count]);
+                (count, count)
+            }
+        };
+        self.packed += taken as u64;
+        self.decoded += made as u64;
+        self.check()?;
+        sink.filled(made);
+        if let (State::Packed(format, _), 0, 0, false) =
+            (&self.state, taken, made, input.is_empty())
+        {
+            let reason = "the decoder makes no progress".to_owned();
+            return Err(Problem::Compressed {
+                format: format.as_str(),
+                offset: self.packed,
+                reason,
+            });
+        }
+        Ok((taken, made))
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let limits = &self.limits;
+        if self.decoded > limits.bytes {
+            return Err(Problem::Limit {
+                limit: LimitKind::Bytes,
+                value: self.decoded,
+                allowed: limits.bytes,
+            });
+        }
+        if self.decoded > RATIO_GRACE && self.decoded / limits.ratio > self.packed {
+            return Err(Problem::Ratio {
+                decoded: self.decoded,
+                packed: self.packed,
+                allowed: limits.ratio,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Where decoded bytes go.
+pub trait Buffers {
+    /// Room for at least one byte.
+    fn spare(&mut self) -> &mut [u8];
+    /// The first `count` bytes of the room were filled.
+    fn filled(&mut self, count: usize);
+}
+
+#[cfg(test)]
+mod tests;

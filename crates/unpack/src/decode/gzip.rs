@@ -1,0 +1,65 @@
+//! gzip: members one after another, then nothing but zeros (as tapes were padded).
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::Codec;
+
+pub(super) struct Gzip {
+    member: Decompress,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Member,
+    BetweenMembers,
+    Padding,
+}
+
+/// A gzip stream may use the whole window of 32 KiB.
+const WINDOW_BITS: u8 = 15;
+
+impl Gzip {
+    pub fn new() -> Gzip {
+        Gzip {
+            member: Decompress::new_gzip(WINDOW_BITS),
+            place: Place::Member,
+        }
+    }
+}
+
+impl Codec for Gzip {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String> {
+        match (self.place, input.first()) {
+            (Place::Member, _) => {}
+            (Place::BetweenMembers, Some(0x1f)) => *self = Gzip::new(),
+            (Place::BetweenMembers | Place::Padding, None) => return Ok((0, 0)),
+            (Place::BetweenMembers | Place::Padding, Some(0)) => {
+                self.place = Place::Padding;
+                let zeros = input.iter().take_while(|&&b| b == 0).count();
+                return Ok((zeros, 0));
+            }
+            (Place::BetweenMembers | Place::Padding, Some(_)) => {
+                return Err(
+                    "what follows its last member is neither another one nor zeros".to_owned(),
+                );
+            }
+        }
+        let (taken, made) = (self.member.total_in(), self.member.total_out());
+        let status = self.member.decompress(input, output, FlushDecompress::None);
+        let status =
+            status.map_err(|error| error.message().unwrap_or("it cannot be decoded").to_owned())?;
+        if status == Status::StreamEnd {
+            self.place = Place::BetweenMembers;
+        }
+        // At most a buffer's length, which is a usize.
+        Ok((
+            (self.member.total_in() - taken) as usize,
+            (self.member.total_out() - made) as usize,
+        ))
+    }
+
+    fn complete(&self) -> bool {
+        self.place != Place::Member
+    }
+}

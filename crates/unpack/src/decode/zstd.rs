@@ -1,0 +1,47 @@
+//! zstd: frames one after another, skippable ones among them.
+
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::Codec;
+
+pub(super) struct Zstd {
+    decoder: Decoder<'static>,
+    /// The last step ended a frame, and flushed it.
+    frame_ended: bool,
+}
+
+impl Zstd {
+    /// A decoder that keeps `window` bytes of history at most.
+    pub fn new(window: u64) -> Result<Zstd, String> {
+        let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
+        // The smallest and the largest window the format has on 64-bit machines.
+        let log = window.max(1).ilog2().clamp(10, 31);
+        decoder
+            .set_parameter(DParameter::WindowLogMax(log))
+            .map_err(|error| error.to_string())?;
+        Ok(Zstd {
+            decoder,
+            frame_ended: false,
+        })
+    }
+}
+
+impl Codec for Zstd {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String> {
+        if input.is_empty() && self.frame_ended {
+            return Ok((0, 0));
+        }
+        let mut from = InBuffer::around(input);
+        let mut to = OutBuffer::around(output);
+        let hint = self
+            .decoder
+            .run(&mut from, &mut to)
+            .map_err(|error| error.to_string())?;
+        self.frame_ended = hint == 0;
+        Ok((from.pos(), to.pos()))
+    }
+
+    fn complete(&self) -> bool {
+        self.frame_ended
+    }
+}

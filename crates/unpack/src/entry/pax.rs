@@ -1,0 +1,326 @@
+//! PAX records: `length key=value\n`, each overriding a field of the header that follows.
+
+use super::header::id;
+use super::sparse::SparseRecords;
+use super::{Problem, Time, Xattr, acl, xattr};
+
+/// What extended headers say of the next member; a field they leave out is as the plain header has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Records {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link_path: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mtime: Option<Time>,
+    pub(super) major: Option<u64>,
+    pub(super) minor: Option<u64>,
+    pub(super) sparse: Option<SparseRecords>,
+    pub(super) xattrs: Vec<Xattr>,
+}
+
+impl Records {
+    /// Adds the records of a local extended header (type `x`); a later record of the same key wins.
+    pub fn local(&mut self, text: &[u8]) -> Result<(), Problem> {
+        for record in split(text) {
+            let (key, value) = record?;
+            self.record(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the records of a global extended header (type `g`). What names or measures one member is refused there.
+    pub fn global(&mut self, text: &[u8]) -> Result<(), Problem> {
+        for record in split(text) {
+            let (key, value) = record?;
+            let for_one =
+                matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.");
+            if for_one {
+                return Err(Problem::GlobalKey(key.to_vec()));
+            }
+            self.record(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// The member's name, where the records have one; a sparse file's real name goes before its stand-in.
+    pub(crate) fn name(&self) -> Option<&[u8]> {
+        let sparse = self
+            .sparse
+            .as_ref()
+            .and_then(|sparse| sparse.name.as_deref());
+        sparse.or(self.path.as_deref())
+    }
+
+    /// Whether nothing is overridden.
+    pub fn is_empty(&self) -> bool {
+        *self == Records::default()
+    }
+
+    /// Unknown keys (comments, vendors' extensions, times we do not keep) change nothing, as POSIX demands.
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
+        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+            return self.xattr(name, value);
+        }
+        if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
+            return self.xattr(
+                &xattr::decode_name(name)?,
+                &xattr::decode_value(name, value)?,
+            );
+        }
+        if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+            return self.sparse.get_or_insert_default().record(key, value);
+        }
+        // An empty value takes back what an earlier record said.
+        let said = !value.is_empty();
+        match key {
+            b"path" => self.path = said.then(|| value.to_vec()),
+            b"linkpath" => self.link_path = said.then(|| value.to_vec()),
+            b"size" => self.size = said.then(|| unsigned(value, "size")).transpose()?,
+            b"uid" => self.uid = said.then(|| owner(value, "owner")).transpose()?,
+            b"gid" => self.gid = said.then(|| owner(value, "group")).transpose()?,
+            b"mtime" => self.mtime = said.then(|| time(value)).transpose()?,
+            b"SCHILY.devmajor" => {
+                self.major = said
+                    .then(|| unsigned(value, "major device number"))
+                    .transpose()?
+            }
+            b"SCHILY.devminor" => {
+                self.minor = said
+                    .then(|| unsigned(value, "minor device number"))
+                    .transpose()?
+            }
+            b"SCHILY.acl.access" if said => {
+                self.xattr(b"system.posix_acl_access", &acl::posix_acl(value)?)?
+            }
+            b"SCHILY.acl.default" if said => {
+                self.xattr(b"system.posix_acl_default", &acl::posix_acl(value)?)?
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn xattr(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {
+        if !xattr::admit(name, value)? {
+            tracing::debug!(name = %name.escape_ascii(), "extended attribute left out: it belongs to the host's policy");
+            return Ok(());
+        }
+        match self.xattrs.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.value = value.to_vec(),
+            None => self.xattrs.push(Xattr {
+                name: name.to_vec(),
+                value: value.to_vec(),
+            }),
+        }
+        Ok(())
+    }
+}
+
+type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Splits the text into keys and values; the first malformed record ends it.
+fn split(mut text: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Problem>> {
+    std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        match first_record(text) {
+            Ok((key, value, rest)) => {
+                text = rest;
+                Some(Ok((key, value)))
+            }
+            Err(problem) => {
+                text = b"";
+                Some(Err(problem))
+            }
+        }
+    })
+}
+
+/// Key, value, and the text behind the first record.
+fn first_record(text: &[u8]) -> Result<Parts<'_>, Problem> {
+    let space = text
+        .iter()
+        .take(20)
+        .position(|&b| b == b' ')
+        .ok_or(Problem::Pax("a record without a length"))?;
+    let length = digits(&text[..space]).ok_or(Problem::Pax("a record's length is no number"))?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > text.len() {
+        return Err(Problem::Pax(
+            "a record is longer than the header it stands in",
+        ));
+    }
+    if length < space + 2 || text[length - 1] != b'\n' {
+        return Err(Problem::Pax(
+            "a record does not end in a line feed where its length says",
+        ));
+    }
+    let record = &text[space + 1..length - 1];
+    let equals = record
+        .iter()
+        .position(|&b| b == b'=')
+        .ok_or(Problem::Pax("a record without \"=\""))?;
+    let (key, value) = (&record[..equals], &record[equals + 1..]);
+    if key.is_empty() || key.contains(&0) {
+        return Err(Problem::Pax(
+            "a record with an empty key, or with a NUL byte in it",
+        ));
+    }
+    Ok((key, value, &text[length..]))
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())?
+}
+
+fn number(value: &[u8], field: &'static str) -> Result<i128, Problem> {
+    let malformed = || Problem::Number {
+        field,
+        text: value.to_vec(),
+    };
+    let (negative, magnitude) = match value.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    let magnitude = i128::from(digits(magnitude).ok_or_else(malformed)?);
+    Ok(if negative { -magnitude } else { magnitude })
+}
+
+fn unsigned(value: &[u8], field: &'static str) -> Result<u64, Problem> {
+    let number = number(value, field)?;
+    if number < 0 {
+        return Err(Problem::Negative { field });
+    }
+    let max = i64::MAX as u64;
+    let within = u64::try_from(number).ok().filter(|&n| n <= max);
+    within.ok_or(Problem::TooLarge {
+        field,
+        value: number.unsigned_abs(),
+        max,
+    })
+}
+
+fn owner(value: &[u8], field: &'static str) -> Result<u32, Problem> {
+    id(number(value, field)?, field)
+}
+
+/// Decimal seconds with an optional fraction, of which nanoseconds are kept.
+fn time(value: &[u8]) -> Result<Time, Problem> {
+    let malformed = || Problem::Number {
+        field: "modification time",
+        text: value.to_vec(),
+    };
+    let (whole, fraction) = match value.iter().position(|&b| b == b'.') {
+        Some(point) => (&value[..point], &value[point + 1..]),
+        None => (value, &b""[..]),
+    };
+    let negative = whole.starts_with(b"-");
+    let seconds = i64::try_from(number(whole, "modification time")?).map_err(|_| malformed())?;
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return Err(malformed());
+    }
+    let digit = |index: usize| fraction.get(index).map_or(0, |b| u32::from(b - b'0'));
+    let nanos = (0..9).fold(0, |nanos, index| nanos * 10 + digit(index));
+    Ok(match nanos {
+        nanos if negative && nanos > 0 => Time {
+            seconds: seconds.checked_sub(1).ok_or_else(malformed)?,
+            nanos: 1_000_000_000 - nanos,
+        },
+        nanos => Time { seconds, nanos },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn record(key: &str, value: &str) -> Vec<u8> {
+        let rest = key.len() + value.len() + 3;
+        let length = (1..)
+            .map(|digits| rest + digits)
+            .find(|n| n.to_string().len() + rest == *n)
+            .unwrap();
+        format!("{length} {key}={value}\n").into_bytes()
+    }
+
+    fn local(key: &str, value: &str) -> Result<Records, Problem> {
+        let mut records = Records::default();
+        records.local(&record(key, value)).map(|()| records)
+    }
+
+    #[test]
+    fn times_have_fractions_on_both_sides_of_1970() {
+        for (text, seconds, nanos) in [
+            ("0", 0, 0),
+            ("1700000000.123456789", 1_700_000_000, 123_456_789),
+            ("1.5", 1, 500_000_000),
+            ("1.0000000019", 1, 1),
+            ("-1", -1, 0),
+            ("-1.5", -2, 500_000_000),
+            ("-0.25", -1, 750_000_000),
+            ("7.", 7, 0),
+        ] {
+            assert_eq!(
+                local("mtime", text).unwrap().mtime,
+                Some(Time { seconds, nanos }),
+                "{text}"
+            );
+        }
+        for text in ["x", "1.x", ".", "1e5", "--1", "99999999999999999999", "-"] {
+            assert!(local("mtime", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_and_sizes_are_checked() {
+        assert_eq!(local("uid", "4294967294").unwrap().uid, Some(4_294_967_294));
+        assert!(local("uid", "4294967295").is_err());
+        assert!(local("gid", "-1").is_err());
+        assert!(local("size", "-1").is_err());
+        assert!(local("size", "9223372036854775808").is_err());
+    }
+
+    #[test]
+    fn malformed_records_are_refused() {
+        for text in [
+            &b"path=x\n"[..],
+            b"9 path=x",
+            b"99 path=x\n",
+            b"0 \n",
+            b"3 \n",
+            b"8 pathx\n",
+            b"6 =xx\n",
+            b"18446744073709551615 path=x\n",
+        ] {
+            assert!(
+                Records::default().local(text).is_err(),
+                "{}",
+                text.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_value_takes_back_a_global_one() {
+        let mut records = Records::default();
+        records.global(&record("uid", "5")).unwrap();
+        records.local(&record("uid", "")).unwrap();
+        assert_eq!(records.uid, None);
+    }
+
+    #[test]
+    fn a_global_header_cannot_name_a_member() {
+        assert!(Records::default().global(&record("path", "x")).is_err());
+        assert!(
+            Records::default()
+                .global(&record("GNU.sparse.name", "x"))
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! Owner, attributes, permissions and times, in the one order that keeps them all:
+//!
+//! 1. owner: `chown(2)` clears set-id bits and `security.capability`;
+//! 2. extended attributes: an access control list changes the group's permission bits;
+//! 3. permissions, where creation could not give them (set-id bits, and what a umask or an inherited list took away);
+//! 4. times: everything before changes them. Directories' times wait until their last child is made.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sched::CloneFlags;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::entry::{Metadata, Problem, Time, Xattr};
+use crate::tree::{Doing, Failure};
+
+const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+const SET_ID: u32 = 0o6000;
+
+/// What creation gives to new files by itself, so that only the difference has to be set.
+#[derive(Debug)]
+pub(crate) struct Creator {
+    uid: u32,
+    gid: u32,
+    /// Not root: owners stay as creation makes them.
+    keeps_owner: bool,
+    /// Permissions come out as asked for: no umask, no inherited access control list.
+    exact_modes: bool,
+    /// Lists may be inherited from directories.
+    inherits_lists: bool,
+    /// The file system gives the directory's group instead of the process's (the mount option `grpid`).
+    gives_directory_group: Option<bool>,
+}
+
+impl Creator {
+    /// For the calling thread, whose umask is taken away: it gets a copy of its own, other threads keep theirs.
+    pub fn for_this_thread() -> Creator {
+        let own = nix::sched::unshare(CloneFlags::CLONE_FS).is_ok();
+        if own {
+            rustix::process::umask(Mode::empty());
+        }
+        let uid = rustix::process::geteuid();
+        Creator {
+            uid: uid.as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            keeps_owner: !uid.is_root(),
+            // Some sandboxes forbid unshare(2); then every mode is set once more.
+            exact_modes: own,
+            inherits_lists: false,
+            gives_directory_group: None,
+        }
+    }
+
+    /// Looks whether the tree's root passes an access control list on.
+    pub fn inspect_root(&mut self, root: &OwnedFd) -> Result<(), Failure> {
+        let mut value: [u8; 0] = [];
+        match rustix::fs::fgetxattr(root, DEFAULT_ACL, &mut value) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) | Ok(0) => Ok(()),
+            Ok(_) | Err(Errno::RANGE) => {
+                self.inherits_lists = true;
+                Ok(())
+            }
+            Err(errno) => Err(Failure::Kernel(
+                "look at the access control list of the directory to unpack to",
+                errno,
+            )),
+        }
+    }
+
+    /// From the first default access control list on, what is created may inherit one.
+    pub fn note_default_acl(&mut self, metadata: &Metadata) {
+        self.inherits_lists |= metadata
+            .xattrs
+            .iter()
+            .any(|xattr| xattr.name == DEFAULT_ACL);
+    }
+
+    /// Everything a new file still lacks once its content is written.
+    pub fn finish_file(
+        &mut self,
+        file: &OwnedFd,
+        metadata: &Metadata,
+        setgid_parent: bool,
+    ) -> Result<(), Failure> {
+        self.finish(file, metadata, setgid_parent, metadata.mode & SET_ID != 0)?;
+        rustix::fs::futimens(file, &times(metadata.mtime)).doing("set the times of the file")
+    }
+
+    /// Everything a new directory lacks, but its times.
+    pub fn finish_directory(
+        &mut self,
+        dir: &OwnedFd,
+        metadata: &Metadata,
+        setgid_parent: bool,
+    ) -> Result<(), Failure> {
+        if self.inherits_lists {
+            remove_xattr(dir, DEFAULT_ACL)?;
+        }
+        self.finish(
+            dir,
+            metadata,
+            setgid_parent,
+            metadata.mode & SET_ID != 0 || setgid_parent,
+        )?;
+        self.note_default_acl(metadata);
+        Ok(())
+    }
+
+    /// Everything a new symbolic link, device or fifo lacks.
+    pub fn finish_node(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        metadata: &Metadata,
+        symlink: bool,
+        setgid_parent: bool,
+    ) -> Result<(), Failure> {
+        let chowned = self.owner_differs(metadata, setgid_parent);
+        if chowned {
+            let (uid, gid) = owner(metadata);
+            rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .doing("set the owner")?;
+        }
+        let chmod =
+            !symlink && (!self.exact_modes || self.inherits_lists || metadata.mode & SET_ID != 0);
+        if chmod || !metadata.xattrs.is_empty() {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let node =
+                rustix::fs::openat(dir, name, flags, Mode::empty()).doing("open what was made")?;
+            // The only name by which attributes of a link or device can be set: a link of ours to an open descriptor.
+            let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+            if self.inherits_lists && !symlink {
+                ignore_absent(rustix::fs::removexattr(&path, ACCESS_ACL))?;
+            }
+            for xattr in &metadata.xattrs {
+                set(xattr, |flags| {
+                    rustix::fs::setxattr(&path, &*xattr.name, &xattr.value, flags)
+                })?;
+            }
+            if chmod {
+                rustix::fs::chmod(&path, Mode::from_raw_mode(metadata.mode))
+                    .doing("set the permissions")?;
+            }
+        }
+        rustix::fs::utimensat(dir, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .doing("set the times")
+    }
+
+    fn finish(
+        &mut self,
+        fd: &OwnedFd,
+        metadata: &Metadata,
+        setgid_parent: bool,
+        chmod: bool,
+    ) -> Result<(), Failure> {
+        if self.gives_directory_group.is_none() && !setgid_parent {
+            let stat = rustix::fs::fstat(fd).doing("look at what was made")?;
+            self.gives_directory_group = Some(stat.st_gid != self.gid);
+        }
+        if self.owner_differs(metadata, setgid_parent) {
+            let (uid, gid) = owner(metadata);
+            rustix::fs::fchown(fd, Some(uid), Some(gid)).doing("set the owner")?;
+        }
+        if self.inherits_lists {
+            remove_xattr(fd, ACCESS_ACL)?;
+        }
+        set_xattrs(fd, &metadata.xattrs)?;
+        if chmod || !self.exact_modes || self.inherits_lists {
+            rustix::fs::fchmod(fd, Mode::from_raw_mode(metadata.mode))
+                .doing("set the permissions")?;
+        }
+        Ok(())
+    }
+
+    fn owner_differs(&self, metadata: &Metadata, setgid_parent: bool) -> bool {
+        if self.keeps_owner {
+            return false;
+        }
+        let groups_differ =
+            setgid_parent || self.gives_directory_group == Some(true) || metadata.gid != self.gid;
+        groups_differ || metadata.uid != self.uid
+    }
+}
+
+/// Gives a directory that was there before the metadata of an entry, but for its times.
+pub(crate) fn set_directory(dir: &OwnedFd, metadata: &Metadata) -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = owner(metadata);
+        rustix::fs::fchown(dir, Some(uid), Some(gid)).doing("set the owner")?;
+    }
+    // What an earlier entry of this name had is gone, as if it had been made anew.
+    for acl in [ACCESS_ACL, DEFAULT_ACL] {
+        remove_xattr(dir, acl)?;
+    }
+    set_xattrs(dir, &metadata.xattrs)?;
+    rustix::fs::fchmod(dir, Mode::from_raw_mode(metadata.mode)).doing("set the permissions")
+}
+
+/// For `utimensat(2)`: this modification time, and the access time left alone.
+pub(crate) fn times(time: Time) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: time.seconds,
+            tv_nsec: i64::from(time.nanos),
+        },
+    }
+}
+
+fn owner(metadata: &Metadata) -> (Uid, Gid) {
+    (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid))
+}
+
+fn set_xattrs(fd: &OwnedFd, xattrs: &[Xattr]) -> Result<(), Failure> {
+    for xattr in xattrs {
+        set(xattr, |flags| {
+            rustix::fs::fsetxattr(fd, &*xattr.name, &xattr.value, flags)
+        })?;
+    }
+    Ok(())
+}
+
+fn set(xattr: &Xattr, call: impl FnOnce(XattrFlags) -> Result<(), Errno>) -> Result<(), Failure> {
+    let refused = |reason| {
+        Err(Problem::Xattr {
+            name: xattr.name.clone(),
+            reason,
+        }
+        .into())
+    };
+    match call(XattrFlags::empty()) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP) => refused("the file system unpacked to does not take it"),
+        Err(Errno::PERM | Errno::ACCESS) => {
+            refused("this process or this type of file may not have it")
+        }
+        Err(Errno::INVAL) => refused("the kernel takes its value for malformed"),
+        Err(Errno::NOSPC | Errno::TOOBIG) => {
+            refused("there is no room for it beside the file's other attributes")
+        }
+        Err(errno) => Err(Failure::Kernel("set an extended attribute", errno)),
+    }
+}
+
+fn remove_xattr(fd: impl AsFd, name: &[u8]) -> Result<(), Failure> {
+    ignore_absent(rustix::fs::fremovexattr(fd, name))
+}
+
+fn ignore_absent(removed: Result<(), Errno>) -> Result<(), Failure> {
+    match removed {
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+        other => other.doing("remove an inherited access control list"),
+    }
+}

@@ -1,0 +1,233 @@
+//! The stages of unpacking and the bounded channel between them.
+//!
+//! The thread that calls [`Pipeline::write`] decodes; one worker hashes what was decoded, takes the archive apart and
+//! writes the tree. On two cores that splits the work about evenly, and each decoded byte is touched by one thread at a
+//! time, in buffers that go round.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use box_cache::{Algorithm, Digest, Hasher};
+
+use crate::archive::Archive;
+use crate::decode::{Buffers, Decoder};
+use crate::entry::Problem;
+use crate::error::Error;
+use crate::limits::Limits;
+
+/// Bytes of one buffer, and how many may wait for the worker: 4 MiB of memory together.
+const BUFFER: usize = 256 * 1024;
+const WAITING: usize = 14;
+
+/// What came out of the worker: its own result and what the stream was.
+pub(crate) struct Outcome<T> {
+    pub result: T,
+    /// Digest of the whole decoded stream.
+    pub digest: Digest,
+    /// Length of the whole decoded stream.
+    pub decoded: u64,
+}
+
+/// An archive being decoded by the caller and worked on by a thread of its own.
+pub(crate) struct Pipeline<T> {
+    decoder: Decoder,
+    buffers: Outgoing,
+    worker: Option<JoinHandle<Result<Outcome<T>, Error>>>,
+}
+
+enum Message {
+    /// Decoded bytes: a buffer and how much of it is filled.
+    Decoded(Vec<u8>, usize),
+    /// The stream is damaged, or beyond a limit.
+    Failed(Problem),
+    /// The stream ended well.
+    End,
+}
+
+impl<T: Send + 'static> Pipeline<T> {
+    /// Starts the worker: `work` reads the archive's members; whatever follows them is drained after it.
+    pub fn start<W>(limits: Limits, algorithm: Algorithm, work: W) -> Result<Pipeline<T>, Error>
+    where
+        W: FnOnce(&mut Archive<Decoded>) -> Result<T, Error> + Send + 'static,
+    {
+        let (to_worker, from_decoder) = sync_channel(WAITING);
+        let (used, spare) = sync_channel(WAITING + 2);
+        let archive_limits = limits.clone();
+        let worker = std::thread::Builder::new()
+            .name("unpack".to_owned())
+            .spawn(move || {
+                let hasher = Hasher::new(algorithm);
+                let decoded = Decoded {
+                    from_decoder,
+                    used,
+                    hasher,
+                    buffer: Vec::new(),
+                    filled: 0,
+                    taken: 0,
+                    ended: false,
+                };
+                let mut archive = Archive::new(decoded, archive_limits);
+                let result = work(&mut archive)?;
+                archive.drain()?;
+                let hasher = archive.into_inner().hasher;
+                Ok(Outcome {
+                    result,
+                    decoded: hasher.bytes(),
+                    digest: hasher.finish(),
+                })
+            });
+        let worker =
+            worker.map_err(|source| Error::io("start a thread for", "unpacking", source))?;
+        let buffers = Outgoing {
+            to_worker: Some(to_worker),
+            spare,
+            current: Vec::new(),
+            filled: 0,
+        };
+        Ok(Pipeline {
+            decoder: Decoder::new(limits),
+            buffers,
+            worker: Some(worker),
+        })
+    }
+
+    /// Decodes the next bytes of the archive. A failure of any stage is returned once; then the pipeline is over.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let decoded = self.decoder.write(bytes, &mut self.buffers);
+        self.passed_on(decoded)
+    }
+
+    /// All bytes of the archive were written: waits for the worker.
+    pub fn finish(mut self) -> Result<Outcome<T>, Error> {
+        let decoded = self.decoder.finish(&mut self.buffers);
+        self.passed_on(decoded)?;
+        self.buffers.flush();
+        self.buffers.send(Message::End);
+        self.join()
+    }
+
+    /// The worker words failures of the decoder too, as it knows the entry they hit.
+    fn passed_on(&mut self, decoded: Result<(), Problem>) -> Result<(), Error> {
+        if let Err(problem) = decoded {
+            self.buffers.flush();
+            self.buffers.send(Message::Failed(problem));
+        }
+        if self.buffers.to_worker.is_some() {
+            return Ok(());
+        }
+        Err(self.join().err().unwrap_or(Error::Abandoned))
+    }
+
+    fn join(&mut self) -> Result<Outcome<T>, Error> {
+        self.buffers.to_worker = None;
+        match self.worker.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Err(Error::Abandoned),
+        }
+    }
+}
+
+impl<T> Drop for Pipeline<T> {
+    /// The worker sees the channel end; what it works on must not be cleared away under its hands.
+    fn drop(&mut self) {
+        self.buffers.to_worker = None;
+        if let Some(worker) = self.worker.take() {
+            // It can only say that it was abandoned.
+            drop(worker.join());
+        }
+    }
+}
+
+/// The decoder's side of the channel.
+struct Outgoing {
+    /// Gone once the worker has ended.
+    to_worker: Option<SyncSender<Message>>,
+    spare: Receiver<Vec<u8>>,
+    current: Vec<u8>,
+    filled: usize,
+}
+
+impl Outgoing {
+    fn send(&mut self, message: Message) {
+        let sent = self
+            .to_worker
+            .as_ref()
+            .map(|to_worker| to_worker.send(message));
+        if !matches!(sent, Some(Ok(()))) {
+            self.to_worker = None;
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.filled > 0 {
+            let buffer = std::mem::take(&mut self.current);
+            let filled = std::mem::take(&mut self.filled);
+            self.send(Message::Decoded(buffer, filled));
+        }
+    }
+}
+
+impl Buffers for Outgoing {
+    fn spare(&mut self) -> &mut [u8] {
+        if self.current.is_empty() {
+            self.current = self.spare.try_recv().unwrap_or_else(|_| vec![0; BUFFER]);
+        }
+        &mut self.current[self.filled..]
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.filled += count;
+        if self.filled == self.current.len() {
+            self.flush();
+        }
+    }
+}
+
+/// The worker's side: decoded bytes, hashed as they come.
+pub(crate) struct Decoded {
+    from_decoder: Receiver<Message>,
+    used: SyncSender<Vec<u8>>,
+    hasher: Hasher,
+    buffer: Vec<u8>,
+    filled: usize,
+    taken: usize,
+    ended: bool,
+}
+
+impl BufRead for Decoded {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.taken == self.filled && !self.ended {
+            match self.from_decoder.recv() {
+                Ok(Message::Decoded(buffer, filled)) => {
+                    self.hasher.update(&buffer[..filled]);
+                    let used = std::mem::replace(&mut self.buffer, buffer);
+                    if !used.is_empty() {
+                        // A full or closed channel only means that the buffer is not needed again.
+                        self.used.try_send(used).unwrap_or_default();
+                    }
+                    (self.filled, self.taken) = (filled, 0);
+                }
+                Ok(Message::Failed(problem)) => return Err(io::Error::other(problem)),
+                Ok(Message::End) => self.ended = true,
+                Err(_) => return Err(io::Error::other(Error::Abandoned)),
+            }
+        }
+        Ok(&self.buffer[self.taken..self.filled])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken += count;
+    }
+}
+
+impl Read for Decoded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(into.len());
+        into[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,218 @@
+//! Archives unpacked to a directory of the caller's, all or nothing.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use box_cache::{Algorithm, DiffId};
+use rustix::fs::{Gid, Mode, Stat, Uid};
+
+use crate::entry::Time;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::metadata::times;
+use crate::pipeline::Pipeline;
+use crate::staging::{Staging, open_directory};
+use crate::tree::{Flavor, remove};
+use crate::work::{self, Summary};
+
+/// Bytes read from an archive at once.
+const READ: usize = 256 * 1024;
+
+/// One layer of several that make one tree.
+pub struct Layer<R> {
+    /// The blob, packed or not.
+    pub blob: R,
+    /// What its uncompressed content must hash to, where that is known.
+    pub diff_id: Option<DiffId>,
+}
+
+/// Unpacks one archive to `dir`, which must be empty or not there (its parent must be). On failure it is as before.
+pub fn unpack_archive(archive: impl Read, dir: &Path, limits: &Limits) -> Result<Summary, Error> {
+    unpack_layers(
+        [Ok(Layer {
+            blob: archive,
+            diff_id: None,
+        })],
+        dir,
+        limits,
+    )
+}
+
+/// Unpacks layers, the lowest first, to one `dir`, deleting what whiteouts name. As [`unpack_archive`] otherwise.
+pub fn unpack_layers<R: Read>(
+    layers: impl IntoIterator<Item = io::Result<Layer<R>>>,
+    dir: &Path,
+    limits: &Limits,
+) -> Result<Summary, Error> {
+    let target = Target::open(dir)?;
+    let mut total = Summary::default();
+    for (number, layer) in layers.into_iter().enumerate() {
+        let layer = layer.map_err(Error::Read)?;
+        let summary = unpack_layer(layer, target.duplicate()?, number > 0, limits)?;
+        total.entries += summary.entries;
+        total.bytes += summary.bytes;
+        total.decoded += summary.decoded;
+    }
+    target.keep()?;
+    Ok(total)
+}
+
+fn unpack_layer<R: Read>(
+    mut layer: Layer<R>,
+    root: OwnedFd,
+    over_others: bool,
+    limits: &Limits,
+) -> Result<Summary, Error> {
+    let algorithm = layer
+        .diff_id
+        .map_or(Algorithm::Sha256, |id| id.0.algorithm());
+    let work = move |archive: &mut _| work::write_tree(archive, root, Flavor::Plain, over_others);
+    let mut pipeline = Pipeline::start(limits.clone(), algorithm, work)?;
+    let mut buffer = vec![0; READ];
+    loop {
+        match layer.blob.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => pipeline.write(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::Read(error)),
+        }
+    }
+    let outcome = pipeline.finish()?;
+    let actual = DiffId(outcome.digest);
+    if let Some(expected) = layer.diff_id.filter(|expected| *expected != actual) {
+        return Err(Error::DiffId {
+            expected: Box::new(expected),
+            actual: Box::new(actual),
+        });
+    }
+    Ok(Summary {
+        decoded: outcome.decoded,
+        ..outcome.result
+    })
+}
+
+/// The directory unpacked to, until it is kept.
+enum Target {
+    /// It was not there: made aside, renamed at the end.
+    New { staging: Staging, path: PathBuf },
+    /// It was there, and empty.
+    Found(Found),
+}
+
+impl Target {
+    fn open(path: &Path) -> Result<Target, Error> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Target::create(path),
+            Err(source) => Err(Error::io("look at", path, source)),
+            Ok(_) => Found::open(path).map(Target::Found),
+        }
+    }
+
+    fn create(path: &Path) -> Result<Target, Error> {
+        let name = path
+            .file_name()
+            .ok_or_else(|| Error::NotDirectory(path.to_owned()))?;
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        // Cut, as the prefix and number must fit into a file name too.
+        let name: String = name.to_string_lossy().chars().take(40).collect();
+        let staging = Staging::create(parent, &format!(".{name}.unpacking-"))?;
+        rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
+            .map_err(|errno| Error::io("change the mode of a directory in", parent, errno))?;
+        Ok(Target::New {
+            staging,
+            path: path.to_owned(),
+        })
+    }
+
+    fn duplicate(&self) -> Result<OwnedFd, Error> {
+        match self {
+            Target::New { staging, .. } => staging.duplicate(),
+            Target::Found(found) => rustix::io::fcntl_dupfd_cloexec(&found.dir, 0)
+                .map_err(|errno| Error::io("open", &found.path, errno)),
+        }
+    }
+
+    fn keep(self) -> Result<(), Error> {
+        match self {
+            Target::New { mut staging, path } => match staging.rename(&path)? {
+                true => Ok(()),
+                false => {
+                    let taken = io::Error::from(io::ErrorKind::AlreadyExists);
+                    Err(Error::io("rename the unpacked tree to", path, taken))
+                }
+            },
+            Target::Found(mut found) => {
+                found.kept = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A directory of the caller's that was empty. Dropped before it is kept, it is so again, with the owner, mode and
+/// time it had.
+struct Found {
+    dir: OwnedFd,
+    before: Stat,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Found {
+    fn open(path: &Path) -> Result<Found, Error> {
+        let dir = open_directory(path)?;
+        let listed = remove::names(&dir).map_err(|errno| Error::io("list", path, errno))?;
+        if let Some(first) = listed.first() {
+            let first = String::from_utf8_lossy(first).into_owned();
+            return Err(Error::NotEmpty {
+                path: path.to_owned(),
+                first,
+            });
+        }
+        let before = rustix::fs::fstat(&dir).map_err(|errno| Error::io("look at", path, errno))?;
+        Ok(Found {
+            dir,
+            before,
+            path: path.to_owned(),
+            kept: false,
+        })
+    }
+
+    fn restore(&self) -> Result<(), rustix::io::Errno> {
+        remove::contents(&self.dir)?;
+        let before = &self.before;
+        let now = rustix::fs::fstat(&self.dir)?;
+        if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid) {
+            rustix::fs::fchown(
+                &self.dir,
+                Some(Uid::from_raw(before.st_uid)),
+                Some(Gid::from_raw(before.st_gid)),
+            )?;
+        }
+        if now.st_mode != before.st_mode {
+            rustix::fs::fchmod(&self.dir, Mode::from_raw_mode(before.st_mode & 0o7777))?;
+        }
+        rustix::fs::futimens(
+            &self.dir,
+            &times(Time {
+                seconds: before.st_mtime,
+                nanos: before.st_mtime_nsec as u32,
+            }),
+        )
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = self.restore()
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the directory could not be made as it was before");
+        }
+    }
+}

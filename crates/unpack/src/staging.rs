@@ -1,0 +1,159 @@
+//! Trees that have no name of their own yet: made aside under a lock, then renamed, or removed.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::tree::remove;
+
+/// A directory that is being filled. Its descriptor holds a flock(2) as long as this lives, so that those of killed
+/// processes can be told from those in use. Dropped before it is renamed, it is removed with all that is in it.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    parent: OwnedFd,
+    dir: OwnedFd,
+    name: String,
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Staging {
+    /// A new, empty directory in `parent`, its name beginning with `prefix`.
+    pub fn create(parent: &Path, prefix: &str) -> Result<Staging, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let parent_fd = open_directory(parent)?;
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{prefix}{}-{number}", std::process::id());
+            let path = parent.join(&name);
+            match rustix::fs::mkdirat(&parent_fd, &*name, Mode::from_raw_mode(0o700)) {
+                Err(Errno::EXIST) => continue,
+                other => other.map_err(|errno| Error::io("create directory", &path, errno))?,
+            }
+            if let Some(dir) = lock_entry(&parent_fd, &name)
+                .map_err(|errno| Error::io("lock directory", &path, errno))?
+            {
+                return Ok(Staging {
+                    parent: parent_fd,
+                    dir,
+                    name,
+                    path,
+                    renamed: false,
+                });
+            }
+            // Somebody sweeping took it for a dead one in the moment before it was locked.
+        }
+    }
+
+    /// Makes a directory that is there one to be removed: takes it out of sight by renaming it.
+    pub fn take(from: &Path, parent: &Path, prefix: &str) -> Result<Option<Staging>, Error> {
+        let staging = Staging::create(parent, prefix)?;
+        let name = format!("{}/tree", staging.name);
+        match rustix::fs::renameat(rustix::fs::CWD, from, &staging.parent, &*name) {
+            Ok(()) => Ok(Some(staging)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::io("remove", from, errno)),
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Another descriptor of the directory.
+    pub fn duplicate(&self) -> Result<OwnedFd, Error> {
+        rustix::io::fcntl_dupfd_cloexec(&self.dir, 0)
+            .map_err(|errno| Error::io("open", &self.path, errno))
+    }
+
+    /// Gives the directory its name, if nothing has it; false where something does.
+    pub fn rename(&mut self, to: &Path) -> Result<bool, Error> {
+        let (cwd, flags) = (rustix::fs::CWD, RenameFlags::NOREPLACE);
+        let renamed = match rustix::fs::renameat_with(&self.parent, &*self.name, cwd, to, flags) {
+            // Some file systems know no flags; there an empty directory is replaced, and nothing else.
+            Err(Errno::INVAL) => rustix::fs::renameat(&self.parent, &*self.name, cwd, to),
+            other => other,
+        };
+        match renamed {
+            Ok(()) => {
+                self.renamed = true;
+                Ok(true)
+            }
+            Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
+            Err(errno) => Err(Error::io("rename a new tree to", to, errno)),
+        }
+    }
+
+    /// Removes the directory and says whether that worked.
+    pub fn remove(mut self) -> Result<(), Error> {
+        self.renamed = true;
+        remove::tree(&self.parent, self.name.as_bytes())
+            .map_err(|errno| Error::io("remove", &self.path, errno))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.renamed {
+            return;
+        }
+        if let Err(error) = remove::tree(&self.parent, self.name.as_bytes()) {
+            tracing::debug!(path = %self.path.display(), %error, "an unfinished tree stays until it is swept");
+        }
+    }
+}
+
+/// Removes the directories in `parent` that nobody holds the lock of; gives their number.
+pub(crate) fn sweep(parent: &Path) -> Result<usize, Error> {
+    let failed = |errno: Errno| Error::io("sweep", parent, errno);
+    let dir = match open_directory(parent) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(0);
+        }
+        other => other?,
+    };
+    let mut swept = 0;
+    for name in remove::names(&dir).map_err(failed)? {
+        let Ok(text) = std::str::from_utf8(&name) else {
+            continue;
+        };
+        if let Some(locked) = lock_entry(&dir, text).map_err(failed)? {
+            remove::tree(&dir, &name).map_err(failed)?;
+            drop(locked);
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// Opens and locks a directory by name; none where another process holds it, or it is gone.
+fn lock_entry(parent: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        other => other?,
+    };
+    match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        other => other?,
+    }
+    let held = rustix::fs::fstat(&dir)?;
+    match rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) if (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(dir)),
+        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOTDIR => Error::NotDirectory(path.to_owned()),
+        errno => Error::io("open directory", path, errno),
+    })
+}

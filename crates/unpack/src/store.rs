@@ -1,0 +1,253 @@
+//! The layer store: one immutable tree for each layer, under the layer's diff_id.
+//!
+//! ```text
+//! <layers>/<diff_id hex>/      a tree, complete and on disk since it has this name
+//! <layers>/.staging/<unique>/  trees in the making, each locked by its maker; what nobody locks is swept
+//! <layers>/.locks/<hex>        locked by who makes that layer
+//! ```
+//!
+//! Only root enters `<layers>` (mode 0700): set-id files and device nodes in the trees are out of other users' reach.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use box_cache::{Algorithm, DiffId, Digest};
+use rustix::fs::Mode;
+
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::pipeline::Pipeline;
+use crate::staging::{self, Staging};
+use crate::tree::Flavor;
+use crate::work::{self, Summary};
+
+const STAGING: &str = ".staging";
+const LOCKS: &str = ".locks";
+
+/// Bytes read from a blob at once.
+const READ: usize = 256 * 1024;
+
+/// The directory that holds layers' trees.
+#[derive(Debug, Clone)]
+pub struct LayerStore {
+    directory: PathBuf,
+}
+
+impl LayerStore {
+    /// The store in that directory, which is made when the first layer is.
+    pub fn open(directory: impl Into<PathBuf>) -> LayerStore {
+        LayerStore {
+            directory: directory.into(),
+        }
+    }
+
+    /// The tree of a layer, where it is there.
+    pub fn get(&self, layer: &DiffId) -> Option<PathBuf> {
+        let path = self.path(layer);
+        path.is_dir().then_some(path)
+    }
+
+    /// All layers there are.
+    pub fn list(&self) -> Result<Vec<DiffId>, Error> {
+        let failed = |source| Error::io("list", &self.directory, source);
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(failed)?,
+        };
+        let mut layers = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let hex = name.to_str().unwrap_or_default();
+            if let Ok(digest) =
+                Digest::from_sha256_hex(hex).or_else(|_| Digest::from_sha512_hex(hex))
+            {
+                layers.push(DiffId(digest));
+            }
+        }
+        layers.sort();
+        Ok(layers)
+    }
+
+    /// Starts a layer whose bytes are pushed; its compression is told by them, its diff_id known at the end.
+    pub fn writer(&self, limits: Limits) -> Result<LayerWriter, Error> {
+        self.start(limits, Algorithm::Sha256)
+    }
+
+    /// Makes the layer from its blob, unless it is there. Where another process makes it, its work is waited for;
+    /// `open` is called only if there is something to do.
+    pub fn unpack<R: Read>(
+        &self,
+        layer: &DiffId,
+        open: impl FnOnce() -> io::Result<R>,
+        limits: Limits,
+    ) -> Result<PathBuf, Error> {
+        if let Some(path) = self.get(layer) {
+            return Ok(path);
+        }
+        let _making = self.lock(layer)?;
+        if let Some(path) = self.get(layer) {
+            return Ok(path);
+        }
+        let mut reader = open().map_err(Error::Read)?;
+        let mut writer = self.start(limits, layer.0.algorithm())?;
+        let mut buffer = vec![0; READ];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => writer.push(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Read(error)),
+            }
+        }
+        let staged = writer.finish()?;
+        if staged.diff_id != *layer {
+            let (expected, actual) = (Box::new(*layer), Box::new(staged.diff_id));
+            return Err(Error::DiffId { expected, actual });
+        }
+        staged.publish()
+    }
+
+    /// Removes a layer's tree; false where there was none. It is out of the store at once, whatever happens then.
+    pub fn remove(&self, layer: &DiffId) -> Result<bool, Error> {
+        let path = self.path(layer);
+        if !path.is_dir() {
+            return Ok(false);
+        }
+        let staging = self.make_directory(STAGING)?;
+        match Staging::take(&path, &staging, "removed-")? {
+            Some(taken) => taken.remove().map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes what killed processes left unfinished; gives the number of trees removed.
+    pub fn sweep(&self) -> Result<usize, Error> {
+        staging::sweep(&self.directory.join(STAGING))
+    }
+
+    fn path(&self, layer: &DiffId) -> PathBuf {
+        self.directory.join(layer.0.hex())
+    }
+
+    fn start(&self, limits: Limits, algorithm: Algorithm) -> Result<LayerWriter, Error> {
+        let parent = self.make_directory(STAGING)?;
+        let staging = Staging::create(&parent, "")?;
+        // What a layer without an entry for its root gets.
+        rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
+            .map_err(|errno| Error::io("change the mode of a directory in", &parent, errno))?;
+        let root = staging.duplicate()?;
+        let work = move |archive: &mut _| work::write_tree(archive, root, Flavor::Layer, false);
+        let pipeline = Pipeline::start(limits, algorithm, work)?;
+        Ok(LayerWriter {
+            pipeline,
+            staging,
+            store: self.clone(),
+        })
+    }
+
+    /// Excludes other makers of the layer, in this process and others.
+    fn lock(&self, layer: &DiffId) -> Result<File, Error> {
+        let path = self.make_directory(LOCKS)?.join(layer.0.hex());
+        let file =
+            File::create(&path).map_err(|source| Error::io("open the lock", &path, source))?;
+        loop {
+            match file.lock() {
+                Ok(()) => return Ok(file),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::io("take the lock", &path, source)),
+            }
+        }
+    }
+
+    fn make_directory(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.directory.join(name);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|source| Error::io("create directory", &path, source))?;
+        Ok(path)
+    }
+}
+
+/// A layer in the making. Takes the layer's bytes as they come, packed or not; dropped, it leaves nothing.
+pub struct LayerWriter {
+    // In this order: the worker has ended before its directory is removed.
+    pipeline: Pipeline<Summary>,
+    staging: Staging,
+    store: LayerStore,
+}
+
+impl LayerWriter {
+    /// As [`Write::write_all`], with this crate's error.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.pipeline.write(bytes)
+    }
+
+    /// All bytes were given: the tree is complete, but seen by nobody yet.
+    pub fn finish(self) -> Result<Staged, Error> {
+        let outcome = self.pipeline.finish()?;
+        let summary = Summary {
+            decoded: outcome.decoded,
+            ..outcome.result
+        };
+        Ok(Staged {
+            diff_id: DiffId(outcome.digest),
+            summary,
+            staging: self.staging,
+            store: self.store,
+        })
+    }
+}
+
+impl Write for LayerWriter {
+    /// Fails with an [`Error`] of this crate inside the `io::Error`.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A complete tree that has no name yet. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Staged {
+    diff_id: DiffId,
+    summary: Summary,
+    staging: Staging,
+    store: LayerStore,
+}
+
+impl Staged {
+    /// Digest of the uncompressed layer.
+    pub fn diff_id(&self) -> &DiffId {
+        &self.diff_id
+    }
+
+    /// What was in it.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Brings the tree to the disk and gives it its name. Where another maker was faster, this one's is discarded.
+    pub fn publish(mut self) -> Result<PathBuf, Error> {
+        let path = self.store.path(&self.diff_id);
+        if path.is_dir() {
+            return Ok(path);
+        }
+        rustix::fs::syncfs(self.staging.dir())
+            .map_err(|errno| Error::io("sync", &self.store.directory, errno))?;
+        if self.staging.rename(&path)? {
+            sync_directory(&self.store.directory)?;
+        }
+        Ok(path)
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| Error::io("sync directory", path, source))
+}

@@ -1,0 +1,58 @@
+//! Why one step in the tree failed, before it is said where in the archive that was.
+
+use rustix::io::Errno;
+
+use crate::entry::Problem;
+use crate::error::{Error, Place};
+
+/// A step that failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The archive asks for something that is refused.
+    Refused(Problem),
+    /// The kernel refused to do this.
+    Kernel(&'static str, Errno),
+    /// Reading the archive's content failed.
+    Stream(Error),
+}
+
+impl Failure {
+    /// The error about the entry at `place`.
+    pub fn at(self, place: &Place) -> Error {
+        match self {
+            Failure::Refused(problem) => Error::Archive {
+                place: place.clone(),
+                problem,
+            },
+            Failure::Kernel(action, errno) => Error::Write {
+                place: place.clone(),
+                action,
+                source: errno.into(),
+            },
+            Failure::Stream(error) => error,
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure::Refused(problem)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Stream(error)
+    }
+}
+
+/// Says what a failing system call was for.
+pub(crate) trait Doing<T> {
+    fn doing(self, action: &'static str) -> Result<T, Failure>;
+}
+
+impl<T> Doing<T> for Result<T, Errno> {
+    fn doing(self, action: &'static str) -> Result<T, Failure> {
+        self.map_err(|errno| Failure::Kernel(action, errno))
+    }
+}

@@ -1,0 +1,71 @@
+//! What one archive made in a plain tree that earlier layers were unpacked to: whiteouts mean only what was there
+//! before it.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
+
+use super::directories::OPEN;
+use super::{Doing, Failure, remove};
+
+/// Hashes of directory identity and name: 8 bytes for each entry, keyed afresh for each archive, so that nobody can
+/// craft names that collide.
+#[derive(Default)]
+pub(super) struct Made {
+    keys: RandomState,
+    names: HashSet<u64>,
+}
+
+impl Made {
+    pub fn insert(&mut self, directory: (u64, u64), name: &[u8]) {
+        self.names.insert(self.keys.hash_one((directory, name)));
+    }
+
+    fn contains(&self, directory: (u64, u64), name: &[u8]) -> bool {
+        self.names.contains(&self.keys.hash_one((directory, name)))
+    }
+
+    /// Removes what earlier layers have in a directory.
+    pub fn clear_lower(&self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Failure> {
+        for name in remove::names(dir).doing("list the directory")? {
+            self.remove_lower(dir, identity, &name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what earlier layers have by one name in a directory.
+    pub fn remove_lower(
+        &self,
+        dir: &OwnedFd,
+        identity: (u64, u64),
+        name: &[u8],
+    ) -> Result<(), Failure> {
+        let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.doing("look at what it removes")?,
+        };
+        let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        match (self.contains(identity, name), directory) {
+            (true, false) => Ok(()),
+            (false, false) => {
+                rustix::fs::unlinkat(dir, name, AtFlags::empty()).doing("remove what it names")
+            }
+            (false, true) => remove::tree(dir, name).doing("remove what it names"),
+            // Made anew by this layer, yet with what lower layers have in it.
+            (true, true) => {
+                let below = rustix::fs::openat(dir, name, OPEN, Mode::empty())
+                    .doing("open what it names")?;
+                let mtime = crate::entry::Time {
+                    seconds: stat.st_mtime,
+                    nanos: stat.st_mtime_nsec as u32,
+                };
+                self.clear_lower(&below, (stat.st_dev, stat.st_ino))?;
+                let times = crate::metadata::times(mtime);
+                rustix::fs::futimens(&below, &times).doing("set the times of a directory")
+            }
+        }
+    }
+}

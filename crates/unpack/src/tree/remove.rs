@@ -1,0 +1,150 @@
+//! Removing a tree, however deep it is, without leaving it by a link and without running out of descriptors.
+
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, RawDir};
+use rustix::io::Errno;
+
+use super::directories::OPEN;
+
+/// Directories open at once; below that depth a directory is moved up first, and removed from there.
+const DEPTH: usize = 64;
+
+/// Bytes for one getdents64(2) call.
+const LISTING: usize = 32 * 1024;
+
+/// Removes what has this name in `dir`, and everything below it. Nothing is followed; that the name is gone already is
+/// no error.
+pub(crate) fn tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
+    let dir = dir.as_fd();
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) => {}
+        Err(errno) => return Err(errno),
+    }
+    let root = rustix::fs::openat(dir, name, OPEN, Mode::empty())?;
+    contents(&root)?;
+    rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes everything in a directory.
+pub(crate) fn contents(root: &OwnedFd) -> Result<(), Errno> {
+    let mut buffer = vec![MaybeUninit::uninit(); LISTING];
+    let mut moved = Moved::default();
+    below(root, root, DEPTH, &mut moved, &mut buffer)?;
+    while let Some(name) = moved.waiting.pop() {
+        let dir = match rustix::fs::openat(root, &*name, OPEN, Mode::empty()) {
+            // The root's own listing came upon it first.
+            Err(Errno::NOENT) => continue,
+            other => other?,
+        };
+        below(root, &dir, DEPTH, &mut moved, &mut buffer)?;
+        drop(dir);
+        rustix::fs::unlinkat(root, &*name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// The names in a directory, in the file system's order.
+pub(crate) fn names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+    let mut buffer = vec![MaybeUninit::uninit(); LISTING];
+    let mut listing = RawDir::new(dir, &mut buffer);
+    while let Some(entry) = listing.next() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Directories that were moved up to the tree's root.
+#[derive(Default)]
+struct Moved {
+    waiting: Vec<Vec<u8>>,
+    count: u64,
+}
+
+/// Empties `dir`; directories deeper than `depth` are moved to `root` instead of entered.
+fn below(
+    root: &OwnedFd,
+    dir: &OwnedFd,
+    depth: usize,
+    moved: &mut Moved,
+    buffer: &mut Vec<MaybeUninit<u8>>,
+) -> Result<(), Errno> {
+    loop {
+        let mut directories = Vec::new();
+        let mut listing = RawDir::new(dir, buffer);
+        let mut empty = true;
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_bytes() == b"." || name.to_bytes() == b".." {
+                continue;
+            }
+            empty = false;
+            if entry.file_type() == FileType::Directory {
+                directories.push(name.to_owned());
+                continue;
+            }
+            match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                // File systems need not tell types in listings.
+                Err(Errno::ISDIR) => directories.push(name.to_owned()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        for name in directories {
+            directory(root, dir, &name, depth, moved, buffer)?;
+        }
+        if empty {
+            return Ok(());
+        }
+        // Not every file system's listing survives removals: look again until nothing is there.
+        rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+    }
+}
+
+fn directory(
+    root: &OwnedFd,
+    dir: &OwnedFd,
+    name: &CString,
+    depth: usize,
+    moved: &mut Moved,
+    buffer: &mut Vec<MaybeUninit<u8>>,
+) -> Result<(), Errno> {
+    // Many are empty, or get so at once.
+    match rustix::fs::unlinkat(dir, name.as_c_str(), AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    if depth == 0 {
+        loop {
+            moved.count += 1;
+            let above = format!(".removed-{}", moved.count).into_bytes();
+            match rustix::fs::renameat_with(
+                dir,
+                name.as_c_str(),
+                root,
+                &*above,
+                rustix::fs::RenameFlags::NOREPLACE,
+            ) {
+                Err(Errno::EXIST) => {}
+                other => {
+                    moved.waiting.push(above);
+                    return other;
+                }
+            }
+        }
+    }
+    let open = rustix::fs::openat(dir, name.as_c_str(), OPEN, Mode::empty())?;
+    below(root, &open, depth - 1, moved, buffer)?;
+    drop(open);
+    rustix::fs::unlinkat(dir, name.as_c_str(), AtFlags::REMOVEDIR)
+}

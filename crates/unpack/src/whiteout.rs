@@ -1,0 +1,125 @@
+//! Whiteouts: how a layer says that something below it is gone.
+//!
+//! Archives say it with names (<https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>), the
+//! kernel's overlay with character devices 0:0 and an attribute of directories
+//! (<https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories>).
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
+use rustix::io::Errno;
+
+use crate::entry::{Entry, Kind, Problem, Time};
+use crate::metadata::times;
+use crate::tree::{Doing, Failure};
+
+const PREFIX: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// What a whiteout entry says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whiteout<'a> {
+    /// One name in a directory is gone.
+    Name {
+        /// The directory's path.
+        directory: &'a [u8],
+        /// The name.
+        name: &'a [u8],
+    },
+    /// All that lower layers have in a directory is gone.
+    Opaque {
+        /// The directory's path.
+        directory: &'a [u8],
+    },
+}
+
+impl<'a> Whiteout<'a> {
+    /// Tells whether an entry is a whiteout; names that only pretend to be one are refused.
+    pub fn of(entry: &'a Entry) -> Result<Option<Whiteout<'a>>, Problem> {
+        let Some((directory, base)) = entry.path.split() else {
+            return Ok(None);
+        };
+        if directory
+            .split(|&b| b == b'/')
+            .any(|component| component.starts_with(PREFIX))
+        {
+            return Err(Problem::Whiteout("a directory on the path is named as one"));
+        }
+        let Some(name) = base.strip_prefix(PREFIX) else {
+            return match &entry.kind {
+                Kind::HardLink { target } if names_whiteout(target.as_bytes()) => {
+                    Err(Problem::Whiteout("a hard link to one"))
+                }
+                _ => Ok(None),
+            };
+        };
+        // Early layered file systems made them as hard links to one empty file.
+        if !matches!(entry.kind, Kind::File { .. } | Kind::HardLink { .. }) {
+            return Err(Problem::Whiteout("it is not a regular file"));
+        }
+        match name {
+            b"" | b"." | b".." => Err(Problem::Whiteout("it names nothing that can be removed")),
+            _ if base == OPAQUE => Ok(Some(Whiteout::Opaque { directory })),
+            _ if name.starts_with(PREFIX) => Err(Problem::Whiteout("it names another whiteout")),
+            name => Ok(Some(Whiteout::Name { directory, name })),
+        }
+    }
+}
+
+fn names_whiteout(path: &[u8]) -> bool {
+    path.split(|&b| b == b'/')
+        .any(|component| component.starts_with(PREFIX))
+}
+
+/// Whether this is the overlay's own sign for a whiteout.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
+}
+
+/// Writes the overlay's signs.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    opaque: &'static str,
+    /// Whether any was written yet.
+    pub any: bool,
+}
+
+/// The attribute of an opaque directory, for privileged mounts and for those with the option `userxattr`.
+pub(crate) const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+
+impl Marks {
+    /// As an overlay that this process's user can mount will look for them.
+    pub fn for_this_process() -> Marks {
+        let root = rustix::process::geteuid().is_root();
+        Marks {
+            opaque: OPAQUE_ATTRIBUTES[usize::from(!root)],
+            any: false,
+        }
+    }
+
+    /// Hides everything that lower layers have in this directory.
+    pub fn set_opaque(&mut self, dir: &OwnedFd) -> Result<(), Failure> {
+        self.any = true;
+        rustix::fs::fsetxattr(dir, self.opaque, b"y", XattrFlags::empty())
+            .doing("mark the directory opaque")
+    }
+
+    /// Hides one name of lower layers. What this layer has by that name stays, as whiteouts mean lower layers only;
+    /// a directory is kept apart from those below it.
+    pub fn hide(&mut self, dir: &OwnedFd, name: &[u8], mtime: Time) -> Result<(), Failure> {
+        self.any = true;
+        match rustix::fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            Ok(()) => rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+                .doing("set the times"),
+            Err(Errno::EXIST) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+                    Ok(directory) => self.set_opaque(&directory),
+                    Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+                    Err(errno) => Err(Failure::Kernel("open the directory it names", errno)),
+                }
+            }
+            Err(errno) => Err(Failure::Kernel("create the whiteout", errno)),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The worker's loop: every member of one archive into a tree.
+
+use std::io::BufRead;
+use std::os::fd::OwnedFd;
+
+use crate::archive::Archive;
+use crate::error::{Error, Place};
+use crate::metadata::Creator;
+use crate::tree::{Flavor, Tree};
+
+/// What one archive held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Members of the archive.
+    pub entries: u64,
+    /// Bytes of all files, holes of sparse ones included.
+    pub bytes: u64,
+    /// Bytes of the uncompressed archive.
+    pub decoded: u64,
+}
+
+/// Writes an archive below `root`, in the calling thread, which must be one made for this: its umask changes.
+pub(crate) fn write_tree<R: BufRead>(
+    archive: &mut Archive<R>,
+    root: OwnedFd,
+    flavor: Flavor,
+    over_others: bool,
+) -> Result<Summary, Error> {
+    let start = Place::default();
+    let tree = Tree::new(root, flavor, over_others, Creator::for_this_thread());
+    let mut tree = tree.map_err(|failure| failure.at(&start))?;
+    while let Some(entry) = archive.next_entry()? {
+        tree.apply(&entry, archive)?;
+    }
+    tree.finish()
+        .map_err(|failure| failure.at(archive.place()))?;
+    let (entries, bytes) = archive.totals();
+    Ok(Summary {
+        entries,
+        bytes,
+        decoded: 0,
+    })
+}
