@@ -42,7 +42,7 @@ pub enum Claim {
     /// collector may take it away again.
     Present(u64),
     /// The caller is the one to fetch it.
-    Partial(Partial),
+    Partial(Box<Partial>),
 }
 
 /// Where the bytes of a download came from, for a conditional request (RFC 9110, `If-Range`).
@@ -109,7 +109,7 @@ impl Cache {
             // Who had it may have made a blob of it or deleted it meanwhile: then the lock is on a file without this name.
             if is_same(&file, &path)? {
                 return Partial::open(file, path, *key == PartialKey::Anonymous)
-                    .map(Claim::Partial);
+                    .map(|partial| Claim::Partial(Box::new(partial)));
             }
         }
     }
@@ -277,6 +277,19 @@ impl Partial {
         remove(&self.state)?;
         cache.sync_blobs()?;
         Ok(actual)
+    }
+
+    /// The SHA-256 digest of the bytes that are there.
+    pub fn digest(&mut self) -> Result<Digest> {
+        if self.hasher.bytes() != self.length {
+            self.replay(&mut |_| Ok(()))?;
+        }
+        Ok(self.hasher.clone().finish())
+    }
+
+    /// Opens the bytes that are there once more, to be read from the beginning.
+    pub fn reader(&self) -> Result<File> {
+        File::open(&self.path).map_err(Error::io("open", &self.path))
     }
 
     /// Deletes the bytes.

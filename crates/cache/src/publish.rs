@@ -39,6 +39,15 @@ pub struct Removed {
     pub manifest_digest: String,
 }
 
+impl NewImage {
+    /// The digest that its manifest will have. Nothing is written or looked at.
+    pub fn manifest_digest(&self) -> Digest {
+        let config = config_of(self).to_string().into_bytes();
+        let entry = Entry::new(CONFIG, &Digest::of(&config), config.len() as u64);
+        Digest::of(manifest_of(&self.layers, &entry).to_string().as_bytes())
+    }
+}
+
 impl Cache {
     /// Makes an image of layers that are in the cache and lists it. When this returns, the image survives a power cut;
     /// fails it or is it killed, the cache lists what it listed before.

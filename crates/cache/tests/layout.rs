@@ -195,7 +195,7 @@ fn a_found_image_says_what_was_published() {
     );
     let found = find(&cache, "alpine:latest").unwrap();
     assert_eq!(found.manifest_digest, published.manifest_digest);
-    assert_eq!(found.layers, [layer.clone()]);
+    assert_eq!(found.layers, std::slice::from_ref(&layer));
     assert_eq!(found.provenance, published.provenance);
     assert_eq!(found.provenance.url, "https://m.example/x");
     assert_eq!(
