@@ -16,10 +16,14 @@
 //! whatever must survive a crash is written aside, synced and renamed; and whoever adds names to the cache holds the
 //! cache's [`Hold`] while doing so, so that the collector never takes away what is just being put in.
 
+mod audit;
 mod blob;
 mod cache;
 mod digest;
 mod error;
+mod eviction;
+mod expiry;
+mod gc;
 mod image;
 mod index;
 mod layout;
@@ -31,12 +35,18 @@ mod progress;
 mod provenance;
 mod publish;
 mod reference;
+mod removal;
 mod staging;
+mod survey;
 mod verify;
 
+pub use audit::{Audit, DamagedBlob};
 pub use cache::Cache;
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher};
 pub use error::{Error, Result, words};
+pub use eviction::Evicted;
+pub use expiry::Expiry;
+pub use gc::{BoxError, Collection, Doomed, Garbage, Kind, Needs, Policy, Trees};
 pub use image::{Damaged, Image, Layer, Listing};
 pub use layout::Layout;
 pub use lock::Hold;
@@ -44,6 +54,8 @@ pub use partial::{Claim, Expected, Origin, Partial, PartialKey, Watch};
 pub use platform::{Arch, Platform};
 pub use progress::{Event, NoProgress, Phase, Progress, TaskId};
 pub use provenance::{Provenance, Verified};
-pub use publish::{NewImage, Removed};
+pub use publish::NewImage;
 pub use reference::Reference;
+pub use removal::Removed;
+pub use survey::{StoredBlob, StoredFile, Survey, disk_usage};
 pub use verify::VerifiedReader;

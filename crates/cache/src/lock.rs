@@ -94,3 +94,9 @@ impl Hold {
         }
     }
 }
+
+impl From<Lock> for Hold {
+    fn from(lock: Lock) -> Hold {
+        Hold { _lock: Some(lock) }
+    }
+}

@@ -356,7 +356,8 @@ fn wait(file: &File, path: &Path, watch: Watch<'_>) -> Result<()> {
     }
 }
 
-fn remove(path: &Path) -> Result<()> {
+/// Deletes a file that may be gone already.
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::io("delete", path)(error))

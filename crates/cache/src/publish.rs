@@ -1,4 +1,4 @@
-//! Putting images into the cache and taking them out of it.
+//! Putting images into the cache.
 
 use oci_spec::image::ImageConfiguration;
 use serde::Serialize;
@@ -26,17 +26,6 @@ pub struct NewImage {
     pub config: ImageConfiguration,
     /// Where it came from.
     pub provenance: Provenance,
-}
-
-/// An image that is no longer listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removed {
-    /// What it was listed as.
-    pub reference: Reference,
-    /// Its platform, where the index said it.
-    pub platform: Option<Platform>,
-    /// The digest of its manifest, as the index said it.
-    pub manifest_digest: String,
 }
 
 impl NewImage {
@@ -97,60 +86,6 @@ impl Cache {
         self.list(hold, reference, &image.platform, &entry, provenance)
     }
 
-    /// Takes images off the list: all platforms of a reference, or one. Their blobs stay until the next collection.
-    /// A reference with a digest takes away what it finds (see [`Cache::find`]). Returns what was taken away, which may be nothing.
-    pub fn remove(
-        &self,
-        reference: &Reference,
-        platform: Option<&Platform>,
-    ) -> Result<Vec<Removed>> {
-        let hold = self.hold()?;
-        let mut removed = Vec::new();
-        self.change_index(&hold, |index| {
-            let doomed: Vec<String> = match reference.digest() {
-                Some(_) => self
-                    .matching(index, reference)?
-                    .into_iter()
-                    .map(|entry| entry.digest)
-                    .collect(),
-                None => Vec::new(),
-            };
-            let mut kept = Vec::with_capacity(index.manifests.len());
-            for entry in index.manifests.drain(..) {
-                let named = match reference.digest() {
-                    Some(_) => entry
-                        .reference()
-                        .is_some_and(|other| other.name() == reference.name()),
-                    None => entry.reference().is_some_and(|other| other == *reference),
-                };
-                if !named {
-                    kept.push(entry);
-                    continue;
-                }
-                // A list of platforms of which one is to go is replaced by those that stay. What cannot be read any
-                // more can still be removed.
-                let parts = self.expand(&entry).unwrap_or_else(|_| vec![entry.clone()]);
-                let (go, stay): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| {
-                    platform.is_none_or(|platform| part.platform().as_ref() == Some(platform))
-                        && (reference.digest().is_none() || doomed.contains(&part.digest))
-                });
-                match go.is_empty() {
-                    true => kept.push(entry),
-                    false => kept.extend(stay),
-                }
-                removed.extend(go.iter().filter_map(Removed::of));
-            }
-            index.manifests = kept;
-            let mut keys: Vec<String> = removed
-                .iter()
-                .map(|removed| removed.reference.key())
-                .collect();
-            keys.dedup();
-            Ok(keys)
-        })?;
-        Ok(removed)
-    }
-
     /// Puts an entry for an image into the index, in the place of the one with the same reference and platform.
     fn list(
         &self,
@@ -196,7 +131,7 @@ impl Cache {
 
     /// Reads, changes and replaces the index under its lock. The change returns the keys it changed; where it changed
     /// none, nothing is written.
-    fn change_index(
+    pub(crate) fn change_index(
         &self,
         hold: &Hold,
         change: impl FnOnce(&mut Index) -> Result<Vec<String>>,
@@ -305,15 +240,5 @@ impl Entry {
     pub(crate) fn name(&mut self, reference: &Reference) {
         let annotations = self.annotations.get_or_insert_default();
         annotations.insert(crate::index::REF_NAME.to_owned(), reference.key());
-    }
-}
-
-impl Removed {
-    fn of(entry: &Entry) -> Option<Removed> {
-        Some(Removed {
-            reference: entry.reference()?,
-            platform: entry.platform(),
-            manifest_digest: entry.digest.clone(),
-        })
     }
 }

@@ -3,106 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use box_cache::{
-    Arch, Cache, Claim, DiffId, Digest, Error, Expected, Image, Layer, NewImage, PartialKey,
-    Platform, Provenance, Reference, Verified,
-};
-use oci_spec::image::{ConfigBuilder, ImageConfigurationBuilder};
+use box_cache::{Arch, Cache, Digest, Error, Platform};
 
-const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+mod fixture;
 
-fn mirror() -> PathBuf {
-    match std::env::var_os("BOX_TEST_MIRROR") {
-        Some(path) => path.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/mirror/alpine"),
-    }
-}
-
-fn tarball(alpine_arch: &str) -> Vec<u8> {
-    let name =
-        format!("v3.20/releases/{alpine_arch}/alpine-minirootfs-3.20.3-{alpine_arch}.tar.gz");
-    let path = mirror().join(name);
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn plain_digest(path: &Path) -> DiffId {
-    let plain = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
-    assert!(plain.status.success());
-    DiffId(Digest::of(&plain.stdout))
-}
-
-/// Puts bytes into the cache the way a download does.
-fn commit(cache: &Cache, bytes: &[u8]) -> Layer {
-    let digest = Digest::of(bytes);
-    let hold = cache.hold().unwrap();
-    let size = bytes.len() as u64;
-    if let Claim::Partial(mut partial) = cache
-        .partial(&PartialKey::Digest(digest), &mut |_| ControlFlow::Break(()))
-        .unwrap()
-    {
-        partial.append(bytes).unwrap();
-        partial
-            .commit(
-                cache,
-                &hold,
-                &Expected {
-                    digest: Some(digest),
-                    size: Some(size),
-                },
-            )
-            .unwrap();
-    }
-    Layer {
-        digest,
-        size,
-        media_type: GZIP.to_owned(),
-        diff_id: DiffId(Digest::of(b"plain")),
-    }
-}
-
-fn publish(cache: &Cache, reference: &str, platform: Platform, layer: Layer, url: &str) -> Image {
-    let config = ConfigBuilder::default()
-        .cmd(vec!["/bin/sh".to_owned()])
-        .labels([
-            ("b".to_owned(), "2".to_owned()),
-            ("a".to_owned(), "1".to_owned()),
-            ("c".to_owned(), "3".to_owned()),
-        ]);
-    let config = ImageConfigurationBuilder::default()
-        .config(config.build().unwrap())
-        .build()
-        .unwrap();
-    let hold = cache.hold().unwrap();
-    let provenance = Provenance {
-        url: url.to_owned(),
-        fetched: 1_700_000_000,
-        verified: Verified::Checksum,
-        version: Some("3.20.3".to_owned()),
-    };
-    let reference: Reference = reference.parse().unwrap();
-    cache
-        .publish(
-            &hold,
-            NewImage {
-                reference,
-                platform,
-                layers: vec![layer],
-                config,
-                provenance,
-            },
-        )
-        .unwrap()
-}
-
-fn find(cache: &Cache, reference: &str) -> Option<Image> {
-    cache
-        .find(&reference.parse().unwrap(), &Platform::host())
-        .unwrap()
-}
+use fixture::{commit, find, plain_digest, publish, tarball};
 
 fn succeed(command: &mut Command) -> String {
     let output = command
