@@ -143,7 +143,7 @@ impl Decoder {
     }
 
     fn run(&mut self, mut input: &[u8], sink: &mut impl Buffers) -> Result<(), Problem> {
-        while !input.is_empty() {
+        while !input.is_empty() && sink.is_open() {
             let (taken, _) = self.step(input, sink)?;
             input = &input[taken..];
         }
@@ -153,7 +153,7 @@ impl Decoder {
     /// Lets a codec put out what it still holds.
     fn drain(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
         while let State::Packed(..) = self.state {
-            if self.step(&[], sink)?.1 == 0 {
+            if !sink.is_open() || self.step(&[], sink)?.1 == 0 {
                 break;
             }
         }
@@ -221,6 +221,10 @@ pub trait Buffers {
     fn spare(&mut self) -> &mut [u8];
     /// The first `count` bytes of the room were filled.
     fn filled(&mut self, count: usize);
+    /// False once nobody wants more.
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! [`LayerStore`] keeps a tree for each layer; [`unpack_archive`] and [`unpack_layers`] write plain directories.
 
 mod archive;
+mod copy;
 mod decode;
 pub mod entry;
 mod error;
@@ -22,6 +23,7 @@ mod whiteout;
 mod work;
 
 pub use archive::Archive;
+pub use copy::copy_layers;
 pub use decode::{Buffers, Decoder, Format};
 pub use error::{Error, Place, Quoted};
 pub use limits::{LimitKind, Limits, RATIO_GRACE, Setting, SettingError};

@@ -183,6 +183,10 @@ impl Buffers for Outgoing {
             self.flush();
         }
     }
+
+    fn is_open(&self) -> bool {
+        self.to_worker.is_some()
+    }
 }
 
 /// The worker's side: decoded bytes, hashed as they come.

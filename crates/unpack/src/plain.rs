@@ -94,7 +94,7 @@ fn unpack_layer<R: Read>(
 }
 
 /// The directory unpacked to, until it is kept.
-enum Target {
+pub(crate) enum Target {
     /// It was not there: made aside, renamed at the end.
     New { staging: Staging, path: PathBuf },
     /// It was there, and empty.
@@ -102,7 +102,7 @@ enum Target {
 }
 
 impl Target {
-    fn open(path: &Path) -> Result<Target, Error> {
+    pub fn open(path: &Path) -> Result<Target, Error> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Target::create(path),
             Err(source) => Err(Error::io("look at", path, source)),
@@ -129,7 +129,7 @@ impl Target {
         })
     }
 
-    fn duplicate(&self) -> Result<OwnedFd, Error> {
+    pub fn duplicate(&self) -> Result<OwnedFd, Error> {
         match self {
             Target::New { staging, .. } => staging.duplicate(),
             Target::Found(found) => rustix::io::fcntl_dupfd_cloexec(&found.dir, 0)
@@ -137,7 +137,7 @@ impl Target {
         }
     }
 
-    fn keep(self) -> Result<(), Error> {
+    pub fn keep(self) -> Result<(), Error> {
         match self {
             Target::New { mut staging, path } => match staging.rename(&path)? {
                 true => Ok(()),
@@ -156,7 +156,7 @@ impl Target {
 
 /// A directory of the caller's that was empty. Dropped before it is kept, it is so again, with the owner, mode and
 /// time it had.
-struct Found {
+pub(crate) struct Found {
     dir: OwnedFd,
     before: Stat,
     path: PathBuf,

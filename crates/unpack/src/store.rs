@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use box_cache::{Algorithm, DiffId, Digest};
 use rustix::fs::Mode;
@@ -21,10 +22,14 @@ use crate::limits::Limits;
 use crate::pipeline::Pipeline;
 use crate::staging::{self, Staging};
 use crate::tree::Flavor;
+use crate::whiteout::is_opaque;
 use crate::work::{self, Summary};
 
 const STAGING: &str = ".staging";
 const LOCKS: &str = ".locks";
+
+/// Layers made at once.
+const MAKERS: usize = 2;
 
 /// Bytes read from a blob at once.
 const READ: usize = 256 * 1024;
@@ -109,6 +114,61 @@ impl LayerStore {
         staged.publish()
     }
 
+    /// The trees to stack for an image, the lowest first: all of the layers', but none below one that hides everything
+    /// before it, as the overlay does not look for that mark on the layers' own roots.
+    pub fn stack(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, Error> {
+        let mut stack = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let path = self.path(layer);
+            let root = staging::open_directory(&path)?;
+            let opaque = is_opaque(&root);
+            if opaque.map_err(|errno| Error::io("read the attributes of", &path, errno))? {
+                stack.clear();
+            }
+            stack.push(path);
+        }
+        Ok(stack)
+    }
+
+    /// Makes several layers, as many at once as help; each as [`LayerStore::unpack`] does. The first failure ends all.
+    pub fn unpack_all<R: Read>(
+        &self,
+        layers: &[DiffId],
+        open: impl Fn(&DiffId) -> io::Result<R> + Sync,
+        limits: &Limits,
+    ) -> Result<(), Error> {
+        let waiting = Mutex::new(layers.iter());
+        let failed = Mutex::new(None);
+        let next = || {
+            let over = failed.lock().is_ok_and(|failure| failure.is_some());
+            if over {
+                None
+            } else {
+                waiting.lock().ok()?.next()
+            }
+        };
+        let make = || {
+            while let Some(layer) = next() {
+                if let Err(error) = self.unpack(layer, || open(layer), limits.clone())
+                    && let Ok(mut failure) = failed.lock()
+                {
+                    failure.get_or_insert(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            // Each layer keeps two threads busy; two layers fill each other's gaps.
+            for _ in 1..layers.len().min(MAKERS) {
+                scope.spawn(make);
+            }
+            make();
+        });
+        match failed.into_inner() {
+            Ok(Some(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a layer's tree; false where there was none. It is out of the store at once, whatever happens then.
     pub fn remove(&self, layer: &DiffId) -> Result<bool, Error> {
         let path = self.path(layer);
@@ -116,10 +176,16 @@ impl LayerStore {
             return Ok(false);
         }
         let staging = self.make_directory(STAGING)?;
-        match Staging::take(&path, &staging, "removed-")? {
-            Some(taken) => taken.remove().map(|()| true),
-            None => Ok(false),
+        let taken = Staging::take(&path, &staging, "removed-")?;
+        let lock = self.directory.join(LOCKS).join(layer.0.hex());
+        match fs::remove_file(&lock) {
+            // Who waits for it meanwhile makes the layer anew, at worst twice.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", lock, error));
+            }
+            _ => {}
         }
+        taken.map_or(Ok(false), |taken| taken.remove().map(|()| true))
     }
 
     /// Removes what killed processes left unfinished; gives the number of trees removed.

@@ -76,6 +76,19 @@ pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
 }
 
+/// Whether a directory has the overlay's sign that nothing below it is to be seen.
+pub(crate) fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
+    for name in OPAQUE_ATTRIBUTES {
+        let mut value = [0; 1];
+        match rustix::fs::fgetxattr(dir, name, &mut value) {
+            Ok(1) if value == *b"y" => return Ok(true),
+            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(false)
+}
+
 /// Writes the overlay's signs.
 #[derive(Debug)]
 pub(crate) struct Marks {
@@ -85,7 +98,7 @@ pub(crate) struct Marks {
 }
 
 /// The attribute of an opaque directory, for privileged mounts and for those with the option `userxattr`.
-pub(crate) const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 
 impl Marks {
     /// As an overlay that this process's user can mount will look for them.

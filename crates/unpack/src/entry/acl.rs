@@ -43,6 +43,11 @@ pub fn posix_acl(text: &[u8]) -> Result<Vec<u8>, Problem> {
     Ok(value)
 }
 
+/// Whether a value has the attribute's form: a version, then entries of eight bytes.
+pub(super) fn is_well_formed(value: &[u8]) -> bool {
+    value.starts_with(&VERSION.to_le_bytes()) && value.len() % 8 == 4
+}
+
 /// One entry as (tag, id, permissions).
 fn parse_entry(line: &[u8]) -> Result<(u16, u32, u16), &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "not text")?;

@@ -66,7 +66,7 @@ pub enum Problem {
     WhiteoutDevice,
     #[error("{} on its path is not a directory", Quoted(.0))]
     ParentNotDirectory(Vec<u8>),
-    #[error("{} on its path is a symbolic link that leads nowhere, or in circles", Quoted(.0))]
+    #[error("{} on its path is a symbolic link that leads to no directory", Quoted(.0))]
     ParentDangling(Vec<u8>),
     #[error("limit {limit} exceeded: {value} of at most {allowed}")]
     Limit {

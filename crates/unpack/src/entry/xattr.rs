@@ -1,6 +1,6 @@
 //! Which extended attributes an archive may set, and how libarchive writes them down.
 
-use super::Problem;
+use super::{Problem, acl};
 
 /// `XATTR_NAME_MAX` and `XATTR_SIZE_MAX` of Linux.
 const NAME_MAX: usize = 255;
@@ -33,6 +33,9 @@ pub(super) fn admit(name: &[u8], value: &[u8]) -> Result<bool, Problem> {
     }
     if value.len() > SIZE_MAX {
         return refused("its value is longer than 65536 bytes");
+    }
+    if name.starts_with(b"system.posix_acl_") && !acl::is_well_formed(value) {
+        return refused("its value is malformed");
     }
     let known = [
         &b"security.capability"[..],

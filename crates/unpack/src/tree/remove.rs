@@ -31,6 +31,8 @@ pub(crate) fn tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
 
 /// Removes everything in a directory.
 pub(crate) fn contents(root: &OwnedFd) -> Result<(), Errno> {
+    // The descriptor may have been listed before.
+    rustix::fs::seek(root, rustix::fs::SeekFrom::Start(0))?;
     let mut buffer = vec![MaybeUninit::uninit(); LISTING];
     let mut moved = Moved::default();
     below(root, root, DEPTH, &mut moved, &mut buffer)?;

@@ -12,24 +12,35 @@ use std::process::Command;
 use box_cache::Digest;
 
 pub mod archive;
+pub mod arena;
 
 /// Everything that can be seen of a tree, one line for each path (the root is ""): type, mode, owner, size, times,
 /// link target, device, the first path of the same inode, extended attributes, digest of the content.
 pub fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut lines = BTreeMap::new();
     let mut inodes = BTreeMap::new();
-    visit(root, Path::new(""), &mut inodes, &mut lines);
+    // Not by recursion, as trees here may be deep. Names in order, so that first paths are the same everywhere.
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(path) = waiting.pop() {
+        let full = root.join(&path);
+        lines.insert(
+            path.as_os_str().as_bytes().to_vec(),
+            describe(&full, &path, &mut inodes),
+        );
+        if fs::symlink_metadata(&full).unwrap().is_dir() {
+            let mut names: Vec<OsString> = fs::read_dir(&full)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            waiting.extend(names.into_iter().rev().map(|name| path.join(name)));
+        }
+    }
     lines
 }
 
-fn visit(
-    root: &Path,
-    path: &Path,
-    inodes: &mut BTreeMap<(u64, u64), PathBuf>,
-    lines: &mut BTreeMap<Vec<u8>, String>,
-) {
-    let full = root.join(path);
-    let meta = fs::symlink_metadata(&full).unwrap();
+fn describe(full: &Path, path: &Path, inodes: &mut BTreeMap<(u64, u64), PathBuf>) -> String {
+    let meta = fs::symlink_metadata(full).unwrap();
     let kind = meta.file_type();
     let mut line = format!(
         "mode={:o} owner={}:{} mtime={}.{:09}",
@@ -49,25 +60,15 @@ fn visit(
         line += &format!(" device={:x}", meta.rdev());
     }
     if kind.is_symlink() {
-        line += &format!(" target={:?}", fs::read_link(&full).unwrap());
+        line += &format!(" target={:?}", fs::read_link(full).unwrap());
     }
     if kind.is_file() {
-        line += &format!(" content={}", Digest::of(&fs::read(&full).unwrap()));
+        line += &format!(" content={}", Digest::of(&fs::read(full).unwrap()));
     }
-    for (name, value) in xattrs(&full) {
+    for (name, value) in xattrs(full) {
         line += &format!(" {name}={}", value.escape_ascii());
     }
-    lines.insert(path.as_os_str().as_bytes().to_vec(), line);
-    if kind.is_dir() {
-        let mut names: Vec<OsString> = fs::read_dir(&full)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        names.sort();
-        for name in names {
-            visit(root, &path.join(name), inodes, lines);
-        }
-    }
+    line
 }
 
 /// The extended attributes of a path itself, by name.

@@ -1,0 +1,379 @@
+//! Names, links and whiteouts that lead where they must not.
+
+use super::support::archive::{Head, Tar};
+use super::support::arena::{WAYS, Way};
+use super::{assert_refused, bytes, case, fixed};
+
+#[test]
+fn names() {
+    assert_refused(
+        vec![
+            fixed(
+                "parent",
+                "\"..\" component",
+                Tar::new().file("../x", "x").end(),
+            ),
+            fixed(
+                "parent in the middle",
+                "\"..\" component",
+                Tar::new().dir("a").file("a/../../x", "x").end(),
+            ),
+            fixed(
+                "parent at the end",
+                "\"..\" component",
+                Tar::new().dir("a/..").end(),
+            ),
+            fixed(
+                "parent behind the root",
+                "\"..\" component",
+                Tar::new().file("/../../x", "x").end(),
+            ),
+            fixed(
+                "parent as directory",
+                "\"..\" component",
+                Tar::new().head(Head::new(b'5', "..").mode(0o777)).end(),
+            ),
+            fixed(
+                "parent in a PAX path",
+                "\"..\" component",
+                Tar::new().pax(&[("path", "../x")]).file("x", "x").end(),
+            ),
+            fixed(
+                "parent in a GNU name",
+                "\"..\" component",
+                Tar::new().gnu_long(b'L', "../x").file("x", "x").end(),
+            ),
+            fixed(
+                "parent in the prefix",
+                "\"..\" component",
+                Tar::new().head(Head::new(b'0', "x").prefix("..")).end(),
+            ),
+            fixed(
+                "parent in a sparse name",
+                "\"..\" component",
+                Tar::new()
+                    .pax(&[
+                        ("GNU.sparse.name", "../x"),
+                        ("GNU.sparse.realsize", "0"),
+                        ("GNU.sparse.numblocks", "0"),
+                    ])
+                    .file("x", "")
+                    .end(),
+            ),
+            fixed(
+                "no name",
+                "the name is empty",
+                Tar::new().file("", "x").end(),
+            ),
+            fixed(
+                "NUL in a PAX path",
+                "NUL",
+                Tar::new().pax(&[("path", "a\0b")]).file("x", "x").end(),
+            ),
+            fixed(
+                "long component",
+                "255",
+                Tar::new()
+                    .pax(&[("path", "x".repeat(256))])
+                    .file("x", "x")
+                    .end(),
+            ),
+            fixed(
+                "long path",
+                "limit path",
+                Tar::new()
+                    .pax(&[("path", "x/".repeat(4000))])
+                    .file("x", "x")
+                    .end(),
+            ),
+            fixed(
+                "deep path",
+                "limit depth",
+                Tar::new()
+                    .pax(&[("path", "d/".repeat(2000))])
+                    .dir("x")
+                    .end(),
+            ),
+            fixed(
+                "root as file",
+                "root can only be a directory",
+                Tar::new().file("./", "x").end(),
+            ),
+            fixed(
+                "root as fifo",
+                "root can only be a directory",
+                Tar::new().fifo(".").end(),
+            ),
+            case("root as link", "root can only be a directory", |outside| {
+                Tar::new().symlink("./", bytes(outside)).end()
+            }),
+            fixed(
+                "file named as directory",
+                "ends in",
+                Tar::new().file("x/", "content").end(),
+            ),
+            fixed(
+                "file as parent",
+                "is not a directory",
+                Tar::new().file("x", "x").file("x/y", "y").end(),
+            ),
+            fixed(
+                "fifo as parent",
+                "is not a directory",
+                Tar::new().fifo("x").file("x/y", "y").end(),
+            ),
+            fixed(
+                "device as parent",
+                "is not a directory",
+                Tar::new().char_device("x", 1, 3).file("x/y", "y").end(),
+            ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn links() {
+    assert_refused(
+        vec![
+            case(
+                "file behind a link to the outside",
+                "leads to no directory",
+                |outside| {
+                    Tar::new()
+                        .symlink("l", bytes(outside))
+                        .file("l/secret", "changed")
+                        .end()
+                },
+            ),
+            case(
+                "directory behind a link to the outside",
+                "leads to no directory",
+                |outside| Tar::new().symlink("l", bytes(outside)).dir("l/new").end(),
+            ),
+            case(
+                "file behind two links",
+                "leads to no directory",
+                |outside| {
+                    Tar::new()
+                        .symlink("a", bytes(outside))
+                        .symlink("b", "a")
+                        .file("b/secret", "x")
+                        .end()
+                },
+            ),
+            fixed(
+                "file behind relative links upwards",
+                "leads to no directory",
+                Tar::new()
+                    .symlink("l", "../../outside")
+                    .file("l/secret", "x")
+                    .end(),
+            ),
+            fixed(
+                "circle",
+                "leads to no directory",
+                Tar::new()
+                    .symlink("a", "b")
+                    .symlink("b", "a")
+                    .file("a/x", "x")
+                    .end(),
+            ),
+            fixed(
+                "link to itself",
+                "leads to no directory",
+                Tar::new().symlink("a", "a").file("a/x", "x").end(),
+            ),
+            fixed(
+                "link into proc",
+                "leads to no directory",
+                Tar::new()
+                    .symlink("p", "/proc/self/root")
+                    .file("p/tmp/x", "x")
+                    .end(),
+            ),
+            fixed(
+                "link to a descriptor",
+                "leads to no directory",
+                Tar::new()
+                    .symlink("p", "/proc/self/fd/3")
+                    .file("p/x", "x")
+                    .end(),
+            ),
+            case(
+                "link swapped in for a directory",
+                "leads to no directory",
+                |outside| {
+                    Tar::new()
+                        .dir("d")
+                        .file("d/a", "a")
+                        .symlink("d", bytes(outside))
+                        .file("d/secret", "x")
+                        .end()
+                },
+            ),
+            case(
+                "hard link to the outside",
+                "not in the archive before it",
+                |outside| {
+                    Tar::new()
+                        .hard_link("h", bytes(&outside.join("secret")))
+                        .end()
+                },
+            ),
+            fixed(
+                "hard link upwards",
+                "\"..\" component",
+                Tar::new().hard_link("h", "../outside/secret").end(),
+            ),
+            case(
+                "hard link through a link",
+                "not in the archive before it",
+                |outside| {
+                    Tar::new()
+                        .symlink("l", bytes(outside))
+                        .hard_link("h", "l/secret")
+                        .end()
+                },
+            ),
+            fixed(
+                "hard link to nothing",
+                "not in the archive before it",
+                Tar::new().hard_link("h", "x").end(),
+            ),
+            fixed(
+                "hard link to itself",
+                "not in the archive before it",
+                Tar::new().hard_link("h", "h").end(),
+            ),
+            fixed(
+                "hard link to a directory",
+                "is a directory",
+                Tar::new().dir("d").hard_link("h", "d").end(),
+            ),
+            fixed(
+                "hard link to the root",
+                "is a directory",
+                Tar::new().hard_link("h", "./").end(),
+            ),
+            fixed(
+                "hard link without target",
+                "no target",
+                Tar::new().hard_link("h", "").end(),
+            ),
+            fixed(
+                "hard link that replaces its target's directory",
+                "not in the archive before it",
+                Tar::new()
+                    .dir("d")
+                    .file("d/f", "f")
+                    .hard_link("d", "d/f")
+                    .end(),
+            ),
+            fixed(
+                "link without target",
+                "no target",
+                Tar::new().symlink("l", "").end(),
+            ),
+            fixed(
+                "link to NUL",
+                "NUL",
+                Tar::new()
+                    .pax(&[("linkpath", "a\0b")])
+                    .symlink("l", "x")
+                    .end(),
+            ),
+            fixed(
+                "link to a long target",
+                "limit path",
+                Tar::new().symlink("l", "x".repeat(5000)).end(),
+            ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn whiteouts() {
+    assert_refused(
+        vec![
+            fixed(
+                "whiteout of nothing",
+                "whiteout",
+                Tar::new().file(".wh.", "").end(),
+            ),
+            fixed(
+                "whiteout of the directory itself",
+                "whiteout",
+                Tar::new().file("d/.wh..", "").end(),
+            ),
+            fixed(
+                "whiteout of the parent",
+                "whiteout",
+                Tar::new().file("d/.wh...", "").end(),
+            ),
+            fixed(
+                "whiteout of a whiteout",
+                "whiteout",
+                Tar::new().file(".wh..wh.x", "").end(),
+            ),
+            fixed(
+                "whiteout as directory",
+                "whiteout",
+                Tar::new().dir(".wh.d").end(),
+            ),
+            fixed(
+                "whiteout on the path",
+                "whiteout",
+                Tar::new().file(".wh.d/x", "").end(),
+            ),
+            fixed(
+                "whiteout as link",
+                "whiteout",
+                Tar::new().symlink(".wh.x", "/").end(),
+            ),
+            fixed(
+                "whiteout as device",
+                "whiteout",
+                Tar::new().char_device(".wh.x", 0, 0).end(),
+            ),
+            fixed(
+                "opaque as directory",
+                "whiteout",
+                Tar::new().dir(".wh..wh..opq").end(),
+            ),
+            fixed(
+                "hard link to a whiteout",
+                "whiteout",
+                Tar::new().file(".wh.x", "").hard_link("h", ".wh.x").end(),
+            ),
+        ],
+        &WAYS,
+    );
+    assert_refused(
+        vec![
+            fixed(
+                "whiteout as the overlay's own",
+                "0:0",
+                Tar::new().char_device("x", 0, 0).end(),
+            ),
+            case(
+                "whiteout behind a link",
+                "leads to no directory",
+                |outside| {
+                    Tar::new()
+                        .symlink("l", bytes(outside))
+                        .file("l/.wh.secret", "")
+                        .end()
+                },
+            ),
+            case("opaque behind a link", "leads to no directory", |outside| {
+                Tar::new()
+                    .symlink("l", bytes(outside))
+                    .file("l/.wh..wh..opq", "")
+                    .end()
+            }),
+        ],
+        &[Way::Layer],
+    );
+}

@@ -1,0 +1,171 @@
+//! Damaged streams, and too much of everything.
+
+use box_unpack::Limits;
+
+use super::support::archive::{BLOCK, Tar, bzip2, gzip, xz, zstd};
+use super::support::arena::{Arena, WAYS, Way};
+use super::support::require_root;
+use super::{assert_refused, fixed};
+
+/// Bytes that no format can pack (xorshift).
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn damaged_streams() {
+    let good = || {
+        Tar::new()
+            .dir("d")
+            .file("d/f", "x".repeat(3000))
+            .file("g", "y".repeat(700))
+            .end()
+    };
+    let flip = |mut packed: Vec<u8>, at_end: usize| {
+        let at = packed.len() - at_end;
+        packed[at] ^= 0x40;
+        packed
+    };
+    let half = |packed: Vec<u8>| packed[..packed.len() / 2].to_vec();
+    let noise = noise(100_000);
+    let large = || Tar::new().file("d", &noise).file("e", &noise).end();
+    assert_refused(
+        vec![
+            fixed("nothing", "empty", Vec::new()),
+            fixed("text", "checksum", b"#!/bin/sh\nrm -rf /\n".repeat(100)),
+            fixed(
+                "cut in the first header",
+                "ends here, 412 bytes",
+                good()[..100].to_vec(),
+            ),
+            fixed(
+                "cut in a later header",
+                "ends here",
+                good()[..BLOCK + 10].to_vec(),
+            ),
+            fixed(
+                "cut in content",
+                "\"d/f\" at byte 512: the archive ends here",
+                good()[..2 * BLOCK + 100].to_vec(),
+            ),
+            fixed(
+                "cut in padding",
+                "ends here",
+                good()[..2 * BLOCK + 3010].to_vec(),
+            ),
+            fixed(
+                "cut between entries",
+                "cut off",
+                good()[..2 * BLOCK + 3072].to_vec(),
+            ),
+            fixed(
+                "lone zero block",
+                "lone block",
+                Tar::new()
+                    .file("x", "x")
+                    .raw([0; BLOCK])
+                    .file("y", "y")
+                    .end(),
+            ),
+            fixed("gzip cut", "cut off", half(gzip(&large()))),
+            fixed(
+                "gzip cut in the trailer",
+                "cut off",
+                gzip(&good())[..gzip(&good()).len() - 2].to_vec(),
+            ),
+            fixed(
+                "gzip checksum",
+                "gzip stream is damaged",
+                flip(gzip(&good()), 7),
+            ),
+            fixed(
+                "gzip length",
+                "gzip stream is damaged",
+                flip(gzip(&good()), 2),
+            ),
+            fixed(
+                "gzip and garbage",
+                "neither another",
+                [gzip(&good()), b"garbage".to_vec()].concat(),
+            ),
+            fixed(
+                "gzip and half a member",
+                "cut off",
+                [gzip(&good()), gzip(&good())[..9].to_vec()].concat(),
+            ),
+            fixed("gzip header alone", "cut off", gzip(&good())[..10].to_vec()),
+            fixed(
+                "gzip magic and garbage",
+                "gzip stream is damaged",
+                [&[0x1f, 0x8b][..], &[0xff; 600]].concat(),
+            ),
+            fixed("bzip2 cut", "cut off", half(bzip2(&large()))),
+            fixed(
+                "bzip2 damaged",
+                "bzip2 stream is damaged",
+                flip(bzip2(&large()), 5000),
+            ),
+            fixed("xz cut", "cut off", half(xz(&large(), 0))),
+            fixed(
+                "xz damaged",
+                "xz stream is damaged",
+                flip(xz(&large(), 0), 5000),
+            ),
+            fixed("xz with a large dictionary", "xz stream", xz(&good(), 6)),
+            fixed("zstd cut", "cut off", half(zstd(&large()))),
+            fixed(
+                "zstd damaged",
+                "zstd stream is damaged",
+                flip(zstd(&large()), 5000),
+            ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn too_much() {
+    let many = (0..1001).fold(Tar::new(), |tar, n| tar.fifo(format!("{n}")));
+    let globals = (0..1001).fold(Tar::new(), |tar, _| tar.global(&[("comment", "x")]));
+    let twice = Tar::new()
+        .file("a", vec![0; 33 << 20])
+        .file("b", vec![0; 33 << 20]);
+    let trailing = || [Tar::new().file("a", "a").end(), vec![0; 65 << 20]].concat();
+    assert_refused(
+        vec![
+            fixed("entries", "limit entries", many.end()),
+            fixed("headers without entries", "limit entries", globals.end()),
+            fixed("bytes", "limit bytes", twice.end()),
+            fixed("zeros behind the end", "limit bytes", trailing()),
+            fixed(
+                "packed zeros behind the end",
+                "limit bytes",
+                gzip(&trailing()),
+            ),
+        ],
+        &[Way::NewDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn a_bomb_stops_at_the_ratio() {
+    require_root();
+    let arena = Arena::new(Way::Layer);
+    let bomb = zstd(&Tar::new().file("zeros", vec![0; 200 << 20]).end());
+    let error = arena
+        .unpack(&bomb, &Limits::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("\"zeros\" at byte 0: limit ratio exceeded"),
+        "{error}"
+    );
+    arena.assert_untouched("bomb");
+}
