@@ -10,21 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 
-/// What a written file survives.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// A crash of box: a reader sees the old content or the new one.
-    None,
-    /// A crash of the machine too.
-    Synced,
-}
-
-/// Writes `value` aside and renames it over `path`.
-pub(crate) fn replace_json(
-    path: &Path,
-    value: &impl Serialize,
-    durability: Durability,
-) -> Result<(), Error> {
+/// Writes `value` aside and renames it over `path`: a reader sees the old content or the new one.
+pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_vec(value)
         .map_err(|error| Error::io("write", path, io::Error::from(error)))?;
     let mut aside = path.as_os_str().to_owned();
@@ -33,16 +20,20 @@ pub(crate) fn replace_json(
     let write = || -> io::Result<()> {
         let mut file = create(&aside)?;
         file.write_all(&text)?;
-        if durability == Durability::Synced {
-            file.sync_data()?;
-        }
         std::fs::rename(&aside, path)
     };
     write().map_err(|error| Error::io("write", path, error))
 }
 
 /// Writes a file that nobody reads before its directory is complete.
-pub(crate) fn write_new(path: &Path, text: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_new(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Error::io("write", path, io::Error::from(error)))?;
+    write_text(path, &text)
+}
+
+/// The same with plain text.
+pub(crate) fn write_text(path: &Path, text: &[u8]) -> Result<(), Error> {
     create(path)
         .and_then(|mut file| file.write_all(text))
         .map_err(|error| Error::io("write", path, error))

@@ -1,20 +1,17 @@
 //! Instances: containers on disk. Each is an OCI bundle with a private writable layer.
 
+mod store;
+
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
-use crate::process::Ended;
+use crate::overlay::Overlay;
+use crate::process::{Ended, now};
 use crate::state::{RunDir, State, Status};
-use crate::{Error, EtcFiles, Options, files, names};
-
-/// All instances of one root.
-#[derive(Clone, Debug)]
-pub struct Instances {
-    dir: PathBuf,
-    run: PathBuf,
-}
+use crate::{Error, EtcFiles, Options, files, seccomp, spec};
+pub use store::Instances;
 
 /// What [`Instances::create`] needs.
 #[derive(Clone, Debug)]
@@ -48,6 +45,9 @@ pub struct Record {
     pub manifest: Option<String>,
     /// Unpacked layers, topmost last.
     pub layers: Vec<PathBuf>,
+    /// Program and arguments, so that a list of instances need not read every spec.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// Seconds since the epoch.
     pub created: u64,
     /// `--rm`.
@@ -69,117 +69,20 @@ pub struct Started {
     pub boot_id: String,
 }
 
-/// One instance.
+/// One instance. Dropped while it is locked for a start, it is unlocked.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
     dir: PathBuf,
     run: PathBuf,
     record: Record,
+    /// Not read yet if `None`.
     spec: Option<Spec>,
+    /// To be written by `create`.
+    etc: Option<EtcFiles>,
     held: Option<RunDir>,
-}
-
-impl Instances {
-    /// `dir` holds the instances, `run` the state of those that run. Neither needs to exist.
-    pub fn open(dir: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            run: run.into(),
-        }
-    }
-
-    /// Makes an instance and locks it for a start. If anything fails, nothing stays.
-    pub fn create(&self, new: NewInstance) -> Result<Instance, Error> {
-        let (name, held) = self.claim(new.name.as_deref())?;
-        let dir = self.dir.join(&name);
-        let record = Record {
-            id: String::new(),
-            image: new.image,
-            manifest: new.manifest,
-            layers: new.layers,
-            created: 0,
-            remove: new.remove,
-            options: new.options,
-            started: None,
-            ended: None,
-        };
-        files::create_private_dir(&dir)?;
-        files::replace_json(&dir.join("instance.json"), &record, files::Durability::None)?;
-        files::replace_json(&dir.join("config.json"), &new.spec, files::Durability::None)?;
-        Ok(Instance {
-            name,
-            dir,
-            run: self.run.clone(),
-            record,
-            spec: Some(new.spec),
-            held: Some(held),
-        })
-    }
-
-    /// The instance of that name.
-    pub fn get(&self, name: &str) -> Result<Instance, Error> {
-        names::check(name)?;
-        let dir = self.dir.join(name);
-        let missing = || Error::NoSuchInstance {
-            name: name.to_owned(),
-        };
-        let record = files::read_json(&dir.join("instance.json"))?.ok_or_else(missing)?;
-        Ok(Instance {
-            name: name.to_owned(),
-            dir,
-            run: self.run.clone(),
-            record,
-            spec: None,
-            held: None,
-        })
-    }
-
-    /// All instances, by name.
-    pub fn list(&self) -> Result<Vec<Instance>, Error> {
-        let entries = match std::fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-            Err(error) => return Err(Error::io("read directory", &self.dir, error)),
-        };
-        let mut found = vec![];
-        for entry in entries {
-            let entry = entry.map_err(|error| Error::io("read directory", &self.dir, error))?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            match self.get(&name) {
-                Ok(instance) => found.push(instance),
-                // Being made or removed just now.
-                Err(Error::NoSuchInstance { .. } | Error::BadName { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        found.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(found)
-    }
-
-    /// Removes an instance; one that runs is killed first if `force` is given, else it is an error.
-    pub fn remove(&self, name: &str, force: bool) -> Result<(), Error> {
-        let instance = self.get(name)?;
-        if let Status::Running { pid } | Status::Paused { pid } = instance.status()?
-            && !force
-        {
-            return Err(Error::Running {
-                name: name.to_owned(),
-                pid,
-            });
-        }
-        files::remove_tree(instance.dir())
-    }
-
-    fn claim(&self, name: Option<&str>) -> Result<(String, RunDir), Error> {
-        let name = name.unwrap_or("amber-acorn").to_owned();
-        names::check(&name)?;
-        let held =
-            RunDir::lock(&self.run, &name)?.ok_or_else(|| Error::Busy { name: name.clone() })?;
-        Ok((name, held))
-    }
+    /// The files are complete; those of an instance that goes with its command are written while it starts.
+    written: bool,
 }
 
 impl Instance {
@@ -212,25 +115,192 @@ impl Instance {
 
     /// What it is doing now.
     pub fn status(&self) -> Result<Status, Error> {
-        if let Some(state) = State::read(&self.run, &self.name)?
-            && RunDir::is_held(&self.run, &self.name)?
-        {
-            return Ok(Status::Running { pid: state.pid });
+        if RunDir::is_held(&self.run, &self.name)? {
+            return Ok(match State::read(&self.run, &self.name)? {
+                Some(state) => Status::Running { pid: state.pid },
+                None => Status::Created,
+            });
         }
-        Ok(match &self.record.ended {
-            Some(ended) => Status::Exited { exit: ended.status },
-            None => Status::Created,
+        Ok(match (&self.record.ended, &self.record.started) {
+            (Some(ended), _) => Status::Exited { exit: ended.status },
+            (None, None) => Status::Created,
+            (None, Some(started)) if boot_id()? == started.boot_id => Status::Lost {
+                reason: "the box process that watched it was killed".to_owned(),
+            },
+            (None, Some(_)) => Status::Lost {
+                reason: "the machine was restarted".to_owned(),
+            },
         })
     }
 
     /// Locks it for a start.
     pub fn hold(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
-            let held = RunDir::lock(&self.run, &self.name)?.ok_or_else(|| Error::Busy {
-                name: self.name.clone(),
-            })?;
-            self.held = Some(held);
+            self.held = Some(self.lock()?);
         }
         Ok(())
     }
+
+    /// All its layers, topmost last: below those of the image one with nothing but the places that are mounted on, so that
+    /// making them does not leave traces in the upper directory.
+    pub(crate) fn lower(&self) -> Vec<PathBuf> {
+        let base = self
+            .dir
+            .parent()
+            .unwrap_or(&self.dir)
+            .join(store::MOUNT_POINTS);
+        [base]
+            .into_iter()
+            .chain(self.record.layers.iter().cloned())
+            .collect()
+    }
+
+    /// The overlay of its layers and its upper directory.
+    pub(crate) fn overlay(&self, volatile: bool) -> Result<Overlay, Error> {
+        Overlay::new(
+            &self.lower(),
+            self.dir.join("upper"),
+            self.dir.join("work"),
+            volatile,
+        )
+    }
+
+    /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime given the bundle.
+    pub fn mount(&self) -> Result<PathBuf, Error> {
+        let held = self.lock()?;
+        let target = self.dir.join("rootfs");
+        let mut overlay = self.overlay(false)?;
+        overlay.open()?;
+        let name = crate::mounts::c_string(target.as_os_str().as_encoded_bytes())?;
+        overlay
+            .mount(&name)
+            .map_err(|errno| Error::io("mount the overlay on", &target, errno))?;
+        held.remove()?;
+        Ok(target)
+    }
+
+    /// Undoes [`Instance::mount`].
+    pub fn unmount(&self) -> Result<(), Error> {
+        let target = self.dir.join("rootfs");
+        rustix::mount::unmount(&target, rustix::mount::UnmountFlags::NOFOLLOW)
+            .map_err(|errno| Error::io("unmount", &target, errno))
+    }
+
+    fn lock(&self) -> Result<RunDir, Error> {
+        if let Some(held) = RunDir::lock(&self.run, &self.name)? {
+            return Ok(held);
+        }
+        Err(match State::read(&self.run, &self.name)? {
+            Some(state) => Error::Running {
+                name: self.name.clone(),
+                pid: state.pid,
+            },
+            None => Error::Busy {
+                name: self.name.clone(),
+            },
+        })
+    }
+
+    /// Its first process was made: writes down what is known now. The process is busy with its set-up meanwhile.
+    pub(crate) fn started(&mut self, pid: i32, cgroup: &Path) -> Result<(), Error> {
+        let state = State {
+            pid,
+            start_time: start_time(pid)?,
+            monitor: rustix::process::getpid().as_raw_nonzero().get(),
+            running: true,
+            started: now(),
+            cgroup: Some(cgroup.to_owned()),
+        };
+        if let Some(held) = &self.held {
+            held.write(&state)?;
+        }
+        if !self.record.remove {
+            self.record.started = Some(Started {
+                at: state.started,
+                boot_id: boot_id()?,
+            });
+            self.record.ended = None;
+            self.save()?;
+        }
+        self.write_bundle()
+    }
+
+    /// Its command ended: writes that down, or takes all of it away.
+    pub(crate) fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
+        if self.record.remove {
+            store::remove_bundle(&self.dir)?;
+        } else {
+            self.record.ended = Some(ended.clone());
+            self.save()?;
+        }
+        self.held.take().map_or(Ok(()), RunDir::remove)
+    }
+
+    /// Replaces `instance.json`.
+    pub(crate) fn save(&self) -> Result<(), Error> {
+        files::replace_json(&self.dir.join("instance.json"), &self.record)
+    }
+
+    /// Writes `config.json` and `instance.json` if they are not there yet.
+    fn write_bundle(&mut self) -> Result<(), Error> {
+        let Some(spec) = self.spec.as_mut().filter(|_| !self.written) else {
+            return Ok(());
+        };
+        complete(spec)?;
+        files::write_new(&self.dir.join("config.json"), spec)?;
+        files::write_new(&self.dir.join("instance.json"), &self.record)?;
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take()
+            && let Err(error) = held.remove()
+        {
+            tracing::warn!(%error, "the state of an instance is left over");
+        }
+    }
+}
+
+/// Puts the default seccomp profile into a spec that only says its name, for other runtimes to read.
+fn complete(spec: &mut Spec) -> Result<(), Error> {
+    if !spec::has_default_seccomp(spec) {
+        return Ok(());
+    }
+    let set = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.capabilities().as_ref());
+    let set = set
+        .map(crate::capabilities::Capabilities::from_oci)
+        .unwrap_or_default();
+    let profile = seccomp::default_profile(set.bounding)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(Some(profile));
+    }
+    Ok(())
+}
+
+/// Field 22 of /proc/PID/stat, proc_pid_stat(5): clock ticks after boot.
+fn start_time(pid: i32) -> Result<u64, Error> {
+    let path = PathBuf::from(format!("/proc/{pid}/stat"));
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    // The second field is a name in brackets, which may hold anything.
+    let time = text
+        .rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_ascii_whitespace().nth(19))
+        .and_then(|time| time.parse().ok());
+    time.ok_or_else(|| Error::Corrupt {
+        path,
+        reason: "it has no start time".to_owned(),
+    })
+}
+
+fn boot_id() -> Result<String, Error> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+    Ok(text.trim().to_owned())
 }

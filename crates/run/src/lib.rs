@@ -5,20 +5,33 @@
 //! ready, [`process::Prepared::start`] lets it go and [`process::Running::wait`] tells how it ended.
 
 pub mod capabilities;
+pub mod cgroup;
+mod channel;
+mod confine;
+pub mod devices;
 pub mod diagnosis;
+pub mod diff;
 pub mod error;
 pub mod etc;
 mod files;
+mod init;
 pub mod instance;
+mod mounts;
 pub mod names;
+mod namespaces;
+mod nodes;
+mod overlay;
 pub mod overrides;
 pub mod plan;
 pub mod process;
+mod reaper;
 pub mod rlimits;
+pub mod seccomp;
 pub mod signals;
 pub mod spec;
 pub mod state;
 mod sys;
+pub mod tty;
 pub mod user;
 pub mod volumes;
 
@@ -27,6 +40,6 @@ pub use etc::EtcFiles;
 pub use instance::{Instance, Instances, NewInstance, Record};
 pub use overrides::Overrides;
 pub use plan::{Options, Plan};
-pub use process::{Ended, Prepared, Running, prepare};
+pub use process::{Ended, Prepared, Reason, Running, launch, prepare};
 pub use signals::ExitStatus;
 pub use state::Status;

@@ -1,11 +1,27 @@
-//! All that a start needs, checked and allocated before the first process is made. Nothing is touched by making a plan.
+//! All that a start needs, checked and allocated before the first process is made. Making a plan touches nothing;
+//! [`Plan::open`] then opens what it names.
 
-use std::fmt;
+mod command;
+mod describe;
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Process, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Instance};
+use crate::capabilities::{Capabilities, Set};
+use crate::mounts::{Hidden, Kind, MountStep, c_string};
+use crate::namespaces::Namespaces;
+use crate::nodes::Nodes;
+use crate::overlay::Overlay;
+use crate::seccomp::Filter;
+use crate::{Error, Instance, Instances, NewInstance, rlimits, spec};
+pub(crate) use command::Command;
 
 /// How an instance is run, beyond what a runtime spec can say. Kept in `instance.json` for the next start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,30 +33,417 @@ pub struct Options {
     pub no_pivot: bool,
     /// `--preserve-fds`: descriptors 3 to 2 + N reach the command.
     pub preserve_fds: u32,
-    /// `--timeout`: TERM after this, and [`crate::ExitStatus`] 124.
+    /// `--timeout`: TERM after this, and status 124.
     pub timeout: Option<Duration>,
-    /// `--kill-after`: KILL this long after the TERM of `timeout`.
+    /// `--kill-after`: KILL this long after the TERM of `timeout`; 10 seconds if `None`.
     pub kill_after: Option<Duration>,
+    /// Ask the control group for the peak of memory at the end; without it that of the largest process is told.
+    pub measure: bool,
+    /// The pids limit of the spec is box's default: where it cannot be set it is dropped with a warning.
+    pub pids_by_default: bool,
 }
 
 /// A checked start.
 #[derive(Debug)]
 pub struct Plan {
-    options: Options,
+    pub(crate) options: Options,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) rootfs: Rootfs,
+    pub(crate) root_read_only: bool,
+    pub(crate) mounts: Vec<MountStep>,
+    pub(crate) nodes: Option<Nodes>,
+    /// The devpts mount that the terminal is taken from.
+    pub(crate) terminal: Option<usize>,
+    pub(crate) masked: Vec<Hidden>,
+    pub(crate) masked_paths: Vec<String>,
+    pub(crate) read_only: Vec<Hidden>,
+    pub(crate) read_only_paths: Vec<String>,
+    pub(crate) sysctls: Vec<Sysctl>,
+    /// The proc mount, through which kernel parameters are set.
+    pub(crate) proc: Option<usize>,
+    pub(crate) hostname: Option<CString>,
+    pub(crate) domainname: Option<CString>,
+    pub(crate) rlimits: Vec<(u32, u64, u64)>,
+    pub(crate) rlimit_names: Vec<&'static str>,
+    pub(crate) oom_score_adj: Option<CString>,
+    pub(crate) umask: u32,
+    pub(crate) personality: Option<u32>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) seccomp: Option<Filter>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<rustix::process::Gid>,
+    pub(crate) cwd: CString,
+    pub(crate) command: Command,
+    pub(crate) cgroup: PathBuf,
+    pub(crate) resources: LinuxResources,
+    /// The caller wants to say when the command is let go.
+    pub(crate) gated: bool,
+}
+
+/// Where the root file system comes from.
+#[derive(Debug)]
+pub(crate) enum Rootfs {
+    /// An overlay, mounted on the bundle's `rootfs`.
+    Overlay { overlay: Overlay, target: CString },
+    /// A directory that is there, bound onto itself.
+    Directory {
+        path: PathBuf,
+        tree: Option<OwnedFd>,
+        target: CString,
+    },
+}
+
+/// A kernel parameter of a namespace.
+#[derive(Debug)]
+pub(crate) struct Sysctl {
+    /// Below /proc: `sys/net/ipv4/ip_forward`.
+    pub path: CString,
+    pub value: Vec<u8>,
 }
 
 impl Plan {
     /// Checks the instance's spec and allocates what the child will need.
     pub fn new(instance: &Instance) -> Result<Self, Error> {
+        let spec = instance.spec()?;
+        let record = instance.record();
+        let rootfs = if record.layers.is_empty() {
+            let root = spec
+                .root()
+                .as_ref()
+                .ok_or_else(|| Error::spec("root", "it is missing"))?;
+            let path = instance.dir().join(root.path());
+            let target = c_string(path.as_os_str().as_bytes())?;
+            Rootfs::Directory {
+                path,
+                tree: None,
+                target,
+            }
+        } else {
+            // Not synced when it goes, if the instance goes with it: that would write back all of the host's file system.
+            Rootfs::Overlay {
+                overlay: instance.overlay(record.remove)?,
+                target: c_string(instance.dir().join("rootfs").as_os_str().as_bytes())?,
+            }
+        };
+        let cgroup = PathBuf::from(format!("/box-{}", record.id));
+        Self::of_spec(
+            &spec,
+            instance.dir(),
+            rootfs,
+            cgroup,
+            record.options.clone(),
+        )
+    }
+
+    /// The plan of an instance that is not made: nothing is touched.
+    pub fn preview(new: &NewInstance) -> Result<Self, Error> {
+        let name = new.name.clone().unwrap_or_else(|| "NAME".to_owned());
+        Self::new(&Instances::open("INSTANCES", "RUN").instance(&name, new.clone(), 0))
+    }
+
+    fn of_spec(
+        spec: &Spec,
+        bundle: &Path,
+        rootfs: Rootfs,
+        cgroup: PathBuf,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let missing = |field: &str| Error::spec(field, "it is missing");
+        let process = spec.process().as_ref().ok_or_else(|| missing("process"))?;
+        let linux = spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
+        refuse(process, linux)?;
+        let resources = linux.resources().clone().unwrap_or_default();
+        let mounts = MountStep::plan(
+            bundle,
+            spec.mounts().as_deref().unwrap_or(&[]),
+            Some(&resources),
+        )?;
+        let namespaces = Namespaces::plan(linux)?;
+        let capabilities = process
+            .capabilities()
+            .as_ref()
+            .map(Capabilities::from_oci)
+            .unwrap_or_default();
+        let filesystem = |wanted: &[u8]| {
+            mounts.iter().position(|step| matches!(&step.kind, Kind::Filesystem { name, .. } if name.to_bytes() == wanted))
+        };
+        let terminal = process
+            .terminal()
+            .unwrap_or(false)
+            .then(|| filesystem(b"devpts"));
+        let terminal = match terminal {
+            Some(None) => {
+                return Err(Error::spec(
+                    "process.terminal",
+                    "a terminal needs a devpts mount",
+                ));
+            }
+            other => other.flatten(),
+        };
+        let user = process.user();
+        let cwd = process.cwd();
+        if !cwd.is_absolute() {
+            return Err(Error::spec(
+                "process.cwd",
+                format!("{} is not an absolute path", cwd.display()),
+            ));
+        }
+        let masked_paths = linux.masked_paths().clone().unwrap_or_default();
+        let read_only_paths = linux.readonly_paths().clone().unwrap_or_default();
+        let text = |value: &Option<String>| {
+            value
+                .as_ref()
+                .map(|value| c_string(value.as_bytes()))
+                .transpose()
+        };
+        let groups = user.additional_gids().as_deref().unwrap_or(&[]);
+        let limits = process.rlimits().clone().unwrap_or_default();
         Ok(Self {
-            options: instance.record().options.clone(),
+            nodes: Nodes::plan(linux, &mounts)?,
+            terminal,
+            masked: Hidden::plan(&masked_paths, &mounts)?,
+            masked_paths,
+            read_only: Hidden::plan(&read_only_paths, &mounts)?,
+            read_only_paths,
+            sysctls: sysctls(linux, &namespaces)?,
+            proc: filesystem(b"proc"),
+            hostname: text(spec.hostname())?,
+            domainname: text(spec.domainname())?,
+            rlimits: limits
+                .iter()
+                .map(|limit| (rlimits::number(limit.typ()), limit.soft(), limit.hard()))
+                .collect(),
+            rlimit_names: limits
+                .iter()
+                .map(|limit| rlimits::name(limit.typ()))
+                .collect(),
+            oom_score_adj: process
+                .oom_score_adj()
+                .map(|score| c_string(score.to_string().as_bytes()))
+                .transpose()?,
+            umask: user.umask().unwrap_or(0o022),
+            personality: personality(linux)?,
+            no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            seccomp: filter(spec, linux.seccomp().as_ref(), capabilities.bounding)?,
+            capabilities,
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: groups
+                .iter()
+                .copied()
+                .map(rustix::process::Gid::from_raw)
+                .collect(),
+            cwd: c_string(cwd.as_os_str().as_bytes())?,
+            command: Command::plan(process)?,
+            root_read_only: spec
+                .root()
+                .as_ref()
+                .and_then(|root| root.readonly())
+                .unwrap_or(false),
+            cgroup: linux.cgroups_path().clone().unwrap_or(cgroup),
+            resources,
+            gated: false,
+            options,
+            namespaces,
+            rootfs,
+            mounts,
         })
+    }
+
+    /// Opens what the plan names on the host, so that the child needs no path of it.
+    pub(crate) fn open(&mut self) -> Result<(), Error> {
+        match &mut self.rootfs {
+            Rootfs::Overlay { overlay, .. } => overlay.open()?,
+            Rootfs::Directory { path, tree, .. } => {
+                use rustix::mount::OpenTreeFlags as Flags;
+                let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_RECURSIVE;
+                let opened = rustix::mount::open_tree(CWD, path.as_path(), flags);
+                *tree = Some(
+                    opened.map_err(|errno| Error::io("open the root file system", path, errno))?,
+                );
+            }
+        }
+        self.namespaces.open()?;
+        check_preserved(self.options.preserve_fds)?;
+        self.mounts.iter_mut().try_for_each(MountStep::open)
     }
 }
 
-impl fmt::Display for Plan {
-    /// What `--dry-run` prints: mounts in order, namespaces, control group, filter.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "init: {}", self.options.init)
+/// What we would have to ignore is refused: a limit or a label that was asked for is enforced or an error.
+fn refuse(process: &Process, linux: &Linux) -> Result<(), Error> {
+    let unsupported = [
+        (
+            "process.apparmorProfile",
+            process
+                .apparmor_profile()
+                .as_ref()
+                .is_some_and(|profile| !profile.is_empty()),
+        ),
+        (
+            "process.selinuxLabel",
+            process
+                .selinux_label()
+                .as_ref()
+                .is_some_and(|label| !label.is_empty()),
+        ),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.ioPriority", process.io_priority().is_some()),
+        (
+            "linux.mountLabel",
+            linux
+                .mount_label()
+                .as_ref()
+                .is_some_and(|label| !label.is_empty()),
+        ),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        (
+            "linux.netDevices",
+            linux
+                .net_devices()
+                .as_ref()
+                .is_some_and(|devices| !devices.is_empty()),
+        ),
+    ];
+    match unsupported.into_iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(Error::spec(field, "it is not supported")),
+        None => Ok(()),
     }
+}
+
+fn filter(
+    spec: &Spec,
+    profile: Option<&LinuxSeccomp>,
+    bounding: Set,
+) -> Result<Option<Filter>, Error> {
+    if spec::has_default_seccomp(spec) {
+        return Filter::default_for(bounding).map(Some);
+    }
+    profile.map(Filter::compile).transpose()
+}
+
+fn personality(linux: &Linux) -> Result<Option<u32>, Error> {
+    use oci_spec::runtime::LinuxPersonalityDomain::{PerLinux, PerLinux32};
+    let Some(asked) = linux.personality() else {
+        return Ok(None);
+    };
+    if asked
+        .flags()
+        .as_ref()
+        .is_some_and(|flags| !flags.is_empty())
+    {
+        return Err(Error::spec(
+            "linux.personality.flags",
+            "flags are not supported",
+        ));
+    }
+    Ok(Some(match asked.domain() {
+        PerLinux => 0,
+        PerLinux32 => 8,
+    }))
+}
+
+/// Only parameters that belong to a namespace the container has for itself: others would change the host.
+fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<Sysctl>, Error> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.auto_msgmni",
+    ];
+    let Some(asked) = linux.sysctl() else {
+        return Ok(vec![]);
+    };
+    let one = |(key, value): (&String, &String)| {
+        // Both forms of sysctl(8): a dot separates, unless slashes do, and then dots are part of names (net/ipv4/conf/eth0.1).
+        let name = if key.contains('/') {
+            key.replace('/', "\0").replace('.', "/").replace('\0', ".")
+        } else {
+            key.clone()
+        };
+        let owned = if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+            namespaces.owns(libc::CLONE_NEWIPC)
+        } else if name.starts_with("net.") {
+            namespaces.owns(libc::CLONE_NEWNET)
+        } else if name == "kernel.domainname" || name == "kernel.hostname" {
+            namespaces.owns(libc::CLONE_NEWUTS)
+        } else {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} is not a parameter of a namespace; set it on the host"),
+            ));
+        };
+        if !owned {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} would change the host: the container shares that namespace"),
+            ));
+        }
+        let path = format!(
+            "sys/{}",
+            if key.contains('/') {
+                key.clone()
+            } else {
+                key.replace('.', "/")
+            }
+        );
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} is not a valid name"),
+            ));
+        }
+        Ok(Sysctl {
+            path: c_string(path.as_bytes())?,
+            value: value.as_bytes().to_vec(),
+        })
+    };
+    let mut keys: Vec<_> = asked.iter().collect();
+    keys.sort();
+    keys.into_iter().map(one).collect()
+}
+
+/// `--preserve-fds N` names descriptors of the caller. Ours are close-on-exec, so one that is not is the caller's.
+fn check_preserved(count: u32) -> Result<(), Error> {
+    for number in 3..3 + count {
+        let path = format!("/proc/self/fd/{number}");
+        let missing = || {
+            Error::spec(
+                "--preserve-fds",
+                format!("{count} were asked for, but descriptor {number} is not open"),
+            )
+        };
+        let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
+            .map_err(|_| missing())?;
+        let flags = flags
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .map(str::trim);
+        let flags = flags
+            .and_then(|flags| u32::from_str_radix(flags, 8).ok())
+            .ok_or_else(missing)?;
+        if flags & libc::O_CLOEXEC as u32 != 0 {
+            return Err(missing());
+        }
+        let directory = rustix::fs::openat(
+            CWD,
+            path.as_str(),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        if directory.is_ok() {
+            return Err(Error::spec(
+                "--preserve-fds",
+                format!("descriptor {number} is a directory: a way out of the container"),
+            ));
+        }
+    }
+    Ok(())
 }

@@ -1,21 +1,57 @@
 //! The parent's side of a container: clone, handshake, wait.
 
-use std::time::Duration;
+mod wait;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ExitStatus, Instance, Plan};
+use crate::capabilities::Capability;
+use crate::cgroup::{self, Cgroup, Join};
+use crate::channel::{self, Channel, Message, Order};
+use crate::diagnosis::{ExecFailure, Finding};
+use crate::signals::Forwarding;
+use crate::sys::process::{self as sys, Cloned, Exit};
+use crate::{Error, ExitStatus, Instance, Plan, init};
 
 /// A container that is set up and waits to be let go. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Prepared {
-    instance: Instance,
+    container: Container,
+    plan: Plan,
+    channel: Channel,
 }
 
 /// A container whose command runs. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Running {
+    container: Container,
+    timeout: Option<Duration>,
+    kill_after: Option<Duration>,
+    /// Ask the control group too.
+    measure: bool,
+    started: Instant,
+}
+
+/// The processes and all that was made for them. Dropped, they are killed, and it goes.
+#[derive(Debug)]
+struct Container {
+    child: Child,
+    terminal: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
+    // After the child and its group: who takes this lock next must find nothing.
     instance: Instance,
+    // Last: signals that came meanwhile act on box now.
+    signals: Forwarding,
+}
+
+/// The first process. Dropped, it is killed, and with it its pid namespace.
+#[derive(Debug)]
+struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+    reaped: bool,
 }
 
 /// How a container ended, the content of `--report`.
@@ -52,30 +88,283 @@ pub enum Reason {
 }
 
 /// Makes the container ready: its first process is set up and waits just before the command.
-pub fn prepare(instance: Instance, _plan: Plan) -> Result<Prepared, Error> {
-    Ok(Prepared { instance })
+pub fn prepare(instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
+    plan.gated = true;
+    let mut prepared = begin(instance, plan)?;
+    prepared.await_ready()?;
+    Ok(prepared)
+}
+
+/// [`prepare`] and [`Prepared::start`] in one, without the round trip between them.
+pub fn launch(instance: Instance, plan: Plan) -> Result<Running, Error> {
+    begin(instance, plan)?.start()
+}
+
+fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
+    instance.hold()?;
+    plan.open()?;
+    let signals = Forwarding::begin().map_err(|errno| Error::system("block signals", errno))?;
+    let (channel, theirs) =
+        channel::pair().map_err(|errno| Error::system("make a socket pair", errno))?;
+    // On v2 the child is born in its group. On v1 it gets in by itself, and the group is made while it sets up.
+    let mut group = if is_unified() {
+        Some(create_cgroup(&plan)?)
+    } else {
+        None
+    };
+    let join = group.as_ref().map_or(Ok(Join::None), Cgroup::join)?;
+    let cloned = sys::clone3(plan.namespaces.clone, join.clone_descriptor());
+    let (pid, pidfd) = match cloned
+        .map_err(|errno| Error::system("clone the container's first process", errno))?
+    {
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        Cloned::Child => {
+            drop(channel);
+            init::run(&plan, theirs)
+        }
+    };
+    drop(theirs);
+    let child = Child {
+        pid,
+        pidfd,
+        reaped: false,
+    };
+    let mut container = Container {
+        child,
+        terminal: None,
+        cgroup: group.take(),
+        instance,
+        signals,
+    };
+    if container.cgroup.is_none() {
+        container.cgroup = Some(create_cgroup(&plan)?);
+    }
+    container.place(&channel)?;
+    container.instance.started(pid, &plan.cgroup)?;
+    Ok(Prepared {
+        container,
+        plan,
+        channel,
+    })
+}
+
+fn create_cgroup(plan: &Plan) -> Result<Cgroup, Error> {
+    let request = cgroup::Request {
+        path: &plan.cgroup,
+        resources: &plan.resources,
+        pids_by_default: plan.options.pids_by_default,
+        confine_devices: plan.capabilities.bounding.contains(Capability::MKNOD),
+    };
+    let group = Cgroup::create(&request)?;
+    if let Some(warning) = group.warning() {
+        tracing::warn!("{warning}");
+    }
+    Ok(group)
+}
+
+/// Whether all controllers are on v2.
+fn is_unified() -> bool {
+    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+    rustix::fs::statfs(c"/sys/fs/cgroup")
+        .is_ok_and(|found| found.f_type as u64 == CGROUP2_SUPER_MAGIC)
+}
+
+impl Container {
+    /// Lets the child into its group, and on.
+    fn place(&self, channel: &Channel) -> Result<(), Error> {
+        let told = |errno| Error::system("tell the container's first process to go on", errno);
+        match self.cgroup.as_ref().map_or(Ok(Join::None), Cgroup::join)? {
+            Join::Write(groups) => {
+                let groups: Vec<BorrowedFd<'_>> = groups.iter().map(AsFd::as_fd).collect();
+                channel.order(Order::Placed, &groups).map_err(told)
+            }
+            Join::Clone(_) | Join::None => channel.order(Order::Placed, &[]).map_err(told),
+        }
+    }
 }
 
 impl Prepared {
+    /// The instance.
+    pub fn instance(&self) -> &Instance {
+        &self.container.instance
+    }
+
+    /// The first process, in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.container.child.pid
+    }
+
     /// Lets the command go; returns when it was executed, or could not be.
-    pub fn start(self) -> Result<Running, Error> {
+    pub fn start(mut self) -> Result<Running, Error> {
+        if self.plan.gated {
+            let told = |errno| Error::system("tell the container's first process to go on", errno);
+            self.channel.order(Order::Go, &[]).map_err(told)?;
+        }
+        while let Some(message) = self.receive()? {
+            self.take(message)?;
+        }
+        // End of file: executed. A child killed before it could say a word is told by its status like any other.
+        let options = &self.plan.options;
         Ok(Running {
-            instance: self.instance,
+            timeout: options.timeout,
+            kill_after: options.kill_after,
+            measure: options.measure || !self.container.instance.record().remove,
+            container: self.container,
+            started: Instant::now(),
         })
+    }
+
+    fn await_ready(&mut self) -> Result<(), Error> {
+        while let Some(message) = self.receive()? {
+            if let Message::Ready(None) = message {
+                return Ok(());
+            }
+            self.take(message)?;
+        }
+        Err(Error::Died {
+            status: self.container.child.wait()?.status,
+        })
+    }
+
+    fn receive(&self) -> Result<Option<Message>, Error> {
+        self.channel
+            .receive()
+            .map_err(|errno| Error::system("hear from the container's first process", errno))
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Ready(terminal) => {
+                self.container.terminal = terminal.or(self.container.terminal.take());
+                Ok(())
+            }
+            Message::Failed(failed) => Err(self.plan.failure(failed)),
+            Message::NotExecuted {
+                index,
+                errno,
+                finding,
+                text,
+            } => {
+                let command = &self.plan.command;
+                let finding = Finding::from_number(finding);
+                if finding == Finding::Missing {
+                    return Err(ExecFailure::NotFound {
+                        command: command.name.clone(),
+                    }
+                    .into());
+                }
+                let path = command
+                    .candidates
+                    .get(usize::from(index))
+                    .map(|path| path.to_string_lossy().into_owned());
+                let path = path.unwrap_or_else(|| command.name.clone());
+                Err(ExecFailure::new(path.into(), errno, finding, &text).into())
+            }
+        }
     }
 }
 
 impl Running {
     /// The instance.
     pub fn instance(&self) -> &Instance {
-        &self.instance
+        &self.container.instance
     }
 
-    /// Waits for the end, passing signals and terminal data on meanwhile, and cleans up.
-    pub fn wait(self) -> Result<Ended, Error> {
-        Err(Error::NotRunning {
-            name: self.instance.name().to_owned(),
-            status: "created".to_owned(),
-        })
+    /// The first process, in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.container.child.pid
+    }
+
+    /// The first process, readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.container.child.pidfd.as_fd()
+    }
+
+    /// The master side of the command's terminal, if it has one.
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.container.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The signals that are for the container.
+    pub fn signals(&self) -> &Forwarding {
+        &self.container.signals
+    }
+
+    /// Its control group.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.container.cgroup.as_ref()
+    }
+
+    /// Reaps the first process, which must have ended, records how and cleans up. `forced` is the signal for which box
+    /// killed the container itself; it counts as the one that ended it. `timed_out` says that `--timeout` did.
+    pub fn finish(mut self, forced: Option<i32>, timed_out: bool) -> Result<Ended, Error> {
+        let exit = self.container.child.wait()?;
+        let wall = self.started.elapsed();
+        let status = match (forced, exit.status) {
+            (Some(signal), ExitStatus::Signaled(9)) => ExitStatus::Signaled(signal as u8),
+            (_, status) => status,
+        };
+        let group = self.container.cgroup.take();
+        let oom = matches!(status, ExitStatus::Signaled(9))
+            && group
+                .as_ref()
+                .is_some_and(|group| group.oom_kills().is_ok_and(|kills| kills > 0));
+        let ended = Ended {
+            status,
+            reason: match status {
+                _ if timed_out => Reason::Timeout,
+                _ if oom => Reason::Oom,
+                ExitStatus::Exited(_) => Reason::Exited,
+                ExitStatus::Signaled(_) => Reason::Signaled,
+            },
+            code: if timed_out { TIMED_OUT } else { status.code() },
+            wall,
+            cpu: exit.cpu,
+            peak_memory: group
+                .as_ref()
+                .filter(|_| self.measure)
+                .and_then(peak_memory)
+                .or(Some(exit.peak_resident)),
+            finished: now(),
+        };
+        if let Some(group) = group {
+            group.remove()?;
+        }
+        self.container.instance.ended(&ended)?;
+        Ok(ended)
+    }
+}
+
+/// What timeout(1) exits with.
+const TIMED_OUT: u8 = 124;
+
+/// Two files that only a report needs; nobody waits for them when the instance goes at once.
+fn peak_memory(group: &Cgroup) -> Option<u64> {
+    group.stats().ok().and_then(|stats| stats.memory_peak)
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+impl Child {
+    fn wait(&mut self) -> Result<Exit, Error> {
+        let exit = sys::wait(self.pidfd.as_fd())
+            .map_err(|errno| Error::system("wait for the container", errno))?;
+        self.reaped = true;
+        Ok(exit)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // It may have ended by itself; either way it is reaped, and everything in its pid namespace is gone.
+            let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+            let _ = sys::wait(self.pidfd.as_fd());
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! Signals and what a process leaves behind: its exit status.
 
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+use crate::sys::process;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,5 +34,136 @@ impl fmt::Display for ExitStatus {
             Self::Exited(code) => write!(out, "exited {code}"),
             Self::Signaled(signal) => write!(out, "signal {signal}"),
         }
+    }
+}
+
+/// The signals that reach the container. They are blocked while this value lives, and read from its descriptor.
+///
+/// Signals for box as a job of its shell (TSTP, TTIN, TTOU) keep their meaning; those that a fault of box raises too.
+#[derive(Debug)]
+pub struct Forwarding {
+    file: OwnedFd,
+    before: u64,
+}
+
+/// What box passes on, besides the real-time signals.
+const FORWARDED: [i32; 9] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGCONT,
+    libc::SIGWINCH,
+];
+
+/// Signals that end a process which does nothing about them, and that users send to end one.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+impl Forwarding {
+    /// Blocks the signals from now on.
+    pub fn begin() -> Result<Self, Errno> {
+        const REAL_TIME: u64 = u64::MAX << 33;
+        let mask = FORWARDED
+            .into_iter()
+            .fold(REAL_TIME, |mask, signal| mask | 1 << (signal - 1));
+        let before = process::set_signal_mask(mask)?;
+        Ok(Self {
+            file: process::signalfd(mask)?,
+            before,
+        })
+    }
+
+    /// The next signal that came; `None` if there is none.
+    pub fn next(&self) -> Result<Option<i32>, Errno> {
+        // struct signalfd_siginfo: 128 bytes that begin with the number, signalfd(2).
+        let mut bytes = [0u8; 128];
+        match rustix::io::read(&self.file, &mut bytes[..]) {
+            Ok(128) => Ok(Some(i32::from_ne_bytes([
+                bytes[0], bytes[1], bytes[2], bytes[3],
+            ]))),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The descriptor, to wait on.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        // Restoring a mask that was valid before cannot fail.
+        let _ = process::set_signal_mask(self.before);
+    }
+}
+
+/// Whether `signal` would do nothing to the container: it has to end a process, but PID 1 of a pid namespace, alone of all
+/// processes, ignores what it has no handler for, pid_namespaces(7). `pid` is that process for the caller.
+pub fn would_be_lost(pid: i32, signal: i32) -> bool {
+    if !ENDING.contains(&signal) {
+        return false;
+    }
+    // Gone already: nothing to decide.
+    std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| is_lost(&status, signal))
+}
+
+/// From the text of /proc/PID/status: PID 1 of an inner namespace, that neither catches nor ignores nor blocks (to
+/// read it from a signalfd) the signal.
+fn is_lost(status: &str, signal: i32) -> bool {
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+    };
+    let has = |name: &str| {
+        let mask = field(name)
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
+            .unwrap_or(0);
+        mask >> (signal - 1) & 1 == 1
+    };
+    let innermost = field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back());
+    innermost == Some("1") && !has("SigCgt") && !has("SigIgn") && !has("SigBlk")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(nspid: &str, caught: u64, ignored: u64, blocked: u64) -> String {
+        format!(
+            "Name:\tx\nNSpid:\t{nspid}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n"
+        )
+    }
+
+    #[test]
+    fn only_pid_1_without_a_handler_loses_signals() {
+        let term = 1 << (libc::SIGTERM - 1);
+        assert!(is_lost(&status("812\t1", 0, 0, 0), libc::SIGTERM));
+        assert!(is_lost(
+            &status("812\t1", 1 << (libc::SIGINT - 1), 0, 0),
+            libc::SIGTERM
+        ));
+        assert!(!is_lost(&status("812", 0, 0, 0), libc::SIGTERM));
+        for (caught, ignored, blocked) in [(term, 0, 0), (0, term, 0), (0, 0, term)] {
+            assert!(!is_lost(
+                &status("812\t1", caught, ignored, blocked),
+                libc::SIGTERM
+            ));
+        }
+        assert!(!is_lost("", libc::SIGTERM));
+        assert!(!would_be_lost(std::process::id() as i32, libc::SIGUSR1));
+    }
+
+    #[test]
+    fn codes_of_a_shell() {
+        assert_eq!(ExitStatus::Exited(3).code(), 3);
+        assert_eq!(ExitStatus::Signaled(9).code(), 137);
     }
 }

@@ -1,19 +1,24 @@
 //! From an image's config and the flags to an OCI runtime spec. Pure.
 
+use std::collections::HashMap;
+
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{
     Linux, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxPersonality,
-    LinuxPersonalityDomain, LinuxResources, Mount, PosixRlimit, PosixRlimitBuilder, Process, Root,
-    Spec, User,
+    LinuxPersonalityDomain, LinuxPidsBuilder, Mount, PosixRlimit, PosixRlimitBuilder, Process,
+    Root, Spec, User,
 };
 
 use crate::capabilities::{Capabilities, Change, Set};
-use crate::overrides::{Network, Overrides, Sharing, UserNamespace};
+use crate::overrides::{Network, Overrides, Seccomp, Sharing, UserNamespace};
 use crate::user::Identity;
 use crate::{Error, rlimits};
 
 /// What a shell gets when neither the image nor the flags name one.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How many processes and threads a container may have if nothing else is asked for: a fork bomb ends there.
+const PIDS: i64 = 4096;
 
 /// `/dev/shm` in bytes, as docker has it.
 const SHM_SIZE: u64 = 64 << 20;
@@ -44,6 +49,10 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// The annotation that says that `linux.seccomp` is our default policy, unchanged: a start then uses the filter that was
+/// compiled with box, and does not read the profile.
+const DEFAULT_SECCOMP: (&str, &str) = ("box.seccomp", "default");
+
 /// The files of the bundle that are mounted over the image's own.
 pub(crate) const ETC_FILES: [(&str, &str); 3] = [
     ("resolv.conf", "/etc/resolv.conf"),
@@ -65,12 +74,21 @@ pub fn build(image: &ImageConfiguration, asked: &Overrides) -> Result<Spec, Erro
     spec.set_process(Some(process(image, asked, &identity)?));
     spec.set_linux(Some(linux(asked)?));
     spec.set_hooks(asked.hooks.clone());
-    let annotations = asked
-        .annotations
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()));
-    spec.set_annotations((!asked.annotations.is_empty()).then(|| annotations.collect()));
+    let mut annotations: HashMap<_, _> = asked.annotations.clone().into_iter().collect();
+    if asked.seccomp == Seccomp::Default {
+        annotations.insert(DEFAULT_SECCOMP.0.to_owned(), DEFAULT_SECCOMP.1.to_owned());
+    }
+    spec.set_annotations((!annotations.is_empty()).then_some(annotations));
     Ok(spec)
+}
+
+/// Whether the spec says that its filter is the default one.
+pub(crate) fn has_default_seccomp(spec: &Spec) -> bool {
+    let (key, value) = DEFAULT_SECCOMP;
+    let annotations = spec.annotations().as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(key))
+        .is_some_and(|found| found == value)
 }
 
 /// The name that the container gets.
@@ -317,8 +335,19 @@ fn linux(asked: &Overrides) -> Result<Linux, Error> {
         linux.set_gid_mappings(Some(vec![map]));
     }
     let mut resources = asked.resources.clone().unwrap_or_default();
-    resources.set_devices(None);
-    linux.set_resources((resources != LinuxResources::default()).then_some(resources));
+    resources.set_devices((!asked.device_rules.is_empty()).then(|| asked.device_rules.clone()));
+    if resources.pids().is_none() {
+        resources.set_pids(Some(
+            LinuxPidsBuilder::default()
+                .limit(PIDS)
+                .build()
+                .expect("every field has a default"),
+        ));
+    }
+    linux.set_resources(Some(resources));
+    if let Seccomp::Profile(profile) = &asked.seccomp {
+        linux.set_seccomp(Some((**profile).clone()));
+    }
     linux.set_cgroups_path(None);
     linux
         .set_sysctl((!asked.sysctl.is_empty()).then(|| asked.sysctl.clone().into_iter().collect()));

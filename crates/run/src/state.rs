@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -134,23 +134,29 @@ impl RunDir {
         &self.path
     }
 
-    /// The descriptor that holds the lock.
-    pub fn lock_file(&self) -> &File {
-        &self.lock
-    }
-
     /// Replaces `state.json`.
     pub fn write(&self, state: &State) -> Result<(), Error> {
-        files::replace_json(
-            &self.path.join("state.json"),
-            state,
-            files::Durability::None,
-        )
+        files::replace_json(&self.path.join("state.json"), state)
+    }
+
+    /// Reads `state.json`.
+    pub fn read(&self) -> Result<Option<State>, Error> {
+        files::read_json(&self.path.join("state.json"))
     }
 
     /// Takes the directory away, and the lock with it.
     pub fn remove(self) -> Result<(), Error> {
-        files::remove_tree(&self.path)
+        // Its only files, by name; whatever else is there is for the thorough removal.
+        for name in ["state.json", "state.json.new"] {
+            match rustix::fs::unlinkat(&self.lock, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(Error::io("remove", &self.path.join(name), errno)),
+            }
+        }
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(_) => files::remove_tree(&self.path),
+        }
     }
 }
 

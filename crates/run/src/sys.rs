@@ -2,9 +2,14 @@
 #![allow(unsafe_code)]
 
 mod bpf;
+pub mod mount;
+pub mod network;
+pub mod process;
 mod seccomp;
 
 pub use bpf::{attach_device_program, load_device_program};
+#[cfg(test)]
+pub use seccomp::call;
 pub use seccomp::seccomp_filter;
 
 /// The result of libc's `syscall`, with `errno` read at once.

@@ -1,0 +1,420 @@
+//! The line between box and the container's first process: messages of one fixed size over a socket pair.
+//!
+//! The child's end closes on exec, so "end of file" tells the parent that the command runs; the parent's end closes with
+//! the parent, so the child learns of its death without a race.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// Bytes of one message, all of them sent each time.
+const SIZE: usize = 256;
+/// Bytes of a message before its text.
+const HEAD: usize = 12;
+
+/// The most descriptors that come with an order: a control group of each v1 hierarchy.
+pub const MOST_FILES: usize = 16;
+
+/// One end.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// What the child says.
+#[derive(Debug)]
+pub enum Message {
+    /// Set up; waits for [`Order::Go`]. With the master side of its terminal if it has one.
+    Ready(Option<OwnedFd>),
+    /// A step failed, and the child has exited.
+    Failed(Failed),
+    /// The command could not be executed, and the child has exited.
+    NotExecuted {
+        /// Which candidate of the plan.
+        index: u16,
+        /// What execve(2) said.
+        errno: i32,
+        /// What the file looks like, see [`crate::diagnosis`].
+        finding: u8,
+        /// What `finding` is about: an interpreter, a machine.
+        text: Vec<u8>,
+    },
+}
+
+/// A failing step of the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Which.
+    pub step: Step,
+    /// Which one of several, such as the number of the mount.
+    pub index: u16,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// What the parent says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Order {
+    /// The child is in its control group, and its id maps are written.
+    Placed = 1,
+    /// Execute the command.
+    Go = 2,
+}
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The steps of the child that can fail, for the parent to word.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Step { $($(#[$doc])* $name,)* }
+
+        impl Step {
+            const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+steps! {
+    /// Tie the child's life to the parent's.
+    DieWithParent,
+    /// Join namespace number `index` of the plan.
+    JoinNamespace,
+    /// Make a namespace (network, control group, time).
+    Unshare,
+    /// Set the loopback device up.
+    Loopback,
+    /// A session of its own.
+    Session,
+    /// Keep mounts from reaching the host.
+    Propagation,
+    /// The overlay, or the bind of the root file system.
+    Rootfs,
+    /// Find or make the place of mount number `index`.
+    MountTarget,
+    /// Mount number `index`.
+    Mount,
+    /// Node or link number `index` below /dev.
+    Device,
+    /// Allocate the terminal.
+    Terminal,
+    /// Wait for the parent.
+    Handshake,
+    /// Kernel parameter number `index`.
+    Sysctl,
+    /// Masked path number `index`.
+    Mask,
+    /// Read-only path number `index`.
+    ReadOnlyPath,
+    /// Make the root file system read-only.
+    ReadOnlyRoot,
+    /// A hook inside the container, number `index`.
+    Hook,
+    /// Change the root.
+    Pivot,
+    /// The host name.
+    Hostname,
+    /// The domain name.
+    Domainname,
+    /// Resource limit number `index`.
+    Rlimit,
+    /// The score of the OOM killer.
+    OomScore,
+    /// personality(2).
+    Personality,
+    /// The session keyring.
+    Keyring,
+    /// Become root of the user namespace.
+    UserNamespace,
+    /// prctl PR_SET_NO_NEW_PRIVS.
+    NoNewPrivileges,
+    /// The seccomp filter.
+    Seccomp,
+    /// The bounding set.
+    BoundingSet,
+    /// Supplementary groups.
+    Groups,
+    /// User and group.
+    User,
+    /// The capability sets.
+    Capabilities,
+    /// The working directory.
+    WorkingDirectory,
+    /// The working directory is not below the container's root.
+    WorkingDirectoryOutside,
+    /// Standard input, output and error.
+    Stdio,
+    /// Close what the command must not inherit.
+    CloseDescriptors,
+    /// Signal mask and handlers.
+    Signals,
+    /// The reaper's child.
+    Fork,
+    /// The command is the box program itself, reached through /proc.
+    OwnProgram,
+}
+
+impl Step {
+    /// Attaches the step to an error.
+    pub fn failed(self, index: usize) -> impl FnOnce(Errno) -> Failed {
+        move |errno| Failed {
+            step: self,
+            index: index as u16,
+            errno,
+        }
+    }
+}
+
+/// The parent's and the child's end.
+pub fn pair() -> Result<(Channel, Channel), Errno> {
+    let (parent, child) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok((Channel(parent), Channel(child)))
+}
+
+impl Channel {
+    /// Child to parent. Allocates nothing.
+    pub fn send(&self, message: &Message) -> Result<(), Errno> {
+        let mut bytes = [0u8; SIZE];
+        let (kind, a, index, errno, text): (u8, u8, u16, i32, &[u8]) = match message {
+            Message::Ready(_) => (0, 0, 0, 0, &[]),
+            Message::Failed(failed) => (
+                1,
+                failed.step as u8,
+                failed.index,
+                failed.errno.raw_os_error(),
+                &[],
+            ),
+            Message::NotExecuted {
+                index,
+                errno,
+                finding,
+                text,
+            } => (2, *finding, *index, *errno, text),
+        };
+        let text = &text[..text.len().min(SIZE - HEAD)];
+        bytes[0] = kind;
+        bytes[1] = a;
+        bytes[2..4].copy_from_slice(&index.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&errno.to_ne_bytes());
+        bytes[8..10].copy_from_slice(&(text.len() as u16).to_ne_bytes());
+        bytes[HEAD..HEAD + text.len()].copy_from_slice(text);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors: [BorrowedFd<'_>; 1];
+        if let Message::Ready(Some(terminal)) = message {
+            descriptors = [terminal.as_fd()];
+            ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        }
+        sendmsg(
+            &self.0,
+            &[IoSlice::new(&bytes)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )
+        .map(drop)
+    }
+
+    /// What the child says next; `None` when it executed the command or died.
+    pub fn receive(&self) -> Result<Option<Message>, Errno> {
+        let mut bytes = [0u8; SIZE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            match recvmsg(
+                &self.0,
+                &mut [IoSliceMut::new(&mut bytes)],
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            ) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                other => break other?,
+            }
+        };
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let terminal = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        let index = u16::from_ne_bytes([bytes[2], bytes[3]]);
+        let errno = i32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        let length = usize::from(u16::from_ne_bytes([bytes[8], bytes[9]])).min(SIZE - HEAD);
+        Ok(Some(match bytes[0] {
+            0 => Message::Ready(terminal),
+            1 => {
+                let step = Step::ALL
+                    .get(usize::from(bytes[1]))
+                    .copied()
+                    .unwrap_or(Step::Handshake);
+                Message::Failed(Failed {
+                    step,
+                    index,
+                    errno: Errno::from_raw_os_error(errno),
+                })
+            }
+            _ => {
+                let text = bytes[HEAD..HEAD + length].to_vec();
+                Message::NotExecuted {
+                    index,
+                    errno,
+                    finding: bytes[1],
+                    text,
+                }
+            }
+        }))
+    }
+
+    /// Parent to child, with at most [`MOST_FILES`] descriptors. A child that is gone is not an error here: its own
+    /// message says why.
+    pub fn order(&self, order: Order, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
+            return Err(Errno::TOOBIG);
+        }
+        match sendmsg(
+            &self.0,
+            &[IoSlice::new(&[order as u8])],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        ) {
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Waits in the child for an order and hands over each descriptor that comes with it. The parent's death is
+    /// [`Errno::PIPE`].
+    pub fn await_order(
+        &self,
+        expected: Order,
+        mut each: impl FnMut(OwnedFd) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut byte = [0u8];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            match recvmsg(
+                &self.0,
+                &mut [IoSliceMut::new(&mut byte)],
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            ) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        match received.bytes {
+            0 => return Err(Errno::PIPE),
+            _ if byte[0] != expected as u8 => return Err(Errno::PROTO),
+            _ => {}
+        }
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                for file in files {
+                    each(file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// In the child: makes this end descriptor `number`, so that all above it can be closed.
+    pub fn move_to(self, number: i32) -> Result<Self, Errno> {
+        let moved = crate::sys::process::move_owned(self.0, number)?;
+        Ok(Self(moved))
+    }
+
+    /// Whether the other end is closed, without waiting.
+    pub fn is_hung_up(&self) -> Result<bool, Errno> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut descriptors = [PollFd::new(&self.0, PollFlags::empty())];
+        poll(
+            &mut descriptors,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        )?;
+        Ok(descriptors[0].revents().contains(PollFlags::HUP))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_sent() {
+        let (parent, child) = pair().unwrap();
+        let failed = Failed {
+            step: Step::OwnProgram,
+            index: 7,
+            errno: Errno::PERM,
+        };
+        child.send(&Message::Failed(failed)).unwrap();
+        let text = vec![b'x'; 1000];
+        child
+            .send(&Message::NotExecuted {
+                index: 1,
+                errno: 2,
+                finding: 3,
+                text,
+            })
+            .unwrap();
+        child
+            .send(&Message::Ready(Some(
+                std::fs::File::open("/dev/null").unwrap().into(),
+            )))
+            .unwrap();
+        drop(child);
+        assert!(matches!(parent.receive().unwrap(), Some(Message::Failed(got)) if got == failed));
+        let Some(Message::NotExecuted {
+            index: 1,
+            errno: 2,
+            finding: 3,
+            text,
+        }) = parent.receive().unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(text.len(), SIZE - HEAD);
+        assert!(matches!(
+            parent.receive().unwrap(),
+            Some(Message::Ready(Some(_)))
+        ));
+        assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_child_sees_the_parent_die() {
+        let (parent, child) = pair().unwrap();
+        assert!(!child.is_hung_up().unwrap());
+        parent
+            .order(Order::Placed, &[std::io::stdin().as_fd()])
+            .unwrap();
+        drop(parent);
+        assert!(child.is_hung_up().unwrap());
+        let mut files = 0;
+        child
+            .await_order(Order::Placed, |_| {
+                files += 1;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(files, 1);
+        assert_eq!(child.await_order(Order::Go, |_| Ok(())), Err(Errno::PIPE));
+    }
+}

@@ -1,0 +1,315 @@
+//! The child's side of a start: the container's first process, from clone3 to the command. A numbered list of
+//! steps; each that fails is told to the parent by number. It has a copy of the parent's memory and one thread.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
+use rustix::process::{
+    DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, umask,
+};
+
+use crate::channel::{Channel, Failed, Message, Order, Step};
+use crate::mounts::{self, Kind, Mounted};
+use crate::plan::{Plan, Rootfs};
+use crate::sys::{mount, network, process};
+use crate::{confine, reaper, tty};
+
+/// Sets the container up and executes its command. Does not return.
+pub(crate) fn run(plan: &Plan, channel: Channel) -> ! {
+    let mut channel = Some(channel);
+    // A panic must not unwind into the parent's half of the code, which would clean up after a container that lives.
+    let outcome = catch_unwind(AssertUnwindSafe(|| match set_up(plan, &mut channel) {
+        Ok(()) => confine::execute(&plan.command),
+        Err(failed) => Message::Failed(failed),
+    }));
+    let Ok(failed) = outcome else {
+        process::exit(125)
+    };
+    if let Some(channel) = channel {
+        // If the parent is gone there is nobody to tell.
+        let _ = channel.send(&failed);
+    }
+    process::exit(125)
+}
+
+fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
+    let channel = line
+        .as_ref()
+        .ok_or(Errno::BADF)
+        .map_err(Step::Handshake.failed(0))?;
+    let mut placed = false;
+    // 1. Life and death.
+    die_with_parent(channel)?;
+    if let Some(score) = &plan.oom_score_adj {
+        // The host's procfs, as the root is still the host's.
+        write_file(c"/proc/self/oom_score_adj", score.to_bytes())
+            .map_err(Step::OomScore.failed(0))?;
+    }
+    // Nobody looks into this process while it holds descriptors of the host (CVE-2016-9962); exec ends it.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))?;
+    // 2. Namespaces that clone3 did not make.
+    rustix::process::setsid().map_err(Step::Session.failed(0))?;
+    enter_namespaces(plan)?;
+    // 3. The root file system and all that is mounted in it.
+    umask(Mode::empty());
+    let root = rootfs(plan)?;
+    let mut mounted = Mounted::with_capacity(plan.mounts.len());
+    let mut terminal = None;
+    for index in 0..plan.mounts.len() {
+        if matches!(plan.mounts[index].kind, Kind::Cgroup { .. }) {
+            wait_until_placed(plan, channel, &mut placed)?;
+        }
+        mounts::make(root.as_fd(), &plan.mounts, index, &mut mounted)?;
+        make_nodes(plan, index, &mounted)?;
+        if plan.terminal == Some(index) {
+            terminal = Some(open_terminal(plan, index, &mounted, channel)?);
+        }
+    }
+    // 4. The control group, if no mount needed it before.
+    wait_until_placed(plan, channel, &mut placed)?;
+    // 5. What is written below /proc and hidden below it.
+    set_parameters(plan, &mounted)?;
+    mounts::mask(root.as_fd(), &plan.masked, &mounted)
+        .map_err(|(index, errno)| Step::Mask.failed(index)(errno))?;
+    let hidden = mounts::read_only(root.as_fd(), &plan.read_only, &mounted);
+    hidden.map_err(|(index, errno)| Step::ReadOnlyPath.failed(index)(errno))?;
+    // 6. The root.
+    if plan.root_read_only {
+        let read_only = mount::Attributes {
+            set: libc::MOUNT_ATTR_RDONLY,
+            ..mount::Attributes::default()
+        };
+        mount::set_attributes(root.as_fd(), &read_only, false)
+            .map_err(Step::ReadOnlyRoot.failed(0))?;
+    }
+    change_root(plan, root.as_fd()).map_err(Step::Pivot.failed(0))?;
+    if let Some(hostname) = &plan.hostname {
+        rustix::system::sethostname(hostname.to_bytes()).map_err(Step::Hostname.failed(0))?;
+    }
+    if let Some(domainname) = &plan.domainname {
+        rustix::system::setdomainname(domainname.to_bytes()).map_err(Step::Domainname.failed(0))?;
+    }
+    process::new_session_keyring()
+        .or_else(without_keys)
+        .map_err(Step::Keyring.failed(0))?;
+    // 7. Ready; an OCI `create` ends here, and `start` begins.
+    if plan.gated {
+        channel
+            .send(&Message::Ready(None))
+            .map_err(Step::Handshake.failed(0))?;
+        channel
+            .await_order(Order::Go, |_| Ok(()))
+            .map_err(Step::Handshake.failed(1))?;
+    }
+    // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; we keep the line until exec.
+    tty::take_stdio(terminal.as_ref(), plan.uid).map_err(Step::Stdio.failed(0))?;
+    // The steps so far closed nothing by name: all of it goes at once.
+    std::mem::forget((root, mounted, terminal));
+    let first = 3 + plan.options.preserve_fds as i32;
+    if let Some(channel) = line.take() {
+        *line = Some(
+            channel
+                .move_to(first)
+                .map_err(Step::CloseDescriptors.failed(0))?,
+        );
+    }
+    process::close_from(first as u32 + 1).map_err(Step::CloseDescriptors.failed(1))?;
+    // 9. The command's own properties, ending with its privileges.
+    confine::confine(plan)?;
+    // The change of user cleared the death signal, prctl(2).
+    die_with_parent(
+        line.as_ref()
+            .ok_or(Errno::BADF)
+            .map_err(Step::Handshake.failed(2))?,
+    )?;
+    if plan.options.init {
+        reaper::split()
+    } else {
+        Ok(())
+    }
+}
+
+/// SIGKILL for us when the parent dies. It may have died before the call: then its end of the line is closed.
+fn die_with_parent(channel: &Channel) -> Result<(), Failed> {
+    let failed = Step::DieWithParent.failed(0);
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .and_then(|()| channel.is_hung_up())
+        .map_err(failed)
+        .map(|gone| {
+            if gone {
+                process::exit(125)
+            }
+        })
+}
+
+fn enter_namespaces(plan: &Plan) -> Result<(), Failed> {
+    for (index, joined) in plan.namespaces.joined.iter().enumerate() {
+        let file = joined
+            .file
+            .as_ref()
+            .ok_or(Errno::BADF)
+            .map_err(Step::JoinNamespace.failed(index))?;
+        rustix::thread::move_into_link_name_space(file.as_fd(), None)
+            .map_err(Step::JoinNamespace.failed(index))?;
+    }
+    if plan.namespaces.network {
+        process::unshare(libc::CLONE_NEWNET).map_err(Step::Unshare.failed(0))?;
+        network::set_loopback_up().map_err(Step::Loopback.failed(0))?;
+    }
+    if let Some(offsets) = &plan.namespaces.time {
+        enter_time_namespace(offsets).map_err(Step::Unshare.failed(2))?;
+    }
+    Ok(())
+}
+
+/// The new time namespace is for children until its clocks are set; then this process moves in, time_namespaces(7).
+fn enter_time_namespace(offsets: &[u8]) -> Result<(), Errno> {
+    process::unshare(CLONE_NEWTIME)?;
+    if !offsets.is_empty() {
+        write_file(c"/proc/self/timens_offsets", offsets)?;
+    }
+    let namespace = openat(
+        CWD,
+        c"/proc/self/ns/time_for_children",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
+}
+
+// linux/sched.h; libc lacks it for some targets.
+const CLONE_NEWTIME: i32 = 0x80;
+
+fn write_file(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text).map(drop)
+}
+
+/// The parent has put us into our control group, or hands over the files to get in; only then is the namespace made,
+/// as its root is the group of that moment, cgroup_namespaces(7).
+fn wait_until_placed(plan: &Plan, channel: &Channel, placed: &mut bool) -> Result<(), Failed> {
+    if *placed {
+        return Ok(());
+    }
+    *placed = true;
+    // Writing 0 means the writer.
+    let enter = |group: OwnedFd| rustix::io::write(&group, b"0").map(drop);
+    channel
+        .await_order(Order::Placed, enter)
+        .map_err(Step::Handshake.failed(3))?;
+    if plan.namespaces.cgroup {
+        process::unshare(libc::CLONE_NEWCGROUP).map_err(Step::Unshare.failed(1))?;
+    }
+    Ok(())
+}
+
+/// Mounts the root file system and opens it.
+fn rootfs(plan: &Plan) -> Result<OwnedFd, Failed> {
+    mounts::make_private().map_err(Step::Propagation.failed(0))?;
+    let failed = |errno| Step::Rootfs.failed(0)(errno);
+    let target = match &plan.rootfs {
+        Rootfs::Overlay { overlay, target } => {
+            overlay.mount(target).map_err(failed)?;
+            target
+        }
+        Rootfs::Directory { tree, target, .. } => {
+            let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
+            let private = mount::Attributes {
+                propagation: libc::MS_PRIVATE,
+                ..mount::Attributes::default()
+            };
+            mount::set_attributes(tree.as_fd(), &private, true).map_err(failed)?;
+            move_mount(
+                tree,
+                c"",
+                CWD,
+                target.as_c_str(),
+                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+            )
+            .map_err(failed)?;
+            target
+        }
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, target.as_c_str(), flags, Mode::empty()).map_err(failed)
+}
+
+fn make_nodes(plan: &Plan, index: usize, mounted: &Mounted) -> Result<(), Failed> {
+    match (&plan.nodes, mounted.get(index)) {
+        (Some(nodes), Some(dev)) if nodes.base == index => nodes
+            .make(dev)
+            .map_err(|(node, errno)| Step::Device.failed(node)(errno)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a terminal from the container's own devpts, shows it as /dev/console, and gives its master side to the parent.
+fn open_terminal(
+    plan: &Plan,
+    index: usize,
+    mounted: &Mounted,
+    channel: &Channel,
+) -> Result<OwnedFd, Failed> {
+    let failed = |errno| Step::Terminal.failed(0)(errno);
+    let devpts = mounted.get(index).ok_or(Errno::BADF).map_err(failed)?;
+    let dev = plan
+        .nodes
+        .as_ref()
+        .and_then(|nodes| mounted.get(nodes.base));
+    let (master, terminal) = tty::allocate(devpts, dev).map_err(failed)?;
+    channel
+        .send(&Message::Ready(Some(master)))
+        .map_err(Step::Handshake.failed(4))?;
+    Ok(terminal)
+}
+
+/// Kernel parameters and the OOM score, through the procfs that we mounted ourselves: whatever the image or a volume has
+/// put at /proc, this is procfs (CVE-2025-52881), and no link is followed.
+fn set_parameters(plan: &Plan, mounted: &Mounted) -> Result<(), Failed> {
+    let write = |path: &CStr, value: &[u8]| {
+        let proc = plan
+            .proc
+            .and_then(|step| mounted.get(step))
+            .ok_or(Errno::NOENT)?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let file = openat2(
+            proc,
+            path,
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )?;
+        rustix::io::write(&file, value).map(drop)
+    };
+    for (index, sysctl) in plan.sysctls.iter().enumerate() {
+        write(&sysctl.path, &sysctl.value).map_err(Step::Sysctl.failed(index))?;
+    }
+    Ok(())
+}
+
+fn change_root(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    if plan.options.no_pivot {
+        // The old root stays below, out of reach of a process without CAP_SYS_ADMIN.
+        rustix::mount::mount_move(c".", c"/")?;
+        rustix::process::chroot(c".")?;
+        return rustix::process::chdir(c"/");
+    }
+    // The old root is stacked on the new one and taken off again: pivot_root(2), "pivot_root(".", ".")".
+    rustix::process::pivot_root(c".", c".")?;
+    unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+/// A kernel without keys, or an outer container that forbids them: nothing to keep from the container.
+fn without_keys(errno: Errno) -> Result<(), Errno> {
+    match errno {
+        Errno::NOSYS | Errno::PERM | Errno::DQUOT => Ok(()),
+        errno => Err(errno),
+    }
+}

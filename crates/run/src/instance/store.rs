@@ -1,0 +1,357 @@
+//! All instances of one root: made, found, listed, removed.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, mkdir, unlinkat};
+use rustix::io::Errno;
+
+use super::{Instance, NewInstance, Record};
+use crate::cgroup::Cgroup;
+use crate::process::now;
+use crate::spec::ETC_FILES;
+use crate::state::{RunDir, State, Status};
+use crate::{Error, files, names};
+
+/// Beside the instances: the lowest layer of each, see [`Instance::lower`]. No instance can have this name.
+pub(super) const MOUNT_POINTS: &str = ".mount-points";
+
+/// How often a made name may be taken before numbers are put behind.
+const TRIES: usize = 8;
+
+/// All instances of one root.
+#[derive(Clone, Debug)]
+pub struct Instances {
+    dir: PathBuf,
+    run: PathBuf,
+}
+
+impl Instances {
+    /// `dir` holds the instances, `run` the state of those that run. Neither needs to exist.
+    pub fn open(dir: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            run: run.into(),
+        }
+    }
+
+    /// Makes an instance and locks it for a start. If anything fails, nothing stays.
+    pub fn create(&self, new: NewInstance) -> Result<Instance, Error> {
+        self.make_mount_points()?;
+        let random = random()?;
+        let (name, held) = match &new.name {
+            Some(name) => (name.clone(), self.claim(name)?),
+            None => self.claim_any(random)?,
+        };
+        let mut instance = self.instance(&name, new, random);
+        instance.held = Some(held);
+        let made = instance.make();
+        if made.is_err() {
+            // The first error is the one to tell.
+            let _ = remove_bundle(&instance.dir);
+        }
+        made.map(|()| instance)
+    }
+
+    /// An instance that is not on disk: for a plan that is only looked at.
+    pub(crate) fn instance(&self, name: &str, mut new: NewInstance, random: u64) -> Instance {
+        let id = format!("{random:016x}");
+        if let Some(linux) = new.spec.linux_mut()
+            && linux.cgroups_path().is_none()
+        {
+            linux.set_cgroups_path(Some(format!("/box-{name}-{id}").into()));
+        }
+        let command = new
+            .spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.args().clone())
+            .unwrap_or_default();
+        let record = Record {
+            id,
+            image: new.image,
+            manifest: new.manifest,
+            layers: new.layers,
+            command,
+            created: now(),
+            remove: new.remove,
+            options: new.options,
+            started: None,
+            ended: None,
+        };
+        Instance {
+            name: name.to_owned(),
+            dir: self.dir.join(name),
+            run: self.run.clone(),
+            record,
+            spec: Some(new.spec),
+            etc: Some(new.etc),
+            held: None,
+            written: false,
+        }
+    }
+
+    /// The instance of that name.
+    pub fn get(&self, name: &str) -> Result<Instance, Error> {
+        names::check(name)?;
+        let dir = self.dir.join(name);
+        let missing = || Error::NoSuchInstance {
+            name: name.to_owned(),
+        };
+        let record = files::read_json(&dir.join("instance.json"))?.ok_or_else(missing)?;
+        let name = name.to_owned();
+        Ok(Instance {
+            name,
+            dir,
+            run: self.run.clone(),
+            record,
+            spec: None,
+            etc: None,
+            held: None,
+            written: true,
+        })
+    }
+
+    /// All instances, by name.
+    pub fn list(&self) -> Result<Vec<Instance>, Error> {
+        let failed = |error| Error::io("read directory", &self.dir, error);
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut found = vec![];
+        for entry in entries {
+            let Ok(name) = entry.map_err(failed)?.file_name().into_string() else {
+                continue;
+            };
+            match self.get(&name) {
+                Ok(instance) => found.push(instance),
+                // Being made or removed just now.
+                Err(Error::NoSuchInstance { .. } | Error::BadName { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    /// Removes an instance; one that runs is killed first if `force` is given, else it is an error.
+    pub fn remove(&self, name: &str, force: bool) -> Result<(), Error> {
+        names::check(name)?;
+        let dir = self.dir.join(name);
+        if !dir.exists() {
+            return Err(Error::NoSuchInstance {
+                name: name.to_owned(),
+            });
+        }
+        let mut held = RunDir::lock(&self.run, name)?;
+        if held.is_none() && force {
+            self.kill(name)?;
+            held = self.wait_for_lock(name)?;
+        }
+        let Some(held) = held else {
+            return Err(match State::read(&self.run, name)? {
+                Some(state) => Error::Running {
+                    name: name.to_owned(),
+                    pid: state.pid,
+                },
+                None => Error::Busy {
+                    name: name.to_owned(),
+                },
+            });
+        };
+        self.bury(&held)?;
+        remove_bundle(&dir)?;
+        held.remove()
+    }
+
+    /// Ends a container by its group, and so its supervisor too.
+    fn kill(&self, name: &str) -> Result<(), Error> {
+        match State::read(&self.run, name)? {
+            Some(State {
+                cgroup: Some(cgroup),
+                ..
+            }) => Cgroup::open(&cgroup)?.kill(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The supervisor of a killed container lets go in a moment; at most five seconds are spent on it.
+    fn wait_for_lock(&self, name: &str) -> Result<Option<RunDir>, Error> {
+        for _ in 0..500 {
+            if let Some(held) = RunDir::lock(&self.run, name)? {
+                return Ok(Some(held));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Ok(None)
+    }
+
+    /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
+    fn bury(&self, held: &RunDir) -> Result<(), Error> {
+        match held.read()? {
+            Some(State {
+                cgroup: Some(cgroup),
+                ..
+            }) => Cgroup::open(&cgroup)?.remove(),
+            _ => Ok(()),
+        }
+    }
+
+    fn claim_any(&self, random: u64) -> Result<(String, RunDir), Error> {
+        for attempt in 0.. {
+            let random = if attempt == 0 {
+                random
+            } else {
+                self::random()?
+            };
+            let name = names::made(random, attempt >= TRIES);
+            match self.claim(&name) {
+                Ok(held) => return Ok((name, held)),
+                Err(Error::NameTaken { .. } | Error::Busy { .. } | Error::Running { .. })
+                    if attempt < 4 * TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the loop above has no end")
+    }
+
+    /// Locks a name that no instance has. What a killed `create` left under it is taken away.
+    fn claim(&self, name: &str) -> Result<RunDir, Error> {
+        names::check(name)?;
+        let taken = |status: String, image: String| Error::NameTaken {
+            name: name.to_owned(),
+            image,
+            status,
+        };
+        let Some(held) = RunDir::lock(&self.run, name)? else {
+            let owner = self.get(name);
+            let image = owner.map_or_else(
+                |_| "an image".to_owned(),
+                |owner| owner.record.image.clone(),
+            );
+            return Err(taken("running".to_owned(), image));
+        };
+        let dir = self.dir.join(name);
+        match self.get(name) {
+            Ok(owner) if !owner.record.remove => {
+                let status = owner.status_of_unheld()?.to_string();
+                held.remove()?;
+                return Err(taken(status, owner.record.image.clone()));
+            }
+            Err(error) if !matches!(error, Error::NoSuchInstance { .. }) => return Err(error),
+            _ => {}
+        }
+        if dir.exists() {
+            self.bury(&held)?;
+            remove_bundle(&dir)?;
+        }
+        Ok(held)
+    }
+
+    fn make_mount_points(&self) -> Result<(), Error> {
+        let path = self.dir.join(MOUNT_POINTS);
+        if rustix::fs::access(&path, rustix::fs::Access::EXISTS).is_ok() {
+            return Ok(());
+        }
+        files::create_private_dir(&self.dir)?;
+        let aside = self
+            .dir
+            .join(format!("{MOUNT_POINTS}.{}", rustix::process::getpid()));
+        for directory in ["proc", "sys", "dev", "etc"] {
+            let directory = aside.join(directory);
+            std::fs::create_dir_all(&directory)
+                .map_err(|error| Error::io("create directory", &directory, error))?;
+        }
+        for (_, file) in ETC_FILES {
+            let file = aside.join(&file[1..]);
+            std::fs::write(&file, "").map_err(|error| Error::io("write", &file, error))?;
+        }
+        match std::fs::rename(&aside, &path) {
+            Ok(()) => Ok(()),
+            // Another process was first.
+            Err(_) if path.exists() => files::remove_tree(&aside),
+            Err(error) => Err(Error::io("rename to", &path, error)),
+        }
+    }
+}
+
+impl Instance {
+    /// Makes the bundle's directories and files.
+    fn make(&mut self) -> Result<(), Error> {
+        let directory = |path: &Path| {
+            mkdir(path, Mode::from_raw_mode(0o755))
+                .map_err(|errno| Error::io("create directory", path, errno))
+        };
+        // Only root of the host looks into it: images hold setuid files.
+        mkdir(&self.dir, Mode::from_raw_mode(0o700))
+            .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
+        for name in ["rootfs", "upper", "work"] {
+            directory(&self.dir.join(name))?;
+        }
+        let etc = self.etc.take().unwrap_or_default();
+        for (name, text) in [
+            ("resolv.conf", etc.resolv_conf),
+            ("hosts", etc.hosts),
+            ("hostname", etc.hostname),
+        ] {
+            files::write_text(&self.dir.join(name), text.as_bytes())?;
+        }
+        if self.record.remove {
+            Ok(())
+        } else {
+            self.write_bundle()
+        }
+    }
+
+    fn status_of_unheld(&self) -> Result<Status, Error> {
+        Ok(match &self.record.ended {
+            Some(ended) => Status::Exited { exit: ended.status },
+            None if self.record.started.is_some() => Status::Lost {
+                reason: "nobody saw its end".to_owned(),
+            },
+            None => Status::Created,
+        })
+    }
+}
+
+/// Removes a bundle. Most have nothing but the files we made: those go by name, without reading directories.
+pub(super) fn remove_bundle(dir: &Path) -> Result<(), Error> {
+    const FILES: [&str; 6] = [
+        "config.json",
+        "instance.json",
+        "resolv.conf",
+        "hosts",
+        "hostname",
+        "work/work/incompat/volatile/dirty",
+    ];
+    const DIRECTORIES: [&str; 6] = [
+        "work/work/incompat/volatile",
+        "work/work/incompat",
+        "work/work",
+        "work",
+        "rootfs",
+        "upper",
+    ];
+    let flags =
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let Ok(open) = rustix::fs::open(dir, flags, Mode::empty()) else {
+        return files::remove_tree(dir);
+    };
+    let entries = FILES.map(|name| (name, AtFlags::empty())).into_iter();
+    for (name, kind) in entries.chain(DIRECTORIES.map(|name| (name, AtFlags::REMOVEDIR))) {
+        // Whatever is in the way is for the thorough removal below.
+        let _ = unlinkat(&open, name, kind);
+    }
+    match rustix::fs::rmdir(dir) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(_) => files::remove_tree(dir),
+    }
+}
+
+fn random() -> Result<u64, Error> {
+    let mut bytes = [0u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::system("get a random number", errno))?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,179 @@
+//! Masked and read-only paths. In the child, after the mounts and before it changes its root.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_remount,
+};
+
+use super::{Kind, MountStep, Mounted, c_string, normal};
+use crate::Error;
+
+/// A path that is masked or made read-only.
+#[derive(Debug)]
+pub(crate) struct Hidden {
+    /// The mount step that made the file system the path is in, if no image can have a say in it: proc or sysfs.
+    base: Option<usize>,
+    /// Relative to that file system, or to the root file system.
+    path: CString,
+}
+
+impl Hidden {
+    /// Finds out for each path where the child will find it.
+    pub fn plan(paths: &[String], mounts: &[MountStep]) -> Result<Vec<Self>, Error> {
+        paths.iter().map(|path| Self::one(path, mounts)).collect()
+    }
+
+    fn one(path: &str, mounts: &[MountStep]) -> Result<Self, Error> {
+        let path = normal(path.as_ref())?;
+        let above = mounts
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, step)| path.starts_with(&step.destination));
+        if let Some((index, step)) = above
+            && let Kind::Filesystem { name, .. } = &step.kind
+            && matches!(name.to_bytes(), b"proc" | b"sysfs")
+            && let Ok(below) = path.strip_prefix(&step.destination)
+            && !below.as_os_str().is_empty()
+        {
+            return Ok(Self {
+                base: Some(index),
+                path: c_string(below.as_os_str().as_encoded_bytes())?,
+            });
+        }
+        let below = path.strip_prefix("/").unwrap_or(&path);
+        Ok(Self {
+            base: None,
+            path: c_string(below.as_os_str().as_encoded_bytes())?,
+        })
+    }
+
+    /// Calls `act` with a name for the path: relative to the working directory, which is in procfs or sysfs and set by this,
+    /// or through the descriptor it was opened as inside the root. A missing path is passed over.
+    fn with_name(
+        &self,
+        root: BorrowedFd<'_>,
+        mounted: &Mounted,
+        current: &mut Option<usize>,
+        act: impl FnOnce(&CStr) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let opened: OwnedFd;
+        let mut text = [0u8; 32];
+        let name = match self.base {
+            Some(base) => {
+                if *current != Some(base) {
+                    rustix::process::fchdir(mounted.get(base).ok_or(Errno::BADF)?)?;
+                    *current = Some(base);
+                }
+                self.path.as_c_str()
+            }
+            None => {
+                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                opened = match openat2(
+                    root,
+                    self.path.as_c_str(),
+                    OFlags::PATH | OFlags::CLOEXEC,
+                    Mode::empty(),
+                    resolve,
+                ) {
+                    Ok(opened) => opened,
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+                    Err(errno) => return Err(errno),
+                };
+                descriptor_path(&mut text, opened.as_raw_fd())
+            }
+        };
+        match act(name) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Covers each path: a file with the host's /dev/null, a directory with an empty read-only one.
+///
+/// The source is the host's /dev/null, not the container's, which an image could have replaced (CVE-2025-31133).
+pub(crate) fn mask(
+    root: BorrowedFd<'_>,
+    paths: &[Hidden],
+    mounted: &Mounted,
+) -> Result<(), (usize, Errno)> {
+    let mut current = None;
+    for (index, path) in paths.iter().enumerate() {
+        let cover = |name: &CStr| match mount(c"/dev/null", name, c"", MountFlags::BIND, None) {
+            Err(Errno::NOTDIR) => {
+                let flags = MountFlags::RDONLY
+                    | MountFlags::NOSUID
+                    | MountFlags::NODEV
+                    | MountFlags::NOEXEC;
+                mount(
+                    c"tmpfs",
+                    name,
+                    c"tmpfs",
+                    flags,
+                    c"size=0,nr_inodes=1,mode=755",
+                )
+            }
+            other => other,
+        };
+        path.with_name(root, mounted, &mut current, cover)
+            .map_err(|errno| (index, errno))?;
+    }
+    Ok(())
+}
+
+/// Makes each path, with what is mounted below it, read-only.
+pub(crate) fn read_only(
+    root: BorrowedFd<'_>,
+    paths: &[Hidden],
+    mounted: &Mounted,
+) -> Result<(), (usize, Errno)> {
+    let mut current = None;
+    for (index, path) in paths.iter().enumerate() {
+        let cover = |name: &CStr| {
+            mount_bind_recursive(name, name)?;
+            let flags = MountFlags::BIND
+                | MountFlags::RDONLY
+                | MountFlags::NOSUID
+                | MountFlags::NODEV
+                | MountFlags::NOEXEC;
+            mount_remount(name, flags, c"")
+        };
+        path.with_name(root, mounted, &mut current, cover)
+            .map_err(|errno| (index, errno))?;
+    }
+    Ok(())
+}
+
+/// Keeps mounts of this namespace from reaching the one it was copied from.
+pub(crate) fn make_private() -> Result<(), Errno> {
+    rustix::mount::mount_change(
+        c"/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+}
+
+/// `/proc/self/fd/N` without allocating.
+pub(crate) fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
+    const HEAD: &[u8] = b"/proc/self/fd/";
+    buffer[..HEAD.len()].copy_from_slice(HEAD);
+    let mut digits = [0u8; 10];
+    let (mut number, mut count) = (descriptor.unsigned_abs(), 0);
+    while count == 0 || number > 0 {
+        digits[count] = b'0' + (number % 10) as u8;
+        number /= 10;
+        count += 1;
+    }
+    for (place, digit) in buffer[HEAD.len()..]
+        .iter_mut()
+        .zip(digits[..count].iter().rev())
+    {
+        *place = *digit;
+    }
+    buffer[HEAD.len() + count] = 0;
+    CStr::from_bytes_until_nul(buffer).expect("a zero byte was just written")
+}

@@ -1,0 +1,177 @@
+//! Waits for the end of a container in the foreground: passes signals and terminal data on, and keeps its time limit.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::stdio::stdin;
+
+use super::{Ended, Running};
+use crate::Error;
+use crate::signals::would_be_lost;
+use crate::sys::process as sys;
+use crate::tty::{self, RawMode, Relay};
+
+/// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
+const KILL_AFTER: Duration = Duration::from_secs(10);
+
+/// What the waiting has found out so far.
+struct Watch {
+    relay: Option<Relay>,
+    deadline: Option<Instant>,
+    /// The deadline has passed once: TERM is sent, the next one is KILL.
+    timed_out: bool,
+    /// The signal for which the container was killed.
+    forced: Option<i32>,
+}
+
+impl Running {
+    /// Waits for the end, passing signals and terminal data on meanwhile, and cleans up.
+    pub fn wait(mut self) -> Result<Ended, Error> {
+        let failed = |errno: Errno| Error::system("wait for the container", errno);
+        let terminal = self.container.terminal.take();
+        let raw = if terminal.is_some() {
+            RawMode::enter().map_err(failed)?
+        } else {
+            None
+        };
+        let mut watch = Watch {
+            relay: terminal.map(Relay::new).transpose().map_err(failed)?,
+            deadline: self.timeout.map(|limit| self.started + limit),
+            timed_out: false,
+            forced: None,
+        };
+        while !self.turn(&mut watch).map_err(failed)? {}
+        if let Some(relay) = &mut watch.relay {
+            relay.drain().map_err(failed)?;
+        }
+        drop(raw);
+        self.finish(watch.forced, watch.timed_out)
+    }
+
+    /// Waits for one thing to happen and does what it takes. True when the container has ended.
+    fn turn(&self, watch: &mut Watch) -> Result<bool, Errno> {
+        let child = self.pidfd();
+        let signals = self.container.signals.as_fd();
+        let mut files = vec![
+            PollFd::from_borrowed_fd(child, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals, PollFlags::IN),
+        ];
+        let mut places = (None, None);
+        if let Some(relay) = watch.relay.as_ref().filter(|relay| relay.is_open()) {
+            let mut wanted = PollFlags::IN;
+            wanted.set(PollFlags::OUT, relay.wants_to_write());
+            places.0 = Some(files.len());
+            files.push(PollFd::from_borrowed_fd(relay.master(), wanted));
+            if relay.wants_input() {
+                places.1 = Some(files.len());
+                files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
+            }
+        }
+        let left = watch
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut files, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let ready: Vec<PollFlags> = files.iter().map(PollFd::revents).collect();
+        drop(files);
+        if !ready[0].is_empty() {
+            return Ok(true);
+        }
+        if !ready[1].is_empty() {
+            self.forward(watch)?;
+        }
+        self.relay(
+            watch,
+            places.0.map(|place| ready[place]),
+            places.1.map(|place| ready[place]),
+        )?;
+        self.keep_time(watch)?;
+        Ok(false)
+    }
+
+    fn forward(&self, watch: &mut Watch) -> Result<(), Errno> {
+        while let Some(signal) = self.container.signals.next()? {
+            match (signal, &watch.relay) {
+                (libc::SIGWINCH, Some(relay)) => tty::copy_size(relay.master())?,
+                (libc::SIGWINCH, None) => {}
+                _ => self.signal(watch, signal)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, or ends the container where the signal would end any process but this one.
+    fn signal(&self, watch: &mut Watch, signal: i32) -> Result<(), Errno> {
+        let lost = would_be_lost(self.pid(), signal);
+        if lost {
+            watch.forced = watch.forced.or(Some(signal));
+        }
+        match sys::send_signal(self.pidfd(), if lost { libc::SIGKILL } else { signal }) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn relay(
+        &self,
+        watch: &mut Watch,
+        master: Option<PollFlags>,
+        input: Option<PollFlags>,
+    ) -> Result<(), Errno> {
+        let Some(relay) = &mut watch.relay else {
+            return Ok(());
+        };
+        if let Some(ready) = master {
+            if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                relay.read_output()?;
+            }
+            if ready.contains(PollFlags::OUT) {
+                relay.write_input()?;
+            }
+        }
+        if input.is_some_and(|ready| !ready.is_empty()) {
+            let typed = relay.read_input()?;
+            let signal = typed.iter().find_map(|key| match *key {
+                3 => Some(libc::SIGINT),
+                28 => Some(libc::SIGQUIT),
+                _ => None,
+            });
+            relay.write_input()?;
+            if let Some(signal) = signal
+                && self.is_deaf_job(relay, signal)?
+            {
+                self.signal(watch, signal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a key of the terminal has just sent `signal` to PID 1, which cannot hear it.
+    fn is_deaf_job(&self, relay: &Relay, signal: i32) -> Result<bool, Errno> {
+        use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
+        let modes = tcgetattr(relay.master())?.local_modes;
+        let job = tcgetpgrp(relay.master()).map(|job| job.as_raw_nonzero().get());
+        Ok(modes.contains(LocalModes::ISIG)
+            && job == Ok(self.pid())
+            && would_be_lost(self.pid(), signal))
+    }
+
+    fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
+        if watch
+            .deadline
+            .is_none_or(|deadline| Instant::now() < deadline)
+        {
+            return Ok(());
+        }
+        let again = std::mem::replace(&mut watch.timed_out, true);
+        watch.deadline = (!again).then(|| Instant::now() + self.kill_after.unwrap_or(KILL_AFTER));
+        self.signal(watch, if again { libc::SIGKILL } else { libc::SIGTERM })
+    }
+}

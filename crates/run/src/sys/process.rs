@@ -1,0 +1,343 @@
+//! Making, waiting for and replacing processes.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::result;
+
+/// Which side of [`clone3`] this is.
+pub enum Cloned {
+    /// The caller.
+    Parent {
+        /// The new process, in the caller's pid namespace.
+        pid: i32,
+        /// A descriptor of it (close-on-exec).
+        pidfd: OwnedFd,
+    },
+    /// The new process, with a copy of the caller's memory.
+    Child,
+}
+
+/// How a process ended, with what it and its waited-for children used.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// The exit status or signal.
+    pub status: crate::ExitStatus,
+    /// User and system time.
+    pub cpu: Duration,
+    /// The largest resident set of one process, in bytes.
+    pub peak_resident: u64,
+}
+
+/// Makes a process as fork does, in new namespaces of `flags` and, if given, in the v2 control group `cgroup`.
+/// Fails with EINVAL if this process has more than one thread: the child could not safely use its memory.
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain data, for which zeroes are valid.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | libc::CLONE_PIDFD as u64;
+    args.pidfd = ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        // libc has it as a c_int, in which it does not fit (linux/sched.h).
+        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM the child has its own copy of all memory, so this is fork(2): clone3(2). box has one
+    // thread here, so no lock of the allocator is held by a thread that the child does not have.
+    let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &args, size_of_val(&args)) })?;
+    if pid == 0 {
+        return Ok(Cloned::Child);
+    }
+    // SAFETY: the kernel stored a new descriptor in pidfd, which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned::Parent {
+        pid: pid as i32,
+        pidfd,
+    })
+}
+
+/// Waits for the end of a child and reaps it. waitid(2) with the kernel's fifth argument, the resource usage.
+pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit, Errno> {
+    // SAFETY: both are plain data, for which zeroes are valid.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    loop {
+        // SAFETY: both structures live over the call.
+        let status = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                &mut info,
+                libc::WEXITED,
+                &mut usage,
+            )
+        };
+        match result(status) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // SAFETY: waitid filled in the SIGCHLD part of the structure.
+    let value = unsafe { info.si_status() };
+    let status = match info.si_code {
+        libc::CLD_EXITED => crate::ExitStatus::Exited(value as u8),
+        _ => crate::ExitStatus::Signaled(value as u8),
+    };
+    let time =
+        |value: libc::timeval| Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1000);
+    Ok(Exit {
+        status,
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        peak_resident: usage.ru_maxrss as u64 * 1024,
+    })
+}
+
+/// Reaps any one child that has ended: its pid and status. `None` if none has. For PID 1 of a container.
+pub fn reap() -> Result<Option<(i32, crate::ExitStatus)>, Errno> {
+    let mut status: c_int = 0;
+    // SAFETY: status lives over the call, waitpid(2).
+    match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 => Err(last_error()),
+        pid if libc::WIFSIGNALED(status) => Ok(Some((
+            pid,
+            crate::ExitStatus::Signaled(libc::WTERMSIG(status) as u8),
+        ))),
+        pid => Ok(Some((
+            pid,
+            crate::ExitStatus::Exited(libc::WEXITSTATUS(status) as u8),
+        ))),
+    }
+}
+
+/// Waits for one of the signals of `mask` (bit N-1 is signal N), which are blocked. rt_sigtimedwait(2)
+pub fn wait_signal(mask: u64) -> c_int {
+    loop {
+        // SAFETY: the mask lives over the call and is as long as is said; the two null pointers ask for nothing.
+        let signal = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &mask,
+                ptr::null_mut::<libc::siginfo_t>(),
+                ptr::null::<libc::timespec>(),
+                8,
+            )
+        };
+        if signal > 0 {
+            return signal as c_int;
+        }
+    }
+}
+
+/// Sends a signal to a child; one that has ended meanwhile needs none. kill(2)
+pub fn kill(pid: i32, signal: c_int) {
+    // SAFETY: it takes two integers; the pid is that of a child which is not reaped yet.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Sends any signal by number through a pidfd. pidfd_send_signal(2)
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: a null siginfo makes it what kill(2) sends.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    result(status).map(drop)
+}
+
+/// Leaves the namespaces of `flags` (`CLONE_NEW*`) for new ones. unshare(2)
+pub fn unshare(flags: c_int) -> Result<(), Errno> {
+    // SAFETY: only namespaces are left, no memory or descriptor table that anyone shares with us.
+    if unsafe { libc::unshare(flags) } == -1 {
+        Err(last_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Argument or environment strings as execve(2) takes them: pointers into strings that are kept alive beside them.
+pub struct Strings {
+    strings: Vec<std::ffi::CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Strings {
+    /// Owns the strings; the pointers stay right as a CString's bytes do not move with it.
+    pub fn new(strings: Vec<std::ffi::CString>) -> Self {
+        let pointers = strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([ptr::null()])
+            .collect();
+        Self { strings, pointers }
+    }
+
+    /// The strings.
+    pub fn as_slice(&self) -> &[std::ffi::CString] {
+        &self.strings
+    }
+}
+
+impl std::fmt::Debug for Strings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.strings.fmt(out)
+    }
+}
+
+/// execve(2); returns only if it failed.
+pub fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: both arrays end with a null pointer and point to strings that live in `Strings`.
+    unsafe {
+        libc::execve(
+            path.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        )
+    };
+    last_error()
+}
+
+/// _exit(2): ends the process without running anything of the copied memory.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: it does not return and touches no memory.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
+/// Gives every signal its default action and unblocks all of them, as a fresh login has it. signal(7)
+pub fn reset_signals() -> Result<(), Errno> {
+    // SAFETY: sigaction is plain data; zeroes mean SIG_DFL, no flags, an empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    for signal in 1..=64 {
+        // SAFETY: the action is valid; KILL, STOP and the C library's own two are refused with EINVAL, rightly.
+        unsafe { libc::sigaction(signal, &default, ptr::null_mut()) };
+    }
+    set_blocked_signals(&[]).map(drop)
+}
+
+/// Blocks exactly these signals; returns the mask of before (bit N-1 is signal N). sigprocmask(2)
+pub fn set_blocked_signals(signals: &[c_int]) -> Result<u64, Errno> {
+    let mask = signals
+        .iter()
+        .fold(0u64, |mask, signal| mask | 1 << (signal - 1));
+    set_signal_mask(mask)
+}
+
+/// Sets the signal mask (bit N-1 is signal N); returns the one of before.
+pub fn set_signal_mask(mask: u64) -> Result<u64, Errno> {
+    let mut old = 0u64;
+    // SAFETY: the kernel's sigset_t is 64 bits, rt_sigprocmask(2); both masks live over the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &mask,
+            &mut old,
+            8,
+        )
+    };
+    result(status).map(|_| old)
+}
+
+/// A descriptor from which the signals of `mask` (bit N-1 is signal N) are read. signalfd(2)
+pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the mask lives over the call and is as long as is said.
+    let descriptor = result(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &mask, 8, flags) })?;
+    // SAFETY: it is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) })
+}
+
+/// Closes all descriptors from `first` up. close_range(2)
+pub fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the caller is a child about to exec: no owner of these descriptors will run again.
+    result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// Clears close-on-exec. fcntl(2)
+pub fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
+    // SAFETY: F_SETFD takes an integer.
+    let status = unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
+    if status == -1 {
+        Err(last_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes `from` also be number `to`, for a child about to exec. dup3(2); a no-op but for the flag if they are equal.
+pub fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<(), Errno> {
+    if from == to {
+        return if close_on_exec {
+            Ok(())
+        } else {
+            keep_over_exec(from)
+        };
+    }
+    let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: whoever owned number `to` in the parent's memory image does not run in this child.
+    let status = unsafe { libc::dup3(from, to, flags) };
+    if status == -1 {
+        Err(last_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes an owned descriptor number `to`, close-on-exec, in a child about to exec.
+pub fn move_owned(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
+    if from.as_raw_fd() == to {
+        return Ok(from);
+    }
+    move_descriptor(from.as_raw_fd(), to, true)?;
+    // SAFETY: dup3 made number `to` ours; whoever owned it in the parent's memory image does not run in this child.
+    Ok(unsafe { OwnedFd::from_raw_fd(to) })
+}
+
+/// A session keyring of its own, so that the caller's keys are out of reach. keyctl(2), KEYCTL_JOIN_SESSION_KEYRING
+pub fn new_session_keyring() -> Result<(), Errno> {
+    const JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0, 0, 0, 0) }).map(drop)
+}
+
+/// personality(2)
+pub fn set_personality(persona: u32) -> Result<(), Errno> {
+    // SAFETY: it takes an integer.
+    result(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
+}
+
+/// Sets a resource limit of this process, by the kernel's number. prlimit(2)
+pub fn set_rlimit(number: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the limit lives over the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            number,
+            &limit,
+            ptr::null_mut::<libc::rlimit64>(),
+        )
+    };
+    result(status).map(drop)
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,266 @@
+//! Terminals: the container's own, and the caller's, which is put into raw mode and back whatever happens.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, Once};
+
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, open, openat};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::{
+    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
+
+use crate::sys::process::move_descriptor;
+
+/// Takes a new terminal from a devpts of our own: no path of the image is involved (CVE-2025-52565). If `dev` is the file system
+/// on /dev, the terminal is shown there as `console`. Returns the master side and the terminal. In the child.
+pub(crate) fn allocate(
+    devpts: BorrowedFd<'_>,
+    dev: Option<BorrowedFd<'_>>,
+) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = openat(devpts, c"ptmx", flags, Mode::empty())?;
+    unlockpt(&master)?;
+    let terminal = ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
+    if let Some(size) = caller_size() {
+        tcsetwinsize(&master, size)?;
+    }
+    if let Some(dev) = dev {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        openat(dev, c"console", flags, Mode::from_raw_mode(0o600))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = open_tree(&terminal, c"", flags)?;
+        move_mount(
+            &tree,
+            c"",
+            dev,
+            c"console",
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+    }
+    Ok((master, terminal))
+}
+
+/// Makes the terminal, if there is one, the controlling one and descriptors 0, 1 and 2. Without one, pipes are given to
+/// the user so that /dev/stdout can be opened. In the child.
+pub(crate) fn take_stdio(terminal: Option<&OwnedFd>, uid: u32) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    let owner = (uid != 0).then(|| Uid::from_raw(uid));
+    match terminal {
+        Some(terminal) => {
+            if owner.is_some() {
+                fchown(terminal, owner, None::<Gid>)?;
+            }
+            rustix::process::ioctl_tiocsctty(terminal)?;
+            for number in 0..3 {
+                move_descriptor(terminal.as_raw_fd(), number, false)?;
+            }
+        }
+        None if owner.is_some() => {
+            for file in [stdin(), stdout(), stderr()] {
+                if FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Fifo {
+                    // A pipe of another user stays his.
+                    let _ = fchown(file, owner, None::<Gid>);
+                }
+            }
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// The size of the terminal that box was started from.
+fn caller_size() -> Option<Winsize> {
+    [stdin(), stdout(), stderr()]
+        .into_iter()
+        .find_map(|file| tcgetwinsize(file).ok())
+}
+
+/// Gives the container's terminal the size of the caller's.
+pub fn copy_size(master: BorrowedFd<'_>) -> Result<(), Errno> {
+    caller_size().map_or(Ok(()), |size| tcsetwinsize(master, size))
+}
+
+/// The caller's terminal in raw mode. Put back on drop, and by the panic hook, as a panic may end the process without
+/// dropping anything.
+#[derive(Debug)]
+pub struct RawMode(());
+
+/// What to put back, and where.
+static SAVED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+static HOOK: Once = Once::new();
+
+impl RawMode {
+    /// Puts standard input into raw mode. `None` if it is not a terminal.
+    pub fn enter() -> Result<Option<Self>, Errno> {
+        if !isatty(stdin()) {
+            return Ok(None);
+        }
+        let before = tcgetattr(stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        HOOK.call_once(|| {
+            let next = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                restore();
+                next(panic);
+            }));
+        });
+        let terminal = rustix::io::fcntl_dupfd_cloexec(stdin(), 3)?;
+        *SAVED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some((terminal, before));
+        let guard = Self(());
+        // Drain: what was typed before is still meant for the line discipline of before.
+        tcsetattr(stdin(), OptionalActions::Drain, &raw)?;
+        Ok(Some(guard))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn restore() {
+    let saved = SAVED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take();
+    if let Some((terminal, before)) = saved {
+        // A terminal that is gone needs nothing.
+        let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+    }
+}
+
+/// Opens /dev/null, for a command that shall read nothing.
+pub fn null() -> Result<OwnedFd, Errno> {
+    open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Copies between the caller's standard input and output and the master side of a terminal, without ever waiting in a
+/// write to the container.
+#[derive(Debug)]
+pub struct Relay {
+    master: OwnedFd,
+    typed: Vec<u8>,
+    /// Standard input has not ended.
+    reading: bool,
+    /// The container's side is still open.
+    writing: bool,
+}
+
+impl Relay {
+    /// Takes the master side.
+    pub fn new(master: OwnedFd) -> Result<Self, Errno> {
+        let flags = rustix::fs::fcntl_getfl(&master)?;
+        rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
+        Ok(Self {
+            master,
+            typed: Vec::new(),
+            reading: true,
+            writing: true,
+        })
+    }
+
+    /// The master side.
+    pub fn master(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
+    /// Whether standard input is worth waiting for.
+    pub fn wants_input(&self) -> bool {
+        self.reading && self.writing && self.typed.is_empty()
+    }
+
+    /// Whether something typed waits for the container to take it.
+    pub fn wants_to_write(&self) -> bool {
+        self.writing && !self.typed.is_empty()
+    }
+
+    /// Whether output may still come.
+    pub fn is_open(&self) -> bool {
+        self.writing
+    }
+
+    /// Standard input is readable. Returns the keys that were typed.
+    pub fn read_input(&mut self) -> Result<&[u8], Errno> {
+        const END_OF_TRANSMISSION: u8 = 4;
+        let mut buffer = [0u8; 4096];
+        match rustix::io::read(stdin(), &mut buffer[..]) {
+            Ok(0) | Err(Errno::IO) => {
+                // The end of a pipe is Control-D to a terminal.
+                self.reading = false;
+                self.typed.push(END_OF_TRANSMISSION);
+            }
+            Ok(length) => self.typed.extend_from_slice(&buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        Ok(&self.typed)
+    }
+
+    /// The container may take more input.
+    pub fn write_input(&mut self) -> Result<(), Errno> {
+        match rustix::io::write(&self.master, &self.typed) {
+            Ok(length) => {
+                self.typed.drain(..length);
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(Errno::IO) => {
+                self.writing = false;
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The container has written something: passes it on.
+    pub fn read_output(&mut self) -> Result<bool, Errno> {
+        let mut buffer = [0u8; 16384];
+        match rustix::io::read(&self.master, &mut buffer[..]) {
+            // EIO: nobody has the terminal open any more.
+            Ok(0) | Err(Errno::IO) => {
+                self.writing = false;
+                Ok(false)
+            }
+            Ok(length) => write_all(&buffer[..length]).map(|()| true),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Passes on what is left after the end of the container.
+    pub fn drain(&mut self) -> Result<(), Errno> {
+        while self.writing && self.read_output()? {}
+        Ok(())
+    }
+}
+
+fn write_all(mut bytes: &[u8]) -> Result<(), Errno> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    while !bytes.is_empty() {
+        match rustix::io::write(stdout(), bytes) {
+            Ok(length) => bytes = &bytes[length..],
+            Err(Errno::INTR) => {}
+            // Somebody has made our standard output non-blocking.
+            Err(Errno::AGAIN) => {
+                poll(
+                    &mut [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)],
+                    None,
+                )?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
