@@ -1,0 +1,73 @@
+//! What the HTTP client's errors mean, in words.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use box_cache::words;
+
+use super::HttpOptions;
+use crate::error::Cause;
+use crate::foreign::Foreign;
+
+/// Why a request brought no answer.
+pub(super) fn of_request(error: &reqwest::Error, options: &HttpOptions) -> Cause {
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return Cause::Tls(Foreign::new(&tls.to_string()).to_string());
+    }
+    match (error.is_connect(), error.is_timeout()) {
+        (true, true) => Cause::ConnectTimeout(options.connect_timeout),
+        (true, false) => Cause::Connect(deepest(error)),
+        (false, true) => Cause::Stalled(options.stall_timeout),
+        (false, false) => Cause::Broken(deepest(error)),
+    }
+}
+
+/// Why the body of an answer broke off.
+pub(super) fn of_body(error: &io::Error, stall_timeout: Duration) -> Cause {
+    let inner = error
+        .get_ref()
+        .and_then(|e| (e as &(dyn std::error::Error + 'static)).downcast_ref::<reqwest::Error>());
+    match inner {
+        Some(e) if e.is_timeout() => Cause::Stalled(stall_timeout),
+        Some(e) => Cause::Broken(deepest(e)),
+        None => Cause::Broken(words(error)),
+    }
+}
+
+/// The innermost reason: the outer ones only say which layer of the client handed it on.
+pub(super) fn deepest(error: &reqwest::Error) -> String {
+    let mut reason: &(dyn std::error::Error + 'static) = error;
+    while let Some(inner) = inner(reason) {
+        reason = inner;
+    }
+    let text = match reason.downcast_ref::<io::Error>() {
+        Some(io) => words(io),
+        None => reason.to_string(),
+    };
+    Foreign::new(&text).to_string()
+}
+
+fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(reason) = next {
+        if let Some(found) = reason.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = inner(reason);
+    }
+    None
+}
+
+/// The error inside another; an `io::Error` hides its own behind `get_ref`.
+fn inner<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> Option<&'e (dyn std::error::Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}

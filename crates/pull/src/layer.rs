@@ -1,0 +1,28 @@
+//! Where the bytes of a layer go while they arrive: the caller's unpacking.
+
+use std::io;
+
+use box_cache::DiffId;
+
+use crate::BoxError;
+
+/// Starts layers. What becomes of their bytes is the caller's business; pulling only needs to learn their [`DiffId`].
+pub trait LayerSink: Send + Sync {
+    /// Starts one layer. How it is compressed is told by its first bytes.
+    fn layer(&self) -> io::Result<Box<dyn LayerWriter>>;
+}
+
+/// One layer on its way. Dropped before [`LayerWriter::finish`], it is discarded.
+pub trait LayerWriter: io::Write + Send {
+    /// All bytes were given.
+    fn finish(self: Box<Self>) -> Result<Box<dyn StagedLayer>, BoxError>;
+}
+
+/// A whole layer that nobody sees yet. Dropped before [`StagedLayer::publish`], it is discarded.
+pub trait StagedLayer: Send {
+    /// The digest of its uncompressed tar archive.
+    fn diff_id(&self) -> &DiffId;
+
+    /// Makes it visible.
+    fn publish(self: Box<Self>) -> Result<(), BoxError>;
+}

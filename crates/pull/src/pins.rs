@@ -1,0 +1,309 @@
+//! `box.lock`: which release, to the byte, each reference stands for.
+//!
+//! A TOML file with `version = 1` and one `[[image]]` table for each reference and architecture, sorted by both, so
+//! that the same pins always make the same file. It names no mirror: the digests decide.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use box_cache::{Digest, Platform, Reference};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::foreign::Foreign;
+
+/// Name of the file that is looked for in the working directory.
+pub const FILE_NAME: &str = "box.lock";
+
+/// The format that this version reads and writes.
+const VERSION: u32 = 1;
+
+/// Largest lock file that is read, in bytes.
+const LIMIT: u64 = 4 << 20;
+
+/// The pins of one lock file.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    path: PathBuf,
+    images: BTreeMap<(String, String), Pin>,
+}
+
+/// What one reference stands for on one platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The reference, without a digest: `alpine:3.20`.
+    pub reference: Reference,
+    /// OCI name and variant of the architecture: `amd64`, `arm/v7`.
+    pub arch: String,
+    /// Digest of the image's manifest.
+    pub manifest: Digest,
+    /// Digest of the tarball.
+    pub tarball: Digest,
+    /// Size of the tarball in bytes.
+    pub size: u64,
+    /// The publisher's name of the release: `3.20.3`.
+    pub version: String,
+    /// Path of the tarball below each mirror.
+    pub path: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    #[serde(default)]
+    image: Vec<Pin>,
+}
+
+impl Pins {
+    /// No pins yet, to be saved at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            images: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the lock file at `path`; `None` where there is none.
+    pub fn load(path: impl Into<PathBuf>) -> Result<Option<Self>> {
+        let path = path.into();
+        let meta = match path.metadata() {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("read", &path)(e)),
+        };
+        if !meta.is_file() || meta.len() > LIMIT {
+            return Err(Error::LockFile {
+                path,
+                why: format!("it is no regular file of at most {LIMIT} bytes"),
+            });
+        }
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        Self::parse(path, &text).map(Some)
+    }
+
+    /// Reads the text of the lock file at `path`, which is not looked at.
+    pub fn parse(path: impl Into<PathBuf>, text: &str) -> Result<Self> {
+        let mut pins = Self::new(path);
+        let path = pins.path.clone();
+        let malformed = move |why: String| Error::LockFile {
+            path: path.clone(),
+            why,
+        };
+        let document: Document = toml::from_str(text).map_err(|e| {
+            let before = e.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|b| format!("line {}: ", b.lines().count().max(1)));
+            malformed(format!(
+                "{}{}",
+                line.unwrap_or_default(),
+                Foreign::new(e.message())
+            ))
+        })?;
+        if document.version != VERSION {
+            return Err(malformed(format!(
+                "it is of version {}, expected {VERSION}",
+                document.version
+            )));
+        }
+        for pin in document.image {
+            let id = format!("{} ({})", pin.reference, Foreign::new(&pin.arch));
+            check(&pin).map_err(|why| malformed(format!("{id}: {why}")))?;
+            if pins.insert(pin).is_some() {
+                return Err(malformed(format!("{id} is in it twice")));
+            }
+        }
+        Ok(pins)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What a reference stands for on a platform. Which digest the reference demands is the caller's to compare.
+    pub fn get(&self, reference: &Reference, platform: &Platform) -> Option<&Pin> {
+        self.images
+            .get(&(reference.without_digest().key(), arch_name(platform)))
+    }
+
+    /// All pins, sorted by reference and architecture.
+    pub fn iter(&self) -> impl Iterator<Item = &Pin> {
+        self.images.values()
+    }
+
+    /// Puts in a pin, and returns the one that it replaces.
+    pub fn insert(&mut self, pin: Pin) -> Option<Pin> {
+        self.images
+            .insert((pin.reference.key(), pin.arch.clone()), pin)
+    }
+
+    /// The text of the file.
+    pub fn to_toml(&self) -> Result<String> {
+        let document = Document {
+            version: VERSION,
+            image: self.images.values().cloned().collect(),
+        };
+        let text = toml::to_string(&document).map_err(|e| Error::LockFile {
+            path: self.path.clone(),
+            why: e.to_string(),
+        })?;
+        Ok(format!(
+            "# Written by `box lock`; `box pull` and `box run` take exactly these.\n{text}"
+        ))
+    }
+
+    /// Writes the file: aside, synced, then renamed, so that there is always the old one or the new one.
+    pub fn save(&self) -> Result<()> {
+        let text = self.to_toml()?;
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let aside = self.path.with_file_name(name);
+        let written = fs::File::create(&aside).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&aside, &self.path)
+        });
+        written.map_err(|e| {
+            // There may be nothing to remove: the first step may have failed.
+            let _ = fs::remove_file(&aside);
+            Error::io("write", &self.path)(e)
+        })
+    }
+}
+
+/// The name that stands for a platform in a lock file.
+pub(crate) fn arch_name(platform: &Platform) -> String {
+    match platform.variant() {
+        Some(variant) => format!("{}/{variant}", platform.architecture()),
+        None => platform.architecture().to_owned(),
+    }
+}
+
+/// A lock file may come from anywhere: its paths must stay below the mirror.
+fn check(pin: &Pin) -> Result<(), String> {
+    let plain_name = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with('.')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
+    };
+    if !pin.path.split('/').all(plain_name) {
+        return Err(format!(
+            "`{}` is no path below a mirror",
+            Foreign::new(&pin.path)
+        ));
+    }
+    if !pin.version.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(format!("`{}` is no version", Foreign::new(&pin.version)));
+    }
+    if pin.reference.digest().is_some() {
+        return Err("the reference has a digest of its own".to_owned());
+    }
+    let known = pin
+        .arch
+        .parse::<Platform>()
+        .is_ok_and(|p| arch_name(&p) == pin.arch);
+    match known {
+        true => Ok(()),
+        false => Err("the architecture is unknown".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn pin(reference: &str, arch: &str) -> Pin {
+        Pin {
+            reference: reference.parse().unwrap(),
+            arch: arch.to_owned(),
+            manifest: Digest::of(b"manifest"),
+            tarball: Digest::of(b"tarball"),
+            size: 3_490_290,
+            version: "3.20.3".to_owned(),
+            path: "v3.20/releases/x86_64/alpine-minirootfs-3.20.3-x86_64.tar.gz".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_file_is_sorted_and_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        assert!(Pins::load(&path).unwrap().is_none());
+        let mut pins = Pins::new(&path);
+        for (reference, arch) in [
+            ("alpine:edge", "amd64"),
+            ("alpine:3.20", "arm64"),
+            ("alpine:3.20", "amd64"),
+        ] {
+            assert!(pins.insert(pin(reference, arch)).is_none());
+        }
+        pins.save().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let order: Vec<_> = text
+            .lines()
+            .filter(|l| l.starts_with("arch") || l.starts_with("reference"))
+            .collect();
+        assert_eq!(
+            order[0..4],
+            [
+                "reference = \"alpine:3.20\"",
+                "arch = \"amd64\"",
+                "reference = \"alpine:3.20\"",
+                "arch = \"arm64\""
+            ]
+        );
+        let read = Pins::load(&path).unwrap().unwrap();
+        assert_eq!(read.to_toml().unwrap(), text);
+        let reference = "alpine:3.20@".to_owned() + &Digest::of(b"x").to_string();
+        let found = read
+            .get(&reference.parse().unwrap(), &"aarch64".parse().unwrap())
+            .unwrap();
+        assert_eq!(*found, pin("alpine:3.20", "arm64"));
+        assert!(
+            read.get(&"alpine:3.19".parse().unwrap(), &"aarch64".parse().unwrap())
+                .is_none()
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn wrong_files_say_what_is_wrong() {
+        let mut pins = Pins::new("box.lock");
+        pins.insert(pin("alpine:3.20", "arm/v7"));
+        let good = pins.to_toml().unwrap();
+        let twice = format!("{good}\n{}", &good[good.find("[[image]]").unwrap()..]);
+        for (text, why) in [
+            ("\u{1b}[31m".to_owned(), "malformed lock file box.lock"),
+            (
+                good.replace("version = 1", "version = 2"),
+                "it is of version 2, expected 1",
+            ),
+            (
+                good.replace("v3.20/releases", "../releases"),
+                "no path below a mirror",
+            ),
+            (
+                good.replace("v3.20/releases", "/releases"),
+                "no path below a mirror",
+            ),
+            (
+                good.replace("arm/v7", "armv7"),
+                "the architecture is unknown",
+            ),
+            (good.replace("3.20.3\"", "3\\u001b\""), "is no version"),
+            (good.replace("size", "length"), "unknown field"),
+            (good.replace("sha256:", "md5:"), "sha256"),
+            (twice, "is in it twice"),
+        ] {
+            let error = Pins::parse("box.lock", &text).unwrap_err().to_string();
+            assert!(error.contains(why), "{why}: {error}");
+            assert!(!error.chars().any(char::is_control), "{error:?}");
+        }
+    }
+}
