@@ -1,0 +1,150 @@
+"""What is measured with: the real minirootfs, a Debian root filesystem, and the shapes in which the peers want them."""
+
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import tarfile
+import urllib.request
+
+from workshop import TOP, need, output, say
+
+ALPINE = "https://dl-cdn.alpinelinux.org/alpine"
+RELEASE = "v3.20/releases/{arch}/alpine-minirootfs-3.20.3-{arch}.tar.gz"
+DEBIAN = ["mmdebstrap", "--variant=minbase", "--include=python3,perl,git,curl", "bookworm"]
+
+
+def arch():
+    """This machine, as Alpine calls it."""
+    return platform.machine()
+
+
+def minirootfs(shop):
+    """The tarball of the real minirootfs: from BOX_TEST_MIRROR, a tree beside the checkout, or Alpine's own mirror."""
+    path = RELEASE.format(arch=arch())
+    for mirror in filter(None, [os.environ.get("BOX_TEST_MIRROR"), TOP.parent / "shared/mirror/alpine"]):
+        if (pathlib.Path(mirror) / path).exists():
+            return pathlib.Path(mirror) / path
+    target = shop.inputs / "minirootfs.tar.gz"
+    if not target.exists():
+        say(f"fetching {ALPINE}/{path}")
+        with urllib.request.urlopen(f"{ALPINE}/{path}") as response, open(f"{target}.part", "wb") as file:
+            shutil.copyfileobj(response, file)
+        os.rename(f"{target}.part", target)
+    return target
+
+
+def debian(shop):
+    """The tarball of a Debian root filesystem of about 100 MB and 11,500 entries, made once."""
+    target = shop.inputs / "debian.tar.gz"
+    if not target.exists():
+        need("mmdebstrap")
+        say(f"making {target.name} ({' '.join(DEBIAN)})")
+        output([*DEBIAN, f"{target}.part.tar.gz"])
+        os.rename(f"{target}.part.tar.gz", target)
+    return target
+
+
+def tree(shop, name, tarball):
+    """`tarball` unpacked by tar: the root directory that runtimes without images want."""
+    def make():
+        directory = shop.fresh(f"tree-{name}")
+        output(["tar", "-xzf", tarball, "-C", directory])
+        return directory
+    return shop.once(("tree", name), make)
+
+
+def mirror(shop, releases):
+    """A mirror tree shaped as Alpine's that offers `releases`, {version: tarball}, the last one as the latest.
+
+    The tarballs are linked, not copied. Any root filesystem can be offered so, a Debian one too.
+    """
+    top = shop.fresh("mirror")
+    directory = top / "v3.20" / "releases" / arch()
+    directory.mkdir(parents=True)
+    (top / "latest-stable").symlink_to("v3.20")
+    digests = {}
+    for version, tarball in releases.items():
+        if tarball not in digests:
+            data = tarball.read_bytes()
+            digests[tarball] = (hashlib.sha256(data).hexdigest(), hashlib.sha512(data).hexdigest(), len(data))
+        sha256, sha512, size = digests[tarball]
+        file = f"alpine-minirootfs-{version}-{arch()}.tar.gz"
+        (directory / file).symlink_to(tarball.resolve())
+        (directory / f"{file}.sha256").write_text(f"{sha256}  {file}\n")
+        (directory / f"{file}.sha512").write_text(f"{sha512}  {file}\n")
+    (directory / "latest-releases.yaml").write_text(
+        f"---\n-\n  title: \"Mini root filesystem\"\n  branch: v3.20\n  arch: {arch()}\n  version: {version}\n"
+        f"  flavor: alpine-minirootfs\n  file: {file}\n  iso: {file}\n  date: 2024-09-06\n  time: 11:23:36\n"
+        f"  size: {size}\n  sha256: {sha256}\n  sha512: {sha512}\n"
+    )
+    return top
+
+
+def oci_layout(shop, name, tarball):
+    """An OCI image layout with `tarball` byte for byte as its one layer, tagged `name`; for skopeo, podman and docker."""
+    return shop.once(("layout", name), lambda: _make_layout(shop.fresh(f"layout-{name}"), name, tarball))
+
+
+def _make_layout(top, name, tarball):
+    blobs = top / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(data, kind):
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
+
+    layer = blob(tarball.read_bytes(), "layer.v1.tar+gzip")
+    plain = hashlib.sha256(output_bytes(["gzip", "-dc", tarball])).hexdigest()
+    goarch = {"x86_64": "amd64", "aarch64": "arm64"}.get(arch(), arch())
+    config = blob(json.dumps({
+        "architecture": goarch, "os": "linux", "config": {"Cmd": ["/bin/sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{plain}"]},
+    }).encode(), "config.v1+json")
+    manifest = blob(json.dumps({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer],
+    }).encode(), "manifest.v1+json")
+    manifest["annotations"] = {"org.opencontainers.image.ref.name": name}
+    (top / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
+    (top / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return top
+
+
+def output_bytes(command):
+    """As `output`, for binary data."""
+    return subprocess.run([str(a) for a in command], stdout=subprocess.PIPE, check=True).stdout
+
+
+def one_file(shop, size):
+    """A gzipped tarball with one file of `size` bytes that compress to about a half, as programs do."""
+    def make():
+        path = shop.inputs / f"one-file-{size}.tar.gz"
+        if not path.exists():
+            say(f"making {path.name}")
+            block = b"".join(hashlib.sha256(str(i).encode()).digest() + bytes(32) for i in range(16384))
+            source = shop.fresh("one-file") / "file"
+            with open(source, "wb") as file:
+                for offset in range(0, size, len(block)):
+                    file.write(block[: size - offset])
+            with tarfile.open(f"{path}.part", "w:gz", compresslevel=6) as archive:
+                archive.add(source, "file")
+            os.rename(f"{path}.part", path)
+        return path
+    return shop.once(("file", size), make)
+
+
+def bundle(shop, rootfs, args, terminal=False):
+    """An OCI bundle as `runc spec` proposes it, with `rootfs` and `args`; less the rlimits, which need CAP_SYS_RESOURCE."""
+    directory = shop.fresh("bundle")
+    output(["runc", "spec", "-b", directory])
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    config["process"] |= {"terminal": terminal, "args": args}
+    config["process"].pop("rlimits", None)
+    config["root"] = {"path": str(rootfs), "readonly": False}
+    path.write_text(json.dumps(config))
+    return directory

@@ -1,0 +1,135 @@
+"""The servers that run while pulls are measured, on loopback, and end with them."""
+
+import contextlib
+import functools
+import http.server
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+from workshop import output
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Static files, sent by the kernel: the server must not be what is measured."""
+
+    protocol_version = "HTTP/1.1"
+
+    def copyfile(self, source, outputfile):
+        outputfile.flush()
+        size, offset = os.fstat(source.fileno()).st_size, 0
+        while offset < size:
+            offset += os.sendfile(outputfile.fileno(), source.fileno(), offset, size - offset)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def file_server(directory):
+    """Serves `directory` over HTTP; gives the URL."""
+    handler = functools.partial(Files, directory=str(directory))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def running(command, log, ready, seconds=30):
+    """A server process: started, waited for until `ready()`, ended with SIGTERM. Gives the process."""
+    with open(log, "w") as file:
+        process = subprocess.Popen([str(a) for a in command], stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                last = (pathlib.Path(log).read_text().strip().splitlines() or ["it said nothing"])[-1]
+                raise Unavailable(f"{command[0]} does not start: {last[:200]}")
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Unavailable(Exception):
+    """A server that cannot run here."""
+
+
+@contextlib.contextmanager
+def registry(shop, layouts):
+    """Debian's docker-registry, holding the images of `layouts`, {name: OCI layout}. Gives its host:port."""
+    port = free_port()
+    directory = shop.fresh("registry")
+    config = directory / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {directory}/data}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    with running(["docker-registry", "serve", config], directory / "log", lambda: answers(port)):
+        for name, layout in layouts.items():
+            output(["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:{name}", f"docker://127.0.0.1:{port}/{name}:latest"])
+        yield f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def docker(shop):
+    """A Docker daemon with everything of its own and no network set-up. Gives (client command, daemons' process ids)."""
+    directory = shop.fresh("docker")
+    # A path for a socket has at most 107 bytes.
+    host = f"unix:///tmp/box-bench-docker-{os.getpid()}-{directory.name.split('-')[0]}.sock"
+    client = ["docker", "-H", host]
+    daemon = ["dockerd", "-H", host, "--data-root", directory / "data", "--exec-root", directory / "exec",
+              "--pidfile", directory / "pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+
+    def ready():
+        return subprocess.run([*client, "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    with running(daemon, directory / "log", ready) as process:
+        yield client, lambda: [process.pid, *children(process.pid)]
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(host.removeprefix("unix://"))
+
+
+def podman(shop):
+    """Podman's command with storage of its own, and without the limits that need CAP_SYS_RESOURCE."""
+    directory = shop.fresh("podman")
+    return ["podman", "--root", directory / "root", "--runroot", directory / "run", "--runtime", shutil.which("runc") or "runc",
+            "--cgroup-manager", "cgroupfs"]
+
+
+# Where CAP_SYS_RESOURCE is missing, podman's and runc's own hard limits cannot be set.
+PODMAN_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+
+
+def children(pid):
+    """The process ids of the direct children of `pid`."""
+    with contextlib.suppress(FileNotFoundError):
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(child) for child in text.split()]
+    return []
+
+
+def free_port():
+    """A TCP port of loopback that nothing uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def answers(port):
+    """Whether something listens on `port`."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

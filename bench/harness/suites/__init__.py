@@ -1,0 +1,6 @@
+"""The suites of measurements: each gives tables, as dictionaries that go into results.json."""
+
+
+def table(title, rows, **more):
+    """One table of results. `more` may hold `note` (a sentence under the title) and `unit` of rows with a `value`."""
+    return {"title": title, **more, "rows": rows}

@@ -1,0 +1,41 @@
+"""The inner parts alone: criterion's benchmarks, and what criterion found, for the page."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import inputs
+from suites import table
+from workshop import TOP, output
+
+BENCHES = ["-p", "box-cache", "--bench", "find", "-p", "box-bench", "--bench", "inner"]
+
+
+def run(shop, only=None):
+    """One table for all groups."""
+    environment = os.environ | {
+        "BOX_BENCH_TARBALL": str(inputs.minirootfs(shop)),
+        "BOX_BENCH_SCRATCH": str(shop.fresh("micro")),
+        "CRITERION_HOME": str(shop.fresh("criterion")),
+    }
+    ended = subprocess.run(["cargo", "bench", "--locked", *BENCHES, "--", "--noplot"], cwd=TOP, env=environment, stdout=sys.stderr)
+    if ended.returncode != 0:
+        raise SystemExit("error: cargo bench failed; what it said is above")
+    found = sorted(pathlib.Path(environment["CRITERION_HOME"]).rglob("new/estimates.json"))
+    entries = [entry(path) for path in found]
+    return {"micro": table("The inner parts", entries)}
+
+
+def entry(path):
+    """One benchmark: its median time, and its speed where it says how much it handles."""
+    estimate = json.loads(path.read_text())["median"]
+    about = json.loads((path.parent / "benchmark.json").read_text())
+    row = {"name": about["full_id"], "ns": estimate["point_estimate"]}
+    amount = about.get("throughput")
+    if amount and "Bytes" in amount:
+        row["note"] = f"{amount['Bytes'] / row['ns'] * 1e9 / 2**20:,.0f} MiB/s"
+    elif amount and "Elements" in amount:
+        row["note"] = f"{row['ns'] / amount['Elements'] / 1000:.1f} µs each"
+    return row

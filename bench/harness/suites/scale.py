@@ -1,0 +1,85 @@
+"""Does it grow? Starts and listings with 1, 100 and 1,000 cached references, kept instances and running containers."""
+
+import subprocess
+
+import inputs
+from measure import Subject, row, spread
+from suites import table
+from suites.start import box_root
+from workshop import output, say
+
+COUNTS, ROUNDS = (1, 100, 1000), 15
+START = ["run", "--rm", "--net", "none", "alpine", "/bin/true"]
+
+
+def run(shop, only=None):
+    """All tables of growth, or those named in `only`."""
+    makers = {"scale-references": references, "scale-instances": instances, "scale-running": running}
+    tables = {}
+    for name, make in makers.items():
+        if only is None or name in only:
+            say(name)
+            tables[name] = make(shop)
+    return tables
+
+
+def references(shop):
+    """Cached references, all of one image: the index grows, the blobs do not."""
+    def fill(root, count):
+        if count > 1:
+            mirror = inputs.mirror(shop, {f"3.20.{number}": inputs.minirootfs(shop) for number in range(100, 99 + count)})
+            for number in range(100, 99 + count):
+                output([shop.box, "--root", root, "--mirror", f"file://{mirror}", "pull", "-q", f"alpine:3.20.{number}"])
+
+    return grown(shop, "Cached references", fill, lambda *_: None, {"run": START, "images": ["images"], "gc": ["gc"]})
+
+
+def instances(shop):
+    """Kept instances: made by `run` without --rm."""
+    def fill(root, count):
+        for number in range(count):
+            output([shop.box, "--root", root, "run", "--name", f"kept-{number}", "--net", "none", "alpine", "/bin/true"])
+
+    return grown(shop, "Kept instances", fill, lambda *_: None, {"run": START, "ps -a": ["ps", "-a"], "gc": ["gc"]})
+
+
+def running(shop):
+    """Running containers: made by `run -d`."""
+    def fill(root, count):
+        for number in range(count):
+            output([shop.box, "--root", root, "run", "-d", "--name", f"running-{number}", "--net", "none", "alpine", "/bin/sleep", "10000"])
+
+    def empty(root, count):
+        subprocess.run([shop.box, "--root", root, "rm", "-f", *(f"running-{number}" for number in range(count))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    return grown(shop, "Running containers", fill, empty, {"run": START, "ps": ["ps"]})
+
+
+def grown(shop, what, fill, empty, verbs):
+    """Measures `verbs` with each count side by side; the ratio of a row is its time against that with one."""
+    roots, entries, reason = {}, [], None
+    try:
+        for count in COUNTS:
+            root = roots[count] = shop.fresh("scale")
+            output(["cp", "-a", f"{box_root(shop)}/.", root])
+            try:
+                fill(root, count)
+            except SystemExit as error:
+                reason = f"not measured: {str(error).removeprefix('error: ')[:200]}"
+                break
+        for verb, arguments in verbs.items():
+            every = [
+                Subject(f"box {verb}, {count:,}", [shop.box, "--root", roots[count], *arguments] if count in roots else None, reason=reason)
+                for count in COUNTS
+            ]
+            measured = shop.meter.alternate(every, ROUNDS) if reason is None else {}
+            for subject in every:
+                entry = row(subject, measured.get(subject.name), None)
+                if "wall_ms" in entry and subject is not every[0]:
+                    pairs = zip(measured[subject.name], measured[every[0].name])
+                    entry["growth"] = spread([many.wall / one.wall for many, one in pairs])
+                entries.append(entry)
+    finally:
+        for count, root in roots.items():
+            empty(root, count)
+    return table(what, entries, note="Growth is the time with this many against the time with one.")

@@ -1,0 +1,147 @@
+"""Where measurements are made: directories, the programs built for them, and the peers' packages."""
+
+import contextlib
+import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from measure import Meter
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+# A command, and the Debian package that has it.
+PACKAGES = {
+    "bwrap": "bubblewrap", "crun": "crun", "runc": "runc", "umoci": "umoci", "skopeo": "skopeo", "podman": "podman",
+    "dockerd": "docker.io", "docker": "docker.io", "docker-registry": "docker-registry", "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container", "bsdtar": "libarchive-tools", "pigz": "pigz", "hyperfine": "hyperfine",
+    "curl": "curl", "cc": "gcc", "strace": "strace", "gzip": "gzip", "tar": "tar",
+}
+
+
+class Workshop:
+    """Everything that a suite needs. Use it as a context: what it made is deleted at the end, and only there.
+
+    ext4 searches long for free inodes for seconds after many were deleted, so nothing is removed between two runs and
+    every run gets a directory that is new.
+    """
+
+    def __init__(self, work, binary=None):
+        self.work = pathlib.Path(work).resolve()
+        self.inputs = self.work / "inputs"
+        self.runs = self.work / f"runs-{os.getpid()}"
+        self._numbers = itertools.count()
+        self._box = binary
+        self._made = {}
+
+    def __enter__(self):
+        self.inputs.mkdir(parents=True, exist_ok=True)
+        self.runs.mkdir()
+        self.meter = Meter(self.program("measure"))
+        # The box that is measured reads nobody's configuration, and marks the processes that we start (see `monitors`).
+        os.environ["BOX_CONFIG"] = str(self.fresh("config"))
+        os.environ["BOX_BENCH"] = str(os.getpid())
+        return self
+
+    def __exit__(self, *_):
+        say("deleting what was made")
+        namespaces = self.runs / "namespaces"
+        if namespaces.exists():
+            subprocess.run(["umount", "-q", namespaces / "v1only", namespaces], stderr=subprocess.DEVNULL)
+            subprocess.run(["umount", "-q", namespaces], stderr=subprocess.DEVNULL)
+        under = [line.split()[1] for line in open("/proc/self/mounts") if line.split()[1].startswith(f"{self.runs}/")]
+        for mount in reversed(under):
+            subprocess.run(["umount", "-l", mount])
+        shutil.rmtree(self.runs)
+
+    def fresh(self, name, make=True):
+        """A path that was never used before; the directory is made unless the measured command makes it."""
+        path = self.runs / f"{next(self._numbers)}-{name}"
+        if make:
+            path.mkdir()
+        return path
+
+    def fresh_for(self, name, make=True):
+        """A function from the number of a round to a fresh directory, the same one for the same round."""
+        made = {}
+        return lambda turn: made.setdefault(turn, self.fresh(f"{name}-{turn + 9}", make))
+
+    def once(self, key, make):
+        """The result of `make()`, which is called the first time only."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    @property
+    def box(self):
+        """The released binary."""
+        if self._box is None:
+            say("building box as released")
+            self._box = output([TOP / "scripts/build"]).splitlines()[-1]
+        return self._box
+
+    def program(self, name):
+        """A static C program: ours in bench/, or the floor from the shared directory beside the checkout."""
+        source = TOP / "bench" / f"{name}.c" if name != "floor" else TOP.parent / "shared/floor/floor.c"
+        if not source.exists():
+            return None
+        target = self.work / "bin" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+            need("cc")
+            output(["cc", "-O2", "-static", "-w", "-o", target, source])
+        return str(target)
+
+    def v1_only(self):
+        """A mount namespace without the v2 tree of a hybrid host, where crun works; None where there is no such tree."""
+        if not os.path.ismount("/sys/fs/cgroup/unified"):
+            return None
+        return str(self.once("v1only", self._make_v1_only))
+
+    def _make_v1_only(self):
+        directory = self.runs / "namespaces"
+        directory.mkdir()
+        # A mount namespace can be bound only onto a mount that is private.
+        output(["mount", "--bind", directory, directory])
+        output(["mount", "--make-private", directory])
+        (directory / "v1only").touch()
+        output(["unshare", f"--mount={directory / 'v1only'}", "umount", "/sys/fs/cgroup/unified"])
+        return directory / "v1only"
+
+
+def say(text):
+    """Progress, for the person who waits."""
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def output(command, **options):
+    """The standard output of a command that must succeed."""
+    done = subprocess.run([str(a) for a in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        raise SystemExit(f"error: {' '.join(str(a) for a in command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout.strip()
+
+
+def missing(command):
+    """Why `command` cannot be used, or None where it is there."""
+    if shutil.which(command):
+        return None
+    return f"not measured: {command} (package {PACKAGES.get(command, command)}) is not installed"
+
+
+def need(*commands):
+    """Installs the packages of the commands that are missing, where this can be done."""
+    packages = sorted({PACKAGES[c] for c in commands if not shutil.which(c)})
+    if not packages:
+        return
+    if os.getuid() != 0 or not shutil.which("apt-get"):
+        raise SystemExit(f"error: these packages are needed: {' '.join(packages)}\nhint: sudo apt-get install {' '.join(packages)}")
+    say(f"installing {' '.join(packages)}")
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "-qq", "update"], env=environment, stdout=sys.stderr)
+    # One by one: a package that cannot be had costs its own row only.
+    for package in packages:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            subprocess.run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", package], env=environment, stdout=sys.stderr, check=True)
