@@ -111,6 +111,14 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// An archive of images is malformed, or holds what does not fit together.
+    #[error("cannot load {}: {reason}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Somebody else holds a lock and the caller did not want to wait.
     #[error("{} is locked by another process", path.display())]
     Locked {

@@ -23,6 +23,8 @@ pub struct Image {
     pub platform: Platform,
     /// The digest of its manifest: the image's identity.
     pub manifest_digest: Digest,
+    /// The media type of its manifest.
+    pub media_type: String,
     /// The digest of its config document.
     pub config_digest: Digest,
     /// How to run it.
@@ -118,7 +120,7 @@ impl Cache {
         let found = entries
             .iter()
             .find(|entry| entry.platform().as_ref() == Some(platform));
-        found.map(|entry| self.load(entry)).transpose()
+        found.map(|entry| self.image_of(entry)).transpose()
     }
 
     /// All images, whole or not. Reads every manifest and config.
@@ -132,7 +134,7 @@ impl Cache {
             match self.expand(entry) {
                 Ok(entries) => {
                     for entry in entries {
-                        match self.load(&entry) {
+                        match self.image_of(&entry) {
                             Ok(image) => listing.images.push(image),
                             Err(error) => {
                                 listing
@@ -228,7 +230,7 @@ impl Cache {
             // Tools that write one platform only leave it out of the index.
             if entry.is_manifest() && entry.platform().is_none() {
                 entry.platform = self
-                    .load(&entry)
+                    .image_of(&entry)
                     .ok()
                     .map(|image| serde_json::json!(image.platform));
             }
@@ -254,7 +256,7 @@ impl Cache {
     }
 
     /// The image that an entry stands for.
-    pub(crate) fn load(&self, entry: &Entry) -> Result<Image> {
+    pub(crate) fn image_of(&self, entry: &Entry) -> Result<Image> {
         let reference = entry.reference().ok_or_else(|| Error::Document {
             what: "index",
             path: self.layout().index(),
@@ -319,6 +321,7 @@ impl Cache {
             reference: reference.clone(),
             platform,
             manifest_digest,
+            media_type: entry.media_type.clone(),
             config_digest: manifest.config.digest,
             size: stored.fold(0, u64::saturating_add),
             config,

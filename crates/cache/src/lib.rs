@@ -16,6 +16,7 @@
 //! whatever must survive a crash is written aside, synced and renamed; and whoever adds names to the cache holds the
 //! cache's [`Hold`] while doing so, so that the collector never takes away what is just being put in.
 
+mod archive;
 mod audit;
 mod blob;
 mod cache;
@@ -40,6 +41,7 @@ mod staging;
 mod survey;
 mod verify;
 
+pub use archive::LoadOptions;
 pub use audit::{Audit, DamagedBlob};
 pub use cache::Cache;
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher};

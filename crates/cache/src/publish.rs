@@ -11,7 +11,7 @@ use crate::{
     Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Reference, Result, lookup,
 };
 
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// What an image is made of whose layers are blobs of the cache already.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl Cache {
     ) -> Result<Image> {
         let mut entry = Entry::new(media_type, digest, size);
         entry.name(reference);
-        let image = self.load(&entry)?;
+        let image = self.image_of(&entry)?;
         for layer in &image.layers {
             self.require_layer(layer)?;
         }
@@ -99,7 +99,7 @@ impl Cache {
         entry.name(reference);
         entry.platform = Some(json!(platform));
         provenance.annotate(entry.annotations.get_or_insert_default());
-        let image = self.load(&entry)?;
+        let image = self.image_of(&entry)?;
         let key = reference.key();
         self.change_index(hold, |index| {
             let mut same = Vec::new();
@@ -154,7 +154,7 @@ impl Cache {
     fn platform_of(&self, entry: &Entry) -> Option<Platform> {
         entry
             .platform()
-            .or_else(|| Some(self.load(entry).ok()?.platform))
+            .or_else(|| Some(self.image_of(entry).ok()?.platform))
     }
 
     fn require_layer(&self, layer: &Layer) -> Result<()> {
@@ -203,7 +203,7 @@ fn config_of(image: &NewImage) -> Value {
     sorted(&config)
 }
 
-fn manifest_of(layers: &[Layer], config: &Entry) -> Value {
+pub(crate) fn manifest_of(layers: &[Layer], config: &Entry) -> Value {
     let layers: Vec<Value> = layers
         .iter()
         .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))

@@ -9,16 +9,7 @@ use box_cache::{Arch, Cache, Digest, Error, Platform};
 
 mod fixture;
 
-use fixture::{commit, find, plain_digest, publish, tarball};
-
-fn succeed(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use fixture::{commit, find, plain_digest, publish, succeed, tarball};
 
 #[test]
 fn other_tools_read_the_layout_and_get_the_hosts_platform() {

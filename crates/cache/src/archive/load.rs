@@ -1,0 +1,447 @@
+//! Reading image archives that others made. Nothing in them is believed before it was verified.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::time::SystemTime;
+
+use crate::archive::tarball::{Link, Member, Tarball, normal};
+use crate::image::{MAX_DOCUMENT, Manifest};
+use crate::index::{Entry, Index, REF_NAME};
+use crate::{
+    Cache, Claim, Digest, Error, Event, Expected, Hold, Image, Partial, PartialKey, Phase,
+    Progress, Provenance, Reference, Result, TaskId, Verified,
+};
+
+/// Files up to this size are kept in memory.
+const SMALL: u64 = 64 * 1024;
+/// All files in memory together may have this many bytes.
+const MAX_SMALL: u64 = 32 << 20;
+/// So many larger files may be in an archive: each has a descriptor until it is published.
+const MAX_LARGE: usize = 800;
+/// So many members may be in an archive.
+const MAX_MEMBERS: usize = 100_000;
+/// The annotation by which containerd and docker name images in layouts.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// How to load an archive.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// What the image is listed as, where the archive holds one image. Overrides what the archive says.
+    pub name: Option<Reference>,
+    /// The archive's size in bytes, where it is known, for the progress.
+    pub total: Option<u64>,
+}
+
+impl Cache {
+    /// Reads an archive of images and lists those that are in it: an OCI layout (`oci-archive`) or what `docker save`
+    /// writes (`docker-archive`), as a plain tar archive. It is read once, in bounded memory; every blob is verified
+    /// against the digest by which the archive refers to it. Images are listed one after the other: where one
+    /// of them is malformed, those before it stay.
+    ///
+    /// `what` is what errors call the archive, and what is noted as the images' origin.
+    pub fn load(
+        &self,
+        input: impl Read,
+        what: &str,
+        options: &LoadOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Image>> {
+        let mut archive = Contents::new(self, what);
+        let task = TaskId::next();
+        progress.event(Event::Started {
+            task,
+            phase: Phase::Load,
+            name: what,
+            total: options.total,
+        });
+        let read = archive.read(input, &mut |bytes| {
+            progress.event(Event::Advanced { task, bytes })
+        });
+        progress.event(Event::Finished { task });
+        read?;
+        if archive.has("index.json") {
+            return archive.publish_layout(options);
+        }
+        if archive.has("manifest.json") {
+            return archive.publish_docker(options);
+        }
+        Err(archive
+            .malformed("it holds neither index.json nor manifest.json: it is no image archive"))
+    }
+}
+
+/// What was read from an archive, none of it visible in the cache yet.
+pub(super) struct Contents<'c> {
+    pub(super) cache: &'c Cache,
+    what: String,
+    files: BTreeMap<String, File>,
+    links: BTreeMap<String, String>,
+    small: u64,
+    large: usize,
+}
+
+/// A regular file of the archive.
+pub(super) enum File {
+    /// In memory.
+    Small(Vec<u8>),
+    /// In a file that has no name in the cache.
+    Large(Box<Partial>),
+    /// A blob of the cache by now.
+    Blob(Digest, u64),
+}
+
+impl<'c> Contents<'c> {
+    fn new(cache: &'c Cache, what: &str) -> Contents<'c> {
+        Contents {
+            cache,
+            what: what.to_owned(),
+            files: BTreeMap::new(),
+            links: BTreeMap::new(),
+            small: 0,
+            large: 0,
+        }
+    }
+
+    pub(super) fn malformed(&self, reason: impl Into<String>) -> Error {
+        Error::Archive {
+            path: (&self.what).into(),
+            reason: reason.into(),
+        }
+    }
+
+    fn read(&mut self, input: impl Read, advance: &mut dyn FnMut(u64)) -> Result<()> {
+        let mut tarball = Tarball::new(input, &self.what);
+        let mut members = 0;
+        while let Some(member) = tarball.next()? {
+            members += 1;
+            if members > MAX_MEMBERS {
+                return Err(self.malformed(format!("more than {MAX_MEMBERS} entries")));
+            }
+            match member.link {
+                Some(_) => self.add_link(member)?,
+                None => self.add_file(member, &mut tarball, advance)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add_link(&mut self, member: Member) -> Result<()> {
+        let target = match &member.link {
+            Some(Link::Symbolic(target)) => {
+                let directory = member
+                    .name
+                    .rfind('/')
+                    .map_or("", |slash| &member.name[..slash]);
+                format!("{directory}/{target}")
+            }
+            Some(Link::Hard(target)) => target.clone(),
+            None => return Ok(()),
+        };
+        let target =
+            normal(&target).ok_or_else(|| self.malformed("a link leads out of the archive"))?;
+        self.keep_small((member.name.len() + target.len()) as u64)?;
+        self.links.insert(member.name, target);
+        Ok(())
+    }
+
+    fn add_file(
+        &mut self,
+        member: Member,
+        tarball: &mut Tarball<impl Read>,
+        advance: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let failed = |error: io::Error, what: &str, at| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Error::Archive {
+                path: what.into(),
+                reason: format!("it ends in the middle of an entry (at byte {at})"),
+            },
+            _ => Error::io("read", what)(error),
+        };
+        self.keep_small(member.name.len() as u64)?;
+        let file = if member.size <= SMALL {
+            self.keep_small(member.size)?;
+            let mut bytes = vec![0; usize::try_from(member.size).unwrap_or(0)];
+            tarball
+                .read_exact(&mut bytes)
+                .map_err(|error| failed(error, &self.what, tarball.position()))?;
+            File::Small(bytes)
+        } else {
+            self.large += 1;
+            if self.large > MAX_LARGE {
+                return Err(self.malformed(format!("more than {MAX_LARGE} large files")));
+            }
+            let Claim::Partial(mut partial) = self
+                .cache
+                .partial(&PartialKey::Anonymous, &mut |_| ControlFlow::Continue(()))?
+            else {
+                return Err(self.malformed("a file without a name is in the cache"));
+            };
+            let mut left = member.size;
+            let mut buffer = vec![0; 128 * 1024];
+            while left > 0 {
+                let most = buffer
+                    .len()
+                    .min(usize::try_from(left).unwrap_or(usize::MAX));
+                match tarball.read(&mut buffer[..most]) {
+                    Ok(count) => {
+                        partial.append(&buffer[..count])?;
+                        left -= count as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(failed(error, &self.what, tarball.position())),
+                }
+                advance(tarball.position());
+            }
+            File::Large(partial)
+        };
+        advance(tarball.position());
+        self.links.remove(&member.name);
+        self.files.insert(member.name, file);
+        Ok(())
+    }
+
+    fn keep_small(&mut self, bytes: u64) -> Result<()> {
+        self.small += bytes;
+        match self.small > MAX_SMALL {
+            true => Err(self.malformed(format!(
+                "its small files have more than {MAX_SMALL} bytes together"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// The name of the regular file that a name leads to.
+    pub(super) fn resolve(&self, name: &str) -> Result<String> {
+        let mut name = normal(name)
+            .ok_or_else(|| self.malformed(format!("{name:?} leads out of the archive")))?;
+        for _ in 0..40 {
+            match self.links.get(&name) {
+                Some(target) => name.clone_from(target),
+                None if self.files.contains_key(&name) => return Ok(name),
+                None => return Err(self.malformed(format!("{name} is missing in it"))),
+            }
+        }
+        Err(self.malformed(format!("{name} is a link to itself")))
+    }
+
+    /// The bytes of a document.
+    pub(super) fn document(&self, name: &str) -> Result<Vec<u8>> {
+        let too_large = || Error::TooLarge {
+            what: format!("{name} in {}", self.what),
+            limit: MAX_DOCUMENT,
+        };
+        match &self.files[&self.resolve(name)?] {
+            File::Small(bytes) => Ok(bytes.clone()),
+            File::Large(partial) if partial.length() > MAX_DOCUMENT => Err(too_large()),
+            File::Large(partial) => {
+                let mut bytes = Vec::new();
+                partial
+                    .reader()?
+                    .take(MAX_DOCUMENT)
+                    .read_to_end(&mut bytes)
+                    .map_err(Error::io("read", &self.what))?;
+                Ok(bytes)
+            }
+            File::Blob(_, size) if *size > MAX_DOCUMENT => Err(too_large()),
+            File::Blob(digest, size) => self.cache.read_blob(digest, *size, MAX_DOCUMENT),
+        }
+    }
+
+    /// The first bytes of a file, by which its compression can be told.
+    pub(super) fn head(&self, name: &str) -> Result<[u8; 6]> {
+        let mut head = [0; 6];
+        let mut fill = |bytes: &mut dyn Read| -> io::Result<()> {
+            let mut rest = &mut head[..];
+            io::copy(&mut bytes.take(6), &mut rest).map(drop)
+        };
+        let filled = match &self.files[&self.resolve(name)?] {
+            File::Small(bytes) => fill(&mut bytes.as_slice()),
+            File::Large(partial) => fill(&mut partial.reader()?),
+            File::Blob(digest, _) => fill(&mut self.cache.open_blob(digest)?),
+        };
+        filled.map_err(Error::io("read", &self.what))?;
+        Ok(head)
+    }
+
+    /// Makes a file a blob, if it has the digest and size that it must have, and returns what it has.
+    pub(super) fn commit(
+        &mut self,
+        hold: &Hold,
+        name: &str,
+        expected: &Expected,
+    ) -> Result<(Digest, u64)> {
+        let name = self.resolve(name)?;
+        let wrong =
+            |what: &str, (digest, size): (Digest, u64)| match (expected.digest, expected.size) {
+                (_, Some(other)) if other != size => {
+                    let what = format!("{name} in {what}");
+                    Err(Error::SizeMismatch {
+                        what,
+                        expected: other,
+                        actual: size,
+                    })
+                }
+                (Some(other), _) if other != digest => Err(Error::digest_mismatch(
+                    format!("{name} in {what}"),
+                    other,
+                    digest,
+                )),
+                _ => Ok(()),
+            };
+        let (digest, size) = match self.files.remove(&name) {
+            Some(File::Large(mut partial)) => {
+                let found = (partial.digest()?, partial.length());
+                wrong(&self.what, found)?;
+                partial.commit(self.cache, hold, &Expected::default())?;
+                found
+            }
+            Some(File::Small(bytes)) => {
+                let found = (Digest::of(&bytes), bytes.len() as u64);
+                wrong(&self.what, found)?;
+                self.cache.put_blob(hold, &bytes)?;
+                found
+            }
+            Some(File::Blob(digest, size)) => (digest, size),
+            None => return Err(self.malformed(format!("{name} is missing in it"))),
+        };
+        self.files.insert(name.clone(), File::Blob(digest, size));
+        wrong(&self.what, (digest, size))?;
+        Ok((digest, size))
+    }
+
+    /// What is known of the images' origin.
+    pub(super) fn provenance(&self) -> Provenance {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Provenance {
+            url: self.what.clone(),
+            fetched: now.as_secs(),
+            verified: Verified::Unverified,
+            version: None,
+        }
+    }
+
+    /// Lists the images of an OCI layout.
+    fn publish_layout(&mut self, options: &LoadOptions) -> Result<Vec<Image>> {
+        let index = self.index("index.json")?;
+        let mut entries = Vec::new();
+        for entry in index.manifests {
+            // A list of platforms stands for those whose images are in the archive.
+            match entry.is_index() {
+                true => {
+                    let inner = self.index(&path(&entry)?)?.manifests.into_iter();
+                    let inner = inner.filter(|inner| path(inner).is_ok_and(|path| self.has(&path)));
+                    entries.extend(inner.map(|inner| Entry {
+                        annotations: entry.annotations.clone(),
+                        ..inner
+                    }));
+                }
+                false => entries.push(entry),
+            }
+        }
+        entries.retain(Entry::is_manifest);
+        if entries.is_empty() {
+            return Err(self.malformed("there is no image in it"));
+        }
+        let names: Result<Vec<Reference>> = entries
+            .iter()
+            .map(|entry| self.name_of(entry, options))
+            .collect();
+        let names = names?;
+        if let Some(name) = &options.name
+            && entries
+                .iter()
+                .any(|entry| entry.reference() != entries[0].reference())
+        {
+            return Err(self.malformed(format!(
+                "it holds several images, which cannot all be {name}"
+            )));
+        }
+        let hold = self.cache.hold()?;
+        let mut images = Vec::new();
+        for (entry, name) in entries.iter().zip(names) {
+            images.push(self.publish_entry(&hold, entry, &name)?);
+        }
+        Ok(images)
+    }
+
+    fn publish_entry(&mut self, hold: &Hold, entry: &Entry, name: &Reference) -> Result<Image> {
+        let digest: Digest = entry.digest.parse()?;
+        let expected = Expected {
+            digest: Some(digest),
+            size: Some(entry.size),
+        };
+        self.commit(hold, &path(entry)?, &expected)?;
+        let manifest: Manifest = self.cache.read_manifest(entry)?;
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            let expected = Expected {
+                digest: Some(blob.digest),
+                size: Some(blob.size),
+            };
+            let file = format!(
+                "blobs/{}/{}",
+                blob.digest.algorithm().as_str(),
+                blob.digest.hex()
+            );
+            // Archives may leave out what the cache has already.
+            if self.has(&file) || self.cache.has_blob(&blob.digest)?.is_none() {
+                self.commit(hold, &file, &expected)?;
+            }
+        }
+        let provenance = self.provenance();
+        self.cache.publish_manifest(
+            hold,
+            name,
+            &entry.media_type,
+            &digest,
+            entry.size,
+            &provenance,
+        )
+    }
+
+    /// What an image will be listed as.
+    fn name_of(&self, entry: &Entry, options: &LoadOptions) -> Result<Reference> {
+        if let Some(name) = &options.name {
+            return Ok(name.clone());
+        }
+        let annotation = |key| entry.annotations.as_ref().and_then(|notes| notes.get(key));
+        let reference = match annotation(CONTAINERD_NAME) {
+            Some(name) => familiar(name).parse().ok(),
+            None => entry.reference(),
+        };
+        reference.ok_or_else(|| match annotation(REF_NAME) {
+            Some(name) => {
+                self.malformed(format!("the name of its image, {name:?}, is no reference"))
+            }
+            None => self.malformed("its image has no name"),
+        })
+    }
+
+    fn index(&self, name: &str) -> Result<Index> {
+        let bytes = self.document(name)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| self.malformed(format!("malformed {name}: {error}")))
+    }
+}
+
+/// Where a blob lies in an image layout.
+fn path(entry: &Entry) -> Result<String> {
+    let digest: Digest = entry.digest.parse()?;
+    Ok(format!(
+        "blobs/{}/{}",
+        digest.algorithm().as_str(),
+        digest.hex()
+    ))
+}
+
+/// A name as people type it: docker's own registry and its official images go without saying in other tools, which write
+/// them in full into archives.
+pub(super) fn familiar(name: &str) -> &str {
+    name.strip_prefix("docker.io/library/").unwrap_or(name)
+}

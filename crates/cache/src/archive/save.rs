@@ -1,0 +1,147 @@
+//! Writing an OCI archive.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde_json::json;
+use tar::{EntryType, Header};
+
+use crate::index::{Entry, Index, MANIFEST};
+use crate::{Cache, Digest, Error, Event, Image, Phase, Platform, Progress, Result, TaskId};
+
+/// Bytes read from a blob at once.
+const READ: usize = 128 * 1024;
+
+impl Cache {
+    /// Writes images as an OCI archive: a tar archive of an image layout with nothing in it but these images, each under
+    /// its reference. Blobs are verified while they are copied: after an error the archive is worthless and must not be
+    /// kept. The same images give the same bytes. `name` is what errors call the archive. The caller has a [`crate::Hold`].
+    pub fn save(
+        &self,
+        images: &[Image],
+        output: &mut dyn Write,
+        name: &Path,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut index = Index::default();
+        let mut blobs: BTreeMap<Digest, u64> = BTreeMap::new();
+        for image in images {
+            for layer in &image.layers {
+                blobs.insert(layer.digest, layer.size);
+            }
+            for digest in [image.config_digest, image.manifest_digest] {
+                let path = self.layout().blob(&digest);
+                let size = self
+                    .has_blob(&digest)?
+                    .ok_or_else(|| Error::missing_blob(digest, path))?;
+                blobs.insert(digest, size);
+            }
+            index
+                .manifests
+                .push(entry(image, blobs[&image.manifest_digest]));
+        }
+        for image in images {
+            index.arrange(&image.reference.key(), &Platform::host());
+        }
+        let mut writer = Writer { output, name };
+        writer.directory("blobs")?;
+        writer.directory("blobs/sha256")?;
+        let task = TaskId::next();
+        let total = Some(blobs.values().sum());
+        progress.event(Event::Started {
+            task,
+            phase: Phase::Save,
+            name: &name.display().to_string(),
+            total,
+        });
+        let mut done = 0;
+        for (digest, size) in blobs {
+            let mut blob = self.open_blob(&digest)?;
+            writer.start(
+                &format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex()),
+                size,
+            )?;
+            let mut buffer = vec![0; READ];
+            loop {
+                let count = match blob.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(blob.failure(error)),
+                };
+                writer.write(&buffer[..count])?;
+                done += count as u64;
+                progress.event(Event::Advanced { task, bytes: done });
+            }
+            blob.finish()?;
+            writer.pad(size)?;
+        }
+        writer.document("index.json", json!(index).to_string().as_bytes())?;
+        writer.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        writer.write(&[0; 1024])?;
+        progress.event(Event::Finished { task });
+        Ok(())
+    }
+}
+
+/// What stands for an image in the archive's index. Where it came from is not told: who loads it could not believe it.
+fn entry(image: &Image, size: u64) -> Entry {
+    let mut entry = Entry::new(MANIFEST, &image.manifest_digest, size);
+    entry.media_type.clone_from(&image.media_type);
+    entry.name(&image.reference);
+    entry.platform = Some(json!(image.platform));
+    entry
+}
+
+/// Writes tar entries whose headers depend on name and size alone.
+struct Writer<'o> {
+    output: &'o mut dyn Write,
+    name: &'o Path,
+}
+
+impl Writer<'_> {
+    fn directory(&mut self, name: &str) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Directory);
+        header.set_mode(0o755);
+        self.header(header, &format!("{name}/"), 0)
+    }
+
+    fn document(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.start(name, bytes.len() as u64)?;
+        self.write(bytes)?;
+        self.pad(bytes.len() as u64)
+    }
+
+    fn start(&mut self, name: &str, size: u64) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o644);
+        self.header(header, name, size)
+    }
+
+    fn header(&mut self, mut header: Header, name: &str, size: u64) -> Result<()> {
+        header
+            .set_path(name)
+            .map_err(Error::io("name an entry of", self.name))?;
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(size);
+        header.set_cksum();
+        self.write(header.as_bytes())
+    }
+
+    /// Fills the last record of a file.
+    fn pad(&mut self, size: u64) -> Result<()> {
+        let padding = usize::try_from(size.wrapping_neg() % 512).unwrap_or(0);
+        self.write(&[0; 512][..padding])
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.output
+            .write_all(bytes)
+            .map_err(Error::io("write", self.name))
+    }
+}
