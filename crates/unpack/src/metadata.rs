@@ -1,8 +1,8 @@
 //! Owner, attributes, permissions and times, in the one order that keeps them all:
 //!
 //! 1. owner: `chown(2)` clears set-id bits and `security.capability`;
-//! 2. extended attributes: an access control list changes the group's permission bits;
-//! 3. permissions, where creation could not give them (set-id bits, and what a umask or an inherited list took away);
+//! 2. permissions, where creation could not give them (set-id bits, and what a umask or an inherited list took away);
+//! 3. extended attributes: an access control list, where there is one, has the last word on permissions;
 //! 4. times: everything before changes them. Directories' times wait until their last child is made.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -133,14 +133,14 @@ impl Creator {
             if self.inherits_lists && !symlink {
                 ignore_absent(rustix::fs::removexattr(&path, ACCESS_ACL))?;
             }
+            if chmod {
+                rustix::fs::chmod(&path, Mode::from_raw_mode(metadata.mode))
+                    .doing("set the permissions")?;
+            }
             for xattr in &metadata.xattrs {
                 set(xattr, |flags| {
                     rustix::fs::setxattr(&path, &*xattr.name, &xattr.value, flags)
                 })?;
-            }
-            if chmod {
-                rustix::fs::chmod(&path, Mode::from_raw_mode(metadata.mode))
-                    .doing("set the permissions")?;
             }
         }
         rustix::fs::utimensat(dir, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)
@@ -165,12 +165,11 @@ impl Creator {
         if self.inherits_lists {
             remove_xattr(fd, ACCESS_ACL)?;
         }
-        set_xattrs(fd, &metadata.xattrs)?;
         if chmod || !self.exact_modes || self.inherits_lists {
             rustix::fs::fchmod(fd, Mode::from_raw_mode(metadata.mode))
                 .doing("set the permissions")?;
         }
-        Ok(())
+        set_xattrs(fd, &metadata.xattrs)
     }
 
     fn owner_differs(&self, metadata: &Metadata, setgid_parent: bool) -> bool {
@@ -193,8 +192,8 @@ pub(crate) fn set_directory(dir: &OwnedFd, metadata: &Metadata) -> Result<(), Fa
     for acl in [ACCESS_ACL, DEFAULT_ACL] {
         remove_xattr(dir, acl)?;
     }
-    set_xattrs(dir, &metadata.xattrs)?;
-    rustix::fs::fchmod(dir, Mode::from_raw_mode(metadata.mode)).doing("set the permissions")
+    rustix::fs::fchmod(dir, Mode::from_raw_mode(metadata.mode)).doing("set the permissions")?;
+    set_xattrs(dir, &metadata.xattrs)
 }
 
 /// For `utimensat(2)`: this modification time, and the access time left alone.

@@ -134,8 +134,7 @@ impl Directories {
             seconds: stat.st_mtime,
             nanos: stat.st_mtime_nsec as u32,
         };
-        let mtime = (!path.is_empty()).then_some(mtime);
-        let mut open = Open::new(fd, mtime, stat.st_mode & 0o2000 != 0);
+        let mut open = Open::new(fd, Some(mtime), stat.st_mode & 0o2000 != 0);
         open.identity = Some(identity);
         self.insert(path, open).map_err(|failure| match failure {
             Failure::Kernel(_, errno) => errno,

@@ -14,11 +14,13 @@ use box_unpack::Limits;
 use support::arena::{Arena, Way};
 use support::require_root;
 
+type Make = Box<dyn Fn(&Path) -> Vec<u8>>;
+
 /// A case: its name, what the error must say, and the archive, made knowing where the outside is.
 struct Case {
     name: &'static str,
     says: &'static str,
-    archive: Box<dyn Fn(&Path) -> Vec<u8>>,
+    archive: Make,
 }
 
 fn case(
