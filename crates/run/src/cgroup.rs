@@ -65,7 +65,7 @@ enum Groups {
 pub enum Join {
     /// Through clone3(2) with `CLONE_INTO_CGROUP` and this descriptor.
     Clone(OwnedFd),
-    /// By writing `0` to these `cgroup.procs`, see [`Join::enter`].
+    /// By writing `0` to these `tasks`, see [`Join::enter`].
     Write(Vec<OwnedFd>),
     /// There is no group.
     None,
@@ -138,7 +138,7 @@ impl Cgroup {
             Groups::Legacy(groups) => groups
                 .directories()
                 .iter()
-                .map(|group| group.open_for_writing("cgroup.procs"))
+                .map(|group| group.open_for_writing("tasks"))
                 .collect::<Result<_, _>>()
                 .map(Join::Write),
             Groups::Missing => Ok(Join::None),

@@ -93,6 +93,16 @@ pub enum Error {
         /// The instance.
         name: String,
     },
+    /// What failed in the process that stays with a detached container.
+    #[error("{message}")]
+    Told {
+        /// The display form of its error.
+        message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
+        /// What box exits with.
+        code: u8,
+    },
     /// A file of ours does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Corrupt {
@@ -164,6 +174,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exec(failure) => failure.exit_code(),
+            Self::Told { code, .. } => *code,
             _ => 125,
         }
     }
@@ -171,7 +182,7 @@ impl Error {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Setup { hint, .. } => hint.clone(),
+            Self::Setup { hint, .. } | Self::Told { hint, .. } => hint.clone(),
             Self::Exec(failure) => failure.hint(),
             Self::Running { name, .. } => {
                 Some(format!("stop it first, or use rm -f: box stop {name}"))

@@ -69,16 +69,6 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Removes a directory and all below it; no error if it is gone already.
-pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path, error))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn create(path: &Path) -> io::Result<File> {
     File::options()
         .write(true)

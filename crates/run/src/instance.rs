@@ -96,6 +96,11 @@ impl Instance {
         &self.dir
     }
 
+    /// Where the state of it is while it runs.
+    pub(crate) fn state_directory(&self) -> PathBuf {
+        self.run.join(&self.name)
+    }
+
     /// What is written down about it.
     pub fn record(&self) -> &Record {
         &self.record
@@ -286,7 +291,12 @@ fn complete(spec: &mut Spec) -> Result<(), Error> {
 /// Field 22 of /proc/PID/stat, proc_pid_stat(5): clock ticks after boot.
 fn start_time(pid: i32) -> Result<u64, Error> {
     let path = PathBuf::from(format!("/proc/{pid}/stat"));
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let failed = |errno: rustix::io::Errno| Error::io("read", &path, errno);
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).map_err(failed)?;
+    let mut bytes = [0u8; 1024];
+    let length = rustix::io::read(&file, &mut bytes[..]).map_err(failed)?;
+    let text = String::from_utf8_lossy(&bytes[..length]);
     // The second field is a name in brackets, which may hold anything.
     let time = text
         .rsplit(')')

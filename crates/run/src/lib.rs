@@ -4,10 +4,12 @@
 //! as an OCI bundle, [`Plan::new`] checks and allocates all that a start needs, [`process::prepare`] makes the container
 //! ready, [`process::Prepared::start`] lets it go and [`process::Running::wait`] tells how it ended.
 
+mod archive;
 pub mod capabilities;
 pub mod cgroup;
 mod channel;
 mod confine;
+pub mod copy;
 pub mod devices;
 pub mod diagnosis;
 pub mod diff;
@@ -16,6 +18,8 @@ pub mod etc;
 mod files;
 mod init;
 pub mod instance;
+pub mod layer;
+pub mod logs;
 mod mounts;
 pub mod names;
 mod namespaces;
@@ -25,6 +29,7 @@ pub mod overrides;
 pub mod plan;
 pub mod process;
 mod reaper;
+mod removal;
 pub mod rlimits;
 pub mod seccomp;
 pub mod signals;
@@ -35,6 +40,7 @@ pub mod tty;
 pub mod user;
 pub mod volumes;
 
+pub use archive::Ids;
 pub use error::Error;
 pub use etc::EtcFiles;
 pub use instance::{Instance, Instances, NewInstance, Record};

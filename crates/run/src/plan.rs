@@ -39,6 +39,8 @@ pub struct Options {
     pub kill_after: Option<Duration>,
     /// Ask the control group for the peak of memory at the end; without it that of the largest process is told.
     pub measure: bool,
+    /// `-i` of a detached container: standard input stays open for those who attach.
+    pub interactive: bool,
     /// The pids limit of the spec is box's default: where it cannot be set it is dropped with a warning.
     pub pids_by_default: bool,
 }
@@ -80,6 +82,8 @@ pub struct Plan {
     pub(crate) resources: LinuxResources,
     /// The caller wants to say when the command is let go.
     pub(crate) gated: bool,
+    /// What the command gets as 0, 1 and 2 in the place of the caller's.
+    pub(crate) stdio: Option<[OwnedFd; 3]>,
 }
 
 /// Where the root file system comes from.
@@ -245,6 +249,7 @@ impl Plan {
             cgroup: linux.cgroups_path().clone().unwrap_or(cgroup),
             resources,
             gated: false,
+            stdio: None,
             options,
             namespaces,
             rootfs,

@@ -1,5 +1,6 @@
 //! The parent's side of a container: clone, handshake, wait.
 
+mod monitor;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +15,8 @@ use crate::diagnosis::{ExecFailure, Finding};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
+pub use monitor::detach;
+pub(crate) use wait::{Watch, Watched};
 
 /// A container that is set up and waits to be let go. Dropped, it is killed.
 #[derive(Debug)]

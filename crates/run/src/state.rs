@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::signals::ExitStatus;
-use crate::{Error, files};
+use crate::{Error, files, removal};
 
 /// What an instance is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +155,7 @@ impl RunDir {
         }
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(_) => files::remove_tree(&self.path),
+            Err(_) => removal::remove_tree(&self.path),
         }
     }
 }

@@ -4,10 +4,12 @@
 mod bpf;
 pub mod mount;
 pub mod network;
+mod notify;
 pub mod process;
 mod seccomp;
 
 pub use bpf::{attach_device_program, load_device_program};
+pub use notify::notify_of_changes;
 #[cfg(test)]
 pub use seccomp::call;
 pub use seccomp::seccomp_filter;

@@ -197,7 +197,9 @@ fn read_below(layer: &Path, name: &str) -> Result<Option<String>, Error> {
     if rustix::fs::FileType::from_raw_mode(kind.st_mode) != rustix::fs::FileType::RegularFile {
         return Ok(None);
     }
-    let mut bytes = vec![];
+    let size = u64::try_from(kind.st_size).unwrap_or(0).min(LONGEST);
+    // One more than there is, so that the end is found by the same read.
+    let mut bytes = Vec::with_capacity(size as usize + 1);
     File::from(file)
         .take(LONGEST)
         .read_to_end(&mut bytes)

@@ -10,7 +10,7 @@ use crate::cgroup::Cgroup;
 use crate::process::now;
 use crate::spec::ETC_FILES;
 use crate::state::{RunDir, State, Status};
-use crate::{Error, files, names};
+use crate::{Error, files, names, removal};
 
 /// Beside the instances: the lowest layer of each, see [`Instance::lower`]. No instance can have this name.
 pub(super) const MOUNT_POINTS: &str = ".mount-points";
@@ -270,7 +270,7 @@ impl Instances {
         match std::fs::rename(&aside, &path) {
             Ok(()) => Ok(()),
             // Another process was first.
-            Err(_) if path.exists() => files::remove_tree(&aside),
+            Err(_) if path.exists() => removal::remove_tree(&aside),
             Err(error) => Err(Error::io("rename to", &path, error)),
         }
     }
@@ -336,7 +336,7 @@ pub(super) fn remove_bundle(dir: &Path) -> Result<(), Error> {
     let flags =
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     let Ok(open) = rustix::fs::open(dir, flags, Mode::empty()) else {
-        return files::remove_tree(dir);
+        return removal::remove_tree(dir);
     };
     let entries = FILES.map(|name| (name, AtFlags::empty())).into_iter();
     for (name, kind) in entries.chain(DIRECTORIES.map(|name| (name, AtFlags::REMOVEDIR))) {
@@ -345,7 +345,7 @@ pub(super) fn remove_bundle(dir: &Path) -> Result<(), Error> {
     }
     match rustix::fs::rmdir(dir) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(_) => files::remove_tree(dir),
+        Err(_) => removal::remove_tree(dir),
     }
 }
 

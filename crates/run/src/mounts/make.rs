@@ -63,13 +63,12 @@ pub(crate) fn make(
             None
         }
         Kind::Cgroup { controllers } => {
-            let unified = match filesystem(c"cgroup2", None, &[], attributes) {
-                Ok(made) if is_unified() => Some(made),
-                _ => None,
-            };
-            match unified {
-                Some(made) => attach(root, step, &made, Wanted::Directory, index, mounted)?,
-                None => legacy(root, step, controllers, attributes, index, mounted)?,
+            if is_unified() {
+                let made = filesystem(c"cgroup2", Some(c"cgroup"), &[], attributes);
+                let made = made.map_err(Step::Mount.failed(index))?;
+                attach(root, step, &made, Wanted::Directory, index, mounted)?;
+            } else {
+                legacy(root, step, controllers, attributes, index, mounted)?;
             }
             None
         }
@@ -96,7 +95,10 @@ pub(crate) fn filesystem(
         }
     }
     fsconfig_create(context.as_fd())?;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    let made = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    // Closed with everything else before the command, by one call.
+    std::mem::forget(context);
+    Ok(made)
 }
 
 fn attach(
@@ -128,6 +130,7 @@ fn attach(
             let place = place.map_err(Step::MountTarget.failed(index))?;
             let flags = flags | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             move_mount(mount, c"", &place, c"", flags).map_err(Step::Mount.failed(index))?;
+            std::mem::forget(place);
         }
     }
     let (own, tree) = (step.options.own.propagation, step.options.tree.propagation);

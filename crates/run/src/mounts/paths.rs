@@ -3,12 +3,14 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_remount,
+    MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount,
+    mount_bind_recursive, mount_remount, move_mount, open_tree,
 };
 
+use super::make::filesystem;
 use super::{Kind, MountStep, Mounted, c_string, normal};
 use crate::Error;
 
@@ -103,27 +105,41 @@ pub(crate) fn mask(
     mounted: &Mounted,
 ) -> Result<(), (usize, Errno)> {
     let mut current = None;
+    let mut empty = None;
     for (index, path) in paths.iter().enumerate() {
-        let cover = |name: &CStr| match mount(c"/dev/null", name, c"", MountFlags::BIND, None) {
-            Err(Errno::NOTDIR) => {
-                let flags = MountFlags::RDONLY
-                    | MountFlags::NOSUID
-                    | MountFlags::NODEV
-                    | MountFlags::NOEXEC;
-                mount(
-                    c"tmpfs",
-                    name,
-                    c"tmpfs",
-                    flags,
-                    c"size=0,nr_inodes=1,mode=755",
-                )
-            }
-            other => other,
+        // Looked at first: an attempt to mount what does not fit costs more, as the kernel waits to take it back.
+        let cover = |name: &CStr| match FileType::from_raw_mode(stat(name)?.st_mode) {
+            FileType::Directory => cover_directory(name, &mut empty),
+            _ => mount(c"/dev/null", name, c"", MountFlags::BIND, None),
         };
         path.with_name(root, mounted, &mut current, cover)
             .map_err(|errno| (index, errno))?;
     }
     Ok(())
+}
+
+/// The first directory gets a new file system, the others the same one again.
+fn cover_directory(name: &CStr, empty: &mut Option<OwnedFd>) -> Result<(), Errno> {
+    let again;
+    let tree = match empty {
+        Some(first) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            again = open_tree(&*first, c"", flags)?;
+            &again
+        }
+        None => {
+            let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+                | MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV
+                | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+            let mode = [(c"mode".to_owned(), Some(c"755".to_owned()))];
+            empty.insert(filesystem(c"tmpfs", Some(c"tmpfs"), &mode, attributes)?)
+        }
+    };
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    move_mount(tree, c"", CWD, name, flags)
 }
 
 /// Makes each path, with what is mounted below it, read-only.

@@ -24,7 +24,7 @@ pub enum Wanted {
 pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
     let found = match open(root, path, wanted, ResolveFlags::IN_ROOT) {
         Err(Errno::NOENT) => make(root, path, wanted)?,
-        other => return other,
+        other => other?,
     };
     check(&found, wanted)?;
     Ok(found)

@@ -1,5 +1,6 @@
 //! Waits for the end of a container in the foreground: passes signals and terminal data on, and keeps its time limit.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,7 +9,7 @@ use rustix::stdio::stdin;
 
 use super::{Ended, Running};
 use crate::Error;
-use crate::signals::would_be_lost;
+use crate::signals::{Forwarding, would_be_lost};
 use crate::sys::process as sys;
 use crate::tty::{self, RawMode, Relay};
 
@@ -16,13 +17,23 @@ use crate::tty::{self, RawMode, Relay};
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// What the waiting has found out so far.
-struct Watch {
-    relay: Option<Relay>,
-    deadline: Option<Instant>,
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) relay: Option<Relay>,
+    pub(super) deadline: Option<Instant>,
     /// The deadline has passed once: TERM is sent, the next one is KILL.
-    timed_out: bool,
+    pub(super) timed_out: bool,
     /// The signal for which the container was killed.
-    forced: Option<i32>,
+    pub(super) forced: Option<i32>,
+}
+
+/// A process that is watched: the first one of a container, or one that joined it.
+#[derive(Clone, Copy)]
+pub(crate) struct Watched<'a> {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: BorrowedFd<'a>,
+    pub(crate) signals: &'a Forwarding,
+    pub(crate) kill_after: Option<Duration>,
 }
 
 impl Running {
@@ -41,7 +52,7 @@ impl Running {
             timed_out: false,
             forced: None,
         };
-        while !self.turn(&mut watch).map_err(failed)? {}
+        while !self.watched().turn(&mut watch).map_err(failed)? {}
         if let Some(relay) = &mut watch.relay {
             relay.drain().map_err(failed)?;
         }
@@ -49,10 +60,22 @@ impl Running {
         self.finish(watch.forced, watch.timed_out)
     }
 
+    /// The first process, for the loop that waits for it.
+    pub(super) fn watched(&self) -> Watched<'_> {
+        Watched {
+            pid: self.pid(),
+            pidfd: self.pidfd(),
+            signals: &self.container.signals,
+            kill_after: self.kill_after,
+        }
+    }
+}
+
+impl Watched<'_> {
     /// Waits for one thing to happen and does what it takes. True when the container has ended.
-    fn turn(&self, watch: &mut Watch) -> Result<bool, Errno> {
-        let child = self.pidfd();
-        let signals = self.container.signals.as_fd();
+    pub(crate) fn turn(&self, watch: &mut Watch) -> Result<bool, Errno> {
+        let child = self.pidfd;
+        let signals = self.signals.as_fd();
         let mut files = vec![
             PollFd::from_borrowed_fd(child, PollFlags::IN),
             PollFd::from_borrowed_fd(signals, PollFlags::IN),
@@ -96,8 +119,8 @@ impl Running {
         Ok(false)
     }
 
-    fn forward(&self, watch: &mut Watch) -> Result<(), Errno> {
-        while let Some(signal) = self.container.signals.next()? {
+    pub(super) fn forward(&self, watch: &mut Watch) -> Result<(), Errno> {
+        while let Some(signal) = self.signals.next()? {
             match (signal, &watch.relay) {
                 (libc::SIGWINCH, Some(relay)) => tty::copy_size(relay.master())?,
                 (libc::SIGWINCH, None) => {}
@@ -108,12 +131,12 @@ impl Running {
     }
 
     /// Sends a signal, or ends the container where the signal would end any process but this one.
-    fn signal(&self, watch: &mut Watch, signal: i32) -> Result<(), Errno> {
-        let lost = would_be_lost(self.pid(), signal);
+    pub(super) fn signal(&self, watch: &mut Watch, signal: i32) -> Result<(), Errno> {
+        let lost = would_be_lost(self.pid, signal);
         if lost {
             watch.forced = watch.forced.or(Some(signal));
         }
-        match sys::send_signal(self.pidfd(), if lost { libc::SIGKILL } else { signal }) {
+        match sys::send_signal(self.pidfd, if lost { libc::SIGKILL } else { signal }) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -145,7 +168,7 @@ impl Running {
             });
             relay.write_input()?;
             if let Some(signal) = signal
-                && self.is_deaf_job(relay, signal)?
+                && self.is_deaf_job(relay.master(), signal)?
             {
                 self.signal(watch, signal)?;
             }
@@ -154,16 +177,16 @@ impl Running {
     }
 
     /// Whether a key of the terminal has just sent `signal` to PID 1, which cannot hear it.
-    fn is_deaf_job(&self, relay: &Relay, signal: i32) -> Result<bool, Errno> {
+    pub(super) fn is_deaf_job(&self, master: BorrowedFd<'_>, signal: i32) -> Result<bool, Errno> {
         use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
-        let modes = tcgetattr(relay.master())?.local_modes;
-        let job = tcgetpgrp(relay.master()).map(|job| job.as_raw_nonzero().get());
+        let modes = tcgetattr(master)?.local_modes;
+        let job = tcgetpgrp(master).map(|job| job.as_raw_nonzero().get());
         Ok(modes.contains(LocalModes::ISIG)
-            && job == Ok(self.pid())
-            && would_be_lost(self.pid(), signal))
+            && job == Ok(self.pid)
+            && would_be_lost(self.pid, signal))
     }
 
-    fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
+    pub(super) fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
         if watch
             .deadline
             .is_none_or(|deadline| Instant::now() < deadline)
