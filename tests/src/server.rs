@@ -81,9 +81,9 @@ impl Server {
         Self::new(move |request| files.answer(request))
     }
 
-    /// Serves the real mirror tree ([`mirror_dir`]).
+    /// Serves the mirror tree of the tests ([`crate::Mirror`]).
     pub fn mirror() -> Self {
-        Self::files(mirror_dir())
+        Self::files(crate::Mirror::get().dir())
     }
 
     /// `http://127.0.0.1:PORT`, without a slash at the end.

@@ -1,2 +1,36 @@
-//! The box command line.
-fn main() {}
+//! The box command line: read what was typed, call the libraries, print, exit.
+
+mod args;
+mod bars;
+mod commands;
+mod config;
+mod container;
+mod dirs;
+mod fetch;
+mod layers;
+mod log;
+mod options;
+mod output;
+mod report;
+mod settings;
+mod supply;
+mod usage;
+
+use std::process::ExitCode;
+
+use crate::report::Failure;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => ExitCode::from(failure.report()),
+    }
+}
+
+fn run() -> Result<u8, Failure> {
+    let args = usage::read()?;
+    log::listen(args.globals.debug);
+    let settings = Settings::read(&args.globals)?;
+    commands::dispatch(args.command, &settings)
+}

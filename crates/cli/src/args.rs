@@ -1,0 +1,121 @@
+//! What a person can type: the verbs and the options that every verb has.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// Run commands in the root filesystems of Linux distributions, verified and cached.
+#[derive(Debug, Parser)]
+#[command(
+    name = "box",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    infer_long_args = false,
+    after_help = "Try it:\n  box run -it --rm alpine       a shell in Alpine Linux\n  box run --help                what a container can be given"
+)]
+pub struct Args {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every verb.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Where box keeps everything [env: BOX_ROOT] [default: /var/lib/box, or $XDG_DATA_HOME/box when not root]
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
+    pub root: Option<PathBuf>,
+    /// Where images are kept, as an OCI image layout [env: BOX_CACHE] [default: ROOT/cache]
+    #[arg(long, global = true, value_name = "DIR", display_order = 901)]
+    pub cache: Option<PathBuf>,
+    /// Fetch from this mirror (http, https or file URL); repeat it for more, tried in order [env: BOX_MIRROR]
+    #[arg(
+        long = "mirror",
+        global = true,
+        value_name = "URL",
+        display_order = 902
+    )]
+    pub mirrors: Vec<String>,
+    /// Open no socket: what is cached works, nothing else does [env: BOX_OFFLINE]
+    #[arg(long, global = true, display_order = 903)]
+    pub offline: bool,
+    /// How to show progress on stderr
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        default_value = "auto",
+        hide_possible_values = true,
+        long_help = "How to show progress on stderr: bars on a terminal and lines elsewhere (auto), always bars (tty), always lines (plain), or nothing (none)",
+        display_order = 904
+    )]
+    pub progress: Progress,
+    /// Print results in their shortest form and no progress
+    #[arg(short, long, global = true, display_order = 905)]
+    pub quiet: bool,
+    /// Log what is done on stderr
+    #[arg(long, global = true, display_order = 906)]
+    pub debug: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Progress {
+    /// Bars where stderr is a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// Bars.
+    Tty,
+    /// One line at the start and at the end of each step.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// JSON for programs; docs/cli.md has the fields.
+    Json,
+}
+
+/// The verbs. A new one is a line here, two in `commands.rs` and a file of its own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fetch an image, verify it and keep it in the cache
+    Pull(commands::pull::Args),
+    /// Run a command in a new container
+    Run(Box<commands::run::Args>),
+    /// Run a kept container again, its files as they were left
+    Start(commands::start::Args),
+    /// List containers
+    Ps(commands::ps::Args),
+    /// Delete containers
+    Rm(commands::rm::Args),
+    /// List the images in the cache
+    Images(commands::images::Args),
+    /// Delete images from the cache
+    Rmi(commands::rmi::Args),
+    /// Show everything about images or containers, as JSON
+    Inspect(commands::inspect::Args),
+    /// Write the files of an image into a directory
+    Unpack(commands::unpack::Args),
+    /// Make an image of a root filesystem in a tarball
+    Import(commands::import::Args),
+    /// Write down exactly which release each image is
+    Lock(commands::lock::Args),
+    /// List what a mirror offers
+    ListRemote(commands::list_remote::Args),
+    /// Say which images have moved on
+    Outdated(commands::outdated::Args),
+    /// Print the version of box and what it runs on
+    Version(commands::version::Args),
+}

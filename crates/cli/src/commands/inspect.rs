@@ -1,0 +1,162 @@
+//! `box inspect`.
+
+use box_cache::{Cache, Image, Layer, Reference};
+use box_run::{Instance, Instances};
+use clap::ValueEnum;
+use oci_spec::image::ImageConfiguration;
+use oci_spec::runtime::Spec;
+use serde::Serialize;
+
+use crate::commands::{images, ps};
+use crate::options;
+use crate::output;
+use crate::report::Failure;
+use crate::settings::Settings;
+
+/// Prints everything that is known of containers and images: a JSON array with one object for each. A name that a
+/// container has is the container's.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box inspect alpine")]
+pub struct Args {
+    /// Names of containers, or images
+    #[arg(required = true, value_name = "NAME|IMAGE")]
+    names: Vec<String>,
+    /// Only look for one of these
+    #[arg(
+        long = "type",
+        value_name = "container|image",
+        hide_possible_values = true
+    )]
+    kind: Option<Kind>,
+    /// Print as JSON (always so)
+    #[arg(long, value_name = "FORMAT", default_value = "json", hide = true)]
+    format: crate::args::Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Container,
+    Image,
+}
+
+/// Stable, documented in docs/cli.md.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Found {
+    Container(Box<ContainerView>),
+    Image(Box<ImageView>),
+}
+
+#[derive(Serialize)]
+struct ContainerView {
+    #[serde(flatten)]
+    row: ps::Row,
+    bundle: String,
+    layers: Vec<String>,
+    remove: bool,
+    spec: Spec,
+}
+
+#[derive(Serialize)]
+struct ImageView {
+    #[serde(flatten)]
+    row: images::Row,
+    config_digest: String,
+    layers: Vec<LayerView>,
+    config: ImageConfiguration,
+}
+
+#[derive(Serialize)]
+struct LayerView {
+    digest: String,
+    size: u64,
+    media_type: String,
+    diff_id: String,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let cache = Cache::open_existing(&settings.dirs.cache);
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match find(name, args.kind, &instances, &cache) {
+            Ok(views) => found.extend(views),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    output::json(&found)?;
+    Failure::all(failures)
+}
+
+fn find(
+    name: &str,
+    kind: Option<Kind>,
+    instances: &Instances,
+    cache: &Cache,
+) -> Result<Vec<Found>, Failure> {
+    if kind != Some(Kind::Image) {
+        match instances.get(name) {
+            Ok(instance) => return Ok(vec![Found::Container(Box::new(container(&instance)?))]),
+            Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::BadName { .. })
+                if kind.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let reference = options::reference(name)?;
+    let images = cached(cache, &reference)?;
+    match images.is_empty() {
+        true => Err(Failure::new(format!(
+            "there is no container and no image in the cache named {name}"
+        ))
+        .hint("see what there is: box ps -a, box images")),
+        false => Ok(images
+            .iter()
+            .map(|image| Found::Image(Box::new(view(image))))
+            .collect()),
+    }
+}
+
+/// The image for every platform that is cached.
+fn cached(cache: &Cache, reference: &Reference) -> Result<Vec<Image>, Failure> {
+    let mut found = Vec::new();
+    for image in cache.listing()?.images {
+        if let Some(image) = cache.find(reference, &image.platform)?
+            && !found
+                .iter()
+                .any(|known: &Image| known.manifest_digest == image.manifest_digest)
+        {
+            found.push(image);
+        }
+    }
+    Ok(found)
+}
+
+fn container(instance: &Instance) -> Result<ContainerView, Failure> {
+    let record = instance.record();
+    Ok(ContainerView {
+        row: ps::Row::of(instance)?,
+        bundle: instance.dir().display().to_string(),
+        layers: record
+            .layers
+            .iter()
+            .map(|layer| layer.display().to_string())
+            .collect(),
+        remove: record.remove,
+        spec: instance.spec()?,
+    })
+}
+
+fn view(image: &Image) -> ImageView {
+    let layer = |layer: &Layer| LayerView {
+        digest: layer.digest.to_string(),
+        size: layer.size,
+        media_type: layer.media_type.clone(),
+        diff_id: layer.diff_id.to_string(),
+    };
+    ImageView {
+        row: images::Row::of(image),
+        config_digest: image.config_digest.to_string(),
+        layers: image.layers.iter().map(layer).collect(),
+        config: image.config.clone(),
+    }
+}

@@ -1,0 +1,175 @@
+//! `box run`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use box_cache::Platform;
+use box_run::user::Accounts;
+use box_run::{EtcFiles, Instances, NewInstance, Options, Overrides, spec};
+
+use crate::commands::start;
+use crate::container::ContainerArgs;
+use crate::fetch::FetchArgs;
+use crate::report::Failure;
+use crate::settings::{Settings, require_root};
+use crate::supply::{PullPolicy, Supplied, Wanted};
+use crate::{options, output};
+
+/// Runs a command in a new container, and exits with its status: 128+N where signal N ended it, 125 where box itself
+/// failed, 126 where the command cannot be executed, 127 where it is not found.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "box run [OPTIONS] IMAGE [CMD [ARG]...]",
+    after_help = "Examples:\n  box run -it --rm alpine\n  box run --rm -v .:/src:ro -w /src alpine wc -l README.md\n  \
+                  echo hi | box run --rm --net none alpine cat"
+)]
+pub struct Args {
+    /// The image, and the command to run in the place of the image's own; what follows IMAGE belongs to the command
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "CMD"])]
+    image_and_command: Vec<String>,
+    /// Delete the container when its command ends
+    #[arg(long)]
+    rm: bool,
+    /// Name of the container [default: two plain words]
+    #[arg(long)]
+    name: Option<String>,
+    /// When to ask the mirror: if the image is missing, always, for a newer one, or never
+    #[arg(
+        long,
+        value_name = "missing|always|newer|never",
+        default_value = "missing",
+        hide_possible_values = true
+    )]
+    pull: PullPolicy,
+    /// Architecture of the image, such as aarch64 or arm64 [default: this machine's]
+    #[arg(long, visible_alias = "platform")]
+    arch: Option<Platform>,
+    #[command(flatten)]
+    container: ContainerArgs,
+    #[command(flatten)]
+    execution: Execution,
+    #[command(flatten)]
+    fetch: FetchArgs,
+}
+
+/// How the container is run, which no runtime spec says.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Execution")]
+struct Execution {
+    /// Put a small init in front of the command, which reaps orphans
+    #[arg(long)]
+    init: bool,
+    /// End the container after this time, with status 124
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+    /// Kill it when it has not ended this long after the timeout
+    #[arg(long, value_name = "TIME", requires = "timeout")]
+    kill_after: Option<String>,
+    /// Write how it ended, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Hand descriptors 3 to 2+N on to the command
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    /// Do not use pivot_root, for hosts that run from an initramfs
+    #[arg(long)]
+    no_pivot: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    require_root("running a container")?;
+    let (image, command) = args
+        .image_and_command
+        .split_first()
+        .expect("clap demands an image");
+    let reference = options::reference(image)?;
+    let platform = args.arch.clone().unwrap_or_else(Platform::host);
+    let base = std::env::current_dir().map_err(|error| {
+        Failure::new(format!(
+            "find the working directory: {}",
+            crate::report::cause(&error)
+        ))
+    })?;
+    let mut overrides = args.container.overrides(&base)?;
+    overrides.command = command.to_vec();
+    overrides.terminal = args.wants_terminal();
+    if overrides.terminal && overrides.term.is_none() {
+        overrides.term = Some("xterm".to_owned());
+    }
+    let options = args.execution.options()?;
+
+    let wanted = Wanted {
+        reference: &reference,
+        platform: &platform,
+        policy: args.pull,
+        fetch: &args.fetch,
+    };
+    let supplied = wanted.ready(settings)?;
+    overrides.accounts = Accounts::read(&supplied.layers)?;
+    let new = args.instance(&supplied, &overrides, options)?;
+    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    if args.execution.dry_run {
+        return output::text(&box_run::Plan::preview(&new)?.to_string()).map(|()| 0);
+    }
+    let instance = instances.create(new)?;
+    // The instance names its layers on disk from here on: the collector may come.
+    drop(supplied.hold);
+    start::execute(
+        &instances,
+        instance,
+        args.execution.report.as_deref(),
+        start::Unstarted::Remove,
+    )
+}
+
+impl Args {
+    /// `-t` asks for one; without `-t` and `-i` there is one where a person sits at both ends.
+    fn wants_terminal(&self) -> bool {
+        let person = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        self.container.tty || (!self.container.interactive && person())
+    }
+
+    fn instance(
+        &self,
+        supplied: &Supplied,
+        overrides: &Overrides,
+        options: Options,
+    ) -> Result<NewInstance, Failure> {
+        // A host without the file resolves nothing, and neither will the container.
+        let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let hostname = spec::hostname(overrides);
+        Ok(NewInstance {
+            name: self.name.clone(),
+            image: supplied.image.reference.to_string(),
+            manifest: Some(supplied.image.manifest_digest.to_string()),
+            layers: supplied.layers.clone(),
+            spec: spec::build(&supplied.image.config, overrides)?,
+            etc: EtcFiles::new(hostname, &resolv_conf, &Default::default(), &[]),
+            remove: self.rm,
+            options,
+        })
+    }
+}
+
+impl Execution {
+    fn options(&self) -> Result<Options, Failure> {
+        let time = |flag: &str, text: &Option<String>| {
+            text.as_deref()
+                .map(|text| options::duration(flag, text))
+                .transpose()
+        };
+        Ok(Options {
+            init: self.init,
+            no_pivot: self.no_pivot,
+            preserve_fds: self.preserve_fds,
+            timeout: time("--timeout", &self.timeout)?,
+            kill_after: time("--kill-after", &self.kill_after)?,
+            measure: self.report.is_some(),
+            pids_by_default: true,
+            ..Options::default()
+        })
+    }
+}

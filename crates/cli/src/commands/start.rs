@@ -1,0 +1,148 @@
+//! `box start`, and the execution of an instance that `box run` shares.
+
+use std::path::{Path, PathBuf};
+
+use box_run::{Ended, Instance, Instances, Plan, launch};
+use serde::Serialize;
+
+use crate::report::{Failure, cause};
+use crate::settings::{Settings, require_root};
+
+/// Runs the command of a kept container again, its files as they were left, and exits with the command's status.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box start amber-acorn")]
+pub struct Args {
+    /// Name of the container
+    name: String,
+    /// Attach to its output (always so; accepted for those used to it)
+    #[arg(short, long)]
+    attach: bool,
+    /// Keep its stdin open (always so; accepted for those used to it)
+    #[arg(short, long)]
+    interactive: bool,
+    /// Write how it ended, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    require_root("starting a container")?;
+    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let mut instance = instances.get(&args.name)?;
+    instance.hold()?;
+    execute(
+        &instances,
+        instance,
+        args.report.as_deref(),
+        Unstarted::Keep,
+    )
+}
+
+/// What becomes of an instance whose command never ran.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unstarted {
+    /// It was made for this one start.
+    Remove,
+    /// It holds files of earlier runs.
+    Keep,
+}
+
+/// Makes it ready, lets it go, waits for its end; returns the exit status for box.
+pub fn execute(
+    instances: &Instances,
+    instance: Instance,
+    report: Option<&Path>,
+    unstarted: Unstarted,
+) -> Result<u8, Failure> {
+    let name = instance.name().to_owned();
+    let started = Plan::new(&instance).and_then(|plan| launch(instance, plan));
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            let failure = Failure::from(error);
+            if unstarted == Unstarted::Remove {
+                remove(instances, &name)?;
+            }
+            if let Some(path) = report {
+                write(path, &Report::unstarted(&name, &failure))?;
+            }
+            return Err(failure);
+        }
+    };
+    let ended = running.wait()?;
+    if let Some(path) = report {
+        write(path, &Report::ended(&name, &ended))?;
+    }
+    Ok(ended.code)
+}
+
+fn remove(instances: &Instances, name: &str) -> Result<(), Failure> {
+    match instances.remove(name, true) {
+        Ok(()) | Err(box_run::Error::NoSuchInstance { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The content of `--report FILE`: stable, documented in docs/cli.md.
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    status: u8,
+    signal: Option<u8>,
+    reason: String,
+    error: Option<String>,
+    wall_seconds: f64,
+    cpu_seconds: f64,
+    peak_memory: Option<u64>,
+}
+
+impl Report {
+    fn ended(name: &str, ended: &Ended) -> Report {
+        use box_run::process::Reason;
+        let reason = match ended.reason {
+            Reason::Exited => "exited",
+            Reason::Signaled => "signalled",
+            Reason::Oom => "oom",
+            Reason::Timeout => "timeout",
+        };
+        Report {
+            name: name.to_owned(),
+            status: ended.code,
+            signal: match ended.status {
+                box_run::ExitStatus::Signaled(signal) => Some(signal),
+                box_run::ExitStatus::Exited(_) => None,
+            },
+            reason: reason.to_owned(),
+            error: None,
+            wall_seconds: ended.wall.as_secs_f64(),
+            cpu_seconds: ended.cpu.as_secs_f64(),
+            peak_memory: ended.peak_memory,
+        }
+    }
+
+    fn unstarted(name: &str, failure: &Failure) -> Report {
+        Report {
+            name: name.to_owned(),
+            status: failure.exit_status(),
+            signal: None,
+            reason: "failed to start".to_owned(),
+            error: Some(failure.message().to_owned()),
+            wall_seconds: 0.0,
+            cpu_seconds: 0.0,
+            peak_memory: None,
+        }
+    }
+}
+
+fn write(path: &Path, report: &Report) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::new(format!("write the report as JSON: {error}")))?;
+    text.push('\n');
+    std::fs::write(path, text).map_err(|error| {
+        Failure::new(format!(
+            "write the report {}: {}",
+            path.display(),
+            cause(&error)
+        ))
+    })
+}

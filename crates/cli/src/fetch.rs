@@ -1,0 +1,190 @@
+//! The options of every verb that may fetch, and what they mean together with the environment and the configuration.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use box_cache::{Platform, Reference};
+use box_pull::{CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Options, Pins, Proxies, VerifyPolicy};
+
+use crate::report::{Failure, cause};
+use crate::settings::Settings;
+
+/// How images are fetched and what must vouch for them.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Fetching")]
+pub struct FetchArgs {
+    /// Demand a publisher's signature (require), check it where the mirror has one (prefer), or do not (off)
+    #[arg(long, value_name = "prefer|require|off")]
+    verify: Option<VerifyPolicy>,
+    /// Trust the certificate authorities in this PEM file, too [env: SSL_CERT_FILE]
+    #[arg(long = "ca-cert", value_name = "FILE")]
+    ca_certs: Vec<PathBuf>,
+    /// Take exactly the images that this lock file names [default: box.lock, where there is one]
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    /// Fail where the lock file does not name the image
+    #[arg(long)]
+    locked: bool,
+    /// Give a mirror up that sends nothing for so many seconds [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    stall_timeout: Option<u32>,
+    /// Try so often again at a mirror that fails for a moment [default: 4]
+    #[arg(long, value_name = "NUMBER")]
+    retries: Option<u32>,
+}
+
+impl FetchArgs {
+    /// The reference with the digest that a lock file gives it. Reads nothing but that file.
+    pub fn pinned(&self, reference: &Reference, platform: &Platform) -> Result<Reference, Failure> {
+        let pins = self.pins()?;
+        let pin = pins.as_ref().and_then(|pins| pins.get(reference, platform));
+        match pin {
+            Some(pin) if reference.digest().is_none() => Ok(reference.with_digest(pin.manifest)),
+            Some(_) => Ok(reference.clone()),
+            None if self.locked => Err(box_pull::Error::NotLocked {
+                reference: reference.to_string(),
+                platform: platform.to_string(),
+                path: self.lock_file(),
+            }
+            .into()),
+            None => Ok(reference.clone()),
+        }
+    }
+
+    /// Everything that a pull is told.
+    pub fn options(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
+        let mut options = self.unpinned(settings, platform)?;
+        options.pins = self.pins()?;
+        options.locked = self.locked;
+        Ok(options)
+    }
+
+    /// Everything that is told to who asks what there is now, whatever a lock file says.
+    pub fn unpinned(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
+        let mut options = Options::new(platform.clone());
+        if !settings.mirrors.is_empty() {
+            let mirrors = settings.mirrors.iter().map(|url| url.parse::<Mirror>());
+            options.mirrors = mirrors.collect::<Result<_, _>>()?;
+        }
+        options.verify = match (&self.verify, &settings.config.pull.verify) {
+            (Some(policy), _) => *policy,
+            (None, Some(text)) => text.parse().map_err(|why| {
+                Failure::new(format!("pull.verify = {text:?} in config.toml: {why}"))
+            })?,
+            (None, None) => VerifyPolicy::default(),
+        };
+        trust(
+            &settings.dirs.config.join("trusted-keys"),
+            &mut options.keyring,
+        )?;
+        options.http.ca_certs = self.certificates(settings)?;
+        options.http.proxies = proxies();
+        options.http.netrc = netrc()?;
+        options.offline = settings.offline;
+        if let Some(seconds) = self.stall_timeout {
+            options.http.stall_timeout = Duration::from_secs(seconds.into());
+            options.http.connect_timeout =
+                options.http.connect_timeout.min(options.http.stall_timeout);
+        }
+        if let Some(retries) = self.retries {
+            options.retry.attempts = retries.saturating_add(1);
+        }
+        Ok(options)
+    }
+
+    fn certificates(&self, settings: &Settings) -> Result<Vec<CaCerts>, Failure> {
+        let variable = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+        let files = self.ca_certs.iter().cloned();
+        let files = files.chain(settings.config.pull.ca_certs.iter().cloned());
+        files
+            .chain(variable.map(PathBuf::from))
+            .map(|path| {
+                let name = path.display().to_string();
+                let pem = std::fs::read(&path).map_err(|error| {
+                    Failure::new(format!("read the certificates {name}: {}", cause(&error)))
+                })?;
+                Ok(CaCerts { name, pem })
+            })
+            .collect()
+    }
+
+    fn pins(&self) -> Result<Option<Pins>, Failure> {
+        let pins = Pins::load(self.lock_file())?;
+        match (&self.lock, pins) {
+            (Some(path), None) => Err(Failure::new(format!(
+                "there is no lock file {}",
+                path.display()
+            ))
+            .hint("make it: box lock IMAGE")),
+            (_, pins) => Ok(pins),
+        }
+    }
+
+    /// The lock file in use, whether it is there or not.
+    pub fn lock_file(&self) -> PathBuf {
+        self.lock
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(LOCK_FILE))
+    }
+}
+
+/// Adds every `*.asc` in a directory to the keys, in the order of the names.
+fn trust(dir: &Path, keyring: &mut Keyring) -> Result<(), Failure> {
+    let told = |path: &Path, error: &std::io::Error| {
+        Failure::new(format!("read {}: {}", path.display(), cause(error)))
+    };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(told(dir, &error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| told(dir, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "asc") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    for path in files {
+        let text = std::fs::read(&path).map_err(|error| told(&path, &error))?;
+        keyring.add(&path.display().to_string(), &text)?;
+    }
+    Ok(())
+}
+
+/// The usual variables. `HTTP_PROXY` in capitals is not one of them: a CGI program's client could set it.
+fn proxies() -> Proxies {
+    let first = |names: &[&str]| {
+        let mut values = names.iter().filter_map(|name| std::env::var(name).ok());
+        values.find(|value| !value.is_empty())
+    };
+    Proxies {
+        http: first(&["http_proxy"]),
+        https: first(&["https_proxy", "HTTPS_PROXY"]),
+        all: first(&["all_proxy", "ALL_PROXY"]),
+        none_for: first(&["no_proxy", "NO_PROXY"]),
+    }
+}
+
+/// `$NETRC`, or `~/.netrc` where it is there.
+fn netrc() -> Result<Netrc, Failure> {
+    let set = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    let (path, demanded) = match (set("NETRC"), set("HOME")) {
+        (Some(path), _) => (PathBuf::from(path), true),
+        (None, Some(home)) => (PathBuf::from(home).join(".netrc"), false),
+        (None, None) => return Ok(Netrc::default()),
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Netrc::parse(&text)),
+        Err(error) if !demanded && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Netrc::default())
+        }
+        Err(error) => Err(Failure::new(format!(
+            "read {}: {}",
+            path.display(),
+            cause(&error)
+        ))),
+    }
+}

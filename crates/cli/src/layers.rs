@@ -1,0 +1,227 @@
+//! Blobs of the cache to layer trees. Here pulling meets unpacking: what arrives is unpacked while it arrives.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, TaskId};
+use box_pull::{BoxError, LayerSink, LayerWriter, StagedLayer};
+use box_unpack::{Buffers, Decoder, LayerStore, Limits};
+
+use crate::bars::Bars;
+use crate::report::Failure;
+use crate::settings::{Settings, is_root};
+
+/// Why there is no tree of a layer.
+pub enum Error {
+    /// Its blob cannot be had.
+    Cache(box_cache::Error),
+    /// Its blob cannot be unpacked.
+    Unpack(box_unpack::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Cache(error) => error.into(),
+            Error::Unpack(error) => error.into(),
+        }
+    }
+}
+
+/// The trees of an image's layers, topmost last; those that are missing are made of their blobs. `bars` is called only
+/// where there is something to show.
+pub fn trees(
+    settings: &Settings,
+    cache: &Cache,
+    image: &Image,
+    bars: impl Fn() -> Bars,
+) -> Result<Vec<PathBuf>, Error> {
+    let store = LayerStore::open(&settings.dirs.layers);
+    let mut trees = Vec::with_capacity(image.layers.len());
+    for layer in &image.layers {
+        trees.push(match store.get(&layer.diff_id) {
+            Some(tree) => tree,
+            None => {
+                let progress = bars();
+                let blob = open(cache, layer, &image.reference.to_string(), &progress)?;
+                store
+                    .unpack(&layer.diff_id, || Ok(blob), Limits::default())
+                    .map_err(Error::Unpack)?
+            }
+        });
+    }
+    Ok(trees)
+}
+
+/// A blob to be read with its progress shown.
+pub fn open<'a>(
+    cache: &Cache,
+    layer: &Layer,
+    name: &str,
+    progress: &'a dyn Progress,
+) -> Result<Watched<'a, impl Read + use<>>, Error> {
+    let blob = cache.open_blob(&layer.digest).map_err(Error::Cache)?;
+    Ok(Watched::new(blob, name, layer.size, progress))
+}
+
+/// A reader that tells how far it is.
+pub struct Watched<'a, R> {
+    inner: R,
+    task: TaskId,
+    bytes: u64,
+    progress: &'a dyn Progress,
+}
+
+impl<'a, R> Watched<'a, R> {
+    fn new(inner: R, name: &str, total: u64, progress: &'a dyn Progress) -> Watched<'a, R> {
+        let task = TaskId::next();
+        progress.event(Event::Started {
+            task,
+            phase: Phase::Unpack,
+            name,
+            total: Some(total),
+        });
+        Watched {
+            inner,
+            task,
+            bytes: 0,
+            progress,
+        }
+    }
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        self.progress.event(Event::Advanced {
+            task: self.task,
+            bytes: self.bytes,
+        });
+        Ok(count)
+    }
+}
+
+impl<R> Drop for Watched<'_, R> {
+    fn drop(&mut self) {
+        self.progress.event(Event::Finished { task: self.task });
+    }
+}
+
+/// Where a pull's layers go: into the layer store where this is root, and elsewhere nowhere, since only root can make a
+/// tree with its owners and device nodes.
+pub fn sink(settings: &Settings) -> Box<dyn LayerSink> {
+    match is_root() {
+        true => Box::new(Trees(LayerStore::open(&settings.dirs.layers))),
+        false => Box::new(Sieve),
+    }
+}
+
+struct Trees(LayerStore);
+
+impl LayerSink for Trees {
+    fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
+        let writer = self.0.writer(Limits::default()).map_err(io::Error::other)?;
+        Ok(Box::new(Tree(writer)))
+    }
+}
+
+struct Tree(box_unpack::LayerWriter);
+
+impl Write for Tree {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl LayerWriter for Tree {
+    fn finish(self: Box<Self>) -> Result<Box<dyn StagedLayer>, BoxError> {
+        Ok(Box::new(Staged(self.0.finish()?)))
+    }
+}
+
+struct Staged(box_unpack::Staged);
+
+impl StagedLayer for Staged {
+    fn diff_id(&self) -> &DiffId {
+        self.0.diff_id()
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), BoxError> {
+        self.0.publish()?;
+        Ok(())
+    }
+}
+
+/// Decodes a layer for its [`DiffId`] alone.
+struct Sieve;
+
+impl LayerSink for Sieve {
+    fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
+        Ok(Box::new(Sifted {
+            decoder: Decoder::new(Limits::default()),
+            hash: Hash {
+                hasher: Hasher::sha256(),
+                buffer: vec![0; 64 << 10],
+            },
+        }))
+    }
+}
+
+struct Sifted {
+    decoder: Decoder,
+    hash: Hash,
+}
+
+impl Write for Sifted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let decoded = self.decoder.write(bytes, &mut self.hash);
+        decoded.map_err(|problem| io::Error::other(problem.to_string()))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LayerWriter for Sifted {
+    fn finish(mut self: Box<Self>) -> Result<Box<dyn StagedLayer>, BoxError> {
+        self.decoder
+            .finish(&mut self.hash)
+            .map_err(|problem| problem.to_string())?;
+        Ok(Box::new(Known(DiffId(self.hash.hasher.finish()))))
+    }
+}
+
+/// Decoded bytes go through one buffer into a hash.
+struct Hash {
+    hasher: Hasher,
+    buffer: Vec<u8>,
+}
+
+impl Buffers for Hash {
+    fn spare(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.hasher.update(&self.buffer[..count]);
+    }
+}
+
+struct Known(DiffId);
+
+impl StagedLayer for Known {
+    fn diff_id(&self) -> &DiffId {
+        &self.0
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), BoxError> {
+        Ok(())
+    }
+}

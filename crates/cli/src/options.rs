@@ -1,0 +1,180 @@
+//! Typed text to valid values, or a refusal that says what was expected.
+
+pub mod device;
+pub mod environment;
+
+use std::path::{Path, PathBuf};
+
+use box_cache::Reference;
+use box_run::capabilities::Set;
+use oci_spec::runtime::LinuxSeccomp;
+
+use crate::report::{Failure, cause};
+
+/// A refusal of a flag's value.
+pub fn refused(flag: &str, text: &str, why: &str) -> Failure {
+    Failure::new(format!("{flag} {text}: {why}"))
+}
+
+/// An image reference.
+pub fn reference(text: &str) -> Result<Reference, Failure> {
+    text.parse::<Reference>().map_err(|error| {
+        Failure::from_error(&error)
+            .hint("an image is named like alpine, alpine:3.20 or alpine@sha256:...")
+    })
+}
+
+/// A host name as sethostname(2) takes it, and a name of DNS: at most 64 bytes.
+pub fn hostname(text: &str) -> Result<String, Failure> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if text.is_empty()
+        || text.len() > 64
+        || !text.chars().all(valid)
+        || text.starts_with(['-', '.'])
+    {
+        return Err(refused(
+            "--hostname",
+            text,
+            "expected 1 to 64 letters, digits, '-', '_' or '.'",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A working directory: absolute, since it is one in the container.
+pub fn absolute_inside(path: &Path) -> Result<PathBuf, Failure> {
+    match path.is_absolute() {
+        true => Ok(path.to_owned()),
+        false => Err(refused(
+            "--workdir",
+            &path.to_string_lossy(),
+            "expected an absolute path in the container",
+        )),
+    }
+}
+
+/// Octal permission bits.
+pub fn umask(text: &str) -> Result<u32, Failure> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mask) if mask <= 0o777 => Ok(mask),
+        _ => Err(refused(
+            "--umask",
+            text,
+            "expected an octal number up to 777",
+        )),
+    }
+}
+
+/// Bytes as docker reads them: a number, perhaps a fraction, and one of b, k, m, g, t, all powers of 1024.
+pub fn bytes(flag: &str, text: &str) -> Result<u64, Failure> {
+    let bad = || refused(flag, text, "expected a size such as 64m or 1.5g");
+    let lower = text.trim().to_ascii_lowercase();
+    let lower = lower
+        .strip_suffix("ib")
+        .or(lower.strip_suffix('b'))
+        .unwrap_or(&lower);
+    let (number, shift) = match lower.as_bytes().last() {
+        Some(b'k') => (&lower[..lower.len() - 1], 10),
+        Some(b'm') => (&lower[..lower.len() - 1], 20),
+        Some(b'g') => (&lower[..lower.len() - 1], 30),
+        Some(b't') => (&lower[..lower.len() - 1], 40),
+        _ => (lower, 0),
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(1 << shift).ok_or_else(bad);
+    }
+    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(bad());
+    }
+    let value = number.parse::<f64>().map_err(|_| bad())? * (1u64 << shift) as f64;
+    match value < u64::MAX as f64 {
+        true => Ok(value as u64),
+        false => Err(bad()),
+    }
+}
+
+/// A time such as `30s`, `1.5m`, `2h` or plain seconds.
+pub fn duration(flag: &str, text: &str) -> Result<std::time::Duration, Failure> {
+    let bad = || refused(flag, text, "expected a time such as 30s, 500ms, 5m or 1h");
+    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return Err(bad()),
+    };
+    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(bad());
+    }
+    let value = number.parse::<f64>().map_err(|_| bad())? * seconds;
+    std::time::Duration::try_from_secs_f64(value).map_err(|_| bad())
+}
+
+/// A seccomp profile in the JSON of docker or of the OCI runtime spec, for a container with these capabilities.
+pub fn seccomp_profile(path: &Path, capabilities: Set) -> Result<LinuxSeccomp, Failure> {
+    let told = |why: String| Failure::new(format!("the seccomp profile {}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| told(cause(&error)))?;
+    box_run::seccomp::read_profile(&text, capabilities)
+        .map_err(|error| told(Failure::from_error(&error).message().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn sizes_as_docker_reads_them() {
+        for (text, size) in [
+            ("0", 0),
+            ("17", 17),
+            ("17b", 17),
+            ("64m", 64 << 20),
+            ("64MB", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("1.5g", 3 << 29),
+            ("2K", 2048),
+        ] {
+            assert_eq!(bytes("-m", text).unwrap(), size, "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1x",
+            "nan",
+            "inf",
+            "1e3",
+            "99999999999t",
+            "1 m m",
+        ] {
+            assert!(bytes("-m", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(duration("-t", "1.5m").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("-t", "10").unwrap(), Duration::from_secs(10));
+        assert_eq!(duration("-t", "500ms").unwrap(), Duration::from_millis(500));
+        for text in ["", "s", "-1s", "1y", "1s1", "nan"] {
+            assert!(duration("-t", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_masks() {
+        assert_eq!(hostname("a-b.c").unwrap(), "a-b.c");
+        for text in ["", "-a", "a b", "a\n", "é", &"a".repeat(65)] {
+            assert!(hostname(text).is_err(), "{text}");
+        }
+        assert_eq!(umask("027").unwrap(), 0o27);
+        assert!(umask("8").is_err() && umask("1000").is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! Results on stdout: JSON for programs, columns for people. A reader that has gone away ends box in silence.
+
+use std::io::{ErrorKind, Write};
+
+use serde::Serialize;
+
+use crate::report::{Failure, cause, printable};
+
+/// Prints text as it is.
+pub fn text(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Failure::silent(0),
+            _ => Failure::new(format!("write to stdout: {}", cause(&error))),
+        })
+}
+
+/// Prints one line, made safe for a terminal.
+pub fn line(line: &str) -> Result<(), Failure> {
+    text(&format!("{}\n", printable(line)))
+}
+
+/// Prints a value as indented JSON.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut document = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
+    document.push('\n');
+    text(&document)
+}
+
+/// Prints rows under their headings, each column as wide as its widest cell.
+pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned))
+        .chain(
+            rows.iter()
+                .map(|row| row.each_ref().map(|cell| printable(cell))),
+        )
+        .collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut lines = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}   "));
+        }
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+    }
+    text(&lines)
+}
+
+/// Bytes as people say them: `3.5 MB`, powers of ten as disks and downloads have them.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// The part of a digest that people compare: twelve digits.
+pub fn short_digest(digest: &str) -> String {
+    let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
+    hex.chars().take(12).collect()
+}
+
+/// How long ago a moment was, as people say it; both in seconds since 1970.
+pub fn ago(then: u64, now: u64) -> String {
+    let seconds = now.saturating_sub(then);
+    let (count, unit) = match seconds {
+        0..=59 => (seconds, "second"),
+        60..=3_599 => (seconds / 60, "minute"),
+        3_600..=86_399 => (seconds / 3_600, "hour"),
+        86_400..=2_591_999 => (seconds / 86_400, "day"),
+        2_592_000..=31_535_999 => (seconds / 2_592_000, "month"),
+        _ => (seconds / 31_536_000, "year"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural} ago")
+}
+
+/// A moment in seconds since 1970 as RFC 3339 has it, in UTC: `2024-09-06T11:34:16Z`.
+pub fn rfc3339(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days to date in the Gregorian calendar, counted in eras of 400 years from 1 March of year 0.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The text with at most so many characters, an ellipsis telling that some are left out.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
+}
+
+/// Seconds since 1970; a clock before that counts as 1970.
+pub fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(3_490_290), "3.5 MB");
+        assert_eq!(size(999_999), "1.0 MB");
+        assert_eq!(size(u64::MAX), "18446.7 PB");
+    }
+
+    #[test]
+    fn dates_are_exact() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(1_725_622_456), "2024-09-06T11:34:16Z");
+        assert_eq!(rfc3339(4_107_542_399), "2100-02-28T23:59:59Z");
+    }
+
+    #[test]
+    fn long_texts_are_shortened() {
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("äbcd", 3), "äb…");
+    }
+
+    #[test]
+    fn times_read_well() {
+        assert_eq!(ago(100, 101), "1 second ago");
+        assert_eq!(ago(0, 7_200), "2 hours ago");
+        assert_eq!(ago(200, 100), "0 seconds ago");
+    }
+}

@@ -1,0 +1,247 @@
+//! The one place that words a failure: one `error:` line, perhaps one `hint:` line, an exit status.
+
+mod hints;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
+
+/// Exit status when box itself failed, as docker and podman have it.
+pub const BOX_FAILED: u8 = 125;
+
+/// What a person reads when a command did not work out.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    status: u8,
+    silent: bool,
+}
+
+impl Failure {
+    /// A failure of box itself: exit status 125.
+    pub fn new(message: impl Display) -> Failure {
+        Failure {
+            message: message.to_string(),
+            hint: None,
+            status: BOX_FAILED,
+            silent: false,
+        }
+    }
+
+    /// An error with its causes on one line, leaving out a cause that the message above it already quotes.
+    pub fn from_error(error: &dyn Error) -> Failure {
+        let mut message = plain_cause(&error.to_string());
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = plain_cause(&cause.to_string());
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            source = cause.source();
+        }
+        Failure::new(message)
+    }
+
+    /// Ends without a word: what was to be said has been said, or nobody reads it any more.
+    pub fn silent(status: u8) -> Failure {
+        Failure {
+            message: String::new(),
+            hint: None,
+            status,
+            silent: true,
+        }
+    }
+
+    /// Adds what the person can do about it.
+    pub fn hint(mut self, hint: impl Display) -> Failure {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Adds a hint where there is one.
+    pub fn maybe_hint(self, hint: Option<String>) -> Failure {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// What several things in a row came to: success, or the last failure, the others having been told.
+    pub fn all(mut failures: Vec<Failure>) -> Result<u8, Failure> {
+        match failures.pop() {
+            None => Ok(0),
+            Some(last) => {
+                for failure in &failures {
+                    failure.report();
+                }
+                Err(last)
+            }
+        }
+    }
+
+    /// The exit status.
+    pub fn exit_status(&self) -> u8 {
+        self.status
+    }
+
+    /// The message alone.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Replaces the exit status.
+    pub fn status(mut self, status: u8) -> Failure {
+        self.status = status;
+        self
+    }
+
+    /// Prints the failure on stderr and returns the exit status. A closed stderr changes nothing.
+    pub fn report(&self) -> u8 {
+        if !self.silent {
+            let mut text = format!("error: {}\n", printable(&self.message));
+            if let Some(hint) = &self.hint {
+                text.push_str(&format!("hint: {}\n", printable(hint)));
+            }
+            // Nothing can be done about a stderr that is gone, and the status still tells.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+        self.status
+    }
+}
+
+impl From<box_run::Error> for Failure {
+    fn from(error: box_run::Error) -> Failure {
+        Failure::from_error(&error)
+            .maybe_hint(error.hint())
+            .status(error.exit_code())
+    }
+}
+
+impl From<box_cache::Error> for Failure {
+    fn from(error: box_cache::Error) -> Failure {
+        let hint = hints::of_cache(&error);
+        Failure::from_error(&error).maybe_hint(hint)
+    }
+}
+
+impl From<box_unpack::Error> for Failure {
+    fn from(error: box_unpack::Error) -> Failure {
+        let hint = hints::of_unpack(&error);
+        Failure::from_error(&error).maybe_hint(hint)
+    }
+}
+
+impl From<box_pull::Error> for Failure {
+    fn from(error: box_pull::Error) -> Failure {
+        let hint = hints::of_pull(&error);
+        Failure::from_error(&error).maybe_hint(hint)
+    }
+}
+
+/// Prints one `warning:` line on stderr.
+pub fn warn(message: impl Display) {
+    let line = format!("warning: {}\n", printable(&message.to_string()));
+    // As in `report`: a closed stderr is no reason to fail.
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// The words of an I/O error without the number that Rust adds to them.
+pub fn cause(error: &std::io::Error) -> String {
+    plain_cause(&error.to_string())
+}
+
+/// Text from anywhere made safe for a terminal and kept on one line: control characters are removed (line breaks and
+/// tabs become a space), and so are the Unicode marks that reorder text.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '\n' | '\r' | '\t' => Some(' '),
+            c if c.is_control() || is_reordering(c) => None,
+            c => Some(c),
+        })
+        .collect()
+}
+
+fn is_reordering(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Removes every ` (os error N)` and lowers the first letter of the message that it stands behind.
+fn plain_cause(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(" (os error ") {
+        let number = &rest[at + " (os error ".len()..];
+        let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 || !number[digits..].starts_with(')') {
+            plain.push_str(&rest[..at + 1]);
+            rest = &rest[at + 1..];
+            continue;
+        }
+        plain.push_str(&lower_last_clause(&rest[..at]));
+        rest = &number[digits + 1..];
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The system's messages start with a capital; inside one of our lines they do not.
+fn lower_last_clause(text: &str) -> String {
+    let start = text.rfind(": ").map_or(0, |at| at + 2);
+    let (head, clause) = text.split_at(start);
+    let mut letters = clause.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second))
+            if first.is_ascii_uppercase() && second.is_ascii_lowercase() =>
+        {
+            format!("{head}{}{}", first.to_ascii_lowercase(), &clause[1..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_io_error_is_told_in_words_alone() {
+        let error = std::io::Error::from_raw_os_error(13);
+        assert_eq!(cause(&error), "permission denied");
+        assert_eq!(
+            plain_cause("open /x: No such file or directory (os error 2): while pulling"),
+            "open /x: no such file or directory: while pulling"
+        );
+        assert_eq!(plain_cause("a (os error ) b"), "a (os error ) b");
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("read /x: {source}")]
+        struct Quoting {
+            source: std::io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("pull alpine")]
+        struct Plain(#[source] Quoting);
+        let error = Plain(Quoting {
+            source: std::io::Error::from_raw_os_error(28),
+        });
+        assert_eq!(
+            Failure::from_error(&error).message,
+            "pull alpine: read /x: no space left on device"
+        );
+    }
+
+    #[test]
+    fn no_control_character_reaches_the_terminal() {
+        assert_eq!(
+            printable("a\x1b[31mb\u{9b}2Jc\nd\u{202e}e\x7f"),
+            "a[31mb2Jc de"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! What flags, environment and configuration mean together: a flag wins over a variable, a variable over the file.
+
+use std::ffi::OsString;
+
+use crate::args::{Globals, Progress};
+use crate::config::Config;
+use crate::dirs::{Dirs, Environment};
+use crate::report::Failure;
+
+/// What holds for the whole invocation.
+#[derive(Debug)]
+pub struct Settings {
+    /// The directories in use.
+    pub dirs: Dirs,
+    /// Mirrors in the order to try them; empty for the default one.
+    pub mirrors: Vec<String>,
+    /// Never open a socket.
+    pub offline: bool,
+    /// Results alone, in their shortest form.
+    pub quiet: bool,
+    /// How progress is shown.
+    pub progress: Progress,
+    /// The configuration file.
+    pub config: Config,
+}
+
+impl Settings {
+    /// Reads the environment and the configuration file.
+    pub fn read(globals: &Globals) -> Result<Settings, Failure> {
+        let env = |name: &str| std::env::var_os(name);
+        Settings::resolve(globals, &env, is_root())
+    }
+
+    fn resolve(
+        globals: &Globals,
+        env: Environment<'_>,
+        privileged: bool,
+    ) -> Result<Settings, Failure> {
+        let dirs = Dirs::resolve(
+            globals.root.as_deref(),
+            globals.cache.as_deref(),
+            env,
+            privileged,
+        )?;
+        let config = Config::read(&dirs.config)?;
+        let offline = match globals.offline {
+            true => true,
+            false => flag(env, "BOX_OFFLINE")?
+                .or(config.offline)
+                .unwrap_or(false),
+        };
+        let mirrors = match (globals.mirrors.as_slice(), env("BOX_MIRROR")) {
+            ([], Some(list)) if !list.is_empty() => split(&text("BOX_MIRROR", list)?),
+            ([], _) => config.pull.mirrors.clone(),
+            (given, _) => given.to_vec(),
+        };
+        Ok(Settings {
+            dirs,
+            mirrors,
+            offline,
+            quiet: globals.quiet,
+            progress: globals.progress,
+            config,
+        })
+    }
+}
+
+/// Whether the effective user is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Refuses what only root can do, and says what to do about it.
+pub fn require_root(what: &str) -> Result<(), Failure> {
+    if is_root() {
+        return Ok(());
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    Err(
+        Failure::new(format!("{what} needs root, and this is user {uid}"))
+            .hint("put sudo in front of the command"),
+    )
+}
+
+fn split(list: &str) -> Vec<String> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|url| !url.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A switch in the environment: unset and empty say nothing.
+fn flag(env: Environment<'_>, name: &str) -> Result<Option<bool>, Failure> {
+    let Some(value) = env(name) else {
+        return Ok(None);
+    };
+    match text(name, value)?.to_ascii_lowercase().as_str() {
+        "" => Ok(None),
+        "1" | "true" | "yes" | "on" => Ok(Some(true)),
+        "0" | "false" | "no" | "off" => Ok(Some(false)),
+        other => Err(
+            Failure::new(format!("{name}={other} is neither yes nor no")).hint(format!(
+                "set {name}=1 to switch it on, {name}=0 to switch it off"
+            )),
+        ),
+    }
+}
+
+fn text(name: &str, value: OsString) -> Result<String, Failure> {
+    value
+        .into_string()
+        .map_err(|value| Failure::new(format!("{name}={} is not UTF-8", value.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn settings(globals: Globals, vars: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let mut vars = vars.to_vec();
+        vars.push(("BOX_CONFIG", "/nonexistent"));
+        let env = |name: &str| {
+            vars.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        Settings::resolve(&globals, &env, true)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let globals = Globals {
+            mirrors: vec!["file:///flag".into()],
+            offline: true,
+            ..Globals::default()
+        };
+        let got = settings(
+            globals,
+            &[("BOX_MIRROR", "http://env"), ("BOX_OFFLINE", "0")],
+        )
+        .unwrap();
+        assert_eq!(got.mirrors, ["file:///flag"]);
+        assert!(got.offline);
+    }
+
+    #[test]
+    fn the_environment_lists_mirrors_with_commas() {
+        let got = settings(
+            Globals::default(),
+            &[("BOX_MIRROR", "http://a, file:///b,")],
+        )
+        .unwrap();
+        assert_eq!(got.mirrors, ["http://a", "file:///b"]);
+        assert!(!got.offline);
+    }
+
+    #[test]
+    fn a_switch_is_yes_or_no() {
+        assert!(
+            settings(Globals::default(), &[("BOX_OFFLINE", "yes")])
+                .unwrap()
+                .offline
+        );
+        assert!(
+            !settings(Globals::default(), &[("BOX_OFFLINE", "")])
+                .unwrap()
+                .offline
+        );
+        assert!(settings(Globals::default(), &[("BOX_OFFLINE", "maybe")]).is_err());
+    }
+}

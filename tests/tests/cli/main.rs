@@ -1,0 +1,15 @@
+//! The whole road, as a user takes it: every promise of the README on the real binary and the real root filesystem.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod containers;
+mod images;
+mod instances;
+mod interop;
+mod offline;
+mod pull;
+mod scripts;
+mod terminal;
+mod unpack;
+mod words;

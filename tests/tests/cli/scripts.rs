@@ -1,0 +1,95 @@
+//! The README's commands, on a clean clone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use box_tests::{Mirror, Outcome, binary, leftovers};
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// A copy of what git tracks, as it is in the work tree.
+fn clone(into: &Path) {
+    let script = "git ls-files -z | xargs -0 cp --parents --no-dereference --preserve=mode,timestamps -t \"$0\"";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .arg(into)
+        .current_dir(checkout());
+    Outcome::of(command, b"").succeeds();
+}
+
+#[test]
+fn the_readme_names_the_scripts_that_are_there() {
+    let readme = std::fs::read_to_string(checkout().join("README.md")).unwrap();
+    let first = readme.lines().take(15).collect::<Vec<_>>().join("\n");
+    assert!(
+        first.contains("./scripts/box run alpine /bin/sh"),
+        "{first}"
+    );
+    assert!(first.contains("./scripts/test"), "{first}");
+    for script in ["box", "build", "test"] {
+        assert!(
+            checkout().join("scripts").join(script).is_file(),
+            "{script}"
+        );
+    }
+}
+
+/// Building the whole takes minutes, so the clone is given the binary under test as what it has built; that
+/// `scripts/box` would build it first is shown by the build that every run of `scripts/test` begins with.
+#[test]
+fn scripts_box_runs_what_is_built_with_the_checkouts_cache() {
+    box_tests::require_root();
+    let dir = tempfile::Builder::new()
+        .prefix("box-test-clone-")
+        .tempdir()
+        .unwrap();
+    clone(dir.path());
+    let target = dir.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    std::fs::copy(binary::path(), target.join("built")).unwrap();
+    std::os::unix::fs::symlink(target.join("built"), target.join("box")).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(dir.path().join("scripts/box"));
+        command
+            .args(args)
+            .env("BOX_ROOT", dir.path().join("root"))
+            .env("BOX_MIRROR", Mirror::get().url())
+            .env_remove("BOX_CACHE");
+        Outcome::of(command, b"")
+    };
+    let release = run(&["run", "--rm", "alpine", "cat", "/etc/alpine-release"]).succeeds();
+    assert_eq!(release.text(), "3.20.3");
+    assert!(dir.path().join("cache/index.json").is_file());
+    run(&[
+        "run",
+        "--rm",
+        "--offline",
+        "alpine",
+        "/bin/sh",
+        "-c",
+        "exit 4",
+    ])
+    .exits(4);
+    assert_eq!(leftovers::of(dir.path()), Vec::<String>::new());
+    let mut status = Command::new("git");
+    status
+        .args(["check-ignore", "cache/index.json"])
+        .current_dir(checkout());
+    Outcome::of(status, b"").succeeds();
+}
+
+#[test]
+fn the_binary_is_static() {
+    let mut command = Command::new("readelf");
+    command
+        .args(["--program-headers", "--wide"])
+        .arg(binary::path());
+    let headers = Outcome::of(command, b"").succeeds();
+    assert!(!headers.text().contains("INTERP"), "{}", headers.text());
+}

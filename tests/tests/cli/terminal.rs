@@ -1,0 +1,173 @@
+//! A person at a terminal.
+
+use box_tests::Home;
+use rustix::termios::LocalModes;
+
+#[test]
+fn an_interactive_shell() {
+    let home = Home::with_alpine();
+    let mut terminal = home.terminal(["run", "--rm", "alpine", "/bin/sh"]);
+    // The prompt: user, host, directory.
+    terminal.expect("container /]# ");
+    terminal.send("tty; echo pid $$\n");
+    terminal.expect("/dev/pts/0");
+    terminal.expect("pid 1");
+    terminal.expect("container /]# ");
+    terminal.send("stty size\n");
+    terminal.expect("24 80");
+    terminal.send("exit 7\n");
+    assert_eq!(terminal.wait(), 7);
+}
+
+#[test]
+fn it_flags_are_accepted() {
+    let home = Home::with_alpine();
+    let mut terminal = home.terminal(["run", "-it", "--rm", "alpine"]);
+    terminal.expect("]# ");
+    terminal.send("echo $((40 + 2))\n");
+    terminal.expect("42");
+    terminal.send("\x04");
+    assert_eq!(terminal.wait(), 0);
+}
+
+#[test]
+fn ctrl_c_ends_the_command_and_not_the_shell() {
+    let home = Home::with_alpine();
+    let mut terminal = home.terminal(["run", "--rm", "alpine", "sh"]);
+    terminal.expect("]# ");
+    terminal.send("sh -c 'echo begun; exec sleep 1000'\n");
+    terminal.expect("begun\r\n");
+    terminal.send("\x03");
+    terminal.expect("]# ");
+    terminal.send("echo status $?\n");
+    terminal.expect("status 130");
+    terminal.send("exit\n");
+    assert_eq!(terminal.wait(), 130);
+}
+
+#[test]
+fn jobs_can_be_stopped_and_continued() {
+    let home = Home::with_alpine();
+    let mut terminal = home.terminal(["run", "--rm", "alpine", "sh"]);
+    terminal.expect("]# ");
+    terminal.send("sh -c 'echo begun; exec sleep 1000'\n");
+    terminal.expect("begun\r\n");
+    terminal.send("\x1a");
+    terminal.expect("Stopped");
+    terminal.send("jobs\n");
+    terminal.expect("Stopped");
+    terminal.send("fg\n");
+    terminal.expect("sleep 1000");
+    terminal.send("\x03");
+    terminal.expect("]# ");
+    terminal.send("exit 0\n");
+    assert_eq!(terminal.wait(), 0);
+}
+
+#[test]
+fn the_window_can_change_its_size() {
+    let home = Home::with_alpine();
+    let mut terminal = home.terminal(["run", "--rm", "alpine", "sh"]);
+    terminal.expect("]# ");
+    terminal.send("trap 'stty size' WINCH; echo ready\n");
+    terminal.expect("ready\r\n");
+    terminal.resize(50, 132);
+    terminal.send("\n");
+    terminal.expect("50 132");
+    terminal.send("exit 0\n");
+    assert_eq!(terminal.wait(), 0);
+}
+
+#[test]
+fn the_terminal_is_restored_whatever_happens() {
+    let home = Home::with_alpine();
+    let cooked = |terminal: &box_tests::Terminal| {
+        let modes = terminal.attributes().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    };
+    // Ended by itself, with the inner terminal in disarray.
+    let mut terminal = home.terminal([
+        "run",
+        "--rm",
+        "alpine",
+        "sh",
+        "-c",
+        "stty raw -echo; echo up; read x; exit 3",
+    ]);
+    terminal.expect("up");
+    assert!(!cooked(&terminal), "box did not make the terminal raw");
+    terminal.send("x\n");
+    assert_eq!(terminal.wait(), 3);
+    assert!(cooked(&terminal));
+    // The command is not found.
+    let mut terminal = home.terminal(["run", "--rm", "alpine", "nosuch"]);
+    assert_eq!(terminal.wait(), 127);
+    assert!(cooked(&terminal));
+    // box is told to end.
+    let mut terminal = home.terminal([
+        "run",
+        "--rm",
+        "alpine",
+        "sh",
+        "-c",
+        "echo up; exec sleep 1000",
+    ]);
+    terminal.expect("up");
+    let pid = rustix::process::Pid::from_raw(terminal.pid() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(terminal.wait(), 143);
+    assert!(cooked(&terminal));
+    // The command is killed from outside.
+    let mut terminal = home.terminal([
+        "run",
+        "--rm",
+        "--name",
+        "victim",
+        "alpine",
+        "sh",
+        "-c",
+        "echo up; exec sleep 1000",
+    ]);
+    terminal.expect("up");
+    home.run(["rm", "-f", "victim"]).succeeds();
+    assert_eq!(terminal.wait(), 137);
+    assert!(cooked(&terminal));
+}
+
+#[test]
+fn a_terminal_on_one_side_only_passes_straight_through() {
+    let home = Home::with_alpine();
+    let mut command = home.command([
+        "run",
+        "--rm",
+        "-t",
+        "alpine",
+        "sh",
+        "-c",
+        "test -t 1 && echo terminal",
+    ]);
+    command.env("TERM", "xterm");
+    let forced = box_tests::Outcome::of(command, b"").succeeds();
+    assert!(forced.text().contains("terminal"), "{}", forced.text());
+    let plain = home.sh("test -t 1 || echo plain").succeeds();
+    assert_eq!(plain.text(), "plain");
+}
+
+#[test]
+fn a_pull_on_a_terminal_ends_in_one_line() {
+    let home = Home::new();
+    let mut terminal = home.terminal(["pull", "alpine:3.20"]);
+    assert_eq!(terminal.wait(), 0);
+    let last = terminal
+        .transcript()
+        .trim_end()
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(
+        last.contains("alpine:3.20") && last.contains("3.20.3"),
+        "{:?}",
+        terminal.transcript()
+    );
+}

@@ -1,0 +1,93 @@
+//! What is said: help, usage, refusals.
+
+use box_tests::Home;
+
+const VERBS: [&str; 10] = [
+    "pull", "run", "start", "ps", "rm", "images", "rmi", "inspect", "unpack", "version",
+];
+
+#[test]
+fn every_verb_has_help() {
+    let home = Home::new();
+    let help = home.run(["--help"]).succeeds();
+    for verb in VERBS {
+        assert!(
+            help.text().contains(&format!("  {verb}")),
+            "{verb} is not in:\n{}",
+            help.text()
+        );
+        let own = home.run([verb, "--help"]).succeeds();
+        assert!(
+            own.text().contains(&format!("Usage: box {verb}")),
+            "{}",
+            own.text()
+        );
+    }
+}
+
+#[test]
+fn refusals_are_one_line_with_a_hint() {
+    let home = Home::new();
+    home.run::<[&str; 0]>([])
+        .fails(&["command"])
+        .hints(&["box --help"]);
+    home.run(["frobnicate"])
+        .fails(&["frobnicate"])
+        .hints(&["box --help"]);
+    home.run(["run"])
+        .fails(&["IMAGE"])
+        .hints(&["box run --help"]);
+    home.run(["run", "--romm", "alpine"])
+        .fails(&["--romm"])
+        .hints(&["--rm", "box run --help"]);
+    home.run(["pull", "Alpine"])
+        .fails(&["Alpine"])
+        .hints(&["alpine:3.20"]);
+    home.run(["pull", "alpine:"])
+        .fails(&["alpine:"])
+        .hints(&["alpine:3.20"]);
+    home.run(["pull", "--arch", "vax", "alpine"])
+        .fails(&["vax", "x86_64"]);
+    home.run(["run", "-v", "nonsense", "alpine"])
+        .fails(&["nonsense"]);
+    home.run(["run", "-e", "A B=1", "alpine"]).fails(&["A B=1"]);
+    home.run(["run", "--env-file", "/nonexistent", "alpine"])
+        .fails(&["/nonexistent", "no such file"]);
+    home.run(["run", "-w", "relative", "alpine"])
+        .fails(&["relative", "absolute"]);
+    home.run(["run", "--net", "bridge", "alpine"])
+        .fails(&["bridge", "host or none"]);
+    home.run(["run", "--cap-add", "FLY", "alpine"])
+        .fails(&["FLY"]);
+    home.run(["run", "--ulimit", "nofile", "alpine"])
+        .fails(&["nofile"]);
+    // Nothing of this made anything.
+    assert!(!home.root().join("instances").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let home = Home::new();
+    let mut child = home
+        .command(["run", "--help"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_misspelt_setting_is_refused() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.path().join("config")).unwrap();
+    std::fs::write(home.path().join("config/config.toml"), "oflline = true\n").unwrap();
+    home.run(["images"])
+        .fails(&["config.toml", "line 1", "oflline"]);
+}
