@@ -107,7 +107,8 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
             .map_err(Step::Handshake.failed(1))?;
     }
     // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; we keep the line until exec.
-    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid).map_err(Step::Stdio.failed(0))?;
+    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid)
+        .map_err(Step::Stdio.failed(0))?;
     // The steps so far closed nothing by name: all of it goes at once.
     std::mem::forget((root, mounted, terminal));
     let first = 3 + plan.options.preserve_fds as i32;

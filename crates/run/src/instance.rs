@@ -1,6 +1,10 @@
 //! Instances: containers on disk. Each is an OCI bundle with a private writable layer.
 
+mod control;
+mod resources;
 mod store;
+mod sweep;
+mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +15,9 @@ use crate::overlay::Overlay;
 use crate::process::{Ended, now};
 use crate::state::{RunDir, State, Status};
 use crate::{Error, EtcFiles, Options, files, seccomp, spec};
+pub use control::{Live, Waiter};
 pub use store::Instances;
+pub use view::View;
 
 /// What [`Instances::create`] needs.
 #[derive(Clone, Debug)]
@@ -122,7 +128,7 @@ impl Instance {
     pub fn status(&self) -> Result<Status, Error> {
         if RunDir::is_held(&self.run, &self.name)? {
             return Ok(match State::read(&self.run, &self.name)? {
-                Some(state) => Status::Running { pid: state.pid },
+                Some(state) => self.status_of(&state)?,
                 None => Status::Created,
             });
         }
@@ -144,6 +150,11 @@ impl Instance {
             self.held = Some(self.lock()?);
         }
         Ok(())
+    }
+
+    /// The lock is held by a process that was forked from this one: here it is only closed.
+    pub(crate) fn hand_over(mut self) {
+        self.held.take();
     }
 
     /// All its layers, topmost last: below those of the image one with nothing but the places that are mounted on, so that
@@ -232,6 +243,7 @@ impl Instance {
 
     /// Its command ended: writes that down, or takes all of it away.
     pub(crate) fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
+        control::tell_waiters(&self.state_directory(), ended);
         if self.record.remove {
             store::remove_bundle(&self.dir)?;
         } else {

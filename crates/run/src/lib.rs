@@ -16,6 +16,7 @@ pub mod diff;
 pub mod error;
 pub mod etc;
 mod files;
+pub mod idmap;
 mod init;
 pub mod instance;
 pub mod layer;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod bpf;
+pub mod memory;
 pub mod mount;
 pub mod network;
 mod notify;

@@ -50,7 +50,11 @@ pub(crate) fn allocate(
 
 /// Makes the terminal, if there is one, the controlling one and descriptors 0, 1 and 2. Without one, pipes are given to
 /// the user so that /dev/stdout can be opened. In the child.
-pub(crate) fn take_stdio(terminal: Option<&OwnedFd>, files: Option<&[OwnedFd; 3]>, uid: u32) -> Result<(), Errno> {
+pub(crate) fn take_stdio(
+    terminal: Option<&OwnedFd>,
+    files: Option<&[OwnedFd; 3]>,
+    uid: u32,
+) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
     for (number, file) in files.into_iter().flatten().enumerate() {
         move_descriptor(file.as_raw_fd(), number as i32, false)?;

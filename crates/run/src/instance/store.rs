@@ -34,6 +34,14 @@ impl Instances {
         }
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn run(&self) -> &Path {
+        &self.run
+    }
+
     /// Makes an instance and locks it for a start. If anything fails, nothing stays.
     pub fn create(&self, new: NewInstance) -> Result<Instance, Error> {
         self.make_mount_points()?;
@@ -135,60 +143,46 @@ impl Instances {
         Ok(found)
     }
 
-    /// Removes an instance; one that runs is killed first if `force` is given, else it is an error.
+    /// Removes an instance; one that runs is killed first if `force` is given, else it is an error. Needs no space on the
+    /// disk, and does not wait for ever.
     pub fn remove(&self, name: &str, force: bool) -> Result<(), Error> {
         names::check(name)?;
         let dir = self.dir.join(name);
         if !dir.exists() {
-            return Err(Error::NoSuchInstance {
-                name: name.to_owned(),
-            });
+            return Err(Error::NoSuchInstance { name: name.to_owned() });
         }
         let mut held = RunDir::lock(&self.run, name)?;
         if held.is_none() && force {
             self.kill(name)?;
-            held = self.wait_for_lock(name)?;
+            held = RunDir::lock(&self.run, name)?;
         }
         let Some(held) = held else {
             return Err(match State::read(&self.run, name)? {
-                Some(state) => Error::Running {
-                    name: name.to_owned(),
-                    pid: state.pid,
-                },
-                None => Error::Busy {
-                    name: name.to_owned(),
-                },
+                Some(state) => Error::Running { name: name.to_owned(), pid: state.pid },
+                None => Error::Busy { name: name.to_owned() },
             });
         };
+        // One that goes by itself may have gone meanwhile.
         self.bury(&held)?;
         remove_bundle(&dir)?;
         held.remove()
     }
 
-    /// Ends a container by its group, and so its supervisor too.
     fn kill(&self, name: &str) -> Result<(), Error> {
-        match State::read(&self.run, name)? {
-            Some(State {
-                cgroup: Some(cgroup),
-                ..
-            }) => Cgroup::open(&cgroup)?.kill(),
-            _ => Ok(()),
+        match self.get(name).and_then(|instance| instance.live()) {
+            Ok(live) => live.kill(),
+            // It ended by itself, or is just being made or removed.
+            Err(Error::NotRunning { .. } | Error::NoSuchInstance { .. }) => Ok(()),
+            // Its files cannot be read, on which nothing of this depends.
+            Err(_) => match State::read(&self.run, name)? {
+                Some(State { cgroup: Some(cgroup), .. }) => Cgroup::open(&cgroup)?.kill(),
+                _ => Ok(()),
+            },
         }
-    }
-
-    /// The supervisor of a killed container lets go in a moment; at most five seconds are spent on it.
-    fn wait_for_lock(&self, name: &str) -> Result<Option<RunDir>, Error> {
-        for _ in 0..500 {
-            if let Some(held) = RunDir::lock(&self.run, name)? {
-                return Ok(Some(held));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Ok(None)
     }
 
     /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
-    fn bury(&self, held: &RunDir) -> Result<(), Error> {
+    pub(super) fn bury(&self, held: &RunDir) -> Result<(), Error> {
         match held.read()? {
             Some(State {
                 cgroup: Some(cgroup),

@@ -26,7 +26,11 @@ enum News {
     /// The command runs.
     Running,
     /// It could not be started.
-    Failed { message: String, hint: Option<String>, code: u8 },
+    Failed {
+        message: String,
+        hint: Option<String>,
+        code: u8,
+    },
 }
 
 /// The FIFO in the state directory that is the container's standard input, with `--interactive`.
@@ -37,7 +41,8 @@ pub(crate) const STDIN: &str = "stdin";
 pub fn detach(mut instance: Instance) -> Result<(), Error> {
     instance.hold()?;
     let plan = Plan::new(&instance)?;
-    let failed = |errno: Errno| Error::system("make the process that stays with the container", errno);
+    let failed =
+        |errno: Errno| Error::system("make the process that stays with the container", errno);
     let (news, teller) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     match sys::clone3(0, None).map_err(failed)? {
         Cloned::Child => {
@@ -46,8 +51,7 @@ pub fn detach(mut instance: Instance) -> Result<(), Error> {
         }
         Cloned::Parent { .. } => {
             drop(teller);
-            // The lock is the monitor's now.
-            std::mem::forget(instance);
+            instance.hand_over();
             listen(news)
         }
     }
@@ -57,13 +61,27 @@ fn listen(news: OwnedFd) -> Result<(), Error> {
     let mut text = vec![];
     std::fs::File::from(news)
         .read_to_end(&mut text)
-        .map_err(|error| Error::system("hear from the process that stays with the container", error))?;
+        .map_err(|error| {
+            Error::system("hear from the process that stays with the container", error)
+        })?;
     match serde_json::from_slice(&text) {
         Ok(News::Running) => Ok(()),
-        Ok(News::Failed { message, hint, code }) => Err(Error::Told { message, hint, code }),
+        Ok(News::Failed {
+            message,
+            hint,
+            code,
+        }) => Err(Error::Told {
+            message,
+            hint,
+            code,
+        }),
         Err(_) => {
             let message = "the process that stays with the container was killed".to_owned();
-            Err(Error::Told { message, hint: None, code: 125 })
+            Err(Error::Told {
+                message,
+                hint: None,
+                code: 125,
+            })
         }
     }
 }
@@ -73,9 +91,14 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
     let started = begin(instance, plan);
     let news = match &started {
         Ok(_) => News::Running,
-        Err(error) => News::Failed { message: error.to_string(), hint: error.hint(), code: error.exit_code() },
+        Err(error) => News::Failed {
+            message: error.to_string(),
+            hint: error.hint(),
+            code: error.exit_code(),
+        },
     };
-    let text = serde_json::to_vec(&news).map_err(|error| Error::system("tell the caller", error))?;
+    let text =
+        serde_json::to_vec(&news).map_err(|error| Error::system("tell the caller", error))?;
     // A caller that is gone has nothing to be told.
     std::fs::File::from(teller).write_all(&text).ok();
     drop((text, news));
@@ -83,7 +106,9 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
     let master = running.container.terminal.take();
     let directory = running.instance().state_directory();
     let log = running.instance().dir().to_owned();
-    let broadcast = master.map(|master| Broadcast::new(master, &directory, &log)).transpose()?;
+    let broadcast = master
+        .map(|master| Broadcast::new(master, &directory, &log))
+        .transpose()?;
     // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
     sys::return_memory();
@@ -96,7 +121,11 @@ fn begin(instance: Instance, mut plan: Plan) -> Result<(Running, Recorder), Erro
     let output = logs::create(instance.dir())?;
     let recorder = Recorder::open(instance.dir())?;
     if plan.terminal.is_none() {
-        let copy = || output.try_clone().map_err(|error| Error::system("copy a descriptor", error));
+        let copy = || {
+            output
+                .try_clone()
+                .map_err(|error| Error::system("copy a descriptor", error))
+        };
         plan.stdio = Some([stdin(&instance)?, copy()?, copy()?]);
     }
     let running = launch(instance, plan)?;
@@ -128,11 +157,21 @@ const SIGIO: u64 = 1 << (libc::SIGIO - 1);
 
 impl Running {
     /// Waits for the end, and cleans up.
-    fn watch_over(self, recorder: Recorder, mut broadcast: Option<Broadcast>) -> Result<Ended, Error> {
+    fn watch_over(
+        self,
+        recorder: Recorder,
+        mut broadcast: Option<Broadcast>,
+    ) -> Result<Ended, Error> {
         let failed = |errno: Errno| Error::system("wait for the container", errno);
-        let mut watch = Watch { deadline: self.timeout.map(|limit| self.started + limit), ..Watch::default() };
+        let mut watch = Watch {
+            deadline: self.timeout.map(|limit| self.started + limit),
+            ..Watch::default()
+        };
         let mut clock = Clock::start(recorder).map_err(failed)?;
-        while !self.monitor_turn(&mut watch, &mut clock, broadcast.as_mut()).map_err(failed)? {}
+        while !self
+            .monitor_turn(&mut watch, &mut clock, broadcast.as_mut())
+            .map_err(failed)?
+        {}
         if let Some(broadcast) = &mut broadcast {
             broadcast.drain().map_err(failed)?;
         }
@@ -142,7 +181,12 @@ impl Running {
     }
 
     /// Waits for one thing to happen and does what it takes. True when the container has ended.
-    fn monitor_turn(&self, watch: &mut Watch, clock: &mut Clock, broadcast: Option<&mut Broadcast>) -> Result<bool, Errno> {
+    fn monitor_turn(
+        &self,
+        watch: &mut Watch,
+        clock: &mut Clock,
+        broadcast: Option<&mut Broadcast>,
+    ) -> Result<bool, Errno> {
         let watched = self.watched();
         let mut files = vec![
             PollFd::from_borrowed_fd(watched.pidfd, PollFlags::IN),
@@ -154,7 +198,10 @@ impl Running {
         }
         let due = [watch.deadline, clock.due].into_iter().flatten().min();
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
         match poll(&mut files, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -191,7 +238,11 @@ impl Clock {
     fn start(recorder: Recorder) -> Result<Self, Errno> {
         let before = sys::set_signal_mask(u64::MAX)?;
         sys::set_signal_mask(before | SIGIO)?;
-        let mut clock = Self { recorder, changes: sys::signalfd(SIGIO)?, due: None };
+        let mut clock = Self {
+            recorder,
+            changes: sys::signalfd(SIGIO)?,
+            due: None,
+        };
         clock.arm();
         Ok(clock)
     }

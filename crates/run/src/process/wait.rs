@@ -10,17 +10,22 @@ use rustix::stdio::stdin;
 use super::{Ended, Running};
 use crate::Error;
 use crate::signals::{Forwarding, would_be_lost};
-use crate::sys::process as sys;
+use crate::sys::{memory, process as sys};
 use crate::tty::{self, RawMode, Relay};
 
 /// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
 const KILL_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a start is over before its memory is given back.
+const QUIET_AFTER: Duration = Duration::from_millis(100);
 
 /// What the waiting has found out so far.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) relay: Option<Relay>,
     pub(super) deadline: Option<Instant>,
+    /// When to give back the memory that the start took; a short command is over before.
+    pub(super) quiet: Option<Instant>,
     /// The deadline has passed once: TERM is sent, the next one is KILL.
     pub(super) timed_out: bool,
     /// The signal for which the container was killed.
@@ -49,6 +54,7 @@ impl Running {
         let mut watch = Watch {
             relay: terminal.map(Relay::new).transpose().map_err(failed)?,
             deadline: self.timeout.map(|limit| self.started + limit),
+            quiet: Some(self.started + QUIET_AFTER),
             timed_out: false,
             forced: None,
         };
@@ -91,9 +97,8 @@ impl Watched<'_> {
                 files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
             }
         }
-        let left = watch
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let next = watch.deadline.into_iter().chain(watch.quiet).min();
+        let left = next.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
@@ -187,6 +192,10 @@ impl Watched<'_> {
     }
 
     pub(super) fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
+        if watch.quiet.is_some_and(|quiet| Instant::now() >= quiet) {
+            watch.quiet = None;
+            memory::release_program()?;
+        }
         if watch
             .deadline
             .is_none_or(|deadline| Instant::now() < deadline)

@@ -210,6 +210,17 @@ pub fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno 
     last_error()
 }
 
+/// Waits to be killed.
+pub fn sleep() -> ! {
+    // SAFETY: pause(2) takes nothing and touches no memory; should the parent die, so does this process.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        loop {
+            libc::pause();
+        }
+    }
+}
+
 /// _exit(2): ends the process without running anything of the copied memory.
 pub fn exit(code: u8) -> ! {
     // SAFETY: it does not return and touches no memory.

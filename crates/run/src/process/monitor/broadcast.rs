@@ -11,8 +11,8 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    recv, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
+    bind, connect, listen, recv, send, socket_with,
 };
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -45,14 +45,30 @@ pub(crate) fn attach(directory: &Path) -> Result<OwnedFd, Error> {
 }
 
 fn make() -> Result<OwnedFd, Errno> {
-    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
 }
 
 /// A socket's address holds a hundred bytes, and a directory may have a longer path: it goes by its descriptor.
-fn with_address<T>(directory: &Path, each: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>) -> Result<T, Errno> {
+fn with_address<T>(
+    directory: &Path,
+    each: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>,
+) -> Result<T, Errno> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
-    let open = openat(CWD, directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    each(&SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd()))?)
+    let open = openat(
+        CWD,
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    each(&SocketAddrUnix::new(format!(
+        "/proc/self/fd/{}/{SOCKET}",
+        open.as_raw_fd()
+    ))?)
 }
 
 impl Broadcast {
@@ -63,7 +79,14 @@ impl Broadcast {
         listen(&listener, 8).map_err(failed)?;
         let flags = rustix::fs::fcntl_getfl(&master).map_err(failed)?;
         rustix::fs::fcntl_setfl(&master, flags | rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
-        Ok(Self { master, listener, clients: vec![], log: open_log(instance)?, typed: vec![], open: true })
+        Ok(Self {
+            master,
+            listener,
+            clients: vec![],
+            log: open_log(instance)?,
+            typed: vec![],
+            open: true,
+        })
     }
 
     pub(super) fn master(&self) -> BorrowedFd<'_> {
@@ -76,7 +99,11 @@ impl Broadcast {
         wanted.set(PollFlags::IN, self.open);
         wanted.set(PollFlags::OUT, self.open && !self.typed.is_empty());
         // A terminal that nobody has open any more is always ready: it is left out.
-        let terminal = if self.open { self.master.as_fd() } else { self.listener.as_fd() };
+        let terminal = if self.open {
+            self.master.as_fd()
+        } else {
+            self.listener.as_fd()
+        };
         files.push(PollFd::from_borrowed_fd(terminal, wanted));
         files.push(input(self.listener.as_fd()));
         files.extend(self.clients.iter().map(|client| input(client.as_fd())));
@@ -92,7 +119,8 @@ impl Broadcast {
             }
         }
         if !ready[1].is_empty()
-            && let Ok(client) = accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+            && let Ok(client) =
+                accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
         {
             self.clients.push(client);
         }
@@ -130,7 +158,12 @@ impl Broadcast {
             }
             [SIZE, a, b, c, d] => {
                 let (rows, columns) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
-                let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+                let size = Winsize {
+                    ws_row: rows,
+                    ws_col: columns,
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                };
                 tcsetwinsize(&self.master, size)?;
                 Ok(None)
             }
@@ -157,7 +190,8 @@ impl Broadcast {
         self.log.write_all(&buffer[..length]).ok();
         // Who does not keep up is let go: the container does not wait for anybody.
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        self.clients.retain(|client| send(client, &buffer[..length], flags).is_ok());
+        self.clients
+            .retain(|client| send(client, &buffer[..length], flags).is_ok());
         Ok(true)
     }
 

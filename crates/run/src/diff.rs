@@ -1,0 +1,283 @@
+//! What an instance changed: its upper directory compared with the layers below, in overlayfs' own marks.
+//!
+//! A whiteout is a character device 0:0, an opaque directory has the xattr `trusted.overlay.opaque` = `y`; see
+//! overlayfs.rst of the kernel. Layers are immutable; the upper directory may be changed by a hostile container while it is
+//! read, so that everything in it is opened below its root with no symbolic link followed.
+
+mod lower;
+mod upper;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use lower::{Found, Lower, Merged};
+use upper::Upper;
+pub(crate) use upper::names;
+
+/// One difference between an instance and its image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What happened to it.
+    pub kind: Kind,
+    /// Absolute, in the container.
+    pub path: PathBuf,
+}
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The image does not have it.
+    Added,
+    /// The image has another file there, or the directory changed in what it is or holds.
+    Changed,
+    /// The image has it.
+    Deleted,
+}
+
+impl Kind {
+    /// `A`, `C` or `D`.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Added => 'A',
+            Self::Changed => 'C',
+            Self::Deleted => 'D',
+        }
+    }
+}
+
+/// An entry of the upper directory that is a difference, for [`walk`]'s visitor.
+pub(crate) struct Entry<'a> {
+    pub(crate) kind: Kind,
+    /// Relative to the root; empty for the root itself.
+    pub(crate) path: &'a Path,
+    /// `None` for what was deleted.
+    pub(crate) file: Option<File>,
+}
+
+/// A file of the upper directory.
+pub(crate) struct File {
+    /// Opened with `O_PATH`.
+    pub(crate) handle: OwnedFd,
+    pub(crate) stat: Stat,
+}
+
+/// What differs, parents before children and names in order. `layers` are topmost last; `mounted` are absolute paths of
+/// the container that something is mounted on: the empty files and directories that were made for this are no changes.
+pub fn changes(
+    upper: &Path,
+    layers: &[PathBuf],
+    mounted: &[PathBuf],
+) -> Result<Vec<Change>, Error> {
+    let mut found = vec![];
+    walk(upper, layers, mounted, &mut |entry| {
+        if !entry.path.as_os_str().is_empty() {
+            found.push(Change {
+                kind: entry.kind,
+                path: Path::new("/").join(entry.path),
+            });
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Calls the visitor for each difference, a directory before what it holds, names in order. What an opaque directory hides
+/// is told as deletions. The root itself comes first, where its owner or mode changed.
+pub(crate) fn walk(
+    upper: &Path,
+    layers: &[PathBuf],
+    mounted: &[PathBuf],
+    visit: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let walk = Walk {
+        upper: Upper::open(upper)?,
+        lower: Lower::open(layers)?,
+        mounted,
+    };
+    let Some(root) = walk.upper.file(Path::new(""))? else {
+        return Ok(());
+    };
+    let below = walk.lower.root()?;
+    let mut tell = Teller {
+        held_back: vec![],
+        visit,
+    };
+    walk.directory(Path::new(""), root, Some(below), false, &mut tell)
+}
+
+struct Walk<'a> {
+    upper: Upper,
+    lower: Lower,
+    mounted: &'a [PathBuf],
+}
+
+/// Tells of unchanged parents of a change only once there is a change in them.
+struct Teller<'a> {
+    held_back: Vec<(PathBuf, File)>,
+    visit: &'a mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, entry: Entry<'_>) -> Result<(), Error> {
+        for (path, file) in self.held_back.drain(..) {
+            (self.visit)(Entry {
+                kind: Kind::Changed,
+                path: &path,
+                file: Some(file),
+            })?;
+        }
+        (self.visit)(entry)
+    }
+}
+
+impl Walk<'_> {
+    /// A directory of the upper that lies over these directories of the layers; `hidden`: they do not show through.
+    fn directory(
+        &self,
+        path: &Path,
+        file: File,
+        below: Option<Merged>,
+        hidden: bool,
+        tell: &mut Teller,
+    ) -> Result<(), Error> {
+        let hidden = hidden || self.upper.is_opaque(path)?;
+        let depth = tell.held_back.len();
+        match &below {
+            Some(below) if !alike(&file.stat, &below.stat) => {
+                tell.tell(Entry {
+                    kind: Kind::Changed,
+                    path,
+                    file: Some(file),
+                })?;
+            }
+            Some(_) if path.as_os_str().is_empty() => {}
+            Some(_) => tell.held_back.push((path.to_owned(), file)),
+            None => tell.tell(Entry {
+                kind: Kind::Added,
+                path,
+                file: Some(file),
+            })?,
+        }
+        self.content(path, below.as_ref(), hidden, tell)?;
+        // What is held back still had no change in it.
+        tell.held_back.truncate(depth);
+        Ok(())
+    }
+
+    /// What a directory of the upper holds.
+    fn content(
+        &self,
+        path: &Path,
+        below: Option<&Merged>,
+        hidden: bool,
+        tell: &mut Teller,
+    ) -> Result<(), Error> {
+        let mut names = self.upper.names(path)?;
+        if hidden && let Some(below) = below {
+            names.extend(self.lower.names(below)?);
+            names.sort_unstable();
+            names.dedup();
+        }
+        for name in names {
+            let path = path.join(name);
+            let found = match below {
+                Some(below) => self.lower.find(below, &path)?,
+                None => Found::Nothing,
+            };
+            match self.upper.file(&path)? {
+                Some(file) => self.entry(&path, file, found, hidden, tell)?,
+                None if hidden => tell.tell(Entry {
+                    kind: Kind::Deleted,
+                    path: &path,
+                    file: None,
+                })?,
+                // Gone since the directory was listed: the container is at work.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever is in the upper at this path, over what the layers have there.
+    fn entry(
+        &self,
+        path: &Path,
+        file: File,
+        found: Found,
+        hidden: bool,
+        tell: &mut Teller,
+    ) -> Result<(), Error> {
+        let kind = if matches!(found, Found::Nothing) {
+            Kind::Added
+        } else {
+            Kind::Changed
+        };
+        let whiteout = upper::is_whiteout(&file.stat);
+        match (FileType::from_raw_mode(file.stat.st_mode), found) {
+            (_, Found::Nothing) if whiteout => Ok(()),
+            (_, Found::Nothing) if self.is_mount_point(path, &file)? => Ok(()),
+            _ if whiteout => tell.tell(Entry {
+                kind: Kind::Deleted,
+                path,
+                file: None,
+            }),
+            (FileType::Directory, Found::Directory(below)) => {
+                self.directory(path, file, Some(below), hidden, tell)
+            }
+            (FileType::Directory, Found::Nothing) => self.directory(path, file, None, false, tell),
+            (FileType::Directory, Found::Other) => {
+                tell.tell(Entry {
+                    kind,
+                    path,
+                    file: Some(file),
+                })?;
+                self.content(path, None, false, tell)
+            }
+            _ => tell.tell(Entry {
+                kind,
+                path,
+                file: Some(file),
+            }),
+        }
+    }
+
+    /// An empty file or directory that something is mounted on was made for the mount.
+    fn is_mount_point(&self, path: &Path, file: &File) -> Result<bool, Error> {
+        let absolute = Path::new("/").join(path);
+        if !self
+            .mounted
+            .iter()
+            .any(|mounted| mounted.starts_with(&absolute))
+        {
+            return Ok(false);
+        }
+        match FileType::from_raw_mode(file.stat.st_mode) {
+            FileType::RegularFile => Ok(file.stat.st_size == 0 && self.mounted.contains(&absolute)),
+            FileType::Directory => {
+                for name in self.upper.names(path)? {
+                    let path = path.join(name);
+                    if let Some(file) = self.upper.file(&path)?
+                        && !self.is_mount_point(&path, &file)?
+                    {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Whether a directory that was copied up is as it was.
+fn alike(one: &Stat, other: &Stat) -> bool {
+    (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
+}
+
+#[cfg(test)]
+mod tests;

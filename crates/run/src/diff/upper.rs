@@ -1,0 +1,127 @@
+//! Reads of a directory that may change at any moment and must not lead anywhere else.
+
+use std::ffi::{CStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::File;
+use crate::Error;
+
+/// A tree in which paths are resolved below its root, through no symbolic link and onto no other file system.
+pub(super) struct Upper {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+impl Upper {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|errno| Error::io("open", path, errno))?;
+        Ok(Self {
+            root,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens what is there without following it; `None` if it has gone.
+    pub(super) fn file(&self, path: &Path) -> Result<Option<File>, Error> {
+        let handle = match self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(handle) => handle,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(self.failed("open", path, errno)),
+        };
+        let stat =
+            rustix::fs::fstat(&handle).map_err(|errno| self.failed("look at", path, errno))?;
+        Ok(Some(File { handle, stat }))
+    }
+
+    /// The names in a directory, in order; none if it has gone.
+    pub(super) fn names(&self, path: &Path) -> Result<Vec<OsString>, Error> {
+        match self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
+            Ok(directory) => {
+                names(&directory).map_err(|errno| self.failed("read directory", path, errno))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(vec![]),
+            Err(errno) => Err(self.failed("open directory", path, errno)),
+        }
+    }
+
+    pub(super) fn is_opaque(&self, path: &Path) -> Result<bool, Error> {
+        match self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
+            Ok(directory) => is_opaque(&directory)
+                .map_err(|errno| self.failed("read the xattrs of", path, errno)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(errno) => Err(self.failed("open directory", path, errno)),
+        }
+    }
+
+    fn open_at(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        rustix::fs::openat2(
+            &self.root,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            RESOLVE,
+        )
+    }
+
+    fn failed(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
+        Error::io(action, &self.path.join(path), errno)
+    }
+}
+
+/// The names in an open directory, in order.
+pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = vec![];
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(OsString::from_vec(name.to_bytes().to_vec()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// overlayfs.rst, "whiteouts and opaque directories": a character device 0:0.
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// The same: the xattr is `y`.
+pub(super) fn is_opaque(directory: impl AsFd) -> Result<bool, Errno> {
+    const NAMES: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
+    for name in NAMES {
+        let mut value = [0u8; 8];
+        match rustix::fs::fgetxattr(directory.as_fd(), name, &mut value[..]) {
+            Ok(1) if value[0] == b'y' => return Ok(true),
+            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(false)
+}
+
+/// Looks at a name in an open directory without following it.
+pub(super) fn look(directory: impl AsFd, path: &Path) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(directory, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

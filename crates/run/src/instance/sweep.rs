@@ -1,0 +1,49 @@
+//! What killed processes left behind, taken away in passing: state without an owner, control groups, instances that were to go
+//! with their command or were never finished.
+
+use std::path::Path;
+
+use super::store::{Instances, remove_bundle};
+use crate::Error;
+use crate::state::RunDir;
+
+/// The most states that one sweep looks at, so that no command is slowed by more than a fraction of a millisecond.
+const MOST: usize = 16;
+
+impl Instances {
+    /// Looks at a few states, those of running containers included, and clears away the dead ones. Failures are logged: they belong to
+    /// nobody's command.
+    pub fn sweep(&self) {
+        for name in names(self.run(), MOST) {
+            match RunDir::lock_existing(self.run(), &name) {
+                Ok(Some(held)) => self.clear(&name, held),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "a state cannot be looked at"),
+            }
+        }
+    }
+
+    /// Takes away an instance that nobody holds and that is not to be kept, such as one whose maker was killed. True: it has gone.
+    pub(super) fn collect(&self, name: &str) -> Result<bool, Error> {
+        let Some(held) = RunDir::lock(self.run(), name)? else { return Ok(false) };
+        self.clear(name, held);
+        Ok(!self.dir().join(name).exists())
+    }
+
+    fn clear(&self, name: &str, held: RunDir) {
+        let dir = self.dir().join(name);
+        let kept = self.get(name).is_ok_and(|instance| !instance.record().remove);
+        let cleared = self.bury(&held).and_then(|()| match kept {
+            true => Ok(()),
+            false => remove_bundle(&dir),
+        });
+        if let Err(error) = cleared.and_then(|()| held.remove()) {
+            tracing::debug!(%error, "what a killed process left cannot be removed");
+        }
+    }
+}
+
+fn names(dir: &Path, most: usize) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return vec![] };
+    entries.flatten().take(most).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -1,0 +1,99 @@
+//! Looking into an instance: its files, what it changed, what it wrote.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::Instance;
+use crate::archive::Ids;
+use crate::copy::Tree;
+use crate::diff::Change;
+use crate::logs::Log;
+use crate::mounts::c_string;
+use crate::{Error, diff, layer, mounts, sys};
+
+/// The root file system of an instance for as long as this value lives. A stopped instance cannot be started meanwhile.
+#[derive(Debug)]
+pub struct View {
+    root: OwnedFd,
+    name: String,
+    /// Holds the lock, and drops it.
+    _stopped: Option<Instance>,
+}
+
+impl View {
+    /// Its files, out of which no path leads.
+    pub fn tree(&self) -> Result<Tree, Error> {
+        let root = self.root.try_clone().map_err(|error| Error::system("copy a descriptor", error))?;
+        Ok(Tree::confined(root, &self.name))
+    }
+}
+
+impl Instance {
+    /// Opens its root file system: that of the running container with all that is mounted there, or that of a stopped one without.
+    ///
+    /// For a stopped one this moves the calling thread to a mount namespace of its own, in which the overlay is mounted: it
+    /// goes with the process, however that ends. Paths of the host mean there what they mean outside.
+    pub fn view(self) -> Result<View, Error> {
+        match self.live() {
+            Ok(live) => {
+                let path = PathBuf::from(format!("/proc/{}/root", live.pid()));
+                let root = open(&path)?;
+                // It was that process' root if it has not ended since.
+                self.live()?;
+                Ok(View { root, name: self.name.clone(), _stopped: None })
+            }
+            Err(Error::NotRunning { .. }) => self.view_stopped(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn view_stopped(mut self) -> Result<View, Error> {
+        self.hold()?;
+        let failed = |errno| Error::system("make a mount namespace", errno);
+        sys::process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
+        mounts::make_private().map_err(failed)?;
+        let target = self.dir.join("rootfs");
+        let mut overlay = self.overlay(false)?;
+        overlay.open()?;
+        let path = c_string(target.as_os_str().as_encoded_bytes())?;
+        overlay.mount(&path).map_err(|errno| Error::io("mount the overlay on", &target, errno))?;
+        let root = open(&target)?;
+        Ok(View { root, name: self.name.clone(), _stopped: Some(self) })
+    }
+
+    /// What it changed of its image, parents before children and names in order.
+    pub fn changes(&self) -> Result<Vec<Change>, Error> {
+        diff::changes(&self.dir.join("upper"), &self.record.layers, &self.mounted()?)
+    }
+
+    /// The same as an uncompressed OCI layer. Returns the writer.
+    pub fn write_layer<W: Write>(&self, out: W) -> Result<W, Error> {
+        layer::write(&self.dir.join("upper"), &self.record.layers, &self.mounted()?, self.ids()?, out)
+    }
+
+    /// What it wrote while it ran detached; `None` if it never did.
+    pub fn log(&self) -> Result<Option<Log>, Error> {
+        Log::open(&self.dir)
+    }
+
+    /// How its ids are seen on the host.
+    pub fn ids(&self) -> Result<Ids, Error> {
+        let spec = self.spec()?;
+        let maps = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).unwrap_or_default();
+        let root = maps.iter().find(|map| map.container_id() == 0);
+        Ok(Ids { range: root.map(|map| (map.host_id(), map.size())) })
+    }
+
+    fn mounted(&self) -> Result<Vec<PathBuf>, Error> {
+        let spec = self.spec()?;
+        Ok(spec.mounts().iter().flatten().map(|mount| mount.destination().clone()).collect())
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))
+}
