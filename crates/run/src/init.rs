@@ -10,7 +10,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{
-    DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, umask,
+    DumpableBehavior, Gid, Signal, Uid, set_dumpable_behavior, set_parent_process_death_signal,
+    umask,
 };
 
 use crate::channel::{Channel, Failed, Message, Order, Step};
@@ -53,6 +54,11 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
     // Nobody looks into this process while it holds descriptors of the host (CVE-2016-9962); exec ends it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))?;
     // 2. Namespaces that clone3 did not make.
+    if plan.idmap.is_some() {
+        // Ids mean nothing before the parent has written the maps.
+        wait_until_placed(plan, channel, &mut placed)?;
+        become_root().map_err(Step::UserNamespace.failed(0))?;
+    }
     rustix::process::setsid().map_err(Step::Session.failed(0))?;
     enter_namespaces(plan)?;
     // 3. The root file system and all that is mounted in it.
@@ -136,7 +142,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
 }
 
 /// SIGKILL for us when the parent dies. It may have died before the call: then its end of the line is closed.
-fn die_with_parent(channel: &Channel) -> Result<(), Failed> {
+pub(crate) fn die_with_parent(channel: &Channel) -> Result<(), Failed> {
     let failed = Step::DieWithParent.failed(0);
     set_parent_process_death_signal(Some(Signal::KILL))
         .and_then(|()| channel.is_hung_up())
@@ -209,6 +215,14 @@ fn wait_until_placed(plan: &Plan, channel: &Channel, placed: &mut bool) -> Resul
     Ok(())
 }
 
+/// Root of the user namespace, to which the maps have just given an id.
+fn become_root() -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
 /// Mounts the root file system and opens it.
 fn rootfs(plan: &Plan) -> Result<OwnedFd, Failed> {
     mounts::make_private().map_err(Step::Propagation.failed(0))?;
@@ -217,6 +231,13 @@ fn rootfs(plan: &Plan) -> Result<OwnedFd, Failed> {
         Rootfs::Overlay { overlay, target } => {
             overlay.mount(target).map_err(failed)?;
             target
+        }
+        Rootfs::Mapped { tree, .. } => {
+            // Stacked on the old root, which is about to go: a place that needs no right to get to.
+            let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            move_mount(tree, c"", CWD, c"/", flags).map_err(failed)?;
+            return rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed);
         }
         Rootfs::Directory { tree, target, .. } => {
             let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
@@ -308,7 +329,7 @@ fn change_root(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// A kernel without keys, or an outer container that forbids them: nothing to keep from the container.
-fn without_keys(errno: Errno) -> Result<(), Errno> {
+pub(crate) fn without_keys(errno: Errno) -> Result<(), Errno> {
     match errno {
         Errno::NOSYS | Errno::PERM | Errno::DQUOT => Ok(()),
         errno => Err(errno),

@@ -1,6 +1,6 @@
 //! Instances: containers on disk. Each is an OCI bundle with a private writable layer.
 
-mod control;
+mod live;
 mod resources;
 mod store;
 mod sweep;
@@ -15,7 +15,7 @@ use crate::overlay::Overlay;
 use crate::process::{Ended, now};
 use crate::state::{RunDir, State, Status};
 use crate::{Error, EtcFiles, Options, files, seccomp, spec};
-pub use control::{Live, Waiter};
+pub use live::{Live, Waiter};
 pub use store::Instances;
 pub use view::View;
 
@@ -243,7 +243,7 @@ impl Instance {
 
     /// Its command ended: writes that down, or takes all of it away.
     pub(crate) fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
-        control::tell_waiters(&self.state_directory(), ended);
+        live::tell_waiters(&self.state_directory(), ended);
         if self.record.remove {
             store::remove_bundle(&self.dir)?;
         } else {

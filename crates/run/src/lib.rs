@@ -15,6 +15,7 @@ pub mod diagnosis;
 pub mod diff;
 pub mod error;
 pub mod etc;
+pub mod exec;
 mod files;
 pub mod idmap;
 mod init;

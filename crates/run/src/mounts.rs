@@ -10,7 +10,7 @@ mod paths;
 mod target;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     /// A file or directory of the host, opened by [`MountStep::open`].
     Bind {
         source: PathBuf,
+        /// A file of the bundle.
+        own: bool,
         tree: Option<OwnedFd>,
         is_directory: bool,
     },
@@ -95,6 +97,7 @@ impl MountStep {
         let source = mount.source().as_deref().unwrap_or(Path::new("none"));
         let kind = match typ {
             _ if options.bind.is_some() || typ == "bind" => Kind::Bind {
+                own: source.is_relative(),
                 source: bundle.join(source),
                 tree: None,
                 is_directory: false,
@@ -129,9 +132,12 @@ impl MountStep {
     }
 
     /// Opens what the parent must open, with its rights and in its mount namespace: the sources of bind mounts.
-    pub fn open(&mut self) -> Result<(), Error> {
+    ///
+    /// Files of the bundle are shown with the ids of `userns`, if there is one; files of the user keep theirs.
+    pub fn open(&mut self, userns: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let Kind::Bind {
             source,
+            own: of_bundle,
             tree,
             is_directory,
         } = &mut self.kind
@@ -146,6 +152,10 @@ impl MountStep {
         let kind = rustix::fs::statat(&opened, c"", AtFlags::EMPTY_PATH)
             .map_err(|errno| Error::io("look at", source, errno))?;
         *is_directory = FileType::from_raw_mode(kind.st_mode) == FileType::Directory;
+        if let (Some(userns), true) = (userns, *of_bundle) {
+            crate::idmap::map(opened.as_fd(), userns)
+                .map_err(|errno| Error::io("map the ids of", source, errno))?;
+        }
         let (own, mut all) = (self.options.own, self.options.tree);
         if own.propagation == 0 && all.propagation == 0 {
             all.propagation = libc::MS_PRIVATE;

@@ -5,16 +5,22 @@ mod command;
 mod describe;
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, Process, Spec,
+};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Capabilities, Set};
+use crate::channel::Message;
+use crate::diagnosis::{ExecFailure, Finding};
+use crate::idmap::{self, IdMap};
 use crate::mounts::{Hidden, Kind, MountStep, c_string};
 use crate::namespaces::Namespaces;
 use crate::nodes::Nodes;
@@ -50,6 +56,8 @@ pub struct Options {
 pub struct Plan {
     pub(crate) options: Options,
     pub(crate) namespaces: Namespaces,
+    /// The ids of a user namespace.
+    pub(crate) idmap: Option<IdMap>,
     pub(crate) rootfs: Rootfs,
     pub(crate) root_read_only: bool,
     pub(crate) mounts: Vec<MountStep>,
@@ -91,6 +99,13 @@ pub struct Plan {
 pub(crate) enum Rootfs {
     /// An overlay, mounted on the bundle's `rootfs`.
     Overlay { overlay: Overlay, target: CString },
+    /// The same with mapped ids, made by [`Plan::open`].
+    Mapped {
+        bundle: PathBuf,
+        layers: Vec<PathBuf>,
+        volatile: bool,
+        tree: Option<OwnedFd>,
+    },
     /// A directory that is there, bound onto itself.
     Directory {
         path: PathBuf,
@@ -124,6 +139,13 @@ impl Plan {
                 tree: None,
                 target,
             }
+        } else if has_user_namespace(&spec) {
+            Rootfs::Mapped {
+                bundle: instance.dir().to_owned(),
+                layers: instance.lower(),
+                volatile: record.remove,
+                tree: None,
+            }
         } else {
             // Not synced when it goes, if the instance goes with it: that would write back all of the host's file system.
             Rootfs::Overlay {
@@ -147,6 +169,56 @@ impl Plan {
         Self::new(&Instances::open("INSTANCES", "RUN").instance(&name, new.clone(), 0))
     }
 
+    /// A plan for a process that joins the running instance: as its first one, but for what `adapt` changes.
+    pub(crate) fn joining(
+        instance: &Instance,
+        adapt: impl FnOnce(&mut Process) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let mut spec = instance.spec()?;
+        let process = spec.process_mut().as_mut();
+        adapt(process.ok_or_else(|| Error::spec("process", "it is missing"))?)?;
+        let rootfs = Rootfs::Directory {
+            path: PathBuf::new(),
+            tree: None,
+            target: CString::default(),
+        };
+        Self::of_spec(
+            &spec,
+            instance.dir(),
+            rootfs,
+            PathBuf::new(),
+            Options::default(),
+        )
+    }
+
+    /// What the child said about why it could not go on.
+    pub(crate) fn refusal(&self, message: Message) -> Error {
+        match message {
+            Message::Ready(_) => Error::system("start the command", Errno::PROTO),
+            Message::Failed(failed) => self.failure(failed),
+            Message::NotExecuted {
+                index,
+                errno,
+                finding,
+                text,
+            } => {
+                let finding = Finding::from_number(finding);
+                if finding == Finding::Missing {
+                    return ExecFailure::NotFound {
+                        command: self.command.name.clone(),
+                    }
+                    .into();
+                }
+                let path = self.command.candidates.get(usize::from(index));
+                let path = path.map_or_else(
+                    || self.command.name.clone(),
+                    |path| path.to_string_lossy().into_owned(),
+                );
+                ExecFailure::new(path.into(), errno, finding, &text).into()
+            }
+        }
+    }
+
     fn of_spec(
         spec: &Spec,
         bundle: &Path,
@@ -159,12 +231,20 @@ impl Plan {
         let linux = spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
         refuse(process, linux)?;
         let resources = linux.resources().clone().unwrap_or_default();
-        let mounts = MountStep::plan(
-            bundle,
-            spec.mounts().as_deref().unwrap_or(&[]),
-            Some(&resources),
-        )?;
         let namespaces = Namespaces::plan(linux)?;
+        let idmap = namespaces
+            .owns(libc::CLONE_NEWUSER)
+            .then(|| IdMap::plan(linux))
+            .transpose()?;
+        let mounts = spec.mounts().as_deref().unwrap_or(&[]);
+        let mounts = match &idmap {
+            Some(_) => MountStep::plan(
+                bundle,
+                &without_ownership(mounts, &namespaces),
+                Some(&resources),
+            )?,
+            None => MountStep::plan(bundle, mounts, Some(&resources))?,
+        };
         let capabilities = process
             .capabilities()
             .as_ref()
@@ -252,6 +332,7 @@ impl Plan {
             stdio: None,
             options,
             namespaces,
+            idmap,
             rootfs,
             mounts,
         })
@@ -259,8 +340,21 @@ impl Plan {
 
     /// Opens what the plan names on the host, so that the child needs no path of it.
     pub(crate) fn open(&mut self) -> Result<(), Error> {
+        let userns = self.idmap.as_ref().map(IdMap::namespace).transpose()?;
+        let userns = userns.as_ref().map(AsFd::as_fd);
         match &mut self.rootfs {
             Rootfs::Overlay { overlay, .. } => overlay.open()?,
+            Rootfs::Mapped {
+                bundle,
+                layers,
+                volatile,
+                tree,
+            } => {
+                let userns = userns.ok_or_else(|| {
+                    Error::spec("linux.namespaces", "a mapped root needs a user namespace")
+                })?;
+                *tree = Some(idmap::overlay(bundle, layers, *volatile, userns)?);
+            }
             Rootfs::Directory { path, tree, .. } => {
                 use rustix::mount::OpenTreeFlags as Flags;
                 let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_RECURSIVE;
@@ -272,8 +366,54 @@ impl Plan {
         }
         self.namespaces.open()?;
         check_preserved(self.options.preserve_fds)?;
-        self.mounts.iter_mut().try_for_each(MountStep::open)
+        self.mounts
+            .iter_mut()
+            .try_for_each(|step| step.open(userns))
     }
+}
+
+fn has_user_namespace(spec: &Spec) -> bool {
+    let namespaces = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_ref());
+    namespaces
+        .into_iter()
+        .flatten()
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::User)
+}
+
+/// A file system that shows a namespace can be mounted by who owns that namespace. Where the container shares the host's,
+/// it gets the host's mount instead.
+fn without_ownership(mounts: &[Mount], namespaces: &Namespaces) -> Vec<Mount> {
+    let borrowed = |mount: &Mount| match mount.typ().as_deref() {
+        Some("sysfs") => !namespaces.owns(libc::CLONE_NEWNET),
+        Some("mqueue") => !namespaces.owns(libc::CLONE_NEWIPC),
+        _ => false,
+    };
+    let one = |mount: &Mount| {
+        let mut mount = mount.clone();
+        if borrowed(&mount) {
+            mount.set_source(Some(mount.destination().clone()));
+            mount.set_typ(Some("bind".to_owned()));
+            let options = mount.options().as_deref().unwrap_or(&[]);
+            let all = options.iter().map(|option| {
+                if option == "ro" {
+                    "rro"
+                } else {
+                    option.as_str()
+                }
+            });
+            let all = ["rbind"]
+                .into_iter()
+                .chain(all)
+                .map(str::to_owned)
+                .collect();
+            mount.set_options(Some(all));
+        }
+        mount
+    };
+    mounts.iter().map(one).collect()
 }
 
 /// What we would have to ignore is refused: a limit or a label that was asked for is enforced or an error.

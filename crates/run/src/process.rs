@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::Capability;
 use crate::cgroup::{self, Cgroup, Join};
 use crate::channel::{self, Channel, Message, Order};
-use crate::diagnosis::{ExecFailure, Finding};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
@@ -142,6 +141,9 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     if container.cgroup.is_none() {
         container.cgroup = Some(create_cgroup(&plan)?);
     }
+    if let Some(idmap) = &plan.idmap {
+        idmap.write(pid)?;
+    }
     container.place(&channel)?;
     container.instance.started(pid, &plan.cgroup)?;
     Ok(Prepared {
@@ -156,7 +158,9 @@ fn create_cgroup(plan: &Plan) -> Result<Cgroup, Error> {
         path: &plan.cgroup,
         resources: &plan.resources,
         pids_by_default: plan.options.pids_by_default,
-        confine_devices: plan.capabilities.bounding.contains(Capability::MKNOD),
+        // Root of a user namespace can make no nodes.
+        confine_devices: plan.idmap.is_none()
+            && plan.capabilities.bounding.contains(Capability::MKNOD),
     };
     let group = Cgroup::create(&request)?;
     if let Some(warning) = group.warning() {
@@ -241,28 +245,7 @@ impl Prepared {
                 self.container.terminal = terminal.or(self.container.terminal.take());
                 Ok(())
             }
-            Message::Failed(failed) => Err(self.plan.failure(failed)),
-            Message::NotExecuted {
-                index,
-                errno,
-                finding,
-                text,
-            } => {
-                let command = &self.plan.command;
-                let finding = Finding::from_number(finding);
-                if finding == Finding::Missing {
-                    return Err(ExecFailure::NotFound {
-                        command: command.name.clone(),
-                    }
-                    .into());
-                }
-                let path = command
-                    .candidates
-                    .get(usize::from(index))
-                    .map(|path| path.to_string_lossy().into_owned());
-                let path = path.unwrap_or_else(|| command.name.clone());
-                Err(ExecFailure::new(path.into(), errno, finding, &text).into())
-            }
+            refused => Err(self.plan.refusal(refused)),
         }
     }
 }

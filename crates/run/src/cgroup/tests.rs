@@ -89,9 +89,11 @@ fn limits_are_set_and_nothing_is_left() {
 #[test]
 fn a_dropped_group_is_removed_with_its_processes() {
     let cgroup = create("dropped", &pids(50)).unwrap();
-    let mut child = shell(&cgroup, "sleep 1000 & sleep 1000");
+    let mut child = shell(&cgroup, "sleep 1000 & sleep 1000; true");
     go(&mut child);
-    while cgroup.pids().unwrap().len() < 3 {}
+    while cgroup.pids().unwrap().len() < 3 {
+        std::thread::yield_now();
+    }
     drop(cgroup);
     assert_eq!(left_over("dropped"), [PathBuf::new(); 0]);
     assert!(!child.wait().unwrap().success());

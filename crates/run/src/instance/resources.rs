@@ -104,9 +104,20 @@ mod tests {
         let resources = |json: &str| serde_json::from_str::<LinuxResources>(json).unwrap();
         let mut spec = Spec::default();
         let before = r#"{"memory":{"limit":1,"reservation":2},"pids":{"limit":3}}"#;
-        spec.linux_mut().as_mut().unwrap().set_resources(Some(resources(before)));
-        merge(&mut spec, &resources(r#"{"memory":{"limit":9},"cpu":{"cpus":"0"}}"#)).unwrap();
-        let after = r#"{"memory":{"limit":9,"reservation":2},"pids":{"limit":3},"cpu":{"cpus":"0"}}"#;
-        assert_eq!(spec.linux().as_ref().unwrap().resources(), &Some(resources(after)));
+        spec.linux_mut()
+            .as_mut()
+            .unwrap()
+            .set_resources(Some(resources(before)));
+        merge(
+            &mut spec,
+            &resources(r#"{"memory":{"limit":9},"cpu":{"cpus":"0"}}"#),
+        )
+        .unwrap();
+        let after =
+            r#"{"memory":{"limit":9,"reservation":2},"pids":{"limit":3},"cpu":{"cpus":"0"}}"#;
+        assert_eq!(
+            spec.linux().as_ref().unwrap().resources(),
+            &Some(resources(after))
+        );
     }
 }

@@ -149,7 +149,9 @@ impl Instances {
         names::check(name)?;
         let dir = self.dir.join(name);
         if !dir.exists() {
-            return Err(Error::NoSuchInstance { name: name.to_owned() });
+            return Err(Error::NoSuchInstance {
+                name: name.to_owned(),
+            });
         }
         let mut held = RunDir::lock(&self.run, name)?;
         if held.is_none() && force {
@@ -158,8 +160,13 @@ impl Instances {
         }
         let Some(held) = held else {
             return Err(match State::read(&self.run, name)? {
-                Some(state) => Error::Running { name: name.to_owned(), pid: state.pid },
-                None => Error::Busy { name: name.to_owned() },
+                Some(state) => Error::Running {
+                    name: name.to_owned(),
+                    pid: state.pid,
+                },
+                None => Error::Busy {
+                    name: name.to_owned(),
+                },
             });
         };
         // One that goes by itself may have gone meanwhile.
@@ -175,7 +182,10 @@ impl Instances {
             Err(Error::NotRunning { .. } | Error::NoSuchInstance { .. }) => Ok(()),
             // Its files cannot be read, on which nothing of this depends.
             Err(_) => match State::read(&self.run, name)? {
-                Some(State { cgroup: Some(cgroup), .. }) => Cgroup::open(&cgroup)?.kill(),
+                Some(State {
+                    cgroup: Some(cgroup),
+                    ..
+                }) => Cgroup::open(&cgroup)?.kill(),
                 _ => Ok(()),
             },
         }

@@ -25,14 +25,18 @@ impl Instances {
 
     /// Takes away an instance that nobody holds and that is not to be kept, such as one whose maker was killed. True: it has gone.
     pub(super) fn collect(&self, name: &str) -> Result<bool, Error> {
-        let Some(held) = RunDir::lock(self.run(), name)? else { return Ok(false) };
+        let Some(held) = RunDir::lock(self.run(), name)? else {
+            return Ok(false);
+        };
         self.clear(name, held);
         Ok(!self.dir().join(name).exists())
     }
 
     fn clear(&self, name: &str, held: RunDir) {
         let dir = self.dir().join(name);
-        let kept = self.get(name).is_ok_and(|instance| !instance.record().remove);
+        let kept = self
+            .get(name)
+            .is_ok_and(|instance| !instance.record().remove);
         let cleared = self.bury(&held).and_then(|()| match kept {
             true => Ok(()),
             false => remove_bundle(&dir),
@@ -44,6 +48,12 @@ impl Instances {
 }
 
 fn names(dir: &Path, most: usize) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return vec![] };
-    entries.flatten().take(most).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return vec![];
+    };
+    entries
+        .flatten()
+        .take(most)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }

@@ -26,7 +26,10 @@ pub struct View {
 impl View {
     /// Its files, out of which no path leads.
     pub fn tree(&self) -> Result<Tree, Error> {
-        let root = self.root.try_clone().map_err(|error| Error::system("copy a descriptor", error))?;
+        let root = self
+            .root
+            .try_clone()
+            .map_err(|error| Error::system("copy a descriptor", error))?;
         Ok(Tree::confined(root, &self.name))
     }
 }
@@ -43,7 +46,11 @@ impl Instance {
                 let root = open(&path)?;
                 // It was that process' root if it has not ended since.
                 self.live()?;
-                Ok(View { root, name: self.name.clone(), _stopped: None })
+                Ok(View {
+                    root,
+                    name: self.name.clone(),
+                    _stopped: None,
+                })
             }
             Err(Error::NotRunning { .. }) => self.view_stopped(),
             Err(error) => Err(error),
@@ -59,19 +66,35 @@ impl Instance {
         let mut overlay = self.overlay(false)?;
         overlay.open()?;
         let path = c_string(target.as_os_str().as_encoded_bytes())?;
-        overlay.mount(&path).map_err(|errno| Error::io("mount the overlay on", &target, errno))?;
+        overlay
+            .mount(&path)
+            .map_err(|errno| Error::io("mount the overlay on", &target, errno))?;
         let root = open(&target)?;
-        Ok(View { root, name: self.name.clone(), _stopped: Some(self) })
+        Ok(View {
+            root,
+            name: self.name.clone(),
+            _stopped: Some(self),
+        })
     }
 
     /// What it changed of its image, parents before children and names in order.
     pub fn changes(&self) -> Result<Vec<Change>, Error> {
-        diff::changes(&self.dir.join("upper"), &self.record.layers, &self.mounted()?)
+        diff::changes(
+            &self.dir.join("upper"),
+            &self.record.layers,
+            &self.mounted()?,
+        )
     }
 
     /// The same as an uncompressed OCI layer. Returns the writer.
     pub fn write_layer<W: Write>(&self, out: W) -> Result<W, Error> {
-        layer::write(&self.dir.join("upper"), &self.record.layers, &self.mounted()?, self.ids()?, out)
+        layer::write(
+            &self.dir.join("upper"),
+            &self.record.layers,
+            &self.mounted()?,
+            self.ids()?,
+            out,
+        )
     }
 
     /// What it wrote while it ran detached; `None` if it never did.
@@ -82,18 +105,30 @@ impl Instance {
     /// How its ids are seen on the host.
     pub fn ids(&self) -> Result<Ids, Error> {
         let spec = self.spec()?;
-        let maps = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).unwrap_or_default();
+        let maps = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.uid_mappings().clone())
+            .unwrap_or_default();
         let root = maps.iter().find(|map| map.container_id() == 0);
-        Ok(Ids { range: root.map(|map| (map.host_id(), map.size())) })
+        Ok(Ids {
+            range: root.map(|map| (map.host_id(), map.size())),
+        })
     }
 
     fn mounted(&self) -> Result<Vec<PathBuf>, Error> {
         let spec = self.spec()?;
-        Ok(spec.mounts().iter().flatten().map(|mount| mount.destination().clone()).collect())
+        Ok(spec
+            .mounts()
+            .iter()
+            .flatten()
+            .map(|mount| mount.destination().clone())
+            .collect())
     }
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno))
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| Error::io("open", path, errno))
 }

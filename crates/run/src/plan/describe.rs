@@ -18,6 +18,14 @@ impl fmt::Display for Plan {
                     overlay.describe()
                 )?;
             }
+            Rootfs::Mapped { bundle, layers, .. } => {
+                writeln!(
+                    out,
+                    "rootfs      id-mapped overlay of {} layers in {}",
+                    layers.len(),
+                    bundle.display()
+                )?;
+            }
             Rootfs::Directory { path, .. } => writeln!(out, "rootfs      {}", path.display())?,
         }
         for step in &self.mounts {
@@ -91,6 +99,9 @@ impl Plan {
             Step::Rootfs => match &self.rootfs {
                 Rootfs::Overlay { target, .. } => {
                     format!("mount the overlay on {}", target.to_string_lossy())
+                }
+                Rootfs::Mapped { bundle, .. } => {
+                    format!("mount the overlay in {}", bundle.display())
                 }
                 Rootfs::Directory { path, .. } => {
                     format!("mount the root file system {}", path.display())

@@ -221,6 +221,22 @@ pub fn sleep() -> ! {
     }
 }
 
+/// execveat(2) of an open file; returns only if it failed.
+pub fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: as for execve; the empty path with AT_EMPTY_PATH means the file itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_error()
+}
+
 /// _exit(2): ends the process without running anything of the copied memory.
 pub fn exit(code: u8) -> ! {
     // SAFETY: it does not return and touches no memory.

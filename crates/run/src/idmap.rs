@@ -1,0 +1,275 @@
+//! User namespaces: the ids of a container on the host, and its root file system shown with them.
+//!
+//! The files of an instance keep the ids of the image on disk, whoever runs it: mounts are id-mapped
+//! (mount_setattr(2), MOUNT_ATTR_IDMAP) instead of files changed. The overlay is built of such mounts by the parent, in a mount
+//! namespace that lives for no longer than that, and handed to the child as a mount that is attached nowhere.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, LinuxIdMapping};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::Error;
+use crate::overlay::Overlay;
+use crate::sys::mount::{Attributes, set_attributes};
+use crate::sys::process::{self, Cloned};
+
+/// The maps of a user namespace, as /proc/PID/uid_map and gid_map take them, user_namespaces(7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    uids: String,
+    gids: String,
+}
+
+impl IdMap {
+    /// Checks the maps of a spec.
+    pub fn plan(linux: &Linux) -> Result<Self, Error> {
+        let text = |field: &str, maps: &Option<Vec<LinuxIdMapping>>| {
+            let maps = maps.as_deref().unwrap_or(&[]);
+            let has_root = maps
+                .iter()
+                .any(|map| map.container_id() == 0 && map.size() > 0);
+            let fits = |map: &LinuxIdMapping| {
+                let end = |first: u32| first.checked_add(map.size()).is_some();
+                map.size() > 0 && end(map.host_id()) && end(map.container_id())
+            };
+            if !has_root || !maps.iter().all(fits) {
+                return Err(Error::spec(
+                    field,
+                    "a user namespace needs a map of ids that includes root and stays in range",
+                ));
+            }
+            let lines = maps
+                .iter()
+                .map(|map| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size()));
+            Ok(lines.collect())
+        };
+        Ok(Self {
+            uids: text("linux.uidMappings", linux.uid_mappings())?,
+            gids: text("linux.gidMappings", linux.gid_mappings())?,
+        })
+    }
+
+    /// Writes the maps of a process that is alone in a new user namespace.
+    pub fn write(&self, pid: i32) -> Result<(), Error> {
+        for (file, text) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
+            let path = PathBuf::from(format!("/proc/{pid}/{file}"));
+            std::fs::write(&path, text)
+                .map_err(|error| Error::io("write the id map", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// A user namespace with these maps. mount_setattr(2) takes the maps from one.
+    pub fn namespace(&self) -> Result<OwnedFd, Error> {
+        let failed = |errno| Error::system("make a user namespace", errno);
+        let cloned = process::clone3(libc::CLONE_NEWUSER as u64, None).map_err(failed)?;
+        let (pid, pidfd) = match cloned {
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+            Cloned::Child => process::sleep(),
+        };
+        let opened = self.write(pid).and_then(|()| {
+            let path = PathBuf::from(format!("/proc/{pid}/ns/user"));
+            rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| Error::io("open namespace", &path, errno))
+        });
+        // Its namespace lives on in the descriptor.
+        process::send_signal(pidfd.as_fd(), libc::SIGKILL)
+            .and_then(|()| process::wait(pidfd.as_fd()))
+            .map_err(failed)?;
+        opened
+    }
+}
+
+/// Mounts the overlay of `layers` over `bundle`'s upper directory with the ids of `namespace`, attached nowhere.
+pub(crate) fn overlay(
+    bundle: &Path,
+    layers: &[PathBuf],
+    volatile: bool,
+    namespace: BorrowedFd<'_>,
+) -> Result<OwnedFd, Error> {
+    let home = Home::leave()?;
+    let made = build(bundle, layers, volatile, namespace);
+    home.come_back()?;
+    made
+}
+
+/// The mount namespace and working directory to come back to.
+struct Home {
+    namespace: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Home {
+    fn leave() -> Result<Self, Error> {
+        let failed = |errno| Error::system("make a mount namespace", errno);
+        let open = |path: &std::ffi::CStr, flags: OFlags| {
+            rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
+        };
+        let namespace = open(c"/proc/self/ns/mnt", OFlags::RDONLY).map_err(failed)?;
+        let directory = open(c".", OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
+        process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
+        let home = Self {
+            namespace,
+            directory,
+        };
+        match crate::mounts::make_private() {
+            Ok(()) => Ok(home),
+            Err(errno) => home.come_back().and(Err(failed(errno))),
+        }
+    }
+
+    fn come_back(self) -> Result<(), Error> {
+        let failed = |errno| Error::system("return to the host's mount namespace", errno);
+        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), None).map_err(failed)?;
+        rustix::process::fchdir(self.directory).map_err(failed)
+    }
+}
+
+fn build(
+    bundle: &Path,
+    layers: &[PathBuf],
+    volatile: bool,
+    namespace: BorrowedFd<'_>,
+) -> Result<OwnedFd, Error> {
+    let rootfs = bundle.join("rootfs");
+    let mapped: Vec<OwnedFd> = layers
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([bundle])
+        .map(|path| attach_mapped(path, &rootfs, namespace))
+        .collect::<Result<_, _>>()?;
+    let paths: Vec<PathBuf> = mapped
+        .iter()
+        .map(|tree| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())))
+        .collect();
+    let (own, layers) = paths
+        .split_last()
+        .ok_or_else(|| Error::spec("the image", "it has no layers"))?;
+    let overlay = Overlay::new(layers, own.join("upper"), own.join("work"), volatile)?;
+    let target = crate::mounts::c_string(rootfs.as_os_str().as_encoded_bytes())?;
+    overlay
+        .mount(&target)
+        .map_err(|errno| Error::io("mount the overlay on", &rootfs, errno))?;
+    open_tree(
+        CWD,
+        &rootfs,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
+    .map_err(|errno| Error::io("open the overlay on", &rootfs, errno))
+}
+
+/// A mount of `path` with mapped ids. It is attached on top of what was attached before: kernels before 6.15 take only attached
+/// mounts as layers, and a descriptor finds it where a path would not.
+fn attach_mapped(path: &Path, target: &Path, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    let tree = open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
+    .map_err(|errno| Error::io("open directory", path, errno))?;
+    map(tree.as_fd(), namespace).map_err(|errno| Error::io("map the ids of", path, errno))?;
+    move_mount(
+        &tree,
+        c"",
+        CWD,
+        target,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+    .map_err(|errno| Error::io("mount on", target, errno))?;
+    Ok(tree)
+}
+
+/// Shows a detached mount with the ids of a user namespace.
+pub(crate) fn map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mapped = Attributes {
+        set: libc::MOUNT_ATTR_IDMAP,
+        userns_fd: namespace.as_raw_fd() as u64,
+        ..Attributes::default()
+    };
+    set_attributes(tree, &mapped, false)
+}
+
+/// The first range of subordinate ids of `user` in the text of /etc/subuid or /etc/subgid, subuid(5): first id and count.
+pub fn subordinate_range(text: &str, user: &str) -> Option<(u32, u32)> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, first, count) = (fields.next()?, fields.next()?, fields.next()?);
+        let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
+        (name == user && count > 0 && first.checked_add(count).is_some()).then_some((first, count))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use oci_spec::runtime::LinuxIdMappingBuilder;
+
+    fn plan(container: u32, host: u32, size: u32) -> Result<IdMap, Error> {
+        let map = LinuxIdMappingBuilder::default()
+            .container_id(container)
+            .host_id(host)
+            .size(size)
+            .build()
+            .unwrap();
+        let mut linux = Linux::default();
+        linux.set_uid_mappings(Some(vec![map]));
+        linux.set_gid_mappings(Some(vec![map]));
+        IdMap::plan(&linux)
+    }
+
+    #[test]
+    fn maps_have_root_and_stay_in_range() {
+        assert_eq!(plan(0, 100_000, 65_536).unwrap().uids, "0 100000 65536\n");
+        for (container, host, size) in [(1, 1000, 10), (0, 0, 0), (0, u32::MAX, 2)] {
+            assert!(plan(container, host, size).is_err());
+        }
+        assert!(IdMap::plan(&Linux::default()).is_err());
+    }
+
+    #[test]
+    fn subordinate_ranges() {
+        let text = "# no\nother:1:2\nbox:x:5\nbox:100000:65536\nbox:1:1\n";
+        assert_eq!(subordinate_range(text, "box"), Some((100_000, 65_536)));
+        assert_eq!(subordinate_range("box:4294967295:2\n", "box"), None);
+        assert_eq!(subordinate_range("", "box"), None);
+    }
+
+    #[test]
+    fn a_mapped_overlay_shows_shifted_ids_and_keeps_those_on_disk() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (layer, bundle) = (dir.path().join("layer"), dir.path().join("bundle"));
+        for name in ["rootfs", "upper", "work"] {
+            std::fs::create_dir_all(bundle.join(name)).unwrap();
+        }
+        std::fs::create_dir(&layer).unwrap();
+        std::fs::write(layer.join("file"), "x").unwrap();
+        let namespace = plan(0, 100_000, 65_536).unwrap().namespace().unwrap();
+        let tree = overlay(
+            &bundle,
+            std::slice::from_ref(&layer),
+            true,
+            namespace.as_fd(),
+        )
+        .unwrap();
+        let seen = |name: &str| {
+            std::fs::metadata(format!("/proc/self/fd/{}/{name}", tree.as_raw_fd()))
+                .unwrap()
+                .uid()
+        };
+        assert_eq!(seen("file"), 100_000);
+        assert_eq!(std::fs::metadata(layer.join("file")).unwrap().uid(), 0);
+        // Nothing is mounted for anybody else.
+        assert!(
+            std::fs::read_dir(bundle.join("rootfs"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
+    }
+}
