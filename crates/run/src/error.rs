@@ -93,6 +93,14 @@ pub enum Error {
         /// The instance.
         name: String,
     },
+    /// Somebody else has the container's standard input and output.
+    #[error(
+        "{name} runs in the foreground of another box process: nobody can attach to it, and it has no log"
+    )]
+    Attached {
+        /// The instance.
+        name: String,
+    },
     /// What failed in the process that stays with a detached container.
     #[error("{message}")]
     Told {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{
@@ -15,6 +15,7 @@ use rustix::process::{
 };
 
 use crate::channel::{Channel, Failed, Message, Order, Step};
+use crate::hooks::Point;
 use crate::mounts::{self, Kind, Mounted};
 use crate::plan::{Plan, Rootfs};
 use crate::sys::{mount, network, process};
@@ -44,6 +45,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
         .ok_or(Errno::BADF)
         .map_err(Step::Handshake.failed(0))?;
     let mut placed = false;
+    let pid = host_pid(plan).map_err(Step::Hook.failed(2))?;
     // 1. Life and death.
     die_with_parent(channel)?;
     if let Some(score) = &plan.oom_score_adj {
@@ -93,6 +95,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
         mount::set_attributes(root.as_fd(), &read_only, false)
             .map_err(Step::ReadOnlyRoot.failed(0))?;
     }
+    run_hooks(plan, Point::CreateContainer, pid)?;
     change_root(plan, root.as_fd()).map_err(Step::Pivot.failed(0))?;
     if let Some(hostname) = &plan.hostname {
         rustix::system::sethostname(hostname.to_bytes()).map_err(Step::Hostname.failed(0))?;
@@ -134,11 +137,32 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
             .ok_or(Errno::BADF)
             .map_err(Step::Handshake.failed(2))?,
     )?;
+    run_hooks(plan, Point::StartContainer, pid)?;
     if plan.options.init {
         reaper::split()
     } else {
         Ok(())
     }
+}
+
+/// Hooks are the rare case in which this process does more than system calls.
+fn run_hooks(plan: &Plan, point: Point, pid: i32) -> Result<(), Failed> {
+    let failed = Step::Hook.failed(usize::from(point == Point::StartContainer));
+    plan.hooks
+        .run(point, pid)
+        .map_err(|_| failed(Errno::CANCELED))
+}
+
+/// Our pid for the host, which hooks are told: what its procfs, still at hand, calls us.
+fn host_pid(plan: &Plan) -> Result<i32, Errno> {
+    if !plan.hooks.any(Point::CreateContainer) && !plan.hooks.any(Point::StartContainer) {
+        return Ok(0);
+    }
+    let link = readlinkat(CWD, c"/proc/self", vec![])?;
+    link.to_str()
+        .ok()
+        .and_then(|pid| pid.parse().ok())
+        .ok_or(Errno::INVAL)
 }
 
 /// SIGKILL for us when the parent dies. It may have died before the call: then its end of the line is closed.
@@ -165,7 +189,9 @@ fn enter_namespaces(plan: &Plan) -> Result<(), Failed> {
             .map_err(Step::JoinNamespace.failed(index))?;
     }
     if plan.namespaces.network {
-        process::unshare(libc::CLONE_NEWNET).map_err(Step::Unshare.failed(0))?;
+        if plan.namespaces.clone & libc::CLONE_NEWNET as u64 == 0 {
+            process::unshare(libc::CLONE_NEWNET).map_err(Step::Unshare.failed(0))?;
+        }
         network::set_loopback_up().map_err(Step::Loopback.failed(0))?;
     }
     if let Some(offsets) = &plan.namespaces.time {

@@ -204,6 +204,7 @@ impl Instance {
 
     fn lock(&self) -> Result<RunDir, Error> {
         if let Some(held) = RunDir::lock(&self.run, &self.name)? {
+            held.bury()?;
             return Ok(held);
         }
         Err(match State::read(&self.run, &self.name)? {
@@ -301,7 +302,7 @@ fn complete(spec: &mut Spec) -> Result<(), Error> {
 }
 
 /// Field 22 of /proc/PID/stat, proc_pid_stat(5): clock ticks after boot.
-fn start_time(pid: i32) -> Result<u64, Error> {
+pub(crate) fn start_time(pid: i32) -> Result<u64, Error> {
     let path = PathBuf::from(format!("/proc/{pid}/stat"));
     let failed = |errno: rustix::io::Errno| Error::io("read", &path, errno);
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;

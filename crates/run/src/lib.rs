@@ -5,6 +5,7 @@
 //! ready, [`process::Prepared::start`] lets it go and [`process::Running::wait`] tells how it ended.
 
 mod archive;
+pub mod attach;
 pub mod capabilities;
 pub mod cgroup;
 mod channel;
@@ -17,6 +18,7 @@ pub mod error;
 pub mod etc;
 pub mod exec;
 mod files;
+mod hooks;
 pub mod idmap;
 mod init;
 pub mod instance;
@@ -48,6 +50,6 @@ pub use etc::EtcFiles;
 pub use instance::{Instance, Instances, NewInstance, Record};
 pub use overrides::Overrides;
 pub use plan::{Options, Plan};
-pub use process::{Ended, Prepared, Reason, Running, launch, prepare};
+pub use process::{Ended, Prepared, Reason, Running, detach, launch, prepare};
 pub use signals::ExitStatus;
 pub use state::Status;

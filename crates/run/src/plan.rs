@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::{Capabilities, Set};
 use crate::channel::Message;
 use crate::diagnosis::{ExecFailure, Finding};
+use crate::hooks::{Hooks, Point};
 use crate::idmap::{self, IdMap};
 use crate::mounts::{Hidden, Kind, MountStep, c_string};
 use crate::namespaces::Namespaces;
@@ -58,6 +59,7 @@ pub struct Plan {
     pub(crate) namespaces: Namespaces,
     /// The ids of a user namespace.
     pub(crate) idmap: Option<IdMap>,
+    pub(crate) hooks: Hooks,
     pub(crate) rootfs: Rootfs,
     pub(crate) root_read_only: bool,
     pub(crate) mounts: Vec<MountStep>,
@@ -154,13 +156,19 @@ impl Plan {
             }
         };
         let cgroup = PathBuf::from(format!("/box-{}", record.id));
-        Self::of_spec(
+        let mut plan = Self::of_spec(
             &spec,
             instance.dir(),
             rootfs,
             cgroup,
             record.options.clone(),
-        )
+        )?;
+        plan.hooks = Hooks::plan(&spec, instance.name(), instance.dir())?;
+        if plan.hooks.any(Point::CreateRuntime) && plan.namespaces.network {
+            // These hooks set the network up: it has to be there before the first of them.
+            plan.namespaces.clone |= libc::CLONE_NEWNET as u64;
+        }
+        Ok(plan)
     }
 
     /// The plan of an instance that is not made: nothing is touched.
@@ -333,6 +341,7 @@ impl Plan {
             options,
             namespaces,
             idmap,
+            hooks: Hooks::default(),
             rootfs,
             mounts,
         })

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::Capability;
 use crate::cgroup::{self, Cgroup, Join};
 use crate::channel::{self, Channel, Message, Order};
+use crate::hooks::{Hooks, Point};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
 pub use monitor::detach;
+pub(crate) use monitor::{DETACHED, KEYS, LONGEST, SIZE, STDIN, connect};
 pub(crate) use wait::{Watch, Watched};
 
 /// A container that is set up and waits to be let go. Dropped, it is killed.
@@ -41,6 +43,7 @@ pub struct Running {
 struct Container {
     child: Child,
     terminal: Option<OwnedFd>,
+    hooks: Hooks,
     cgroup: Option<Cgroup>,
     // After the child and its group: who takes this lock next must find nothing.
     instance: Instance,
@@ -134,6 +137,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     let mut container = Container {
         child,
         terminal: None,
+        hooks: std::mem::take(&mut plan.hooks),
         cgroup: group.take(),
         instance,
         signals,
@@ -144,6 +148,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     if let Some(idmap) = &plan.idmap {
         idmap.write(pid)?;
     }
+    container.hooks.run(Point::CreateRuntime, pid)?;
     container.place(&channel)?;
     container.instance.started(pid, &plan.cgroup)?;
     Ok(Prepared {
@@ -211,6 +216,7 @@ impl Prepared {
             self.take(message)?;
         }
         // End of file: executed. A child killed before it could say a word is told by its status like any other.
+        self.container.hooks.run_all(Point::Poststart, self.pid());
         let options = &self.plan.options;
         Ok(Running {
             timeout: options.timeout,
@@ -317,6 +323,7 @@ impl Running {
             group.remove()?;
         }
         self.container.instance.ended(&ended)?;
+        self.container.hooks.run_all(Point::Poststop, 0);
         Ok(ended)
     }
 }

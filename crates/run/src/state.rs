@@ -5,11 +5,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
+use crate::instance::start_time;
 use crate::signals::ExitStatus;
 use crate::{Error, files, removal};
 
@@ -70,6 +73,9 @@ pub struct State {
     pub cgroup: Option<PathBuf>,
 }
 
+/// How long somebody who takes a short look may hold a lock.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The held lock of `<run>/<name>/`.
 #[derive(Debug)]
 pub struct RunDir {
@@ -81,6 +87,7 @@ impl RunDir {
     /// Makes and locks `<run>/<name>`. `None`: someone else holds it.
     pub fn lock(run: &Path, name: &str) -> Result<Option<Self>, Error> {
         let path = run.join(name);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -93,9 +100,14 @@ impl RunDir {
             if let Some(held) = Self::lock_existing(run, name)? {
                 return Ok(Some(held));
             }
-            // Either held by someone, or removed just now.
-            if path.exists() {
+            // Held by a container's supervisor, for as long as that runs, or by somebody who takes a short look.
+            let runs = State::read(run, name)?.is_some_and(|state| state.is_alive());
+            if runs || Instant::now() >= deadline {
                 return Ok(None);
+            }
+            // A lock that was removed is not waited for.
+            if path.exists() {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
@@ -144,6 +156,21 @@ impl RunDir {
         files::read_json(&self.path.join("state.json"))
     }
 
+    /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
+    pub(crate) fn bury(&self) -> Result<(), Error> {
+        let Some(state) = self.read()? else {
+            return Ok(());
+        };
+        if let Some(cgroup) = state.cgroup {
+            Cgroup::open(&cgroup)?.remove()?;
+        }
+        removal::remove_tree(&self.path.join("waiters"))?;
+        match rustix::fs::unlinkat(&self.lock, "state.json", AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::io("remove", &self.path.join("state.json"), errno)),
+        }
+    }
+
     /// Takes the directory away, and the lock with it.
     pub fn remove(self) -> Result<(), Error> {
         // Its only files, by name; whatever else is there is for the thorough removal.
@@ -161,6 +188,11 @@ impl RunDir {
 }
 
 impl State {
+    /// Whether the container's first process is there.
+    pub fn is_alive(&self) -> bool {
+        start_time(self.pid).is_ok_and(|time| time == self.start_time)
+    }
+
     /// Reads `<run>/<name>/state.json`; `None` if it is not there.
     pub fn read(run: &Path, name: &str) -> Result<Option<Self>, Error> {
         files::read_json(&run.join(name).join("state.json"))

@@ -84,7 +84,7 @@ pub(crate) fn take_stdio(
 }
 
 /// The size of the terminal that box was started from.
-fn caller_size() -> Option<Winsize> {
+pub(crate) fn caller_size() -> Option<Winsize> {
     [stdin(), stdout(), stderr()]
         .into_iter()
         .find_map(|file| tcgetwinsize(file).ok())

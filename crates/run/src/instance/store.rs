@@ -133,14 +133,22 @@ impl Instances {
                 continue;
             };
             match self.get(&name) {
-                Ok(instance) => found.push(instance),
-                // Being made or removed just now.
-                Err(Error::NoSuchInstance { .. } | Error::BadName { .. }) => {}
+                Ok(instance) if self.is_kept(&instance)? => found.push(instance),
+                // Being removed just now, or left by a killed process.
+                Ok(_) | Err(Error::NoSuchInstance { .. } | Error::BadName { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
+    }
+
+    /// Whether it is to be listed: all but those that were to go with a command whose box was killed. These go now.
+    fn is_kept(&self, instance: &Instance) -> Result<bool, Error> {
+        if !instance.record.remove || RunDir::is_held(&self.run, &instance.name)? {
+            return Ok(true);
+        }
+        Ok(!self.collect(&instance.name)?)
     }
 
     /// Removes an instance; one that runs is killed first if `force` is given, else it is an error. Needs no space on the
@@ -170,7 +178,7 @@ impl Instances {
             });
         };
         // One that goes by itself may have gone meanwhile.
-        self.bury(&held)?;
+        held.bury()?;
         remove_bundle(&dir)?;
         held.remove()
     }
@@ -188,17 +196,6 @@ impl Instances {
                 }) => Cgroup::open(&cgroup)?.kill(),
                 _ => Ok(()),
             },
-        }
-    }
-
-    /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
-    pub(super) fn bury(&self, held: &RunDir) -> Result<(), Error> {
-        match held.read()? {
-            Some(State {
-                cgroup: Some(cgroup),
-                ..
-            }) => Cgroup::open(&cgroup)?.remove(),
-            _ => Ok(()),
         }
     }
 
@@ -247,7 +244,7 @@ impl Instances {
             _ => {}
         }
         if dir.exists() {
-            self.bury(&held)?;
+            held.bury()?;
             remove_bundle(&dir)?;
         }
         Ok(held)

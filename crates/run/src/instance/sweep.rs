@@ -37,7 +37,7 @@ impl Instances {
         let kept = self
             .get(name)
             .is_ok_and(|instance| !instance.record().remove);
-        let cleared = self.bury(&held).and_then(|()| match kept {
+        let cleared = held.bury().and_then(|()| match kept {
             true => Ok(()),
             false => remove_bundle(&dir),
         });

@@ -139,6 +139,14 @@ impl Plan {
                 self.cwd.to_string_lossy()
             ),
             Step::User => format!("become user {}:{}", self.uid, self.gid),
+            Step::Hook => format!(
+                "run the {} hooks",
+                if index == 0 {
+                    "createContainer"
+                } else {
+                    "startContainer"
+                }
+            ),
             Step::OomScore => format!(
                 "set the OOM score to {}",
                 self.oom_score_adj
@@ -221,7 +229,6 @@ fn fixed(step: Step) -> &'static str {
         Step::Terminal => "allocate a terminal",
         Step::Handshake => "wait for box",
         Step::ReadOnlyRoot => "make the root file system read-only",
-        Step::Hook => "run a hook in the container",
         Step::Pivot => "change the root",
         Step::Domainname => "set the domain name",
         Step::Personality => "set the personality",

@@ -19,6 +19,7 @@ use crate::logs::{self, Recorder};
 use crate::sys::process::{self as sys, Cloned};
 use crate::{Error, Instance, Plan, tty};
 use broadcast::Broadcast;
+pub(crate) use broadcast::{KEYS, LONGEST, SIZE, attach as connect};
 
 /// What the monitor tells the caller.
 #[derive(Serialize, Deserialize)]
@@ -35,6 +36,9 @@ enum News {
 
 /// The FIFO in the state directory that is the container's standard input, with `--interactive`.
 pub(crate) const STDIN: &str = "stdin";
+
+/// A file in the state directory of a container that runs detached.
+pub(crate) const DETACHED: &str = "detached";
 
 /// Starts the instance's command in the background: its output goes to the instance's log. Returns when it runs, or could not be
 /// started. The process must have one thread.
@@ -128,6 +132,9 @@ fn begin(instance: Instance, mut plan: Plan) -> Result<(Running, Recorder), Erro
         };
         plan.stdio = Some([stdin(&instance)?, copy()?, copy()?]);
     }
+    // Tells those who attach that the log is where its output goes this time.
+    let mark = instance.state_directory().join(DETACHED);
+    std::fs::File::create(&mark).map_err(|error| Error::io("create", &mark, error))?;
     let running = launch(instance, plan)?;
     rustix::process::chdir(c"/").map_err(|errno| Error::io("change to", Path::new("/"), errno))?;
     Ok((running, recorder))

@@ -23,13 +23,13 @@ const QUIET_AFTER: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) relay: Option<Relay>,
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// When to give back the memory that the start took; a short command is over before.
-    pub(super) quiet: Option<Instant>,
+    pub(crate) quiet: Option<Instant>,
     /// The deadline has passed once: TERM is sent, the next one is KILL.
-    pub(super) timed_out: bool,
+    pub(crate) timed_out: bool,
     /// The signal for which the container was killed.
-    pub(super) forced: Option<i32>,
+    pub(crate) forced: Option<i32>,
 }
 
 /// A process that is watched: the first one of a container, or one that joined it.

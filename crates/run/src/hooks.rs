@@ -1,0 +1,307 @@
+//! Programs that a bundle wants run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They are
+//! the host's administrator's, not the image's, and run with box's rights; `startContainer` alone runs with the container's.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::{ContainerState, Hook, Spec, StateBuilder};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::Error;
+
+/// The hooks of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    /// For the state that hooks are told.
+    id: String,
+    bundle: PathBuf,
+    create_runtime: Vec<Hook>,
+    create_container: Vec<Hook>,
+    start_container: Vec<Hook>,
+    poststart: Vec<Hook>,
+    poststop: Vec<Hook>,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// The namespaces are made, nothing else. In the host's namespaces.
+    CreateRuntime,
+    /// The mounts are made, the root is still the host's. In the container's namespaces.
+    CreateContainer,
+    /// Just before the command. In the container.
+    StartContainer,
+    /// The command runs. On the host.
+    Poststart,
+    /// The container is gone. On the host.
+    Poststop,
+}
+
+impl Hooks {
+    /// Checks the hooks of a spec. `prestart` is the old name of `createRuntime`, and comes before.
+    pub fn plan(spec: &Spec, id: &str, bundle: &Path) -> Result<Self, Error> {
+        let Some(hooks) = spec.hooks() else {
+            return Ok(Self::default());
+        };
+        #[allow(deprecated)]
+        let prestart = hooks.prestart();
+        let list = |hooks: &Option<Vec<Hook>>| hooks.clone().unwrap_or_default();
+        let mut create_runtime = list(prestart);
+        create_runtime.extend(list(hooks.create_runtime()));
+        let out = Self {
+            id: id.to_owned(),
+            bundle: bundle.to_owned(),
+            create_runtime,
+            create_container: list(hooks.create_container()),
+            start_container: list(hooks.start_container()),
+            poststart: list(hooks.poststart()),
+            poststop: list(hooks.poststop()),
+        };
+        let all = [
+            &out.create_runtime,
+            &out.create_container,
+            &out.start_container,
+            &out.poststart,
+            &out.poststop,
+        ];
+        for hook in all.into_iter().flatten() {
+            let path = hook.path().display();
+            if !hook.path().is_absolute() {
+                return Err(Error::spec(
+                    "hooks",
+                    format!("{path} is not an absolute path"),
+                ));
+            }
+            if hook.timeout().is_some_and(|timeout| timeout <= 0) {
+                return Err(Error::spec(
+                    "hooks",
+                    format!("{path}: a timeout is more than zero seconds"),
+                ));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whether there are any for that point.
+    pub fn any(&self, point: Point) -> bool {
+        !self.list(point).is_empty()
+    }
+
+    /// Runs those of one point in order; the first that fails is the error, and the rest is not run.
+    pub fn run(&self, point: Point, pid: i32) -> Result<(), Error> {
+        let hooks = self.list(point);
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = self.state(point, pid)?;
+        hooks.iter().try_for_each(|hook| run(point, hook, &state))
+    }
+
+    /// The same after the fact: all are run, and what fails is only logged, as the spec asks.
+    pub fn run_all(&self, point: Point, pid: i32) {
+        if !self.any(point) {
+            return;
+        }
+        let Ok(state) = self.state(point, pid) else {
+            return;
+        };
+        for hook in self.list(point) {
+            if let Err(error) = run(point, hook, &state) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    fn list(&self, point: Point) -> &[Hook] {
+        match point {
+            Point::CreateRuntime => &self.create_runtime,
+            Point::CreateContainer => &self.create_container,
+            Point::StartContainer => &self.start_container,
+            Point::Poststart => &self.poststart,
+            Point::Poststop => &self.poststop,
+        }
+    }
+
+    /// What hooks read, runtime-spec runtime.md "State".
+    fn state(&self, point: Point, pid: i32) -> Result<Vec<u8>, Error> {
+        let status = match point {
+            Point::CreateRuntime | Point::CreateContainer => ContainerState::Creating,
+            Point::StartContainer => ContainerState::Created,
+            Point::Poststart => ContainerState::Running,
+            Point::Poststop => ContainerState::Stopped,
+        };
+        let state = StateBuilder::default()
+            .version("1.1.0")
+            .id(self.id.clone())
+            .status(status)
+            .bundle(self.bundle.clone());
+        let state = if point == Point::Poststop {
+            state
+        } else {
+            state.pid(pid)
+        };
+        let state = state
+            .build()
+            .map_err(|error| Error::spec("state", error.to_string()))?;
+        serde_json::to_vec(&state).map_err(|error| Error::spec("state", error.to_string()))
+    }
+}
+
+fn run(point: Point, hook: &Hook, state: &[u8]) -> Result<(), Error> {
+    let failed = |reason: String| Error::Hook {
+        kind: point.name(),
+        path: hook.path().clone(),
+        reason,
+    };
+    let words = |error: std::io::Error| failed(crate::error::Words(&error).to_string());
+    let mut command = Command::new(hook.path());
+    let args = hook.args().as_deref().unwrap_or(&[]);
+    if let Some(name) = args.first() {
+        command.arg0(name);
+    }
+    command
+        .args(args.iter().skip(1))
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    command.envs(
+        hook.env()
+            .iter()
+            .flatten()
+            .filter_map(|entry| entry.split_once('=')),
+    );
+    let mut child = command.spawn().map_err(words)?;
+    let input = child.stdin.take();
+    // One that does not read its state is no failure; it is shorter than a pipe, so this does not wait.
+    if let Some(mut input) = input {
+        let _ = input.write_all(state);
+    }
+    if let Some(limit) = hook
+        .timeout()
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        && !ended_within(&child, Duration::from_secs(limit)).map_err(|errno| words(errno.into()))?
+    {
+        child.kill().and_then(|()| child.wait()).map_err(words)?;
+        return Err(failed(format!(
+            "it took longer than {limit} seconds and was killed"
+        )));
+    }
+    let status = child.wait().map_err(words)?;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(failed(format!("it exited with status {code}"))),
+        (None, signal) => Err(failed(format!(
+            "signal {} ended it",
+            signal.unwrap_or_default()
+        ))),
+    }
+}
+
+fn ended_within(child: &Child, limit: Duration) -> Result<bool, rustix::io::Errno> {
+    let pidfd = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(
+            &mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)],
+            Some(&left),
+        ) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+impl Point {
+    /// As the spec calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use oci_spec::runtime::{HookBuilder, HooksBuilder};
+
+    fn hooks(script: &str, timeout: Option<i64>) -> Result<Hooks, Error> {
+        let hook = HookBuilder::default()
+            .path("/bin/sh")
+            .args(["sh", "-c", script].map(str::to_owned).to_vec());
+        let hook = hook.env(vec!["NAME=value".to_owned()]);
+        let hook = timeout
+            .map_or(hook.clone(), |seconds| hook.timeout(seconds))
+            .build()
+            .unwrap();
+        let mut spec = Spec::default();
+        spec.set_hooks(Some(
+            HooksBuilder::default()
+                .create_runtime(vec![hook])
+                .build()
+                .unwrap(),
+        ));
+        Hooks::plan(&spec, "web", Path::new("/bundle"))
+    }
+
+    #[test]
+    fn a_hook_reads_the_state_and_has_its_own_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let script = format!("cat > {out}; env >> {out}", out = out.display());
+        hooks(&script, None)
+            .unwrap()
+            .run(Point::CreateRuntime, 7)
+            .unwrap();
+        let text = std::fs::read_to_string(out).unwrap();
+        for part in [
+            "\"id\":\"web\"",
+            "\"pid\":7",
+            "\"status\":\"creating\"",
+            "\"bundle\":\"/bundle\"",
+            "NAME=value",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("CARGO"));
+    }
+
+    #[test]
+    fn failures_say_how() {
+        let error = |script, timeout| {
+            hooks(script, timeout)
+                .unwrap()
+                .run(Point::CreateRuntime, 1)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error("exit 3", None),
+            "createRuntime hook /bin/sh: it exited with status 3"
+        );
+        assert_eq!(
+            error("kill -9 $$", None),
+            "createRuntime hook /bin/sh: signal 9 ended it"
+        );
+        assert!(
+            error("sleep 60", Some(1)).ends_with("it took longer than 1 seconds and was killed")
+        );
+        assert!(hooks("", Some(0)).is_err());
+    }
+}
