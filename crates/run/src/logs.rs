@@ -10,7 +10,7 @@ mod times;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,14 +192,29 @@ impl Log {
             Some(watch) => {
                 let mut sources = [PollFd::new(watch, PollFlags::IN)];
                 if poll(&mut sources, Some(&limit)).is_ok_and(|ready| ready > 0) {
-                    let mut events = [0u8; 4096];
-                    // What happened does not matter, and nothing is lost if it cannot be read.
-                    rustix::io::read(watch, &mut events).ok();
+                    self.clear_watch();
                 }
             }
             None => std::thread::sleep(patience.min(Duration::from_millis(100))),
         }
         Ok(self.length()? > self.offset)
+    }
+
+    /// Readable when there may be more; for a loop that waits for other things as well. `None`: there is no watch to get.
+    pub(crate) fn watched(&mut self) -> Result<Option<BorrowedFd<'_>>, Error> {
+        if self.watch.is_none() {
+            self.watch = watch(&self.path);
+        }
+        Ok(self.watch.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Forgets what the watch has told.
+    pub(crate) fn clear_watch(&self) {
+        if let Some(watch) = &self.watch {
+            let mut events = [0u8; 4096];
+            // What happened does not matter, and nothing is lost if it cannot be read.
+            rustix::io::read(watch, &mut events).ok();
+        }
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize, Error> {
