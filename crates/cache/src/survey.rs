@@ -199,7 +199,7 @@ impl Survey {
 
 impl StoredFile {
     /// Whether it was written aside by somebody who had a [`crate::Hold`], and is of no use once nobody has one.
-    pub(crate) fn is_staged(&self) -> bool {
+    pub fn is_staged(&self) -> bool {
         self.path
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))

@@ -116,6 +116,24 @@ pub enum Command {
     ListRemote(commands::list_remote::Args),
     /// Say which images have moved on
     Outdated(commands::outdated::Args),
+    /// Write images into a file for other machines and tools
+    Save(commands::save::Args),
+    /// Take images out of a file
+    Load(commands::load::Args),
+    /// Read the cached blobs again and set damaged ones aside
+    Verify(commands::verify::Args),
+    /// Delete what no image and no container needs
+    Gc(commands::gc::Args),
+    /// Show what takes space on the disk
+    Df(commands::df::Args),
+    /// Show what running containers use
+    Stats(commands::stats::Args),
+    /// Change the limits of containers
+    Update(commands::update::Args),
+    /// Stop the processes of containers where they are
+    Pause(commands::pause::Args),
+    /// Let paused containers go on
+    Unpause(commands::unpause::Args),
     /// Print the version of box and what it runs on
     Version(commands::version::Args),
 }

@@ -5,15 +5,18 @@ mod bars;
 mod commands;
 mod config;
 mod container;
+mod decoded;
 mod dirs;
 mod fetch;
 mod layers;
+mod limits;
 mod log;
 mod options;
 mod output;
 mod report;
 mod settings;
 mod supply;
+mod trees;
 mod usage;
 
 use std::process::ExitCode;

@@ -28,5 +28,5 @@ pub use decode::{Buffers, Decoder, Format};
 pub use error::{Error, Place, Quoted};
 pub use limits::{LimitKind, Limits, RATIO_GRACE, Setting, SettingError};
 pub use plain::{Layer, unpack_archive, unpack_layers};
-pub use store::{LayerStore, LayerWriter, Staged};
+pub use store::{Detached, LayerStore, LayerWriter, Staged};
 pub use work::Summary;

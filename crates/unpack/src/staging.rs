@@ -131,6 +131,26 @@ pub(crate) fn sweep(parent: &Path) -> Result<usize, Error> {
     Ok(swept)
 }
 
+/// The directories in `parent` that nobody holds the lock of.
+pub(crate) fn leftovers(parent: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |errno: Errno| Error::io("list", parent, errno);
+    let dir = match open_directory(parent) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for name in remove::names(&dir).map_err(failed)? {
+        if let Ok(text) = std::str::from_utf8(&name)
+            && lock_entry(&dir, text).map_err(failed)?.is_some()
+        {
+            found.push(parent.join(text));
+        }
+    }
+    Ok(found)
+}
+
 /// Opens and locks a directory by name; none where another process holds it, or it is gone.
 fn lock_entry(parent: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

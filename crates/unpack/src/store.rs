@@ -171,9 +171,17 @@ impl LayerStore {
 
     /// Removes a layer's tree; false where there was none. It is out of the store at once, whatever happens then.
     pub fn remove(&self, layer: &DiffId) -> Result<bool, Error> {
+        match self.detach(layer)? {
+            Some(detached) => detached.remove().map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes a layer's tree out of the store at once, for its space to be freed later; none where there was none.
+    pub fn detach(&self, layer: &DiffId) -> Result<Option<Detached>, Error> {
         let path = self.path(layer);
         if !path.is_dir() {
-            return Ok(false);
+            return Ok(None);
         }
         let staging = self.make_directory(STAGING)?;
         let taken = Staging::take(&path, &staging, "removed-")?;
@@ -181,11 +189,15 @@ impl LayerStore {
         match fs::remove_file(&lock) {
             // Who waits for it meanwhile makes the layer anew, at worst twice.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", lock, error));
+                Err(Error::io("remove", lock, error))
             }
-            _ => {}
+            _ => Ok(taken.map(Detached)),
         }
-        taken.map_or(Ok(false), |taken| taken.remove().map(|()| true))
+    }
+
+    /// What killed processes left unfinished, and [`LayerStore::sweep`] removes.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Error> {
+        staging::leftovers(&self.directory.join(STAGING))
     }
 
     /// Removes what killed processes left unfinished; gives the number of trees removed.
@@ -274,6 +286,17 @@ impl Write for LayerWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A tree that is no longer in the store. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Detached(Staging);
+
+impl Detached {
+    /// Frees its space, and says whether that worked.
+    pub fn remove(self) -> Result<(), Error> {
+        self.0.remove()
     }
 }
 

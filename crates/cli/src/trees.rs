@@ -1,0 +1,134 @@
+//! The layer trees as the collector sees them: which there are, and which of them containers need.
+
+use std::io::ErrorKind;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use box_cache::{BoxError, DiffId, Digest, Doomed, Needs, disk_usage};
+use box_run::Instances;
+use box_run::state::RunDir;
+use box_unpack::LayerStore;
+
+use crate::dirs::Dirs;
+
+/// For how long a container may be in the making.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The layer store and the containers beside a cache.
+pub struct Trees<'d> {
+    dirs: &'d Dirs,
+    store: LayerStore,
+}
+
+impl Trees<'_> {
+    /// Those of these directories.
+    pub fn new(dirs: &Dirs) -> Trees<'_> {
+        Trees {
+            store: LayerStore::open(&dirs.layers),
+            dirs,
+        }
+    }
+
+    /// The names of all containers, those in the making included.
+    fn names(&self) -> Result<Vec<String>, BoxError> {
+        let listing = match std::fs::read_dir(&self.dirs.instances) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(box_cache::Error::io("list", &self.dirs.instances)(error).into());
+            }
+        };
+        let mut names = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(box_cache::Error::io("list", &self.dirs.instances))?;
+            names.extend(
+                entry
+                    .file_name()
+                    .into_string()
+                    .ok()
+                    .filter(|name| !name.starts_with('.')),
+            );
+        }
+        Ok(names)
+    }
+
+    /// What a container needs. One whose directory is there and that has written nothing down yet is in the making, as
+    /// long as somebody has its lock: it is waited for.
+    fn needs_of(
+        &self,
+        instances: &Instances,
+        name: &str,
+        needs: &mut Needs,
+    ) -> Result<(), BoxError> {
+        let begun = Instant::now();
+        loop {
+            match instances.get(name) {
+                Ok(instance) => {
+                    let record = instance.record();
+                    needs
+                        .layers
+                        .extend(record.layers.iter().filter_map(|path| diff_id(path)));
+                    return Ok(());
+                }
+                Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::BadName { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !RunDir::is_held(&self.dirs.run, name)? {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("container {name} is being made and says not of what").into());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl box_cache::Trees for Trees<'_> {
+    fn needs(&self) -> Result<Needs, BoxError> {
+        let instances = Instances::open(&self.dirs.instances, &self.dirs.run);
+        let mut needs = Needs::default();
+        for name in self.names()? {
+            self.needs_of(&instances, &name, &mut needs)?;
+        }
+        Ok(needs)
+    }
+
+    fn list(&self) -> Result<Vec<DiffId>, BoxError> {
+        Ok(self.store.list()?)
+    }
+
+    fn bytes(&self, layer: &DiffId) -> Result<u64, BoxError> {
+        match self.store.get(layer) {
+            Some(path) => Ok(disk_usage(&path)?),
+            None => Ok(0),
+        }
+    }
+
+    fn detach(&self, layer: &DiffId) -> Result<Option<Doomed>, BoxError> {
+        let detached = self.store.detach(layer)?;
+        Ok(detached.map(|detached| Box::new(move || Ok(detached.remove()?)) as Doomed))
+    }
+
+    fn leftovers(&self) -> Result<u64, BoxError> {
+        let mut bytes = 0;
+        for path in self.store.leftovers()? {
+            bytes += disk_usage(&path)?;
+        }
+        Ok(bytes)
+    }
+
+    fn sweep(&self) -> Result<(), BoxError> {
+        self.store.sweep()?;
+        Ok(())
+    }
+}
+
+/// The layer whose tree lies there.
+fn diff_id(tree: &std::path::Path) -> Option<DiffId> {
+    let hex = tree.file_name()?.to_str()?;
+    Digest::from_sha256_hex(hex)
+        .or_else(|_| Digest::from_sha512_hex(hex))
+        .ok()
+        .map(DiffId)
+}
