@@ -75,7 +75,7 @@ fn node() -> impl Strategy<Value = Node> {
 
 fn planned() -> impl Strategy<Value = Planned> {
     let id = || prop_oneof![4 => Just(0u32), 1 => 1..4_000_000_000u32];
-    let time = (0..4_000_000_000i64, 0..1_000_000_000i64);
+    let time = (0..1_700_000_000i64, 0..1_000_000_000i64);
     (
         any::<prop::sample::Index>(),
         name(),

@@ -12,20 +12,18 @@ use std::process::Command;
 
 use box_unpack::{LayerStore, Limits, unpack_archive};
 use support::archive::{Head, Tar};
-use support::{alpine_tarballs, assert_same, gnu_tar, require_root, xattrs};
+use support::{assert_same, gnu_tar, real_tarballs, require_root, xattrs};
 
 #[test]
 fn real_alpine_tarballs_unpack_as_with_gnu_tar() {
     require_root();
-    for tarball in alpine_tarballs() {
+    let packed = tempfile::tempdir().unwrap();
+    for tarball in real_tarballs(packed.path()) {
         let dir = tempfile::tempdir().unwrap();
         let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
         let summary =
             unpack_archive(File::open(&tarball).unwrap(), &ours, &Limits::default()).unwrap();
-        assert!(
-            summary.entries > 400 && summary.bytes > 1 << 20,
-            "{summary:?}"
-        );
+        assert!(summary.entries > 100, "{summary:?}");
         gnu_tar(&tarball, &theirs);
         assert_same(&ours, &theirs);
     }
@@ -34,8 +32,8 @@ fn real_alpine_tarballs_unpack_as_with_gnu_tar() {
 #[test]
 fn a_real_tarball_becomes_a_layer() {
     require_root();
-    let tarball = alpine_tarballs().pop().unwrap();
     let dir = tempfile::tempdir().unwrap();
+    let tarball = real_tarballs(dir.path()).pop().unwrap();
     let store = LayerStore::open(dir.path().join("layers"));
     let mut writer = store.writer(Limits::default()).unwrap();
     std::io::copy(&mut File::open(&tarball).unwrap(), &mut writer).unwrap();
@@ -162,15 +160,20 @@ fn add_xattrs(dir: &Path) {
 }
 
 fn pack(program: &str, options: &[&str], dir: &Path, archive: &Path) {
-    let status = Command::new(program)
+    let packed = Command::new(program)
         .args(options)
         .arg("-cf")
         .arg(archive)
         .arg("-C")
         .arg(dir)
         .arg(".")
-        .status();
-    assert!(status.unwrap().success(), "{program} {options:?}");
+        .output();
+    let packed = packed.unwrap();
+    assert!(
+        packed.status.success(),
+        "{program} {options:?}: {}",
+        String::from_utf8_lossy(&packed.stderr)
+    );
 }
 
 /// What an unpacked tree is held against.
