@@ -7,6 +7,7 @@ use box_run::capabilities::{self, Set};
 use box_run::overrides::{Network, Seccomp, Sharing, UserNamespace};
 use box_run::{Overrides, volumes::Volume};
 
+use crate::limits::LimitArgs;
 use crate::options;
 use crate::report::Failure;
 
@@ -154,6 +155,8 @@ pub struct ContainerArgs {
     #[arg(long = "security-opt", value_name = "OPT", help_heading = "Security")]
     security: Vec<String>,
 
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Limit of a process, such as nofile=1024:4096
     #[arg(
         long = "ulimit",
@@ -238,6 +241,7 @@ impl ContainerArgs {
                     ));
                 }
             },
+            resources: self.limits.resources()?,
             annotations: pairs("--annotation", &self.annotations)?,
             ..Overrides::default()
         };

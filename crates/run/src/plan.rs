@@ -125,6 +125,12 @@ pub(crate) struct Sysctl {
 }
 
 impl Plan {
+    /// How much memory the container may use, in bytes, if there is a limit.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let limit = self.resources.memory().and_then(|memory| memory.limit())?;
+        u64::try_from(limit).ok()
+    }
+
     /// Checks the instance's spec and allocates what the child will need.
     pub fn new(instance: &Instance) -> Result<Self, Error> {
         let spec = instance.spec()?;

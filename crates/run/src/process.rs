@@ -297,7 +297,9 @@ impl Running {
             (_, status) => status,
         };
         let group = self.container.cgroup.take();
-        let oom = matches!(status, ExitStatus::Signaled(9))
+        // A shell as the first process tells of its child's death by the same number.
+        let oom = forced.is_none()
+            && status.code() == KILLED
             && group
                 .as_ref()
                 .is_some_and(|group| group.oom_kills().is_ok_and(|kills| kills > 0));
@@ -314,7 +316,7 @@ impl Running {
             cpu: exit.cpu,
             peak_memory: group
                 .as_ref()
-                .filter(|_| self.measure)
+                .filter(|_| self.measure || oom)
                 .and_then(peak_memory)
                 .or(Some(exit.peak_resident)),
             finished: now(),
@@ -327,6 +329,9 @@ impl Running {
         Ok(ended)
     }
 }
+
+/// The exit status for a death by SIGKILL.
+const KILLED: u8 = 128 + 9;
 
 /// What timeout(1) exits with.
 const TIMED_OUT: u8 = 124;

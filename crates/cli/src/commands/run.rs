@@ -99,7 +99,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     if overrides.terminal && overrides.term.is_none() {
         overrides.term = Some("xterm".to_owned());
     }
-    let options = args.execution.options()?;
+    let mut options = args.execution.options()?;
+    options.pids_by_default = overrides
+        .resources
+        .as_ref()
+        .is_none_or(|resources| resources.pids().is_none());
 
     let wanted = Wanted {
         reference: &reference,
@@ -168,7 +172,6 @@ impl Execution {
             timeout: time("--timeout", &self.timeout)?,
             kill_after: time("--kill-after", &self.kill_after)?,
             measure: self.report.is_some(),
-            pids_by_default: true,
             ..Options::default()
         })
     }

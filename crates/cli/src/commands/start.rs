@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use box_run::process::Reason;
 use box_run::{Ended, Instance, Instances, Plan, launch};
 use serde::Serialize;
 
+use crate::commands::stats::binary_size;
+use crate::limits::flag_size;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
 
@@ -55,7 +58,11 @@ pub fn execute(
     unstarted: Unstarted,
 ) -> Result<u8, Failure> {
     let name = instance.name().to_owned();
-    let started = Plan::new(&instance).and_then(|plan| launch(instance, plan));
+    let mut memory_limit = None;
+    let started = Plan::new(&instance).and_then(|plan| {
+        memory_limit = plan.memory_limit();
+        launch(instance, plan)
+    });
     let running = match started {
         Ok(running) => running,
         Err(error) => {
@@ -73,7 +80,31 @@ pub fn execute(
     if let Some(path) = report {
         write(path, &Report::ended(&name, &ended))?;
     }
-    Ok(ended.code)
+    match ended.reason {
+        Reason::Oom => Err(out_of_memory(&name, memory_limit, &ended)),
+        _ => Ok(ended.code),
+    }
+}
+
+/// Says that the kernel's OOM killer ended it, and why. The exit status stays that of the command.
+fn out_of_memory(name: &str, limit: Option<u64>, ended: &Ended) -> Failure {
+    let peak = ended.peak_memory.map_or(String::new(), |peak| {
+        format!(" (peak {})", binary_size(peak))
+    });
+    let message = match limit {
+        Some(limit) => format!(
+            "{name} was killed: it used more than --memory {}{peak}",
+            flag_size(limit)
+        ),
+        None => format!("{name} was killed: the machine ran out of memory{peak}"),
+    };
+    let hint = limit.map(|limit| {
+        format!(
+            "give it more: --memory {}",
+            flag_size(limit.saturating_mul(2))
+        )
+    });
+    Failure::new(message).maybe_hint(hint).status(ended.code)
 }
 
 fn remove(instances: &Instances, name: &str) -> Result<(), Failure> {
@@ -98,7 +129,6 @@ struct Report {
 
 impl Report {
     fn ended(name: &str, ended: &Ended) -> Report {
-        use box_run::process::Reason;
         let reason = match ended.reason {
             Reason::Exited => "exited",
             Reason::Signaled => "signalled",
