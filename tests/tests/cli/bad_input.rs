@@ -121,7 +121,7 @@ fn a_file_that_is_not_there() {
     });
     harmless(&server.url(), |home| {
         home.run(["pull", "alpine:3.20"])
-            .fails(&["404", &tarball()])
+            .fails(&["not found", &tarball()])
     });
 }
 

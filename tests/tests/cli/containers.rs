@@ -168,7 +168,7 @@ fn exit_statuses() {
     home.run(["run", "--rm", "alpine", "/no/such"])
         .fails_with(127, &["/no/such"]);
     home.run(["run", "--rm", "alpine", "/etc/passwd"])
-        .fails_with(126, &["/etc/passwd", "permission denied"]);
+        .fails_with(126, &["/etc/passwd", "execute permission"]);
     home.run(["run", "--rm", "alpine", "/etc"])
         .fails_with(126, &["/etc"]);
     home.run([

@@ -119,7 +119,13 @@ fn a_running_container_is_listed_and_not_removed() {
     )
     .unwrap();
     assert_eq!(line, "up\n");
-    let row = &home.run(["ps", "--format", "json"]).succeeds().json()[0];
+    // The command may speak before box has written down that it runs.
+    let row = loop {
+        let rows = home.run(["ps", "--format", "json"]).succeeds().json();
+        if let Some(row) = rows.as_array().unwrap().first() {
+            break row.clone();
+        }
+    };
     assert_eq!(row["status"], "running");
     let pid = row["pid"].as_u64().unwrap();
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
