@@ -1,6 +1,7 @@
 //! The options of every verb that may fetch, and what they mean together with the environment and the configuration.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -178,7 +179,14 @@ fn netrc() -> Result<Netrc, Failure> {
     };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Netrc::parse(&text)),
-        Err(error) if !demanded && error.kind() == std::io::ErrorKind::NotFound => {
+        // Somebody else's home, as after su, or none at all.
+        Err(error)
+            if !demanded
+                && matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied
+                ) =>
+        {
             Ok(Netrc::default())
         }
         Err(error) => Err(Failure::new(format!(

@@ -191,9 +191,6 @@ fn environment(image: &ImageConfiguration, asked: &Overrides, identity: &Identit
     }
     set("PS1", r"[\u@\h \W]\$ ");
     set("HOME", &identity.home);
-    if asked.uts == Sharing::Private {
-        set("HOSTNAME", hostname(asked));
-    }
     let from_image = image
         .config()
         .as_ref()

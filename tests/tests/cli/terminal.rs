@@ -55,7 +55,7 @@ fn jobs_can_be_stopped_and_continued() {
     let mut terminal = home.terminal(["run", "--rm", "alpine", "sh"]);
     terminal.expect("]# ");
     // What is typed is echoed or not, depending on who has the terminal just then; the answer tells.
-    terminal.send("sed -u 's/^/got:/'\n");
+    terminal.send("sh -c 'while read x; do echo got:$x; done'\n");
     terminal.send("one\n");
     terminal.expect("got:one\r\n");
     terminal.send("\x1a");
