@@ -246,10 +246,11 @@ mod tests {
             .path("/bin/sh")
             .args(["sh", "-c", script].map(str::to_owned).to_vec());
         let hook = hook.env(vec!["NAME=value".to_owned()]);
-        let hook = timeout
-            .map_or(hook.clone(), |seconds| hook.timeout(seconds))
-            .build()
-            .unwrap();
+        let hook = match timeout {
+            Some(seconds) => hook.timeout(seconds),
+            None => hook,
+        };
+        let hook = hook.build().unwrap();
         let mut spec = Spec::default();
         spec.set_hooks(Some(
             HooksBuilder::default()

@@ -1,8 +1,9 @@
 //! User namespaces: the ids of a container on the host, and its root file system shown with them.
 //!
-//! The files of an instance keep the ids of the image on disk, whoever runs it: mounts are id-mapped
-//! (mount_setattr(2), MOUNT_ATTR_IDMAP) instead of files changed. The overlay is built of such mounts by the parent, in a mount
-//! namespace that lives for no longer than that, and handed to the child as a mount that is attached nowhere.
+//! Layers keep the ids of the image on disk, whoever runs them: their mounts are id-mapped (mount_setattr(2),
+//! MOUNT_ATTR_IDMAP) instead of files changed. The upper directory cannot be, as the kernel writes to it with the ids of
+//! who mounted the overlay: files in there have the container's ids on the host. The overlay is built by the parent, in a
+//! mount namespace that lives for no longer than that, and handed to the child as a mount that is attached nowhere.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ use crate::sys::process::{self, Cloned};
 pub(crate) struct IdMap {
     uids: String,
     gids: String,
+    /// User and group id of the container's root on the host.
+    root: (u32, u32),
 }
 
 impl IdMap {
@@ -47,9 +50,15 @@ impl IdMap {
                 .map(|map| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size()));
             Ok(lines.collect())
         };
+        let root = |maps: &Option<Vec<LinuxIdMapping>>| {
+            let mut maps = maps.iter().flatten();
+            maps.find(|map| map.container_id() == 0)
+                .map_or(0, LinuxIdMapping::host_id)
+        };
         Ok(Self {
             uids: text("linux.uidMappings", linux.uid_mappings())?,
             gids: text("linux.gidMappings", linux.gid_mappings())?,
+            root: (root(linux.uid_mappings()), root(linux.gid_mappings())),
         })
     }
 
@@ -84,17 +93,23 @@ impl IdMap {
     }
 }
 
-/// Mounts the overlay of `layers` over `bundle`'s upper directory with the ids of `namespace`, attached nowhere.
-pub(crate) fn overlay(
-    bundle: &Path,
-    layers: &[PathBuf],
-    volatile: bool,
-    namespace: BorrowedFd<'_>,
-) -> Result<OwnedFd, Error> {
-    let home = Home::leave()?;
-    let made = build(bundle, layers, volatile, namespace);
-    home.come_back()?;
-    made
+impl IdMap {
+    /// Mounts the overlay of `layers` over `bundle`'s upper directory with the ids of `namespace`, attached nowhere.
+    pub fn overlay(
+        &self,
+        bundle: &Path,
+        layers: &[PathBuf],
+        volatile: bool,
+        namespace: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, Error> {
+        let upper = bundle.join("upper");
+        std::os::unix::fs::chown(&upper, Some(self.root.0), Some(self.root.1))
+            .map_err(|error| Error::io("change the owner of", &upper, error))?;
+        let home = Home::leave()?;
+        let made = build(bundle, layers, volatile, namespace);
+        home.come_back()?;
+        made
+    }
 }
 
 /// The mount namespace and working directory to come back to.
@@ -138,18 +153,12 @@ fn build(
     let rootfs = bundle.join("rootfs");
     let mapped: Vec<OwnedFd> = layers
         .iter()
-        .map(PathBuf::as_path)
-        .chain([bundle])
         .map(|path| attach_mapped(path, &rootfs, namespace))
         .collect::<Result<_, _>>()?;
-    let paths: Vec<PathBuf> = mapped
-        .iter()
-        .map(|tree| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())))
-        .collect();
-    let (own, layers) = paths
-        .split_last()
-        .ok_or_else(|| Error::spec("the image", "it has no layers"))?;
-    let overlay = Overlay::new(layers, own.join("upper"), own.join("work"), volatile)?;
+    let name = |tree: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()));
+    let layers: Vec<PathBuf> = mapped.iter().map(name).collect();
+    let mut overlay = Overlay::new(&layers, bundle.join("upper"), bundle.join("work"), volatile)?;
+    overlay.open()?;
     let target = crate::mounts::c_string(rootfs.as_os_str().as_encoded_bytes())?;
     overlay
         .mount(&target)
@@ -249,14 +258,16 @@ mod tests {
         }
         std::fs::create_dir(&layer).unwrap();
         std::fs::write(layer.join("file"), "x").unwrap();
-        let namespace = plan(0, 100_000, 65_536).unwrap().namespace().unwrap();
-        let tree = overlay(
-            &bundle,
-            std::slice::from_ref(&layer),
-            true,
-            namespace.as_fd(),
-        )
-        .unwrap();
+        let map = plan(0, 100_000, 65_536).unwrap();
+        let namespace = map.namespace().unwrap();
+        let tree = map
+            .overlay(
+                &bundle,
+                std::slice::from_ref(&layer),
+                true,
+                namespace.as_fd(),
+            )
+            .unwrap();
         let seen = |name: &str| {
             std::fs::metadata(format!("/proc/self/fd/{}/{name}", tree.as_raw_fd()))
                 .unwrap()

@@ -21,7 +21,7 @@ use crate::capabilities::{Capabilities, Set};
 use crate::channel::Message;
 use crate::diagnosis::{ExecFailure, Finding};
 use crate::hooks::{Hooks, Point};
-use crate::idmap::{self, IdMap};
+use crate::idmap::IdMap;
 use crate::mounts::{Hidden, Kind, MountStep, c_string};
 use crate::namespaces::Namespaces;
 use crate::nodes::Nodes;
@@ -365,10 +365,10 @@ impl Plan {
                 volatile,
                 tree,
             } => {
-                let userns = userns.ok_or_else(|| {
-                    Error::spec("linux.namespaces", "a mapped root needs a user namespace")
-                })?;
-                *tree = Some(idmap::overlay(bundle, layers, *volatile, userns)?);
+                let missing =
+                    || Error::spec("linux.namespaces", "a mapped root needs a user namespace");
+                let (idmap, userns) = self.idmap.as_ref().zip(userns).ok_or_else(missing)?;
+                *tree = Some(idmap.overlay(bundle, layers, *volatile, userns)?);
             }
             Rootfs::Directory { path, tree, .. } => {
                 use rustix::mount::OpenTreeFlags as Flags;

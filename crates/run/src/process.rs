@@ -33,7 +33,7 @@ pub struct Running {
     container: Container,
     timeout: Option<Duration>,
     kill_after: Option<Duration>,
-    /// Ask the control group too.
+    /// Ask the control group, too, what was used; nobody waits for that when the instance goes at once.
     measure: bool,
     started: Instant,
 }
@@ -303,6 +303,11 @@ impl Running {
             && group
                 .as_ref()
                 .is_some_and(|group| group.oom_kills().is_ok_and(|kills| kills > 0));
+        let used = group
+            .as_ref()
+            .filter(|_| self.measure || oom)
+            .and_then(|group| group.stats().ok())
+            .unwrap_or_default();
         let ended = Ended {
             status,
             reason: match status {
@@ -313,12 +318,11 @@ impl Running {
             },
             code: if timed_out { TIMED_OUT } else { status.code() },
             wall,
-            cpu: exit.cpu,
-            peak_memory: group
-                .as_ref()
-                .filter(|_| self.measure || oom)
-                .and_then(peak_memory)
-                .or(Some(exit.peak_resident)),
+            // The kernel adds to the parent's count only children that were waited for.
+            cpu: exit
+                .cpu
+                .max(Duration::from_nanos(used.cpu_nanoseconds.unwrap_or(0))),
+            peak_memory: used.memory_peak.or(Some(exit.peak_resident)),
             finished: now(),
         };
         if let Some(group) = group {
@@ -335,11 +339,6 @@ const KILLED: u8 = 128 + 9;
 
 /// What timeout(1) exits with.
 const TIMED_OUT: u8 = 124;
-
-/// Two files that only a report needs; nobody waits for them when the instance goes at once.
-fn peak_memory(group: &Cgroup) -> Option<u64> {
-    group.stats().ok().and_then(|stats| stats.memory_peak)
-}
 
 /// Seconds since the epoch.
 pub(crate) fn now() -> u64 {

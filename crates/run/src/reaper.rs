@@ -8,7 +8,7 @@ use rustix::termios::tcsetpgrp;
 
 use crate::ExitStatus;
 use crate::channel::{Failed, Step};
-use crate::sys::process::{self, Cloned};
+use crate::sys::process;
 
 /// Returns in the command's process; PID 1 stays in here until that has ended. Descriptors are closed with it: end of file
 /// on the parent's line then means that the command was executed.
@@ -16,8 +16,8 @@ pub(crate) fn split() -> Result<(), Failed> {
     let forward = forwarded();
     // Blocked before the fork, so that no signal finds PID 1 deaf.
     process::set_signal_mask(forward).map_err(Step::Fork.failed(0))?;
-    match process::clone3(0, None).map_err(Step::Fork.failed(1))? {
-        Cloned::Child => {
+    match process::fork().map_err(Step::Fork.failed(1))? {
+        None => {
             // A job of its own, in the foreground if there is a terminal, so that Control-C reaches it and not PID 1.
             setpgid(None, None).map_err(Step::Fork.failed(2))?;
             match tcsetpgrp(stdin(), getpid()) {
@@ -28,7 +28,7 @@ pub(crate) fn split() -> Result<(), Failed> {
                 .map(drop)
                 .map_err(Step::Fork.failed(4))
         }
-        Cloned::Parent { pid, .. } => {
+        Some(pid) => {
             // The change of user may have undone it. What stays is a copy of box, which no one may look into.
             set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::Fork.failed(5))?;
             process::close_from(0).map_err(Step::Fork.failed(6))?;

@@ -34,7 +34,7 @@ pub struct Exit {
 }
 
 /// Makes a process as fork does, in new namespaces of `flags` and, if given, in the v2 control group `cgroup`.
-/// Fails with EINVAL if this process has more than one thread: the child could not safely use its memory.
+/// The caller should have one thread: the child of another one must not rely on locks, such as the allocator's.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain data, for which zeroes are valid.
@@ -210,6 +210,16 @@ pub fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno 
     last_error()
 }
 
+/// fork(2): the child's pid, or `None` in the child. By clone, which filters let pass, where they answer clone3 with ENOSYS.
+pub fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: the caller has one thread, see clone3 above.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
 /// Waits to be killed.
 pub fn sleep() -> ! {
     // SAFETY: pause(2) takes nothing and touches no memory; should the parent die, so does this process.
@@ -244,22 +254,27 @@ pub fn exit(code: u8) -> ! {
 }
 
 /// Gives every signal its default action and unblocks all of them, as a fresh login has it. signal(7)
+///
+/// By the system call, as the C library keeps two signals from its own function, and an ignored one is inherited.
 pub fn reset_signals() -> Result<(), Errno> {
-    // SAFETY: sigaction is plain data; zeroes mean SIG_DFL, no flags, an empty mask.
-    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    // struct sigaction of the kernel: handler SIG_DFL, no flags, no restorer, an empty mask of 64 bits.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: the action is valid; KILL, STOP and the C library's own two are refused with EINVAL, rightly.
-        unsafe { libc::sigaction(signal, &default, ptr::null_mut()) };
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: the action is as long as the kernel's on 64-bit machines, and longer than on others; the mask's
+            // length is right; the old action is not asked for.
+            result(unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    default.as_ptr(),
+                    ptr::null_mut::<u64>(),
+                    8,
+                )
+            })?;
+        }
     }
-    set_blocked_signals(&[]).map(drop)
-}
-
-/// Blocks exactly these signals; returns the mask of before (bit N-1 is signal N). sigprocmask(2)
-pub fn set_blocked_signals(signals: &[c_int]) -> Result<u64, Errno> {
-    let mask = signals
-        .iter()
-        .fold(0u64, |mask, signal| mask | 1 << (signal - 1));
-    set_signal_mask(mask)
+    set_signal_mask(0).map(drop)
 }
 
 /// Sets the signal mask (bit N-1 is signal N); returns the one of before.

@@ -1,0 +1,418 @@
+//! What a container is, and how its end is told.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use box_run::overrides::{Overrides, Sharing, UserNamespace};
+use box_run::{Error, ExitStatus, Options, Plan, Reason, Status, launch, prepare};
+use support::{Engine, command, groups, shell};
+
+#[test]
+fn the_status_of_the_command_is_the_status() {
+    let engine = Engine::new();
+    assert_eq!(
+        engine.run(shell("exit 7")).unwrap().status,
+        ExitStatus::Exited(7)
+    );
+    // As PID 1 it can be killed from outside only, so its child is.
+    let ended = engine.run(shell("sh -c 'kill -9 $$'; exit $?")).unwrap();
+    assert_eq!(ended.code, 137);
+    assert!(engine.left().is_empty(), "{:?}", engine.left());
+}
+
+#[test]
+fn it_is_alone() {
+    let engine = Engine::new();
+    let seen = engine.output(
+        "echo $$; ps | grep -c -v -E 'sh|ps|grep|PID'; hostname; cat /proc/1/comm; ip -o addr",
+        |_| {},
+    );
+    let lines: Vec<_> = seen.lines().collect();
+    assert_eq!(lines[..4], ["1", "0", "container", "sh"], "{seen}");
+    assert!(
+        seen.contains("127.0.0.1/8") && !seen.contains("eth"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn its_devices_mounts_and_files_are_its_own() {
+    let engine = Engine::new();
+    let script = "ls -1 /dev; cat /etc/hosts /etc/resolv.conf /etc/hostname; readlink /dev/ptmx; \
+                  echo x >/dev/null && head -c 3 /dev/zero | wc -c; touch /sys/x; echo 1 >/proc/sys/kernel/panic; \
+                  grep -c ' /proc/sys ' /proc/self/mountinfo";
+    let seen = engine.output(script, |_| {});
+    for part in [
+        "full\n",
+        "mqueue\n",
+        "pts\n",
+        "shm\n",
+        "urandom\n",
+        "127.0.1.1\tcontainer",
+        "nameserver 192.0.2.1",
+        "pts/ptmx",
+        "\n3\n",
+    ] {
+        assert!(seen.contains(part), "{part:?} in {seen}");
+    }
+    assert_eq!(seen.matches("Read-only file system").count(), 2, "{seen}");
+    assert!(
+        seen.contains("can't create /proc/sys/kernel/panic"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn masked_files_are_empty_and_directories_too() {
+    let engine = Engine::new();
+    let seen = engine.output(
+        "cat /proc/keys /proc/timer_list | wc -c; ls /sys/firmware | wc -l; touch /sys/firmware/x",
+        |_| {},
+    );
+    assert!(seen.starts_with("0\n0\n"), "{seen}");
+    assert!(seen.contains("Read-only"), "{seen}");
+}
+
+#[test]
+fn users_groups_and_capabilities() {
+    let engine = Engine::new();
+    let script = "id; pwd; grep -E 'Cap(Eff|Bnd|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; umask; echo $HOME";
+    let seen = engine.output(script, |asked| {
+        asked.user = Some("web".to_owned());
+        asked.cwd = Some("/made/for/it".into());
+        asked.no_new_privileges = true;
+        asked.umask = Some(0o077);
+    });
+    assert!(
+        seen.contains("uid=1000(web) gid=1001(web) groups=50(extra)"),
+        "{seen}"
+    );
+    for part in [
+        "/made/for/it\n",
+        "CapEff:\t0000000000000000",
+        "CapAmb:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "0077",
+        "/tmp\n",
+    ] {
+        assert!(seen.contains(part), "{part:?} in {seen}");
+    }
+    assert!(!seen.contains("CapBnd:\t0000000000000000"), "{seen}");
+}
+
+#[test]
+fn nothing_is_inherited_but_the_three() {
+    let engine = Engine::new();
+    // ls opens the directory itself.
+    let seen = engine.output("ls /proc/self/fd | wc -l", |_| {});
+    assert_eq!(seen, "4\n");
+    for field in ["SigBlk", "SigIgn", "SigCgt"] {
+        let pattern = format!("^{field}:.0000000000000000$");
+        let ended = engine
+            .run(command(&["grep", "-q", &pattern, "/proc/self/status"]))
+            .unwrap();
+        assert_eq!(ended.code, 0, "{field} is not empty");
+    }
+}
+
+#[test]
+fn shared_namespaces_are_the_hosts() {
+    let engine = Engine::new();
+    let host = |name: &str| {
+        std::fs::read_link(format!("/proc/self/ns/{name}"))
+            .unwrap()
+            .into_os_string()
+            .into_string()
+            .unwrap()
+    };
+    let script = "for name in pid ipc uts net cgroup; do readlink /proc/self/ns/$name; done";
+    let private = engine.output(script, |_| {});
+    let shared = engine.output(script, |asked| {
+        (asked.pid, asked.ipc, asked.uts, asked.cgroupns) =
+            (Sharing::Host, Sharing::Host, Sharing::Host, Sharing::Host);
+        asked.net = box_run::overrides::Network::Host;
+    });
+    for name in ["pid", "ipc", "uts", "net", "cgroup"] {
+        assert!(shared.contains(&host(name)), "{name}: {shared}");
+        assert!(!private.contains(&host(name)), "{name}: {private}");
+    }
+}
+
+#[test]
+fn a_time_namespace() {
+    let engine = Engine::new();
+    let host = std::fs::read_link("/proc/self/ns/time").unwrap();
+    let seen = engine.output("readlink /proc/self/ns/time", |asked| asked.time = true);
+    assert!(
+        seen.starts_with("time:") && seen.trim() != host.to_string_lossy(),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_user_namespace_maps_root_and_shows_the_image_as_its_own() {
+    let engine = Engine::new();
+    let script = "id -u; stat -c %u /bin/busybox /etc/hosts; touch /mine && stat -c %u /mine; cat /proc/self/uid_map; \
+                  mount -t tmpfs x /tmp; cat /proc/sys/kernel/hostname; echo x >/dev/null && echo fine";
+    let seen = engine.output(script, |asked| {
+        asked.userns = UserNamespace::Range {
+            first: 300_000,
+            size: 65_536,
+        }
+    });
+    assert!(seen.starts_with("0\n0\n0\n0\n"), "{seen}");
+    assert!(
+        seen.contains("300000      65536") && seen.contains("container\nfine"),
+        "{seen}"
+    );
+    // With the host's network, whose sysfs root of the namespace may not mount.
+    let seen = engine.output("ls /sys/class; touch /sys/class/x", |asked| {
+        asked.userns = UserNamespace::Range {
+            first: 300_000,
+            size: 65_536,
+        };
+        asked.net = box_run::overrides::Network::Host;
+    });
+    assert!(
+        seen.contains("net\n") && seen.contains("Read-only"),
+        "{seen}"
+    );
+    assert!(engine.left().is_empty(), "{:?}", engine.left());
+}
+
+#[test]
+fn what_cannot_be_executed_says_why() {
+    let engine = Engine::new();
+    let layer = engine.layer();
+    let write = |name: &str, text: &[u8], mode: u32| {
+        std::fs::write(layer.join(name), text).unwrap();
+        std::fs::set_permissions(
+            layer.join(name),
+            std::os::unix::fs::PermissionsExt::from_mode(mode),
+        )
+        .unwrap();
+    };
+    write("script", b"#!/usr/bin/python9\n", 0o755);
+    write("plain", b"just text\n", 0o755);
+    write("closed", b"#!/bin/sh\n", 0o644);
+    write("empty", b"", 0o755);
+    let mut foreign = std::fs::read(layer.join("bin/busybox")).unwrap();
+    foreign[18] = 183;
+    write("foreign", &foreign, 0o755);
+    let error = |asked: Overrides| {
+        let error = engine.run(asked).unwrap_err();
+        (error.exit_code(), error.to_string())
+    };
+    let says = |asked: Overrides, code: u8, part: &str| {
+        let (found, text) = error(asked);
+        assert!(found == code && text.contains(part), "{found} {text}");
+    };
+    says(
+        command(&["nope"]),
+        127,
+        "nope: command not found in the container's PATH",
+    );
+    says(command(&["/bin/nope"]), 127, "/bin/nope: no such file");
+    says(
+        command(&["/script"]),
+        126,
+        "interpreter \"/usr/bin/python9\"",
+    );
+    says(command(&["/plain"]), 126, "neither a program");
+    says(command(&["/closed"]), 126, "no execute permission");
+    says(command(&["/empty"]), 126, "empty file");
+    says(command(&["/etc"]), 126, "it is a directory");
+    says(command(&["/foreign"]), 126, "built for aarch64");
+    let mut asked = command(&["/there/busybox"]);
+    asked.volumes.push(
+        box_run::volumes::Volume::bind(
+            &format!("{}:/there:noexec", layer.join("bin").display()),
+            &layer,
+        )
+        .unwrap(),
+    );
+    says(asked, 126, "mounted noexec");
+    assert!(engine.left().is_empty(), "{:?}", engine.left());
+}
+
+#[test]
+fn failing_steps_name_the_step_and_leave_nothing() {
+    let engine = Engine::new();
+    let mut asked = shell("true");
+    asked.sysctl.insert("net.no.such".into(), "1".into());
+    let error = engine.run(asked).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "set /proc/sys/net/no/such to 1: no such file or directory"
+    );
+    let mut asked = shell("true");
+    asked
+        .volumes
+        .push(support::bind(&engine.path("missing"), "/x"));
+    let error = engine.run(asked).unwrap_err();
+    assert!(
+        matches!(error, Error::Io { .. })
+            && error
+                .to_string()
+                .ends_with("missing: no such file or directory"),
+        "{error}"
+    );
+    let mut asked = shell("true");
+    asked.sysctl.insert("kernel.panic".into(), "1".into());
+    assert!(
+        engine
+            .run(asked)
+            .unwrap_err()
+            .to_string()
+            .contains("not a parameter of a namespace")
+    );
+    assert!(engine.left().is_empty(), "{:?}", engine.left());
+}
+
+#[test]
+fn a_kept_instance_starts_again_with_its_files() {
+    let engine = Engine::new();
+    let script = "test -e /mark && exit 3; touch /mark";
+    let instance = engine
+        .create_with(Some("kept"), shell(script), false, Options::default())
+        .unwrap();
+    let plan = Plan::new(&instance).unwrap();
+    let running = launch(instance, plan).unwrap();
+    let other = engine.instances.get("kept").unwrap();
+    assert!(matches!(other.status().unwrap(), Status::Running { pid } if pid == running.pid()));
+    assert!(matches!(
+        engine.instances.remove("kept", false),
+        Err(Error::Running { .. })
+    ));
+    assert_eq!(running.wait().unwrap().code, 0);
+    let again = engine.instances.get("kept").unwrap();
+    assert_eq!(
+        again.status().unwrap(),
+        Status::Exited {
+            exit: ExitStatus::Exited(0)
+        }
+    );
+    let plan = Plan::new(&again).unwrap();
+    assert_eq!(launch(again, plan).unwrap().wait().unwrap().code, 3);
+    let taken = engine
+        .create_with(Some("kept"), shell("true"), false, Options::default())
+        .unwrap_err();
+    assert_eq!(
+        taken.to_string(),
+        "the name kept is taken by an instance of test (exited (3))"
+    );
+    engine.instances.remove("kept", false).unwrap();
+    assert!(engine.left().is_empty() && groups("kept").is_empty());
+}
+
+#[test]
+fn prepared_it_waits_to_be_let_go() {
+    let engine = Engine::new();
+    let out = engine.path("out");
+    std::fs::create_dir(&out).unwrap();
+    let mut asked = shell("touch /out/ran");
+    asked.volumes.push(support::bind(&out, "/out"));
+    let instance = engine
+        .create_with(Some("gate"), asked, true, Options::default())
+        .unwrap();
+    let plan = Plan::new(&instance).unwrap();
+    let prepared = prepare(instance, plan).unwrap();
+    // It is in its namespaces and its group.
+    let pid = prepared.pid();
+    assert!(!groups("gate").is_empty());
+    assert!(
+        std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .unwrap()
+            .contains("\t1\n")
+    );
+    assert!(!out.join("ran").exists());
+    assert_eq!(prepared.start().unwrap().wait().unwrap().code, 0);
+    assert!(out.join("ran").exists());
+}
+
+#[test]
+fn dropped_it_is_killed_and_gone() {
+    let engine = Engine::new();
+    let instance = engine
+        .create_with(
+            Some("dropped"),
+            command(&["sleep", "1000"]),
+            true,
+            Options::default(),
+        )
+        .unwrap();
+    let plan = Plan::new(&instance).unwrap();
+    let running = launch(instance, plan).unwrap();
+    let pid = running.pid();
+    drop(running);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(groups("dropped").is_empty(), "{:?}", groups("dropped"));
+}
+
+#[test]
+fn a_time_limit_ends_a_pid_1_without_handlers_at_once() {
+    let engine = Engine::new();
+    let options = Options {
+        timeout: Some(Duration::from_millis(200)),
+        ..Options::default()
+    };
+    let instance = engine
+        .create_with(None, command(&["sleep", "1000"]), true, options)
+        .unwrap();
+    let plan = Plan::new(&instance).unwrap();
+    let begun = Instant::now();
+    let ended = launch(instance, plan).unwrap().wait().unwrap();
+    assert_eq!(
+        (ended.code, ended.reason, ended.status),
+        (124, Reason::Timeout, ExitStatus::Signaled(15))
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "it was not ended before the grace time was over"
+    );
+}
+
+#[test]
+fn an_init_reaps_and_passes_the_status_on() {
+    let engine = Engine::new();
+    let options = Options {
+        init: true,
+        ..Options::default()
+    };
+    let run = |script: &str| {
+        let instance = engine
+            .create_with(None, shell(script), true, options.clone())
+            .unwrap();
+        let plan = Plan::new(&instance).unwrap();
+        launch(instance, plan).unwrap().wait().unwrap().code
+    };
+    assert_eq!(run("exit 5"), 5);
+    assert_eq!(run("kill -9 $$"), 137);
+    // Orphans become children of PID 1: none of them stays a zombie.
+    assert_eq!(
+        run("(sleep 0.1 &); sleep 0.5; test $$ != 1 && test $(ps -o stat= | grep -c Z) = 0"),
+        0
+    );
+}
+
+#[test]
+fn a_terminal_of_its_own() {
+    let engine = Engine::new();
+    let mut asked = shell("tty; test -t 0 && test -c /dev/console && echo terminal; exit 4");
+    asked.terminal = true;
+    let instance = engine.create(asked).unwrap();
+    let plan = Plan::new(&instance).unwrap();
+    let running = launch(instance, plan).unwrap();
+    let terminal = running.terminal().unwrap().try_clone_to_owned().unwrap();
+    let mut seen = vec![];
+    let mut buffer = [0u8; 512];
+    // EIO: the container's side is closed.
+    while let Ok(length @ 1..) = rustix::io::read(&terminal, &mut buffer[..]) {
+        seen.extend_from_slice(&buffer[..length]);
+    }
+    assert_eq!(String::from_utf8_lossy(&seen), "/dev/pts/0\r\nterminal\r\n");
+    assert_eq!(running.finish(None, false).unwrap().code, 4);
+}
