@@ -1,0 +1,147 @@
+//! Full disks and disks that cannot be written to.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use box_tests::Home;
+
+use crate::check;
+
+/// A mount that goes with the test.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn make(arguments: &[&str], at: &Path) -> Mount {
+        fs::create_dir_all(at).unwrap();
+        let status = Command::new("mount")
+            .args(arguments)
+            .arg(at)
+            .status()
+            .unwrap();
+        assert!(status.success(), "mount {arguments:?} {}", at.display());
+        Mount(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // The leftover check of the home tells where this does not work.
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
+
+/// Writes until nothing more fits.
+fn fill(directory: &Path) {
+    let mut file = fs::File::create(directory.join("filler")).unwrap();
+    let mut block = vec![0; 1 << 20];
+    while !block.is_empty() {
+        if file.write_all(&block).is_err() {
+            block.truncate(block.len() / 2);
+        }
+    }
+}
+
+#[test]
+fn a_pull_that_does_not_fit_leaves_the_cache_as_it_was() {
+    let home = Home::new();
+    for size in ["1m", "3m", "6m", "9m"] {
+        let _disk = Mount::make(
+            &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
+            &home.root(),
+        );
+        home.run(["pull", "-q", "alpine:3.20"])
+            .fails(&["no space left"]);
+        home.run(["images", "-q"]).succeeds();
+        assert!(check::sound(&home.cache()).is_empty(), "with {size}");
+        home.run(["verify"]).succeeds();
+        home.run(["gc"]).succeeds();
+        assert!(
+            check::names(&home.root().join("layers/.staging")).is_empty(),
+            "with {size}"
+        );
+    }
+}
+
+#[test]
+fn deleting_works_on_a_full_disk() {
+    let home = Home::new();
+    for kind in ["tmpfs", "ext4"] {
+        let _disk = match kind {
+            "tmpfs" => Mount::make(&["-t", "tmpfs", "-o", "size=40m", "tmpfs"], &home.root()),
+            _ => {
+                let image = home.path().join("disk");
+                fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+                let made = Command::new("mkfs.ext4")
+                    .args(["-q", "-F", "-m", "0"])
+                    .arg(&image)
+                    .status()
+                    .unwrap();
+                assert!(made.success());
+                Mount::make(&["-o", "loop", image.to_str().unwrap()], &home.root())
+            }
+        };
+        for image in ["alpine:3.18", "alpine:3.20"] {
+            home.run(["pull", "-q", image]).succeeds();
+        }
+        fill(&home.root());
+        home.run(["rmi", "alpine:3.18"]).succeeds();
+        assert_eq!(
+            check::sound(&home.cache()),
+            ["alpine:3.20".to_owned()].into(),
+            "{kind}"
+        );
+        fill(&home.root());
+        let freed = home
+            .run(["gc", "--max-size", "1k", "--format", "json"])
+            .succeeds()
+            .json();
+        assert_eq!(
+            freed["evicted"][0]["reference"], "alpine:3.20",
+            "{kind}: {freed}"
+        );
+        assert!(check::sound(&home.cache()).is_empty());
+        assert!(
+            check::names(&home.cache().join("blobs/sha256")).is_empty(),
+            "{kind}"
+        );
+        let layers = check::names(&home.root().join("layers"));
+        assert!(
+            layers.iter().all(|name| name.starts_with('.')),
+            "{kind}: {layers:?}"
+        );
+        fs::remove_file(home.root().join("filler")).unwrap();
+        home.run(["pull", "-q", "alpine:3.20"]).succeeds();
+    }
+}
+
+#[test]
+fn what_is_cached_works_from_a_read_only_disk() {
+    let home = Home::new();
+    home.run(["pull", "-q", "alpine:3.20"]).succeeds();
+    let cache = home.cache().to_str().unwrap().to_owned();
+    {
+        let _disk = Mount::make(&["--bind", &cache], &home.cache());
+        let remounted = Command::new("mount")
+            .args(["-o", "remount,bind,ro", &cache])
+            .status()
+            .unwrap();
+        assert!(remounted.success());
+        home.run(["run", "--rm", "alpine:3.20", "true"]).succeeds();
+        home.run(["images"]).succeeds();
+        home.run(["verify"]).succeeds();
+        home.run(["df"]).succeeds();
+        home.run(["save", "alpine:3.20", "-o", "x.tar"]).succeeds();
+        home.run(["pull", "-q", "alpine:3.18"])
+            .fails(&["read-only file system"]);
+        home.run(["rmi", "alpine:3.20"])
+            .fails(&["read-only file system"]);
+        home.run(["load", "-i", "x.tar"])
+            .fails(&["read-only file system"]);
+    }
+    assert_eq!(
+        check::sound(&home.cache()),
+        ["alpine:3.20".to_owned()].into()
+    );
+}

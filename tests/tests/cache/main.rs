@@ -1,0 +1,11 @@
+//! The cache under use and abuse: collection, verification, archives, kills, crowds, full and read-only disks.
+
+#![allow(clippy::unwrap_used)]
+
+mod archives;
+mod check;
+mod collection;
+mod crowd;
+mod disks;
+mod kills;
+mod verify;
