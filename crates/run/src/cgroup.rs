@@ -38,6 +38,8 @@ pub struct Request<'a> {
     pub pids_by_default: bool,
     /// Access to devices must be confined or the start fails, as the container can make device nodes of any number.
     pub confine_devices: bool,
+    /// Count the CPU time of all its processes, those that end unseen included. On v1 that takes one group more.
+    pub count_cpu: bool,
 }
 
 /// The group of one container. Groups that [`Cgroup::create`] made are removed on drop, unless [`Cgroup::keep`] was called.

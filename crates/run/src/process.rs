@@ -166,6 +166,7 @@ fn create_cgroup(plan: &Plan) -> Result<Cgroup, Error> {
         // Root of a user namespace can make no nodes.
         confine_devices: plan.idmap.is_none()
             && plan.capabilities.bounding.contains(Capability::MKNOD),
+        count_cpu: plan.options.measure,
     };
     let group = Cgroup::create(&request)?;
     if let Some(warning) = group.warning() {

@@ -19,6 +19,7 @@ fn create(test: &str, resources: &LinuxResources) -> Result<Cgroup, Error> {
         resources,
         pids_by_default: false,
         confine_devices: true,
+        count_cpu: false,
     })
 }
 

@@ -210,7 +210,9 @@ impl Groups {
                 .iter()
                 .filter(|one| one.controller == controller)
                 .collect();
-            if mine.is_empty() && !ALWAYS.contains(&controller) {
+            let wanted =
+                ALWAYS.contains(&controller) || (request.count_cpu && controller == "cpuacct");
+            if mine.is_empty() && !wanted {
                 continue;
             }
             let made = match self.places.iter().find(|(name, _)| *name == controller) {
