@@ -44,14 +44,14 @@ pub struct Globals {
     /// Open no socket: what is cached works, nothing else does [env: BOX_OFFLINE]
     #[arg(long, global = true, display_order = 903)]
     pub offline: bool,
-    /// How to show progress on stderr
+    /// Show progress on stderr as bars (tty), lines (plain), not at all (none), or as it fits (auto)
     #[arg(
         long,
         global = true,
         value_name = "HOW",
         default_value = "auto",
         hide_possible_values = true,
-        long_help = "How to show progress on stderr: bars on a terminal and lines elsewhere (auto), always bars (tty), always lines (plain), or nothing (none)",
+        hide_default_value = true,
         display_order = 904
     )]
     pub progress: Progress,
@@ -100,6 +100,32 @@ pub enum Command {
     Ps(commands::ps::Args),
     /// Delete containers
     Rm(commands::rm::Args),
+    /// Run a further command in a running container
+    Exec(commands::exec::Args),
+    /// Connect to a container that runs in the background
+    Attach(commands::attach::Args),
+    /// Print what a container wrote in the background
+    Logs(commands::logs::Args),
+    /// Stop containers
+    Stop(commands::stop::Args),
+    /// Stop containers and run them again
+    Restart(commands::restart::Args),
+    /// Send a signal to containers
+    Kill(commands::kill::Args),
+    /// Wait until containers have ended
+    Wait(commands::wait::Args),
+    /// List the processes of a container
+    Top(commands::top::Args),
+    /// Give a container another name
+    Rename(commands::rename::Args),
+    /// Copy files into and out of a container
+    Cp(commands::cp::Args),
+    /// List what a container changed of its image
+    Diff(commands::diff::Args),
+    /// Make an image of a container
+    Commit(commands::commit::Args),
+    /// Delete all containers that do not run
+    Prune(commands::prune::Args),
     /// List the images in the cache
     Images(commands::images::Args),
     /// Delete images from the cache
@@ -134,6 +160,10 @@ pub enum Command {
     Pause(commands::pause::Args),
     /// Let paused containers go on
     Unpause(commands::unpause::Args),
+    /// Print completions for a shell
+    Completions(commands::completions::Args),
+    /// Write the manual pages
+    Man(commands::man::Args),
     /// Print the version of box and what it runs on
     Version(commands::version::Args),
 }
