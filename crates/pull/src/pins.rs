@@ -8,11 +8,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use box_cache::{Digest, Platform, Reference};
+use box_cache::{Digest, Image, Platform, Reference};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::foreign::Foreign;
+use crate::source::Release;
 
 /// Name of the file that is looked for in the working directory.
 pub const FILE_NAME: &str = "box.lock";
@@ -56,6 +57,21 @@ struct Document {
     version: u32,
     #[serde(default)]
     image: Vec<Pin>,
+}
+
+impl Pin {
+    /// What an image of the cache and the release that it was made of say together.
+    pub fn new(image: &Image, release: &Release) -> Self {
+        Self {
+            reference: image.reference.without_digest(),
+            arch: arch_name(&image.platform),
+            manifest: image.manifest_digest,
+            tarball: release.sha256,
+            size: image.layers.iter().map(|layer| layer.size).sum(),
+            version: release.version.clone(),
+            path: release.path.clone(),
+        }
+    }
 }
 
 impl Pins {

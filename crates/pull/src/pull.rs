@@ -135,11 +135,7 @@ impl Pull<'_> {
 
     /// The image, where a demanded digest leaves nothing to ask a mirror for.
     fn settled(&self) -> Result<Option<Image>> {
-        let demanded = match pin(self.options, self.reference)? {
-            Some(pin) => Some(pin.manifest),
-            None => self.reference.digest().copied(),
-        };
-        let Some(demanded) = demanded else {
+        let Some(demanded) = self.demanded()? else {
             return Ok(None);
         };
         let image = self.cached(&self.reference.with_digest(demanded))?;
@@ -149,10 +145,22 @@ impl Pull<'_> {
         Ok(image.filter(|image| fits(image) && self.is_vouched_for(image)))
     }
 
+    /// The digest that the image must have, of its manifest or its tarball: by the lock file, or by the reference.
+    fn demanded(&self) -> Result<Option<Digest>> {
+        Ok(match pin(self.options, self.reference)? {
+            Some(pin) => Some(pin.manifest),
+            None => self.reference.digest().copied(),
+        })
+    }
+
     /// The image, where the cache has just this release of it.
     fn unchanged(&self, release: &Release) -> Result<Option<Image>> {
         let image = self.cached(&self.listed_as(release))?;
-        Ok(image.filter(|i| holds(i, &release.sha256) && self.is_vouched_for(i)))
+        let demanded = self.demanded()?;
+        Ok(image.filter(|i| {
+            let fits = demanded.is_none_or(|d| d == i.manifest_digest || d == release.sha256);
+            fits && holds(i, &release.sha256) && self.is_vouched_for(i)
+        }))
     }
 
     /// A whole image of the cache; one that is damaged is not there, so that it is fetched again.
@@ -370,10 +378,7 @@ impl Pull<'_> {
             &command,
             provenance,
         );
-        let demanded = match pin(self.options, self.reference)? {
-            Some(pin) => Some(pin.manifest),
-            None => self.reference.digest().copied(),
-        };
+        let demanded = self.demanded()?;
         let manifest = new.manifest_digest();
         match demanded {
             Some(expected) if expected != manifest && expected != layer.digest => {
@@ -422,10 +427,8 @@ impl Pull<'_> {
         signature: Option<&Signature>,
         open: impl Fn() -> std::io::Result<R>,
     ) -> Result<Verified> {
-        let demanded =
-            self.reference.digest().is_some() || pin(self.options, self.reference)?.is_some();
         let Some((signature, url)) = signature else {
-            return Ok(if demanded {
+            return Ok(if self.demanded()?.is_some() {
                 Verified::Digest
             } else {
                 Verified::Checksum

@@ -36,6 +36,11 @@ impl<'a> Remote<'a> {
         Self { options, fetcher }
     }
 
+    /// Whether there is a publisher whom a reference can be fetched from.
+    pub fn knows(reference: &Reference) -> bool {
+        source::of(reference).is_ok()
+    }
+
     /// What a reference stands for now: by the lock file, else by the mirrors.
     pub fn resolve(&self, reference: &Reference) -> Result<Release> {
         match pin(self.options, reference)? {

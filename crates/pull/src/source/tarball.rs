@@ -157,7 +157,7 @@ fn get(
         Location::Http(_) => PartialKey::Source(location.to_string()),
     };
     let remote = Remote::new(options, progress);
-    let what = location.to_string();
+    let what = wanted.name.clone();
     start(&key)?
         .fetch(&remote.fetcher, &[location])?
         .map_err(|tried| Error::Unreachable { what, tried })
