@@ -113,8 +113,9 @@ impl Failure {
 
 impl From<box_run::Error> for Failure {
     fn from(error: box_run::Error) -> Failure {
+        let hint = error.hint().or_else(|| hints::of_run(&error));
         Failure::from_error(&error)
-            .maybe_hint(error.hint())
+            .maybe_hint(hint)
             .status(error.exit_code())
     }
 }

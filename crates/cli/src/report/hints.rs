@@ -73,6 +73,16 @@ pub fn of_unpack(error: &box_unpack::Error) -> Option<String> {
     }
 }
 
+/// About failures of containers that the engine has nothing to say to.
+pub fn of_run(error: &box_run::Error) -> Option<String> {
+    use box_run::Error;
+    match error {
+        Error::NoSuchInstance { .. } => Some("see what there is: box ps -a".to_owned()),
+        Error::Io { source, .. } => of_io(source),
+        _ => None,
+    }
+}
+
 /// About failures of files.
 pub fn of_io(error: &std::io::Error) -> Option<String> {
     let hint = match error.kind() {
