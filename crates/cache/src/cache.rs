@@ -122,7 +122,13 @@ impl Cache {
         let mut staged = StagedFile::create(layout, &hold)?;
         staged.write(serde_json::json!(marker).to_string().as_bytes())?;
         staged.publish(&layout.marker(), 0o644)?;
-        sync_directory(layout.root())
+        sync_directory(&layout.root().join("blobs"))?;
+        sync_directory(layout.root())?;
+        // The directory above may not be ours to open.
+        if let Some(Err(error)) = layout.root().parent().map(sync_directory) {
+            tracing::debug!(%error, "a power cut now may take the new cache with it");
+        }
+        Ok(())
     }
 }
 

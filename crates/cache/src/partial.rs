@@ -233,7 +233,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes the bytes a blob and returns its digest: checked, then brought to the disk, then named.
+    /// Makes the bytes a blob and returns its digest: checked, then brought to the disk, then named. The name itself is on
+    /// the disk when an image that needs it is published.
     ///
     /// # Errors
     /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`], after which the bytes are gone, as there is no use in
@@ -275,7 +276,6 @@ impl Partial {
         fs::rename(&self.path, &blob).map_err(Error::io("rename a download to", &blob))?;
         self.finished = true;
         remove(&self.state)?;
-        cache.sync_blobs()?;
         Ok(actual)
     }
 

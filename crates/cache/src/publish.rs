@@ -147,6 +147,15 @@ impl Cache {
         }
         let after = index.write(self.layout(), hold)?;
         lookup::carry(self.layout(), before.as_ref(), &after, &keys);
+        for key in &keys {
+            let entries: Vec<Entry> = index.named(key).cloned().collect();
+            let plain = |entry: &Entry| entry.is_manifest() && entry.platform().is_some();
+            if let Some(reference) = entries.first().and_then(Entry::reference)
+                && entries.iter().all(plain)
+            {
+                lookup::put(self.layout(), &after, &reference, &entries);
+            }
+        }
         Ok(())
     }
 

@@ -55,13 +55,17 @@ impl Trees for Layers {
     fn detach(&self, layer: &DiffId) -> Result<Option<Doomed>, BoxError> {
         let to = self.directory.join(format!("doomed-{}", layer.0.hex()));
         fs::rename(self.directory.join(layer.0.hex()), &to)?;
-        Ok(Some(Box::new(move || Ok(fs::remove_dir_all(to)?))))
+        Ok(Some(Box::new(move || {
+            let bytes = disk_usage(&to)?;
+            fs::remove_dir_all(to)?;
+            Ok(bytes)
+        })))
     }
     fn leftovers(&self) -> Result<u64, BoxError> {
         Ok(0)
     }
-    fn sweep(&self) -> Result<(), BoxError> {
-        Ok(())
+    fn sweep(&self) -> Result<u64, BoxError> {
+        Ok(0)
     }
 }
 

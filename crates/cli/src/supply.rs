@@ -109,6 +109,7 @@ impl Wanted<'_> {
         let Some(image) = cache.find(reference, self.platform).map_err(told)? else {
             return Ok(None);
         };
+        cache.touch(&image).map_err(told)?;
         let layers = trees(cache, &image).map_err(|error| match error {
             layers::Error::Cache(error) => told(error),
             layers::Error::Unpack(error) => Lack::Other(error.into()),

@@ -107,7 +107,13 @@ impl box_cache::Trees for Trees<'_> {
 
     fn detach(&self, layer: &DiffId) -> Result<Option<Doomed>, BoxError> {
         let detached = self.store.detach(layer)?;
-        Ok(detached.map(|detached| Box::new(move || Ok(detached.remove()?)) as Doomed))
+        Ok(detached.map(|detached| {
+            Box::new(move || {
+                let bytes = disk_usage(&detached.path())?;
+                detached.remove()?;
+                Ok(bytes)
+            }) as Doomed
+        }))
     }
 
     fn leftovers(&self) -> Result<u64, BoxError> {
@@ -118,9 +124,10 @@ impl box_cache::Trees for Trees<'_> {
         Ok(bytes)
     }
 
-    fn sweep(&self) -> Result<(), BoxError> {
+    fn sweep(&self) -> Result<u64, BoxError> {
+        let bytes = self.leftovers()?;
         self.store.sweep()?;
-        Ok(())
+        Ok(bytes)
     }
 }
 

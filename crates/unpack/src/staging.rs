@@ -10,6 +10,9 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::tree::remove;
 
+/// The name that a directory has in the one which it was taken to.
+pub(crate) const TAKEN: &str = "tree";
+
 /// A directory that is being filled. Its descriptor holds a flock(2) as long as this lives, so that those of killed
 /// processes can be told from those in use. Dropped before it is renamed, it is removed with all that is in it.
 #[derive(Debug)]
@@ -52,12 +55,17 @@ impl Staging {
     /// Makes a directory that is there one to be removed: takes it out of sight by renaming it.
     pub fn take(from: &Path, parent: &Path, prefix: &str) -> Result<Option<Staging>, Error> {
         let staging = Staging::create(parent, prefix)?;
-        let name = format!("{}/tree", staging.name);
+        let name = format!("{}/{TAKEN}", staging.name);
         match rustix::fs::renameat(rustix::fs::CWD, from, &staging.parent, &*name) {
             Ok(()) => Ok(Some(staging)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::io("remove", from, errno)),
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The directory.

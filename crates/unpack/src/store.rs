@@ -217,7 +217,7 @@ impl LayerStore {
             .map_err(|errno| Error::io("change the mode of a directory in", &parent, errno))?;
         let root = staging.duplicate()?;
         let work = move |archive: &mut _| work::write_tree(archive, root, Flavor::Layer, false);
-        let pipeline = Pipeline::start(limits, algorithm, work)?;
+        let pipeline = Pipeline::start(limits, Some(algorithm), work)?;
         Ok(LayerWriter {
             pipeline,
             staging,
@@ -264,12 +264,15 @@ impl LayerWriter {
     /// All bytes were given: the tree is complete, but seen by nobody yet.
     pub fn finish(self) -> Result<Staged, Error> {
         let outcome = self.pipeline.finish()?;
+        let digest = outcome
+            .digest
+            .expect("a layer's pipeline is started with an algorithm");
         let summary = Summary {
             decoded: outcome.decoded,
             ..outcome.result
         };
         Ok(Staged {
-            diff_id: DiffId(outcome.digest),
+            diff_id: DiffId(digest),
             summary,
             staging: self.staging,
             store: self.store,
@@ -294,6 +297,11 @@ impl Write for LayerWriter {
 pub struct Detached(Staging);
 
 impl Detached {
+    /// Where it lies until it is removed.
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join(staging::TAKEN)
+    }
+
     /// Frees its space, and says whether that worked.
     pub fn remove(self) -> Result<(), Error> {
         self.0.remove()

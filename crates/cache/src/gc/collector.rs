@@ -1,0 +1,244 @@
+//! A collection at work, step by step.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::{BoxError, Collection, Doomed, Garbage, Kind, Needs, Policy, Trees};
+use crate::eviction;
+use crate::index::{Index, Stamp};
+use crate::partial::remove;
+use crate::survey::{Marked, StoredBlob, StoredFile, Survey, files};
+use crate::{Cache, DiffId, Digest, Error, Hold, Result, lookup};
+
+/// How many deleted files are held open at a time, to be freed after the lock is given back.
+const MAX_OPEN: usize = 256;
+
+/// What is garbage, and what became of it so far.
+pub(super) struct Collector<'c> {
+    cache: &'c Cache,
+    policy: &'c Policy,
+    trees: &'c dyn Trees,
+    blobs: Vec<StoredBlob>,
+    staged: Vec<StoredFile>,
+    quarantine: Vec<StoredFile>,
+    unneeded: Vec<DiffId>,
+    collection: Collection,
+    /// Deleted, but their space is not free before they are closed.
+    open: Vec<File>,
+    doomed: Vec<(DiffId, Doomed)>,
+}
+
+impl<'c> Collector<'c> {
+    /// Finds out what is garbage.
+    pub(super) fn prepare(
+        cache: &'c Cache,
+        policy: &'c Policy,
+        trees: &'c dyn Trees,
+    ) -> Result<Collector<'c>, BoxError> {
+        let (mut index, _) = Index::read(cache.layout())?;
+        let needs = trees.needs()?;
+        let mut collection = Collection::default();
+        if let Some(budget) = policy.max_size {
+            let chosen = eviction::choose(cache, &index, &needs, trees, budget)?;
+            index
+                .manifests
+                .retain(|entry| !chosen.iter().any(|evicted| evicted.is(entry)));
+            collection.evicted = chosen;
+        }
+        let marked = mark(cache, &index, &needs)?;
+        let mut unneeded = trees.list()?;
+        unneeded.retain(|layer| !marked.layers.contains(layer));
+        let Survey {
+            mut blobs,
+            partial: mut staged,
+            quarantine,
+            ..
+        } = cache.survey_marked(&marked)?;
+        blobs.retain(|blob| !blob.referenced);
+        staged.retain(StoredFile::is_staged);
+        Ok(Collector {
+            cache,
+            policy,
+            trees,
+            blobs,
+            staged,
+            quarantine,
+            unneeded,
+            collection,
+            open: Vec::new(),
+            doomed: Vec::new(),
+        })
+    }
+
+    /// What would be deleted.
+    pub(super) fn report(mut self) -> Result<Collection, BoxError> {
+        let collection = &mut self.collection;
+        for blob in &self.blobs {
+            collection.add(Kind::Blob, blob.digest.to_string(), blob.bytes);
+        }
+        for file in &self.staged {
+            collection.add(Kind::Leftover, name(&file.path), file.bytes);
+        }
+        for file in &self.quarantine {
+            collection.add(Kind::Quarantined, name(&file.path), file.bytes);
+        }
+        for file in self.cache.expired(&self.policy.downloads)? {
+            collection.add(Kind::Download, name(&file.path), file.bytes);
+        }
+        for layer in &self.unneeded {
+            collection.add(Kind::Tree, layer.to_string(), self.trees.bytes(layer)?);
+        }
+        collection.add_unfinished(self.trees.leftovers()?);
+        Ok(self.collection)
+    }
+
+    /// Takes the images that exceed the budget off the list.
+    pub(super) fn drop_images(&mut self, alone: &Hold) -> Result<()> {
+        let evicted = &self.collection.evicted;
+        if evicted.is_empty() {
+            return Ok(());
+        }
+        self.cache.shrink_index(alone, &mut |index| {
+            index
+                .manifests
+                .retain(|entry| !evicted.iter().any(|evicted| evicted.is(entry)));
+            Ok(evicted
+                .iter()
+                .map(|evicted| evicted.reference.key())
+                .collect())
+        })
+    }
+
+    /// Deletes the blobs.
+    pub(super) fn delete_blobs(&mut self) {
+        for blob in std::mem::take(&mut self.blobs) {
+            if self.delete(&blob.path) {
+                self.collection
+                    .add(Kind::Blob, blob.digest.to_string(), blob.bytes);
+            }
+        }
+    }
+
+    /// Deletes what is neither blob nor tree.
+    pub(super) fn delete_files(&mut self) {
+        for file in std::mem::take(&mut self.staged) {
+            if self.delete(&file.path) {
+                self.collection
+                    .add(Kind::Leftover, name(&file.path), file.bytes);
+            }
+        }
+        for file in std::mem::take(&mut self.quarantine) {
+            if self.delete(&file.path) {
+                self.collection
+                    .add(Kind::Quarantined, name(&file.path), file.bytes);
+            }
+        }
+        match self.cache.expire_downloads(&self.policy.downloads) {
+            Ok(downloads) => {
+                for file in downloads {
+                    self.collection
+                        .add(Kind::Download, name(&file.path), file.bytes);
+                }
+            }
+            Err(error) => self.collection.failures.push(error.into()),
+        }
+        if let Err(error) = self.delete_derived() {
+            self.collection.failures.push(error.into());
+        }
+    }
+
+    /// Takes the trees out of their store.
+    pub(super) fn detach_trees(&mut self) {
+        for layer in std::mem::take(&mut self.unneeded) {
+            let mut detached = self.trees.detach(&layer);
+            if detached.is_err() && !self.open.is_empty() {
+                // On a full disk there may be no room for another name before the blobs are gone.
+                self.open.clear();
+                detached = self.trees.detach(&layer);
+            }
+            match detached {
+                Ok(doomed) => self.doomed.extend(doomed.map(|doomed| (layer, doomed))),
+                Err(error) => self.collection.failures.push(error),
+            }
+        }
+    }
+
+    /// Does the slow part, after the lock is given back.
+    pub(super) fn free(mut self) -> Collection {
+        drop(self.open);
+        for (layer, doomed) in self.doomed {
+            match doomed() {
+                Ok(bytes) => self.collection.add(Kind::Tree, layer.to_string(), bytes),
+                Err(error) => self.collection.failures.push(error),
+            }
+        }
+        match self.trees.sweep() {
+            Ok(bytes) => self.collection.add_unfinished(bytes),
+            Err(error) => self.collection.failures.push(error),
+        }
+        self.collection
+    }
+
+    /// Deletes answers derived from former indexes, and stamps of use of manifests that are gone.
+    fn delete_derived(&self) -> Result<()> {
+        let layout = self.cache.layout();
+        let stamp = Stamp::current(layout)?;
+        lookup::sweep(layout, stamp.as_ref()).map_err(Error::io("sweep", layout.lookup()))?;
+        for file in files(&layout.used())? {
+            let name = name(&file.path);
+            let known = Digest::from_sha256_hex(&name).or_else(|_| Digest::from_sha512_hex(&name));
+            if known.is_ok_and(|manifest| !layout.blob(&manifest).exists()) {
+                remove(&file.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a file's name away. Its space is freed when it is closed: for large files that takes long.
+    fn delete(&mut self, path: &Path) -> bool {
+        // It may be unreadable: then its space is freed right here.
+        if self.open.len() < MAX_OPEN
+            && let Ok(file) = File::open(path)
+        {
+            self.open.push(file);
+        }
+        match fs::remove_file(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => {
+                self.collection
+                    .failures
+                    .push(Error::io("delete", path)(error).into());
+                false
+            }
+        }
+    }
+}
+
+impl Collection {
+    fn add(&mut self, kind: Kind, name: String, bytes: u64) {
+        self.garbage.push(Garbage { kind, name, bytes });
+    }
+
+    fn add_unfinished(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.add(Kind::Leftover, "unfinished layers".to_owned(), bytes);
+        }
+    }
+}
+
+/// All that the index and others need.
+fn mark(cache: &Cache, index: &Index, needs: &Needs) -> Result<Marked> {
+    let held = eviction::entries_of(cache, &needs.manifests)?;
+    let mut marked = cache.mark(index.manifests.iter().chain(&held))?;
+    marked.layers.extend(&needs.layers);
+    Ok(marked)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
