@@ -23,8 +23,8 @@ const WAITING: usize = 14;
 /// What came out of the worker: its own result and what the stream was.
 pub(crate) struct Outcome<T> {
     pub result: T,
-    /// Digest of the whole decoded stream.
-    pub digest: Digest,
+    /// Digest of the whole decoded stream, where one was asked for.
+    pub digest: Option<Digest>,
     /// Length of the whole decoded stream.
     pub decoded: u64,
 }
@@ -46,8 +46,12 @@ enum Message {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    /// Starts the worker: `work` reads the archive's members; whatever follows them is drained after it.
-    pub fn start<W>(limits: Limits, algorithm: Algorithm, work: W) -> Result<Pipeline<T>, Error>
+    /// Starts the worker, hashing if an `algorithm` is given: `work` reads the archive's members; whatever follows them is drained after it.
+    pub fn start<W>(
+        limits: Limits,
+        algorithm: Option<Algorithm>,
+        work: W,
+    ) -> Result<Pipeline<T>, Error>
     where
         W: FnOnce(&mut Archive<Decoded>) -> Result<T, Error> + Send + 'static,
     {
@@ -57,11 +61,12 @@ impl<T: Send + 'static> Pipeline<T> {
         let worker = std::thread::Builder::new()
             .name("unpack".to_owned())
             .spawn(move || {
-                let hasher = Hasher::new(algorithm);
+                let hasher = algorithm.map(Hasher::new);
                 let decoded = Decoded {
                     from_decoder,
                     used,
                     hasher,
+                    decoded: 0,
                     buffer: Vec::new(),
                     filled: 0,
                     taken: 0,
@@ -70,11 +75,14 @@ impl<T: Send + 'static> Pipeline<T> {
                 let mut archive = Archive::new(decoded, archive_limits);
                 let result = work(&mut archive)?;
                 archive.drain()?;
-                let hasher = archive.into_inner().hasher;
+                let Decoded {
+                    hasher, decoded, ..
+                } = archive.into_inner();
+                let digest = hasher.map(Hasher::finish);
                 Ok(Outcome {
                     result,
-                    decoded: hasher.bytes(),
-                    digest: hasher.finish(),
+                    decoded,
+                    digest,
                 })
             });
         let worker =
@@ -193,7 +201,8 @@ impl Buffers for Outgoing {
 pub(crate) struct Decoded {
     from_decoder: Receiver<Message>,
     used: SyncSender<Vec<u8>>,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
+    decoded: u64,
     buffer: Vec<u8>,
     filled: usize,
     taken: usize,
@@ -205,7 +214,10 @@ impl BufRead for Decoded {
         if self.taken == self.filled && !self.ended {
             match self.from_decoder.recv() {
                 Ok(Message::Decoded(buffer, filled)) => {
-                    self.hasher.update(&buffer[..filled]);
+                    if let Some(hasher) = &mut self.hasher {
+                        hasher.update(&buffer[..filled]);
+                    }
+                    self.decoded += filled as u64;
                     let used = std::mem::replace(&mut self.buffer, buffer);
                     if !used.is_empty() {
                         // A full or closed channel only means that the buffer is not needed again.

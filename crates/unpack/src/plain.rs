@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use box_cache::{Algorithm, DiffId};
+use box_cache::DiffId;
 use rustix::fs::{Gid, Mode, Stat, Uid};
 
 use crate::entry::Time;
@@ -65,9 +65,8 @@ fn unpack_layer<R: Read>(
     over_others: bool,
     limits: &Limits,
 ) -> Result<Summary, Error> {
-    let algorithm = layer
-        .diff_id
-        .map_or(Algorithm::Sha256, |id| id.0.algorithm());
+    // Where nothing is known to compare with, nothing is hashed.
+    let algorithm = layer.diff_id.map(|id| id.0.algorithm());
     let work = move |archive: &mut _| work::write_tree(archive, root, Flavor::Plain, over_others);
     let mut pipeline = Pipeline::start(limits.clone(), algorithm, work)?;
     let mut buffer = vec![0; READ];
@@ -80,12 +79,12 @@ fn unpack_layer<R: Read>(
         }
     }
     let outcome = pipeline.finish()?;
-    let actual = DiffId(outcome.digest);
-    if let Some(expected) = layer.diff_id.filter(|expected| *expected != actual) {
-        return Err(Error::DiffId {
-            expected: Box::new(expected),
-            actual: Box::new(actual),
-        });
+    let actual = outcome.digest.map(DiffId);
+    if let (Some(expected), Some(actual)) = (layer.diff_id, actual)
+        && expected != actual
+    {
+        let (expected, actual) = (Box::new(expected), Box::new(actual));
+        return Err(Error::DiffId { expected, actual });
     }
     Ok(Summary {
         decoded: outcome.decoded,
