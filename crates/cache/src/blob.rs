@@ -81,10 +81,17 @@ impl Cache {
         Ok(bytes)
     }
 
-    /// Puts a small blob into the cache and returns its SHA-256 digest. Whatever had the name before is replaced.
+    /// Puts a small blob into the cache and returns its SHA-256 digest. What had the name before and does not match it is replaced.
     /// The name is durable only once [`Cache::sync_blobs`] returned.
     pub(crate) fn put_blob(&self, hold: &Hold, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
+        // Comparing what is there costs less than bringing the same bytes to the disk again.
+        if self
+            .read_blob(&digest, bytes.len() as u64, u64::MAX)
+            .is_ok()
+        {
+            return Ok(digest);
+        }
         let mut staged = StagedFile::create(self.layout(), hold)?;
         staged.write(bytes)?;
         staged.publish(&self.layout().blob(&digest), BLOB_MODE)?;

@@ -304,3 +304,54 @@ fn a_directory_of_another_kind_is_refused() {
         Err(Error::Layout { .. })
     ));
 }
+
+#[test]
+fn who_has_published_finds_it_whatever_others_read_meanwhile() {
+    let scratch = tempfile::tempdir().unwrap();
+    let cache = Cache::open(scratch.path()).unwrap();
+    let layers = [commit(&cache, b"even"), commit(&cache, b"odd")];
+    publish(&cache, "other:1", Platform::host(), layers[0].clone(), "u");
+    publish(&cache, "a:1", Platform::host(), layers[1].clone(), "u");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    // They leave answers behind all the time, for the next reader to believe.
+                    assert!(find(&cache, "a:1").is_some() && find(&cache, "other:1").is_some());
+                    let pinned = format!("a@{}", layers[0].digest);
+                    find(&cache, &pinned);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for number in 0..50 {
+                publish(
+                    &cache,
+                    &format!("filler:{number}"),
+                    Platform::host(),
+                    layers[0].clone(),
+                    "u",
+                );
+            }
+        });
+        for number in 0..50 {
+            let published = publish(
+                &cache,
+                "a:1",
+                Platform::host(),
+                layers[number % 2].clone(),
+                "u",
+            );
+            let found = find(&cache, "a:1").unwrap();
+            assert_eq!(
+                found.manifest_digest, published.manifest_digest,
+                "publication {number}"
+            );
+            let pinned = find(&cache, &format!("a@{}", layers[0].digest));
+            assert_eq!(pinned.is_some(), number % 2 == 0, "publication {number}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(cache.images().unwrap().len(), 52);
+}
