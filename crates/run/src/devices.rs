@@ -1,6 +1,7 @@
 //! Device nodes: which every container has, and which numbers it may use at all.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
@@ -129,6 +130,21 @@ pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
     Ok(rules)
 }
 
+/// Where the host has the node of a device: the kernel's own name for it, below `/dev` (devtmpfs).
+pub fn host_node(kind: Kind, major: u32, minor: u32) -> Option<PathBuf> {
+    let class = match kind {
+        Kind::Block => "block",
+        Kind::Character => "char",
+        Kind::All => return None,
+    };
+    let properties =
+        std::fs::read_to_string(format!("/sys/dev/{class}/{major}:{minor}/uevent")).ok()?;
+    let name = properties
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(Path::new("/dev").join(name))
+}
+
 impl Access {
     /// Everything.
     pub const ALL: Self = Self {
@@ -254,6 +270,13 @@ mod tests {
             rules[..5],
             ["-a", "+b 8:* r", "+c 10:229 rwm", "+b 10:229 rwm", "+a"]
         );
+    }
+
+    #[test]
+    fn the_host_names_its_devices() {
+        assert_eq!(host_node(Kind::Character, 1, 11), Some("/dev/kmsg".into()));
+        assert_eq!(host_node(Kind::Character, 1, 200), None);
+        assert_eq!(host_node(Kind::All, 1, 11), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::Error;
-use crate::devices::{DEFAULT_LINKS, DEFAULT_NODES};
+use crate::devices::{self, DEFAULT_LINKS, DEFAULT_NODES};
 use crate::mounts::{Kind, MountStep, c_string};
 
 /// What is made in the file system that mount number `base` puts on /dev.
@@ -70,13 +70,22 @@ impl Nodes {
             };
             let number =
                 |value: i64| u32::try_from(value).map_err(|_| bad("its number is out of range"));
+            let (major, minor) = (number(device.major())?, number(device.minor())?);
+            // The container's path for it may be another one.
+            let host = match kind {
+                FileType::BlockDevice => devices::host_node(devices::Kind::Block, major, minor),
+                FileType::CharacterDevice => {
+                    devices::host_node(devices::Kind::Character, major, minor)
+                }
+                _ => None,
+            };
             let name = c_string(below.as_os_str().as_bytes())?;
             nodes.retain(|known| known.name != name);
             nodes.push(Node {
                 name,
-                host: c_string(path.as_os_str().as_bytes())?,
+                host: c_string(host.as_deref().unwrap_or(&path).as_os_str().as_bytes())?,
                 kind,
-                device: makedev(number(device.major())?, number(device.minor())?),
+                device: makedev(major, minor),
                 mode: device.file_mode().unwrap_or(0o666) & 0o7777,
                 owner: Some((device.uid().unwrap_or(0), device.gid().unwrap_or(0))),
             });
