@@ -45,14 +45,9 @@ fn copy_layer(layer: &Path, to: &OwnedFd) -> Result<(), Error> {
         links: HashMap::new(),
         at: Vec::new(),
     };
-    inspected.and_then(|()| copy.tree()).map_err(|failure| {
-        let path = layer.join(OsStr::from_bytes(&copy.at));
-        match failure {
-            Failure::Kernel(action, errno) => Error::io(action, path, errno),
-            Failure::Refused(problem) => Error::io("copy", path, std::io::Error::other(problem)),
-            Failure::Stream(error) => error,
-        }
-    })
+    inspected
+        .and_then(|()| copy.tree())
+        .map_err(|failure| failure.on(&layer.join(OsStr::from_bytes(&copy.at))))
 }
 
 /// One layer on its way.
@@ -228,7 +223,7 @@ fn inherits_group(dir: &OwnedFd) -> Result<bool, Failure> {
 }
 
 /// Everything but the content, the overlay's own attributes left out.
-fn metadata_of(stat: &Stat, fd: &OwnedFd) -> Result<Metadata, Failure> {
+pub(crate) fn metadata_of(stat: &Stat, fd: &OwnedFd) -> Result<Metadata, Failure> {
     let mut metadata = Metadata {
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,

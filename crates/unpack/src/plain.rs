@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use box_cache::DiffId;
 use rustix::fs::{Gid, Mode, Stat, Uid};
 
-use crate::entry::Time;
+use crate::copy::metadata_of;
+use crate::entry::{Metadata, Time};
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::metadata::times;
+use crate::metadata::{self, times};
 use crate::pipeline::Pipeline;
-use crate::staging::{Staging, open_directory};
-use crate::tree::{Flavor, remove};
+use crate::staging::{self, Staging, open_directory};
+use crate::tree::{Doing, Failure, Flavor, remove};
 use crate::work::{self, Summary};
 
 /// Bytes read from an archive at once.
@@ -92,12 +93,19 @@ fn unpack_layer<R: Read>(
     })
 }
 
+/// What the names of unfinished trees have in them.
+const UNFINISHED: &str = ".unpacking-";
+
 /// The directory unpacked to, until it is kept.
+///
+/// Either way the tree is made aside, so that a killed process leaves no half of one that looks whole: only a hidden
+/// directory, which the next attempt sweeps away.
 pub(crate) enum Target {
-    /// It was not there: made aside, renamed at the end.
+    /// It was not there: made beside it, renamed at the end.
     New { staging: Staging, path: PathBuf },
-    /// It was there, and empty.
-    Found(Found),
+    /// It was there, and empty: made in it, moved up at the end. It stays the directory it is, as it may be a mount
+    /// point, or somebody's working directory.
+    Found { staging: Staging, found: Found },
 }
 
 impl Target {
@@ -105,7 +113,11 @@ impl Target {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Target::create(path),
             Err(source) => Err(Error::io("look at", path, source)),
-            Ok(_) => Found::open(path).map(Target::Found),
+            Ok(_) => {
+                let found = Found::open(path)?;
+                let staging = stage(path, UNFINISHED)?;
+                Ok(Target::Found { staging, found })
+            }
         }
     }
 
@@ -117,11 +129,11 @@ impl Target {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        // Cut, as the prefix and number must fit into a file name too.
+        // Cut, as the rest must fit into a file name too.
         let name: String = name.to_string_lossy().chars().take(40).collect();
-        let staging = Staging::create(parent, &format!(".{name}.unpacking-"))?;
-        rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
-            .map_err(|errno| Error::io("change the mode of a directory in", parent, errno))?;
+        let prefix = format!(".{name}{UNFINISHED}");
+        staging::sweep(parent, &prefix)?;
+        let staging = stage(parent, &prefix)?;
         Ok(Target::New {
             staging,
             path: path.to_owned(),
@@ -129,11 +141,8 @@ impl Target {
     }
 
     pub fn duplicate(&self) -> Result<OwnedFd, Error> {
-        match self {
-            Target::New { staging, .. } => staging.duplicate(),
-            Target::Found(found) => rustix::io::fcntl_dupfd_cloexec(&found.dir, 0)
-                .map_err(|errno| Error::io("open", &found.path, errno)),
-        }
+        let (Target::New { staging, .. } | Target::Found { staging, .. }) = self;
+        staging.duplicate()
     }
 
     pub fn keep(self) -> Result<(), Error> {
@@ -145,26 +154,33 @@ impl Target {
                     Err(Error::io("rename the unpacked tree to", path, taken))
                 }
             },
-            Target::Found(mut found) => {
-                found.kept = true;
-                Ok(())
-            }
+            Target::Found { staging, found } => found.fill(staging),
         }
     }
 }
 
-/// A directory of the caller's that was empty. Dropped before it is kept, it is so again, with the owner, mode and
+/// A directory for a tree in the making, with what a tree without an entry for its root gets.
+fn stage(parent: &Path, prefix: &str) -> Result<Staging, Error> {
+    let staging = Staging::create(parent, prefix)?;
+    rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
+        .map_err(|errno| Error::io("change the mode of a directory in", parent, errno))?;
+    Ok(staging)
+}
+
+/// A directory of the caller's that is empty. Dropped before it is filled, it is so again, with the owner, mode and
 /// time it had.
 pub(crate) struct Found {
     dir: OwnedFd,
     before: Stat,
     path: PathBuf,
-    kept: bool,
+    filled: bool,
 }
 
 impl Found {
     fn open(path: &Path) -> Result<Found, Error> {
         let dir = open_directory(path)?;
+        let before = rustix::fs::fstat(&dir).map_err(|errno| Error::io("look at", path, errno))?;
+        staging::sweep(path, UNFINISHED)?;
         let listed = remove::names(&dir).map_err(|errno| Error::io("list", path, errno))?;
         if let Some(first) = listed.first() {
             let first = String::from_utf8_lossy(first).into_owned();
@@ -173,13 +189,35 @@ impl Found {
                 first,
             });
         }
-        let before = rustix::fs::fstat(&dir).map_err(|errno| Error::io("look at", path, errno))?;
         Ok(Found {
             dir,
             before,
             path: path.to_owned(),
-            kept: false,
+            filled: false,
         })
+    }
+
+    /// Moves the tree's entries up, and gives the directory what the tree's root has.
+    fn fill(mut self, staging: Staging) -> Result<(), Error> {
+        let metadata = self
+            .take(staging.dir())
+            .map_err(|failure| failure.on(&self.path))?;
+        staging.remove()?;
+        rustix::fs::futimens(&self.dir, &times(metadata.mtime))
+            .map_err(|errno| Error::io("set the times of", &self.path, errno))?;
+        self.filled = true;
+        Ok(())
+    }
+
+    fn take(&self, root: &OwnedFd) -> Result<Metadata, Failure> {
+        let stat = rustix::fs::fstat(root).doing("look at")?;
+        let metadata = metadata_of(&stat, root)?;
+        for name in remove::names(root).doing("list")? {
+            rustix::fs::renameat(root, &*name, &self.dir, &*name)
+                .doing("move what was unpacked to")?;
+        }
+        metadata::set_directory(&self.dir, &metadata)?;
+        Ok(metadata)
     }
 
     fn restore(&self) -> Result<(), rustix::io::Errno> {
@@ -187,28 +225,23 @@ impl Found {
         let before = &self.before;
         let now = rustix::fs::fstat(&self.dir)?;
         if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid) {
-            rustix::fs::fchown(
-                &self.dir,
-                Some(Uid::from_raw(before.st_uid)),
-                Some(Gid::from_raw(before.st_gid)),
-            )?;
+            let (uid, gid) = (Uid::from_raw(before.st_uid), Gid::from_raw(before.st_gid));
+            rustix::fs::fchown(&self.dir, Some(uid), Some(gid))?;
         }
         if now.st_mode != before.st_mode {
             rustix::fs::fchmod(&self.dir, Mode::from_raw_mode(before.st_mode & 0o7777))?;
         }
-        rustix::fs::futimens(
-            &self.dir,
-            &times(Time {
-                seconds: before.st_mtime,
-                nanos: before.st_mtime_nsec as u32,
-            }),
-        )
+        let mtime = Time {
+            seconds: before.st_mtime,
+            nanos: before.st_mtime_nsec as u32,
+        };
+        rustix::fs::futimens(&self.dir, &times(mtime))
     }
 }
 
 impl Drop for Found {
     fn drop(&mut self) {
-        if !self.kept
+        if !self.filled
             && let Err(error) = self.restore()
         {
             tracing::warn!(path = %self.path.display(), %error, "the directory could not be made as it was before");

@@ -116,8 +116,8 @@ impl Drop for Staging {
     }
 }
 
-/// Removes the directories in `parent` that nobody holds the lock of; gives their number.
-pub(crate) fn sweep(parent: &Path) -> Result<usize, Error> {
+/// Removes the directories in `parent` with names that begin so, and that nobody holds the lock of; gives their number.
+pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
     let failed = |errno: Errno| Error::io("sweep", parent, errno);
     let dir = match open_directory(parent) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -127,7 +127,10 @@ pub(crate) fn sweep(parent: &Path) -> Result<usize, Error> {
     };
     let mut swept = 0;
     for name in remove::names(&dir).map_err(failed)? {
-        let Ok(text) = std::str::from_utf8(&name) else {
+        let Some(text) = std::str::from_utf8(&name)
+            .ok()
+            .filter(|text| text.starts_with(prefix))
+        else {
             continue;
         };
         if let Some(locked) = lock_entry(&dir, text).map_err(failed)? {

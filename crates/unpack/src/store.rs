@@ -202,7 +202,7 @@ impl LayerStore {
 
     /// Removes what killed processes left unfinished; gives the number of trees removed.
     pub fn sweep(&self) -> Result<usize, Error> {
-        staging::sweep(&self.directory.join(STAGING))
+        staging::sweep(&self.directory.join(STAGING), "")
     }
 
     fn path(&self, layer: &DiffId) -> PathBuf {

@@ -350,3 +350,36 @@ fn a_large_archive_named_by_the_environment() {
     gnu_tar(Path::new(&archive), &theirs);
     assert_same(&ours, &theirs);
 }
+
+#[test]
+fn an_empty_directory_is_filled_and_stays_the_directory_it_is() {
+    require_root();
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    // With what a killed attempt left in it.
+    fs::create_dir_all(ours.join(".unpacking-4711-0/etc")).unwrap();
+    let inode = fs::metadata(&ours).unwrap().ino();
+    let root = Head::new(b'5', "./").mode(0o2751).owner(3, 4);
+    let records = [("mtime", "1000000000.5"), ("SCHILY.xattr.user.root", "yes")];
+    let archive = Tar::new()
+        .pax(&records)
+        .head(root)
+        .dir("etc")
+        .file("etc/passwd", "root")
+        .end();
+    unpack_archive(&archive[..], &ours, &Limits::default()).unwrap();
+    assert_eq!(fs::metadata(&ours).unwrap().ino(), inode);
+    let path = dir.path().join("archive");
+    fs::write(&path, &archive).unwrap();
+    gnu_tar(&path, &theirs);
+    assert_same(&ours, &theirs);
+    let again = unpack_archive(&archive[..], &ours, &Limits::default())
+        .unwrap_err()
+        .to_string();
+    assert!(again.contains("is not empty: it holds \"etc\""), "{again}");
+    // A directory beside it that was left by a killed attempt goes too.
+    let left = dir.path().join(".new.unpacking-4711-0");
+    fs::create_dir_all(left.join("etc")).unwrap();
+    unpack_archive(&archive[..], &dir.path().join("new"), &Limits::default()).unwrap();
+    assert!(!left.exists());
+}

@@ -1,5 +1,7 @@
 //! Why one step in the tree failed, before it is said where in the archive that was.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 
 use crate::entry::Problem;
@@ -29,6 +31,17 @@ impl Failure {
                 action,
                 source: errno.into(),
             },
+            Failure::Stream(error) => error,
+        }
+    }
+}
+
+impl Failure {
+    /// The error about a path of the host.
+    pub fn on(self, path: &Path) -> Error {
+        match self {
+            Failure::Kernel(action, errno) => Error::io(action, path, errno),
+            Failure::Refused(problem) => Error::io("copy", path, std::io::Error::other(problem)),
             Failure::Stream(error) => error,
         }
     }
