@@ -51,11 +51,19 @@ impl FromStr for Format {
         match text {
             "table" => Ok(Format::Table),
             "json" => Ok(Format::Json),
-            _ if text.contains("{{") => Err("name the fields only, such as name,image,status".to_owned()),
+            _ if text.contains("{{") => {
+                Err("name the fields only, such as name,image,status".to_owned())
+            }
             _ => {
-                let fields: Vec<String> = text.split(',').map(|field| field.trim().to_owned()).collect();
+                let fields: Vec<String> = text
+                    .split(',')
+                    .map(|field| field.trim().to_owned())
+                    .collect();
                 match fields.iter().any(String::is_empty) {
-                    true => Err("expected table, json, or names of fields such as name,image,status".to_owned()),
+                    true => Err(
+                        "expected table, json, or names of fields such as name,image,status"
+                            .to_owned(),
+                    ),
                     false => Ok(Format::Fields(fields)),
                 }
             }
@@ -73,7 +81,8 @@ impl<R: Serialize, const N: usize> Listing<R, N> {
             _ if quiet => output::text(&lines(rows.iter().map(|row| printable((self.name)(row))))),
             Format::Json => output::json(&rows),
             Format::Fields(wanted) => {
-                let rows: Result<Vec<String>, Failure> = rows.iter().map(|row| fields(row, wanted)).collect();
+                let rows: Result<Vec<String>, Failure> =
+                    rows.iter().map(|row| fields(row, wanted)).collect();
                 output::text(&lines(rows?.into_iter()))
             }
             Format::Table => output::text(&self.table(rows, terminal_width())),
@@ -81,17 +90,30 @@ impl<R: Serialize, const N: usize> Listing<R, N> {
     }
 
     fn check(&self, wanted: &[String]) -> Result<(), Failure> {
-        match wanted.iter().find(|field| !self.fields.contains(&field.as_str())) {
+        match wanted
+            .iter()
+            .find(|field| !self.fields.contains(&field.as_str()))
+        {
             None => Ok(()),
-            Some(unknown) => Err(Failure::new(format!("--format: there is no field {unknown}"))
-                .hint(format!("the fields are {}", self.fields.join(", ")))),
+            Some(unknown) => Err(
+                Failure::new(format!("--format: there is no field {unknown}"))
+                    .hint(format!("the fields are {}", self.fields.join(", "))),
+            ),
         }
     }
 
     fn table(&self, rows: &[R], width: Option<usize>) -> String {
         let now = output::now();
-        let mut cells: Vec<[String; N]> = vec![self.columns.each_ref().map(|column| column.heading.to_owned())];
-        cells.extend(rows.iter().map(|row| self.columns.each_ref().map(|column| printable(&(column.cell)(row, now)))));
+        let mut cells: Vec<[String; N]> = vec![
+            self.columns
+                .each_ref()
+                .map(|column| column.heading.to_owned()),
+        ];
+        cells.extend(rows.iter().map(|row| {
+            self.columns
+                .each_ref()
+                .map(|column| printable(&(column.cell)(row, now)))
+        }));
         let mut widths = [0; N];
         for row in &cells {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -116,10 +138,16 @@ impl<R: Serialize, const N: usize> Listing<R, N> {
 
     /// Takes from the widest column that may be shortened until the table fits, or nothing more can be taken.
     fn shrink(&self, widths: &mut [usize; N], most: usize) {
-        let least = self.columns.each_ref().map(|column| column.least.max(column.heading.len()));
+        let least = self
+            .columns
+            .each_ref()
+            .map(|column| column.least.max(column.heading.len()));
         while widths.iter().sum::<usize>() + GAP * (N - 1) > most {
-            let may = |index: &usize| self.columns[*index].least > 0 && widths[*index] > least[*index];
-            let Some(widest) = (0..N).filter(may).max_by_key(|&index| widths[index]) else { return };
+            let may =
+                |index: &usize| self.columns[*index].least > 0 && widths[*index] > least[*index];
+            let Some(widest) = (0..N).filter(may).max_by_key(|&index| widths[index]) else {
+                return;
+            };
             widths[widest] -= 1;
         }
     }
@@ -130,8 +158,12 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
 }
 
 fn fields(row: &impl Serialize, wanted: &[String]) -> Result<String, Failure> {
-    let row = serde_json::to_value(row).map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
-    let cells: Vec<String> = wanted.iter().map(|field| printable(&plain(&row[field.as_str()]))).collect();
+    let row = serde_json::to_value(row)
+        .map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
+    let cells: Vec<String> = wanted
+        .iter()
+        .map(|field| printable(&plain(&row[field.as_str()])))
+        .collect();
     Ok(cells.join("\t"))
 }
 
@@ -147,7 +179,10 @@ fn plain(value: &Value) -> String {
 
 /// Columns of the terminal that stdout is; none where it is something else.
 fn terminal_width() -> Option<usize> {
-    tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+    tcgetwinsize(std::io::stdout())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|&columns| columns > 0)
 }
 
 #[cfg(test)]
@@ -164,16 +199,32 @@ mod tests {
 
     const LISTING: Listing<Row, 2> = Listing {
         columns: [
-            Column { heading: "NAME", cell: |row, _| row.name.to_owned(), least: 0 },
-            Column { heading: "WORDS", cell: |row, _| row.words.join(" "), least: 8 },
+            Column {
+                heading: "NAME",
+                cell: |row, _| row.name.to_owned(),
+                least: 0,
+            },
+            Column {
+                heading: "WORDS",
+                cell: |row, _| row.words.join(" "),
+                least: 8,
+            },
         ],
         fields: &["name", "words", "pid"],
         name: |row| row.name,
     };
 
     const ROWS: [Row; 2] = [
-        Row { name: "a\x1b[2J", words: Vec::new(), pid: None },
-        Row { name: "longer", words: Vec::new(), pid: Some(7) },
+        Row {
+            name: "a\x1b[2J",
+            words: Vec::new(),
+            pid: None,
+        },
+        Row {
+            name: "longer",
+            words: Vec::new(),
+            pid: Some(7),
+        },
     ];
 
     #[test]
@@ -181,19 +232,30 @@ mod tests {
         let mut rows = ROWS;
         rows[1].words = vec!["one", "two", "three", "four"];
         let table = |width| LISTING.table(&rows, width);
-        assert_eq!(table(None), "NAME     WORDS\na[2J\nlonger   one two three four\n");
-        assert_eq!(table(Some(20)), "NAME     WORDS\na[2J\nlonger   one two th…\n");
+        assert_eq!(
+            table(None),
+            "NAME     WORDS\na[2J\nlonger   one two three four\n"
+        );
+        assert_eq!(
+            table(Some(20)),
+            "NAME     WORDS\na[2J\nlonger   one two th…\n"
+        );
         assert_eq!(table(Some(3)), "NAME     WORDS\na[2J\nlonger   one two…\n");
     }
 
     #[test]
     fn formats() {
         assert_eq!("json".parse(), Ok(Format::Json));
-        assert_eq!("name, pid".parse(), Ok(Format::Fields(vec!["name".to_owned(), "pid".to_owned()])));
+        assert_eq!(
+            "name, pid".parse(),
+            Ok(Format::Fields(vec!["name".to_owned(), "pid".to_owned()]))
+        );
         for bad in ["", "a,,b", "{{.Name}}"] {
             assert!(bad.parse::<Format>().is_err(), "{bad}");
         }
-        let refused = LISTING.print(&[], &Format::Fields(vec!["size".to_owned()]), false).unwrap_err();
+        let refused = LISTING
+            .print(&[], &Format::Fields(vec!["size".to_owned()]), false)
+            .unwrap_err();
         assert!(refused.message().contains("no field size"));
     }
 

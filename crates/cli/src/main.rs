@@ -3,13 +3,17 @@
 mod args;
 mod bars;
 mod commands;
+mod complete;
 mod config;
 mod container;
+mod containers;
 mod decoded;
 mod dirs;
 mod fetch;
+mod interrupt;
 mod layers;
 mod limits;
+mod listing;
 mod log;
 mod options;
 mod output;
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u8, Failure> {
+    complete::answer();
     let args = usage::read()?;
     log::listen(args.globals.debug);
     let settings = Settings::read(&args.globals)?;

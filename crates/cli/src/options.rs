@@ -2,6 +2,8 @@
 
 pub mod device;
 pub mod environment;
+pub mod moment;
+pub mod signal;
 
 use std::path::{Path, PathBuf};
 

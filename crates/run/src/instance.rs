@@ -218,6 +218,13 @@ impl Instance {
         })
     }
 
+    /// Its control group is about to be made.
+    pub(crate) fn note_group(&self, cgroup: &Path) -> Result<(), Error> {
+        self.held
+            .as_ref()
+            .map_or(Ok(()), |held| held.note_group(cgroup))
+    }
+
     /// Its first process was made: writes down what is known now. The process is busy with its set-up meanwhile.
     pub(crate) fn started(&mut self, pid: i32, cgroup: &Path) -> Result<(), Error> {
         let state = State {

@@ -40,6 +40,7 @@ pub mod signals;
 pub mod spec;
 pub mod state;
 mod sys;
+pub mod top;
 pub mod tty;
 pub mod user;
 pub mod volumes;

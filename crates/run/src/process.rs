@@ -113,7 +113,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
         channel::pair().map_err(|errno| Error::system("make a socket pair", errno))?;
     // On v2 the child is born in its group. On v1 it gets in by itself, and the group is made while it sets up.
     let mut group = if is_unified() {
-        Some(create_cgroup(&plan)?)
+        Some(create_cgroup(&instance, &plan)?)
     } else {
         None
     };
@@ -143,7 +143,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
         signals,
     };
     if container.cgroup.is_none() {
-        container.cgroup = Some(create_cgroup(&plan)?);
+        container.cgroup = Some(create_cgroup(&container.instance, &plan)?);
     }
     if let Some(idmap) = &plan.idmap {
         idmap.write(pid)?;
@@ -158,7 +158,8 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     })
 }
 
-fn create_cgroup(plan: &Plan) -> Result<Cgroup, Error> {
+fn create_cgroup(instance: &Instance, plan: &Plan) -> Result<Cgroup, Error> {
+    instance.note_group(&plan.cgroup)?;
     let request = cgroup::Request {
         path: &plan.cgroup,
         resources: &plan.resources,

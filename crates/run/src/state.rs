@@ -3,7 +3,9 @@
 //! `<run>/<name>/` is locked (flock(2)) by the process that supervises the container for as long as it lives, and
 //! `state.json` in there says which process that is about. A free lock means that nothing runs, whatever the file says.
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -75,6 +77,9 @@ pub struct State {
 
 /// How long somebody who takes a short look may hold a lock.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The name of the note about the control group.
+const GROUP: &str = "cgroup";
 
 /// The held lock of `<run>/<name>/`.
 #[derive(Debug)]
@@ -156,30 +161,41 @@ impl RunDir {
         files::read_json(&self.path.join("state.json"))
     }
 
-    /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
-    pub(crate) fn bury(&self) -> Result<(), Error> {
-        let Some(state) = self.read()? else {
-            return Ok(());
-        };
-        if let Some(cgroup) = state.cgroup {
-            Cgroup::open(&cgroup)?.remove()?;
-        }
-        removal::remove_tree(&self.path.join("waiters"))?;
-        match rustix::fs::unlinkat(&self.lock, "state.json", AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(Error::io("remove", &self.path.join("state.json"), errno)),
+    /// Notes the control group that is about to be made, so that it can be found should its maker be killed before there is
+    /// a process to write a state about. A symbolic link, as that is there whole or not at all.
+    pub(crate) fn note_group(&self, cgroup: &Path) -> Result<(), Error> {
+        match rustix::fs::symlinkat(cgroup, &self.lock, GROUP) {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(Error::io("write", &self.path.join(GROUP), errno)),
         }
     }
 
-    /// Takes the directory away, and the lock with it.
-    pub fn remove(self) -> Result<(), Error> {
-        // Its only files, by name; whatever else is there is for the thorough removal.
-        for name in ["state.json", "state.json.new"] {
+    /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
+    pub(crate) fn bury(&self) -> Result<(), Error> {
+        match rustix::fs::readlinkat(&self.lock, GROUP, vec![]) {
+            Ok(cgroup) => Cgroup::open(OsStr::from_bytes(cgroup.to_bytes()).as_ref())?.remove()?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::io("read", &self.path.join(GROUP), errno)),
+        }
+        removal::remove_tree(&self.path.join("waiters"))?;
+        self.remove_files()
+    }
+
+    /// Its usual files, by name.
+    fn remove_files(&self) -> Result<(), Error> {
+        for name in [GROUP, "state.json", "state.json.new"] {
             match rustix::fs::unlinkat(&self.lock, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(Error::io("remove", &self.path.join(name), errno)),
             }
         }
+        Ok(())
+    }
+
+    /// Takes the directory away, and the lock with it.
+    pub fn remove(self) -> Result<(), Error> {
+        self.remove_files()?;
+        // Whatever else is there is for the thorough removal.
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(_) => removal::remove_tree(&self.path),

@@ -100,6 +100,13 @@ impl Accounts {
         })
     }
 
+    /// The name of a user.
+    pub fn name_of(&self, uid: u32) -> Option<String> {
+        self.users()
+            .find(|entry| entry.uid == uid)
+            .map(|entry| entry.name.to_owned())
+    }
+
     fn group(&self, name: &str) -> Result<u32, Error> {
         match self
             .groups()

@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 
 use box_cache::{Cache, Digest, Platform};
 use box_pull::{BoxError, Import, Input, Location};
-use box_unpack::{Buffers, Decoder, Limits};
+use box_unpack::Limits;
 
 use crate::args::Format;
 use crate::bars::Bars;
 use crate::commands::images;
+use crate::decoded::Decoded;
 use crate::fetch::FetchArgs;
 use crate::report::Failure;
 use crate::settings::Settings;
@@ -116,50 +117,8 @@ fn command(text: &str) -> Result<Vec<String>, Failure> {
 
 /// Unpacks a compressed stream to its plain bytes.
 fn decompress(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), BoxError> {
-    let mut decoder = Decoder::new(Limits::default());
-    let mut plain = Plain {
-        to,
-        buffer: vec![0; 128 << 10],
-        failed: None,
-    };
-    let mut packed = vec![0; 128 << 10];
-    loop {
-        let count = from.read(&mut packed)?;
-        let step = match count {
-            0 => decoder.finish(&mut plain),
-            _ => decoder.write(&packed[..count], &mut plain),
-        };
-        if let Some(error) = plain.failed.take() {
-            return Err(error.into());
-        }
-        step.map_err(|problem| problem.to_string())?;
-        if count == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// Writes decoded bytes out; the first failure closes it.
-struct Plain<'a> {
-    to: &'a mut dyn Write,
-    buffer: Vec<u8>,
-    failed: Option<std::io::Error>,
-}
-
-impl Buffers for Plain<'_> {
-    fn spare(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    fn filled(&mut self, count: usize) {
-        if self.failed.is_none() {
-            self.failed = self.to.write_all(&self.buffer[..count]).err();
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.failed.is_none()
-    }
+    std::io::copy(&mut Decoded::new(from, Limits::default()), to)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use box_run::Instances;
 
+use clap_complete::ArgValueCandidates;
+
 use crate::output;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
@@ -11,7 +13,7 @@ use crate::settings::{Settings, require_root};
 #[command(after_help = "Example:\n  box pause web")]
 pub struct Args {
     /// Names of the containers
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     names: Vec<String>,
 }
 

@@ -2,6 +2,8 @@
 
 use box_run::Instances;
 
+use clap_complete::ArgValueCandidates;
+
 use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
@@ -11,7 +13,7 @@ use crate::settings::Settings;
 #[command(after_help = "Example:\n  box rm amber-acorn")]
 pub struct Args {
     /// Names of the containers
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     names: Vec<String>,
     /// Kill the ones that run, and say nothing of the ones that are not there
     #[arg(short, long)]

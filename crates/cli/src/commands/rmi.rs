@@ -2,6 +2,8 @@
 
 use box_cache::{Cache, Platform};
 
+use clap_complete::ArgValueCandidates;
+
 use crate::options;
 use crate::output;
 use crate::report::Failure;
@@ -12,7 +14,7 @@ use crate::settings::Settings;
 #[command(after_help = "Example:\n  box rmi alpine:3.20")]
 pub struct Args {
     /// The images
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required = true, value_name = "IMAGE", add = ArgValueCandidates::new(crate::complete::references))]
     images: Vec<String>,
     /// Only those of this architecture [default: all]
     #[arg(long, visible_alias = "platform")]

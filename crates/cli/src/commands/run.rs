@@ -20,13 +20,16 @@ use crate::{options, output};
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "box run [OPTIONS] IMAGE [CMD [ARG]...]",
-    after_help = "Examples:\n  box run -it --rm alpine\n  box run --rm -v .:/src:ro -w /src alpine wc -l README.md\n  \
+    after_help = "Examples:\n  box run -it --rm alpine\n  box run -d --name web alpine sleep 1h\n  box run --rm -v .:/src:ro -w /src alpine wc -l README.md\n  \
                   echo hi | box run --rm --net none alpine cat"
 )]
 pub struct Args {
     /// The image, and the command to run in the place of the image's own; what follows IMAGE belongs to the command
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "CMD"])]
     image_and_command: Vec<String>,
+    /// Run in the background and print the container's name; its output goes to box logs
+    #[arg(short, long, conflicts_with_all = ["report", "preserve_fds"])]
+    detach: bool,
     /// Delete the container when its command ends
     #[arg(long)]
     rm: bool,
@@ -100,6 +103,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         overrides.term = Some("xterm".to_owned());
     }
     let mut options = args.execution.options()?;
+    options.interactive = args.container.interactive;
     options.pids_by_default = overrides
         .resources
         .as_ref()
@@ -108,7 +112,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let wanted = Wanted {
         reference: &reference,
         platform: &platform,
-        policy: args.pull,
+        policy: match args.execution.dry_run {
+            true => PullPolicy::Never,
+            false => args.pull,
+        },
         fetch: &args.fetch,
     };
     let supplied = wanted.ready(settings)?;
@@ -116,11 +123,15 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let new = args.instance(&supplied, &overrides, options)?;
     let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
     if args.execution.dry_run {
-        return output::text(&box_run::Plan::preview(&new)?.to_string()).map(|()| 0);
+        let plan = box_run::Plan::preview(&new)?.to_string();
+        return output::text(&format!("{}\n", plan.trim_end())).map(|()| 0);
     }
     let instance = instances.create(new)?;
     // The instance names its layers on disk from here on: the collector may come.
     drop(supplied.hold);
+    if args.detach {
+        return start::detach(&instances, instance, start::Unstarted::Remove);
+    }
     start::execute(
         &instances,
         instance,
@@ -133,7 +144,7 @@ impl Args {
     /// `-t` asks for one; without `-t` and `-i` there is one where a person sits at both ends.
     fn wants_terminal(&self) -> bool {
         let person = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        self.container.tty || (!self.container.interactive && person())
+        self.container.tty || (!self.container.interactive && !self.detach && person())
     }
 
     fn instance(

@@ -1,44 +1,91 @@
 //! `box start`, and the execution of an instance that `box run` shares.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use box_run::process::Reason;
 use box_run::{Ended, Instance, Instances, Plan, launch};
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use crate::commands::stats::binary_size;
+use crate::containers;
 use crate::limits::flag_size;
+use crate::output;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
 
-/// Runs the command of a kept container again, its files as they were left, and exits with the command's status.
+/// Runs the command of a kept container again in the background, its files as they were left; with --attach here, exiting
+/// with the command's status.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  box start amber-acorn")]
+#[command(after_help = "Examples:\n  box start old\n  box start -a old")]
 pub struct Args {
-    /// Name of the container
-    name: String,
-    /// Attach to its output (always so; accepted for those used to it)
+    /// Names of the containers
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
+    names: Vec<String>,
+    /// Run it here: its output is box's, and it ends with box
     #[arg(short, long)]
     attach: bool,
-    /// Keep its stdin open (always so; accepted for those used to it)
+    /// Hand stdin on to it (implies --attach)
     #[arg(short, long)]
     interactive: bool,
-    /// Write how it ended, as JSON
+    /// Write how it ended, as JSON (implies --attach)
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
-    let mut instance = instances.get(&args.name)?;
+    if !args.attach && !args.interactive && args.report.is_none() {
+        return containers::each(settings, &args.names, |instances, name| {
+            Ok(box_run::detach(instances.get(name)?)?)
+        });
+    }
+    let [name] = args.names.as_slice() else {
+        return Err(
+            Failure::new("only one container can be started here at a time")
+                .hint("leave out --attach"),
+        );
+    };
+    let instances = containers::open(settings);
+    let mut instance = instances.get(name)?;
     instance.hold()?;
+    if !args.interactive
+        && !instance
+            .spec()?
+            .process()
+            .as_ref()
+            .is_some_and(|process| process.terminal() == Some(true))
+    {
+        let null = File::open("/dev/null")
+            .map_err(|error| Failure::new(format!("open /dev/null: {}", cause(&error))))?;
+        rustix::stdio::dup2_stdin(null)
+            .map_err(|errno| Failure::new(format!("replace stdin: {}", cause(&errno.into()))))?;
+    }
     execute(
         &instances,
         instance,
         args.report.as_deref(),
         Unstarted::Keep,
     )
+}
+
+/// Lets it run in the background, and prints its name.
+pub fn detach(
+    instances: &Instances,
+    instance: Instance,
+    unstarted: Unstarted,
+) -> Result<u8, Failure> {
+    let name = instance.name().to_owned();
+    if let Err(error) = box_run::detach(instance) {
+        let failure = Failure::from(error);
+        if unstarted == Unstarted::Remove {
+            remove(instances, &name)?;
+        }
+        return Err(failure);
+    }
+    output::line(&name)?;
+    Ok(0)
 }
 
 /// What becomes of an instance whose command never ran.

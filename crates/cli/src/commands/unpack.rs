@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::args::Format;
 use crate::bars::Bars;
 use crate::fetch::FetchArgs;
+use crate::interrupt::Interrupts;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
 use crate::supply::{PullPolicy, Wanted};
@@ -64,7 +65,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         limits.set(*setting);
     }
     let summary = match is_path(&args.image) {
-        true => unpack_archive(archive(Path::new(&args.image))?, &args.dir, &limits)?,
+        true => archive(Path::new(&args.image), &args.dir, &limits)?,
         false => image(args, settings, &limits)?,
     };
     let written = Written {
@@ -89,9 +90,16 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/') || text.starts_with("./") || text.starts_with("../")
 }
 
-fn archive(path: &Path) -> Result<File, Failure> {
-    File::open(path)
-        .map_err(|error| Failure::new(format!("open {}: {}", path.display(), cause(&error))))
+fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure> {
+    let failed =
+        |error: io::Error| Failure::new(format!("open {}: {}", path.display(), cause(&error)));
+    let file = File::open(path).map_err(failed)?;
+    let interrupts = Interrupts::hold().map_err(failed)?;
+    let waits_on = file.try_clone().map_err(failed)?.into();
+    let file = interrupts.watch(file, Some(waits_on)).map_err(failed)?;
+    let unpacked = unpack_archive(file, dir, limits);
+    interrupts.finish().map_err(failed)?;
+    Ok(unpacked?)
 }
 
 fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, Failure> {
@@ -105,12 +113,18 @@ fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, F
     };
     let image = wanted.image(settings)?.image;
     let cache = Cache::open_existing(&settings.dirs.cache);
+    let held = |error: io::Error| Failure::new(format!("hold signals back: {}", cause(&error)));
+    let interrupts = Interrupts::hold().map_err(held)?;
     let bars = Bars::new(settings);
     let layers = image
         .layers
         .iter()
-        .map(|layer| blob(&cache, &image, layer, &bars));
-    Ok(unpack_layers(layers, &args.dir, limits)?)
+        .map(|layer| blob(&cache, &image, layer, &bars, &interrupts));
+    let unpacked = unpack_layers(layers, &args.dir, limits);
+    // So that a bar is gone before a pending signal ends all.
+    drop(bars);
+    interrupts.finish().map_err(held)?;
+    Ok(unpacked?)
 }
 
 /// A layer's blob, opened when its turn comes.
@@ -119,6 +133,7 @@ fn blob<'a>(
     image: &Image,
     layer: &box_cache::Layer,
     bars: &'a Bars,
+    interrupts: &Interrupts,
 ) -> io::Result<Layer<impl io::Read + use<'a>>> {
     let name = image.reference.to_string();
     let blob = layers::open(cache, layer, &name, bars).map_err(|error| match error {
@@ -126,7 +141,7 @@ fn blob<'a>(
         layers::Error::Unpack(error) => io::Error::other(error),
     })?;
     Ok(Layer {
-        blob,
+        blob: interrupts.watch(blob, None)?,
         diff_id: Some(layer.diff_id),
     })
 }

@@ -1,5 +1,7 @@
 //! `box unpause`.
 
+use clap_complete::ArgValueCandidates;
+
 use crate::commands::pause;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
@@ -9,7 +11,7 @@ use crate::settings::{Settings, require_root};
 #[command(after_help = "Example:\n  box unpause web")]
 pub struct Args {
     /// Names of the containers
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     names: Vec<String>,
 }
 

@@ -1,0 +1,22 @@
+//! `box rename`.
+
+use crate::containers;
+use crate::report::Failure;
+use crate::settings::Settings;
+
+/// Gives a container that does not run another name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box rename web old-web")]
+pub struct Args {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Its new name
+    #[arg(value_name = "NEW")]
+    new: String,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    containers::open(settings).rename(&args.name, &args.new)?;
+    Ok(0)
+}

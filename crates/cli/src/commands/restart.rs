@@ -1,0 +1,35 @@
+//! `box restart`.
+
+use clap_complete::ArgValueCandidates;
+
+use crate::containers;
+use crate::options;
+use crate::report::Failure;
+use crate::settings::{Settings, require_root};
+
+/// Stops containers that run, and runs them again in the background, their files as they were left.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box restart web")]
+pub struct Args {
+    /// Names of the containers
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
+    names: Vec<String>,
+    /// How long a command that handles the signal may take to end
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "TIME",
+        default_value = "10s"
+    )]
+    time: String,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    require_root("starting a container")?;
+    let grace = options::duration("--time", &args.time)?;
+    containers::each(settings, &args.names, |instances, name| {
+        containers::stop(&instances.get(name)?, None, Some(grace))?;
+        Ok(box_run::detach(instances.get(name)?)?)
+    })
+}

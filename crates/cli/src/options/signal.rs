@@ -1,0 +1,100 @@
+//! Signals by name or number.
+
+use crate::options::refused;
+use crate::report::Failure;
+
+/// The signals of Linux that have the same number on all architectures box is built for, signal(7).
+const NAMES: [(&str, i32); 31] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+
+/// The first and the last real-time signal that programs may use.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+/// `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3`, `RTMAX-1`.
+pub fn read(flag: &str, text: &str) -> Result<i32, Failure> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = match name.parse::<i32>() {
+        Ok(number) => {
+            Some(number).filter(|number| (1..=31).contains(number) || REAL_TIME.contains(number))
+        }
+        Err(_) => named(name),
+    };
+    number.ok_or_else(|| refused(flag, text, "expected a signal such as TERM, HUP or 9"))
+}
+
+fn named(name: &str) -> Option<i32> {
+    let real_time = |base: i32, offset: &str| match offset {
+        "" => Some(base),
+        offset => offset.parse::<i32>().ok()?.checked_add(base),
+    };
+    let number = if let Some(offset) = name.strip_prefix("RTMIN") {
+        real_time(*REAL_TIME.start(), offset)?
+    } else if let Some(offset) = name.strip_prefix("RTMAX") {
+        real_time(*REAL_TIME.end(), offset)?
+    } else {
+        return NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, number)| *number);
+    };
+    REAL_TIME.contains(&number).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_and_numbers() {
+        for (text, number) in [
+            ("TERM", 15),
+            ("sigterm", 15),
+            ("9", 9),
+            ("SIGWINCH", 28),
+            ("RTMIN", 34),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX-1", 63),
+            ("64", 64),
+        ] {
+            assert_eq!(read("-s", text).unwrap(), number, "{text}");
+        }
+        for text in [
+            "", "0", "-9", "32", "65", "NOPE", "SIG", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMIN+x",
+        ] {
+            assert!(read("-s", text).is_err(), "{text}");
+        }
+    }
+}
