@@ -49,15 +49,19 @@ class Failed(Exception):
 
 
 class Meter:
-    """Runs subjects through the measuring program `binary`."""
+    """Runs subjects through the measuring program `binary`; `share` of the rounds that a suite asks for, at least 2."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, share=1):
         self.binary = binary
+        self.share = share
+
+    def rounds(self, asked):
+        return max(min(asked, 2), round(asked * self.share))
 
     def alternate(self, subjects, rounds, warmup=1):
         """Measures all subjects `rounds` times in turns; gives {name: [Run]} and sets the reason of those that fail."""
         measured = {s.name: [] for s in subjects}
-        for turn in range(-warmup, rounds):
+        for turn in range(-warmup, self.rounds(rounds)):
             for subject in subjects:
                 if subject.reason is None:
                     self._turn(subject, turn, measured)
@@ -68,6 +72,7 @@ class Meter:
         for subject in subjects:
             for _ in range(warmup if subject.reason is None else 0):
                 self._turn(subject, 0, None)
+        rounds = self.rounds(rounds)
         able = [s for s in subjects if s.reason is None]
         measured = {s.name: [] for s in able}
         arguments = []

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from measure import Meter
 
@@ -28,21 +29,25 @@ class Workshop:
     every run gets a directory that is new.
     """
 
-    def __init__(self, work, binary=None):
+    def __init__(self, work, binary=None, share=1):
         self.work = pathlib.Path(work).resolve()
         self.inputs = self.work / "inputs"
         self.runs = self.work / f"runs-{os.getpid()}"
         self._numbers = itertools.count()
         self._box = binary
+        self._share = share
         self._made = {}
 
     def __enter__(self):
         self.inputs.mkdir(parents=True, exist_ok=True)
         self.runs.mkdir()
-        self.meter = Meter(self.program("measure"))
+        self.meter = Meter(self.program("measure"), self._share)
         # The box that is measured reads nobody's configuration, and marks the processes that we start (see `monitors`).
         os.environ["BOX_CONFIG"] = str(self.fresh("config"))
         os.environ["BOX_BENCH"] = str(os.getpid())
+        # As in an installation, where the state of what runs is in /run, and /run in memory.
+        self.running = tempfile.mkdtemp(prefix="box-bench-", dir="/dev/shm" if os.path.ismount("/dev/shm") else None)
+        os.environ["BOX_RUN"] = self.running
         return self
 
     def __exit__(self, *_):
@@ -55,6 +60,7 @@ class Workshop:
         for mount in reversed(under):
             subprocess.run(["umount", "-l", mount])
         shutil.rmtree(self.runs)
+        shutil.rmtree(self.running)
 
     def fresh(self, name, make=True):
         """A path that was never used before; the directory is made unless the measured command makes it."""
