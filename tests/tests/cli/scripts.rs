@@ -40,8 +40,7 @@ fn the_readme_names_the_scripts_that_are_there() {
     }
 }
 
-/// Building the whole takes minutes, so the clone is given the binary under test as what it has built; that
-/// `scripts/box` would build it first is shown by the build that every run of `scripts/test` begins with.
+/// Building the released binary takes minutes, so the clone is given the binary under test as what it has built.
 #[test]
 fn scripts_box_runs_what_is_built_with_the_checkouts_cache() {
     box_tests::require_root();
