@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ended, Running, Watch, launch};
 use crate::logs::{self, Recorder};
+use crate::sys::memory;
 use crate::sys::process::{self as sys, Cloned};
 use crate::{Error, Instance, Plan, tty};
 use broadcast::Broadcast;
@@ -115,13 +116,15 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
         .transpose()?;
     // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
-    sys::return_memory();
+    memory::release_all().map_err(|errno| Error::system("give memory back", errno))?;
     running.watch_over(recorder, broadcast)
 }
 
 fn begin(instance: Instance, mut plan: Plan) -> Result<(Running, Recorder), Error> {
     // Fails only for the leader of a process group, which a new process is not.
     rustix::process::setsid().map_err(|errno| Error::system("make a session", errno))?;
+    sys::close_inherited()
+        .map_err(|errno| Error::system("let go of the caller's descriptors", errno))?;
     let output = logs::create(instance.dir())?;
     let recorder = Recorder::open(instance.dir())?;
     if plan.terminal.is_none() {

@@ -11,7 +11,6 @@ unsafe extern "C" {
 /// Takes the program's own code out of this process' resident memory; it stays in the page cache and comes back when it
 /// is run. What the start needed of it is some two megabytes, the waiting a few pages. madvise(2), MADV_DONTNEED
 pub fn release_program() -> Result<(), Errno> {
-    const PAGE: usize = 4096;
     let (start, end) = (
         &raw const __executable_start as usize,
         &raw const etext as usize,
@@ -28,5 +27,63 @@ pub fn release_program() -> Result<(), Errno> {
     }
     // SAFETY: it takes a number of bytes to keep.
     unsafe { libc::malloc_trim(0) };
+    Ok(())
+}
+
+/// As [`release_program`], and more, for a process that stays for long: all pages that the kernel can read again from a file, and the
+/// stack that is not in use any more.
+pub fn release_all() -> Result<(), Errno> {
+    let maps = std::fs::read_to_string("/proc/self/smaps")
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let here = &raw const maps as usize;
+    let mut mapping: Option<(usize, usize, bool)> = None;
+    for line in maps.lines() {
+        if let Some(range) = range(line) {
+            mapping = Some((range.0, range.1, line.ends_with("[stack]")));
+            continue;
+        }
+        match mapping {
+            // What is below this frame, and some room for those that it calls.
+            Some((start, _, true)) => {
+                release(start, here.saturating_sub(16 * PAGE) / PAGE * PAGE)?;
+                mapping = None;
+            }
+            // Never written to: what was, such as relocated tables, exists nowhere else.
+            Some((start, end, false)) if line.starts_with("Anonymous:") => {
+                if line.split_whitespace().nth(1) == Some("0") {
+                    release(start, end)?;
+                }
+                mapping = None;
+            }
+            _ => {}
+        }
+    }
+    drop(maps);
+    // SAFETY: it takes a number of bytes to keep.
+    unsafe { libc::malloc_trim(0) };
+    Ok(())
+}
+
+const PAGE: usize = 4096;
+
+/// The range at the beginning of a line, proc_pid_maps(5); only of those mappings that have a file or are the stack.
+fn range(line: &str) -> Option<(usize, usize)> {
+    let (start, rest) = line.split_once('-')?;
+    let (end, rest) = rest.split_once(' ')?;
+    let ours = rest.contains(" /") || rest.ends_with("[stack]");
+    let number = |text: &str| usize::from_str_radix(text, 16).ok();
+    Some((number(start)?, number(end)?)).filter(|_| ours)
+}
+
+fn release(start: usize, end: usize) -> Result<(), Errno> {
+    if start >= end {
+        return Ok(());
+    }
+    // SAFETY: the caller has found that nothing in there was written to, or that it is the unused part of the stack.
+    let status =
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+    if status == -1 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
     Ok(())
 }

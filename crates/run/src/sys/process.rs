@@ -380,13 +380,26 @@ pub fn set_rlimit(number: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     result(status).map(drop)
 }
 
-/// Gives the allocator's free memory back to the kernel. malloc_trim(3)
-pub fn return_memory() {
-    // SAFETY: it touches nothing but the allocator's own free memory; other C libraries than glibc have no such call.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
+/// Closes all descriptors above 2 that are not close-on-exec: ours all are, so those that are not are the caller's.
+pub fn close_inherited() -> Result<(), Errno> {
+    let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    for entry in std::fs::read_dir("/proc/self/fd").map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(number) = name
+            .to_str()
+            .and_then(|name| name.parse::<RawFd>().ok())
+            .filter(|number| *number > 2)
+        else {
+            continue;
+        };
+        // SAFETY: both take a number; nothing of this program owns a descriptor without the flag.
+        unsafe {
+            if libc::fcntl(number, libc::F_GETFD) & libc::FD_CLOEXEC == 0 {
+                libc::close(number);
+            }
+        }
     }
+    Ok(())
 }
 
 fn last_error() -> Errno {
