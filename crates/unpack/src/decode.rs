@@ -25,6 +25,7 @@ pub struct Decoder {
     limits: Limits,
     packed: u64,
     decoded: u64,
+    failure: Option<Problem>,
 }
 
 enum State {
@@ -82,11 +83,21 @@ impl Decoder {
             limits,
             packed: 0,
             decoded: 0,
+            failure: None,
         }
     }
 
-    /// Takes `input` whole; `sink` gets a buffer to fill each time the last one is full: see [`Buffers`].
+    /// Takes `input` whole; `sink` gets a buffer to fill each time the last one is full: see [`Buffers`]. Once the
+    /// stream has failed it fails for ever, as codecs must not be asked to go on.
     pub fn write(&mut self, input: &[u8], sink: &mut impl Buffers) -> Result<(), Problem> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        self.take(input, sink)
+            .inspect_err(|failure| self.failure = Some(failure.clone()))
+    }
+
+    fn take(&mut self, input: &[u8], sink: &mut impl Buffers) -> Result<(), Problem> {
         let State::Start(head) = &mut self.state else {
             return self.run(input, sink);
         };
@@ -105,6 +116,12 @@ impl Decoder {
 
     /// Told that the input is at its end: decodes what is left, and refuses a stream that is cut off.
     pub fn finish(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
+        self.write(&[], sink)?;
+        self.end(sink)
+            .inspect_err(|failure| self.failure = Some(failure.clone()))
+    }
+
+    fn end(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
         if let State::Start(head) = &mut self.state {
             let head = std::mem::take(head);
             self.begin(&head)?;

@@ -120,8 +120,7 @@ impl<T: Send + 'static> Pipeline<T> {
         if let Err(problem) = decoded {
             self.buffers.flush();
             self.buffers.send(Message::Failed(problem));
-        }
-        if self.buffers.to_worker.is_some() {
+        } else if self.buffers.to_worker.is_some() {
             return Ok(());
         }
         Err(self.join().err().unwrap_or(Error::Abandoned))

@@ -127,6 +127,29 @@ fn flipped_bits_are_refused() {
 }
 
 #[test]
+fn a_failed_decoder_stays_failed() {
+    for pack in PACKERS {
+        let mut packed = pack(&content());
+        packed[100] ^= 0xff;
+        let mut output = Collected {
+            room: [0; 4096],
+            bytes: Vec::new(),
+        };
+        let mut decoder = Decoder::new(Limits::default());
+        let results: Vec<_> = packed
+            .chunks(50)
+            .map(|piece| decoder.write(piece, &mut output))
+            .collect();
+        let failed = results.iter().skip_while(|result| result.is_ok());
+        assert!(failed.clone().all(|result| result.is_err()));
+        assert_eq!(
+            decoder.finish(&mut output).err(),
+            failed.last().and_then(|result| result.clone().err())
+        );
+    }
+}
+
+#[test]
 fn a_wrong_gzip_checksum_is_refused() {
     let mut packed = gzip(b"content");
     let crc = packed.len() - 8;
