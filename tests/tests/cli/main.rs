@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod containers;
+mod flags;
 mod images;
 mod instances;
 mod interop;
