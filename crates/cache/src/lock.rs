@@ -33,13 +33,23 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path);
-    match opened {
+    let make = || {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+    };
+    let opened = match make() {
+        // A layout that another tool has made. Where the cache itself is missing, this fails and makes nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match path.parent().map(std::fs::create_dir) {
+                Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => make(),
+            }
+        }
         // flock needs no right to write: on a read-only file system those who can only read lock each other all the same.
         Err(error)
             if matches!(
@@ -50,8 +60,8 @@ fn open(path: &Path) -> Result<File> {
             File::open(path).map_err(|_| error)
         }
         opened => opened,
-    }
-    .map_err(Error::io("open lock", path))
+    };
+    opened.map_err(Error::io("open lock", path))
 }
 
 fn retry(mut lock: impl FnMut() -> io::Result<()>) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::index::{Entry, Index};
+use crate::index::{Entry, Index, Stamp};
 use crate::partial::remove;
 use crate::survey::files;
 use crate::{Cache, Error, Hold, Platform, Reference, Result, lookup};
@@ -27,6 +27,9 @@ impl Cache {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Vec<Removed>> {
+        if Stamp::current(self.layout())?.is_none() {
+            return Ok(Vec::new());
+        }
         let mut removed = Vec::new();
         let mut change = |index: &mut Index| {
             removed = self.take_out(index, reference, platform)?;

@@ -283,6 +283,19 @@ fn a_missing_directory_is_an_empty_cache_and_stays_missing() {
     assert!(find(&cache, "alpine").is_none());
     assert!(cache.images().unwrap().is_empty());
     drop(cache.hold().unwrap());
+    assert!(
+        cache
+            .remove(&"alpine".parse().unwrap(), None)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        cache
+            .audit(&[], &box_cache::NoProgress)
+            .unwrap()
+            .damaged
+            .is_empty()
+    );
     assert!(!missing.exists() && !scratch.path().join("a").exists());
 }
 
@@ -354,4 +367,36 @@ fn who_has_published_finds_it_whatever_others_read_meanwhile() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(cache.images().unwrap().len(), 52);
+}
+
+#[test]
+fn a_layout_that_another_tool_made_can_be_changed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = Cache::open(scratch.path().join("source")).unwrap();
+    let mut layer = commit(&source, &tarball("x86_64"));
+    layer.diff_id = plain_digest(&source.layout().blob(&layer.digest));
+    publish(&source, "alpine:3.20", Arch::Amd64.into(), layer, "u");
+    let from = format!("oci:{}:alpine:3.20", source.directory().display());
+    let theirs = scratch.path().join("theirs");
+    succeed(Command::new("skopeo").args([
+        "copy",
+        "--quiet",
+        &from,
+        &format!("oci:{}:a:1", theirs.display()),
+    ]));
+
+    let cache = Cache::open_existing(&theirs);
+    assert!(
+        cache
+            .find(&"a:1".parse().unwrap(), &Arch::Amd64.into())
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        cache.remove(&"a:1".parse().unwrap(), None).unwrap().len(),
+        1
+    );
+    let cache = Cache::open(&theirs).unwrap();
+    publish(&cache, "b:1", Platform::host(), commit(&cache, b"b"), "u");
+    assert!(find(&cache, "b:1").is_some());
 }
