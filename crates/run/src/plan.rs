@@ -3,6 +3,9 @@
 
 mod command;
 mod describe;
+mod preserved;
+mod sysctl;
+mod unsupported;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +16,7 @@ use std::time::Duration;
 use oci_spec::runtime::{
     Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, Process, Spec,
 };
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,9 @@ use crate::overlay::Overlay;
 use crate::seccomp::Filter;
 use crate::{Error, Instance, Instances, NewInstance, rlimits, spec};
 pub(crate) use command::Command;
+use preserved::check_preserved;
+use sysctl::{Sysctl, sysctls};
+use unsupported::refuse;
 
 /// How an instance is run, beyond what a runtime spec can say. Kept in `instance.json` for the next start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,14 +120,6 @@ pub(crate) enum Rootfs {
         tree: Option<OwnedFd>,
         target: CString,
     },
-}
-
-/// A kernel parameter of a namespace.
-#[derive(Debug)]
-pub(crate) struct Sysctl {
-    /// Below /proc: `sys/net/ipv4/ip_forward`.
-    pub path: CString,
-    pub value: Vec<u8>,
 }
 
 impl Plan {
@@ -431,48 +429,6 @@ fn without_ownership(mounts: &[Mount], namespaces: &Namespaces) -> Vec<Mount> {
     mounts.iter().map(one).collect()
 }
 
-/// What we would have to ignore is refused: a limit or a label that was asked for is enforced or an error.
-fn refuse(process: &Process, linux: &Linux) -> Result<(), Error> {
-    let unsupported = [
-        (
-            "process.apparmorProfile",
-            process
-                .apparmor_profile()
-                .as_ref()
-                .is_some_and(|profile| !profile.is_empty()),
-        ),
-        (
-            "process.selinuxLabel",
-            process
-                .selinux_label()
-                .as_ref()
-                .is_some_and(|label| !label.is_empty()),
-        ),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.ioPriority", process.io_priority().is_some()),
-        (
-            "linux.mountLabel",
-            linux
-                .mount_label()
-                .as_ref()
-                .is_some_and(|label| !label.is_empty()),
-        ),
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        (
-            "linux.netDevices",
-            linux
-                .net_devices()
-                .as_ref()
-                .is_some_and(|devices| !devices.is_empty()),
-        ),
-    ];
-    match unsupported.into_iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Error::spec(field, "it is not supported")),
-        None => Ok(()),
-    }
-}
-
 fn filter(
     spec: &Spec,
     profile: Option<&LinuxSeccomp>,
@@ -503,107 +459,4 @@ fn personality(linux: &Linux) -> Result<Option<u32>, Error> {
         PerLinux => 0,
         PerLinux32 => 8,
     }))
-}
-
-/// Only parameters that belong to a namespace the container has for itself: others would change the host.
-fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<Sysctl>, Error> {
-    const IPC: [&str; 9] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-        "kernel.auto_msgmni",
-    ];
-    let Some(asked) = linux.sysctl() else {
-        return Ok(vec![]);
-    };
-    let one = |(key, value): (&String, &String)| {
-        // Both forms of sysctl(8): a dot separates, unless slashes do, and then dots are part of names (net/ipv4/conf/eth0.1).
-        let name = if key.contains('/') {
-            key.replace('/', "\0").replace('.', "/").replace('\0', ".")
-        } else {
-            key.clone()
-        };
-        let owned = if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
-            namespaces.owns(libc::CLONE_NEWIPC)
-        } else if name.starts_with("net.") {
-            namespaces.owns(libc::CLONE_NEWNET)
-        } else if name == "kernel.domainname" || name == "kernel.hostname" {
-            namespaces.owns(libc::CLONE_NEWUTS)
-        } else {
-            return Err(Error::spec(
-                "--sysctl",
-                format!("{key} is not a parameter of a namespace; set it on the host"),
-            ));
-        };
-        if !owned {
-            return Err(Error::spec(
-                "--sysctl",
-                format!("{key} would change the host: the container shares that namespace"),
-            ));
-        }
-        let path = format!(
-            "sys/{}",
-            if key.contains('/') {
-                key.clone()
-            } else {
-                key.replace('.', "/")
-            }
-        );
-        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(Error::spec(
-                "--sysctl",
-                format!("{key} is not a valid name"),
-            ));
-        }
-        Ok(Sysctl {
-            path: c_string(path.as_bytes())?,
-            value: value.as_bytes().to_vec(),
-        })
-    };
-    let mut keys: Vec<_> = asked.iter().collect();
-    keys.sort();
-    keys.into_iter().map(one).collect()
-}
-
-/// `--preserve-fds N` names descriptors of the caller. Ours are close-on-exec, so one that is not is the caller's.
-fn check_preserved(count: u32) -> Result<(), Error> {
-    for number in 3..3 + count {
-        let path = format!("/proc/self/fd/{number}");
-        let missing = || {
-            Error::spec(
-                "--preserve-fds",
-                format!("{count} were asked for, but descriptor {number} is not open"),
-            )
-        };
-        let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
-            .map_err(|_| missing())?;
-        let flags = flags
-            .lines()
-            .find_map(|line| line.strip_prefix("flags:"))
-            .map(str::trim);
-        let flags = flags
-            .and_then(|flags| u32::from_str_radix(flags, 8).ok())
-            .ok_or_else(missing)?;
-        if flags & libc::O_CLOEXEC as u32 != 0 {
-            return Err(missing());
-        }
-        let directory = rustix::fs::openat(
-            CWD,
-            path.as_str(),
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
-        if directory.is_ok() {
-            return Err(Error::spec(
-                "--preserve-fds",
-                format!("descriptor {number} is a directory: a way out of the container"),
-            ));
-        }
-    }
-    Ok(())
 }

@@ -84,7 +84,7 @@ fn limits_are_set_and_nothing_is_left() {
     );
     assert_eq!((stats.pids, stats.oom_kills), (Some(0), Some(0)));
     cgroup.remove().unwrap();
-    assert_eq!(left_over("limits"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("limits"), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_dropped_group_is_removed_with_its_processes() {
         std::thread::yield_now();
     }
     drop(cgroup);
-    assert_eq!(left_over("dropped"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("dropped"), Vec::<PathBuf>::new());
     assert!(!child.wait().unwrap().success());
 }
 
@@ -144,7 +144,7 @@ fn freeze_stops_thaw_continues_and_kill_ends_even_the_frozen() {
         "it was ended by a signal"
     );
     cgroup.remove().unwrap();
-    assert_eq!(left_over("freeze"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("freeze"), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn limits_are_changed_while_it_runs() {
     assert!(allowed.contains("Cpus_allowed_list:\t0\n"), "{allowed}");
     child.wait().unwrap();
     cgroup.remove().unwrap();
-    assert_eq!(left_over("update"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("update"), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_limit_that_cannot_be_set_is_an_error_and_leaves_nothing() {
     resources.set_block_io(Some(block));
     let error = create("refused", &resources).unwrap_err();
     assert!(error.to_string().contains("leaf weight"), "{error}");
-    assert_eq!(left_over("refused"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("refused"), Vec::<PathBuf>::new());
 
     let mut cpu = LinuxCpu::default();
     cpu.set_cpus(Some("4000-5000".to_owned()));
@@ -206,7 +206,7 @@ fn a_limit_that_cannot_be_set_is_an_error_and_leaves_nothing() {
     ] {
         assert!(error.contains(part), "{error}");
     }
-    assert_eq!(left_over("refused"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("refused"), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn groups_made_below_are_removed_as_well() {
         std::fs::create_dir(directory.path().join("c")).unwrap();
     }
     cgroup.remove().unwrap();
-    assert_eq!(left_over("nested"), [PathBuf::new(); 0]);
+    assert_eq!(left_over("nested"), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -1,0 +1,43 @@
+//! Descriptors of the caller that the command inherits.
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::Error;
+
+/// `--preserve-fds N` names descriptors of the caller. Ours are close-on-exec, so one that is not is the caller's.
+pub(super) fn check_preserved(count: u32) -> Result<(), Error> {
+    for number in 3..3 + count {
+        let path = format!("/proc/self/fd/{number}");
+        let missing = || {
+            Error::spec(
+                "--preserve-fds",
+                format!("{count} were asked for, but descriptor {number} is not open"),
+            )
+        };
+        let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
+            .map_err(|_| missing())?;
+        let flags = flags
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .map(str::trim);
+        let flags = flags
+            .and_then(|flags| u32::from_str_radix(flags, 8).ok())
+            .ok_or_else(missing)?;
+        if flags & libc::O_CLOEXEC as u32 != 0 {
+            return Err(missing());
+        }
+        let directory = rustix::fs::openat(
+            CWD,
+            path.as_str(),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        if directory.is_ok() {
+            return Err(Error::spec(
+                "--preserve-fds",
+                format!("descriptor {number} is a directory: a way out of the container"),
+            ));
+        }
+    }
+    Ok(())
+}

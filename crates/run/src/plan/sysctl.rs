@@ -1,0 +1,82 @@
+//! Kernel parameters that a container asks for.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::Linux;
+
+use crate::Error;
+use crate::mounts::c_string;
+use crate::namespaces::Namespaces;
+
+/// A kernel parameter of a namespace.
+#[derive(Debug)]
+pub(crate) struct Sysctl {
+    /// Below /proc: `sys/net/ipv4/ip_forward`.
+    pub path: CString,
+    pub value: Vec<u8>,
+}
+
+/// Only parameters that belong to a namespace the container has for itself: others would change the host.
+pub(super) fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<Sysctl>, Error> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.auto_msgmni",
+    ];
+    let Some(asked) = linux.sysctl() else {
+        return Ok(vec![]);
+    };
+    let one = |(key, value): (&String, &String)| {
+        // Both forms of sysctl(8): a dot separates, unless slashes do, and then dots are part of names (net/ipv4/conf/eth0.1).
+        let name = if key.contains('/') {
+            key.replace('/', "\0").replace('.', "/").replace('\0', ".")
+        } else {
+            key.clone()
+        };
+        let owned = if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+            namespaces.owns(libc::CLONE_NEWIPC)
+        } else if name.starts_with("net.") {
+            namespaces.owns(libc::CLONE_NEWNET)
+        } else if name == "kernel.domainname" || name == "kernel.hostname" {
+            namespaces.owns(libc::CLONE_NEWUTS)
+        } else {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} is not a parameter of a namespace; set it on the host"),
+            ));
+        };
+        if !owned {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} would change the host: the container shares that namespace"),
+            ));
+        }
+        let path = format!(
+            "sys/{}",
+            if key.contains('/') {
+                key.clone()
+            } else {
+                key.replace('.', "/")
+            }
+        );
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} is not a valid name"),
+            ));
+        }
+        Ok(Sysctl {
+            path: c_string(path.as_bytes())?,
+            value: value.as_bytes().to_vec(),
+        })
+    };
+    let mut keys: Vec<_> = asked.iter().collect();
+    keys.sort();
+    keys.into_iter().map(one).collect()
+}
