@@ -416,3 +416,95 @@ fn a_terminal_of_its_own() {
     assert_eq!(String::from_utf8_lossy(&seen), "/dev/pts/0\r\nterminal\r\n");
     assert_eq!(running.finish(None, false).unwrap().code, 4);
 }
+
+#[test]
+fn without_pivot_root_the_hosts_root_is_out_of_reach() {
+    let engine = Engine::new();
+    let options = Options {
+        no_pivot: true,
+        ..Options::default()
+    };
+    let script = "test -e /bin/busybox && ! test -e /work && ! test -e /../proc/1/root/usr/bin && test $$ = 1";
+    let instance = engine
+        .create_with(None, shell(script), true, options)
+        .unwrap();
+    let plan = Plan::new(&instance).unwrap();
+    assert_eq!(launch(instance, plan).unwrap().wait().unwrap().code, 0);
+}
+
+#[test]
+fn preserved_descriptors_have_to_be_there_and_no_way_out() {
+    let engine = Engine::new();
+    let refused = |count: u32| {
+        let options = Options {
+            preserve_fds: count,
+            ..Options::default()
+        };
+        let instance = engine
+            .create_with(None, shell("true"), true, options)
+            .unwrap();
+        let name = instance.name().to_owned();
+        let plan = Plan::new(&instance).unwrap();
+        let error = launch(instance, plan).unwrap_err().to_string();
+        engine.instances.remove(&name, true).unwrap();
+        error
+    };
+    // Ours are close-on-exec, so whatever has these numbers is not the caller's.
+    let error = refused(40);
+    assert!(
+        error.starts_with("--preserve-fds: 40 were asked for"),
+        "{error}"
+    );
+}
+
+#[test]
+fn kernel_parameters_of_its_own_namespaces() {
+    let engine = Engine::new();
+    let seen = engine.output(
+        "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni",
+        |asked| {
+            asked
+                .sysctl
+                .insert("net.ipv4.ip_forward".into(), "1".into());
+            asked.sysctl.insert("kernel.shmmni".into(), "77".into());
+        },
+    );
+    assert_eq!(seen, "1\n77\n");
+}
+
+#[test]
+fn limits_of_the_process() {
+    let engine = Engine::new();
+    let seen = engine.output(
+        "ulimit -n; ulimit -c; cat /proc/self/oom_score_adj",
+        |asked| {
+            asked.rlimits = vec!["nofile=100:200".parse().unwrap(), "core=0".parse().unwrap()];
+            asked.oom_score_adj = Some(321);
+        },
+    );
+    assert_eq!(seen, "100\n0\n321\n");
+}
+
+#[test]
+fn a_read_only_root_and_a_volume_with_options() {
+    let engine = Engine::new();
+    let data = engine.path("data");
+    std::fs::create_dir(&data).unwrap();
+    let script = "touch /x; touch /data/x; touch /scratch/x && echo scratch; grep ' /scratch ' /proc/self/mountinfo";
+    let seen = engine.output(script, |asked| {
+        asked.read_only = true;
+        let text = format!("{}:/data:ro", data.display());
+        asked
+            .volumes
+            .push(box_run::volumes::Volume::bind(&text, &data).unwrap());
+        asked
+            .volumes
+            .push(box_run::volumes::Volume::tmpfs("/scratch:size=1m,exec").unwrap());
+    });
+    assert_eq!(seen.matches("Read-only file system").count(), 2, "{seen}");
+    assert!(
+        seen.contains("scratch\n") && seen.contains("nosuid,nodev") && seen.contains("size=1024k"),
+        "{seen}"
+    );
+    assert!(!seen.contains("noexec"), "{seen}");
+}
