@@ -23,7 +23,11 @@ pub fn release_program() -> Result<(), Errno> {
     let status =
         unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
     if status == -1 {
-        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+        match Errno::from_io_error(&std::io::Error::last_os_error()) {
+            // The linker left gaps between the parts; the rest is done all the same, madvise(2).
+            Some(Errno::NOMEM) => {}
+            errno => return Err(errno.unwrap_or(Errno::IO)),
+        }
     }
     // SAFETY: it takes a number of bytes to keep.
     unsafe { libc::malloc_trim(0) };
