@@ -277,9 +277,20 @@ impl Tried {
         }
     }
 
-    /// Whether all that answered say that there is no such file, and at least one did.
+    /// Whether anybody says that there is no such file.
+    pub(crate) fn has_absent(&self) -> bool {
+        self.0.iter().any(|a| a.cause.is_absent())
+    }
+
+    /// Whether every one says that there is no such file.
     pub(crate) fn is_absent(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|a| a.cause.is_absent())
+    }
+
+    /// Whether all that answered say that there is no such file, and at least one did.
+    pub(crate) fn is_absent_where_reached(&self) -> bool {
+        let mut answers = self.0.iter().filter(|a| !a.cause.is_outage()).peekable();
+        answers.peek().is_some() && answers.all(|a| a.cause.is_absent())
     }
 }
 

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use box_cache::{
-    Cache, Claim, DiffId, Digest, Event, Expected, Image, NewImage, Partial, PartialKey, Phase,
-    Progress, Provenance, Reference, TaskId, Verified,
+    Cache, Claim, DiffId, Digest, Event, Expected, Expiry, Image, NewImage, Partial, PartialKey,
+    Phase, Progress, Provenance, Reference, TaskId, Verified,
 };
 
 use crate::download::{Download, Downloaded, Wanted};
@@ -91,6 +91,10 @@ pub fn pull(
         });
     }
     let (image, outcome) = pull.obtain(&remote, &release)?;
+    // Downloads that nobody came back to go in passing.
+    if let Err(error) = cache.expire_downloads(&Expiry::default()) {
+        tracing::debug!(%error, "broken-off downloads stay until the next collection");
+    }
     Ok(Pulled {
         image,
         outcome,
@@ -406,7 +410,7 @@ impl Pull<'_> {
         })?;
         match got {
             Ok(signature) => Ok(Some(signature)),
-            Err(tried) if !tried.is_absent() => Err(Error::Unreachable { what: path, tried }),
+            Err(tried) if !tried.has_absent() => Err(Error::Unreachable { what: path, tried }),
             Err(tried) if self.options.verify == VerifyPolicy::Require => Err(Error::NotSigned {
                 what: release.path.clone(),
                 tried,
