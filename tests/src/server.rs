@@ -5,9 +5,10 @@
 
 mod files;
 mod response;
+mod tls;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use files::Files;
 pub use response::{Body, Response};
+pub use tls::Certificate;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -39,8 +41,14 @@ impl Request {
 /// Answers one request; called from several threads at a time.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
+/// A connection, encrypted or not.
+trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// A running server; it ends when dropped.
 pub struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
@@ -53,11 +61,47 @@ impl Server {
         Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)
     }
 
+    /// As [`Server::new`], over TLS as `localhost`.
+    pub fn secure(
+        certificate: &Certificate,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start(address, Some(certificate.acceptor()), handler)
+    }
+
+    /// The mirror tree of the tests, but for what `script` answers: it is given each request and how many there were
+    /// of the same path before.
+    pub fn scripted(
+        script: impl Fn(&Request, usize) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        let files = Files::new(crate::Mirror::get().dir());
+        let seen = Mutex::new(BTreeMap::<String, usize>::new());
+        Self::new(move |request| {
+            let before = {
+                let mut seen = seen.lock().expect("no handler panicked");
+                let count = seen.entry(request.path.clone()).or_default();
+                *count += 1;
+                *count - 1
+            };
+            script(request, before).unwrap_or_else(|| files.answer(request))
+        })
+    }
+
     /// Serves on the given address; port 0 takes a free one.
     pub fn on(
         address: SocketAddr,
         handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
     ) -> Self {
+        Self::start(address, None, handler)
+    }
+
+    fn start(
+        address: SocketAddr,
+        tls: Option<tls::Acceptor>,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind(address).expect("a loopback port to listen on");
         let address = listener.local_addr().expect("the address of the listener");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -65,9 +109,10 @@ impl Server {
         let handler: Arc<Handler> = Arc::new(handler);
         let accept = std::thread::spawn({
             let (requests, stop) = (Arc::clone(&requests), Arc::clone(&stop));
-            move || accept_loop(&listener, &handler, &requests, &stop)
+            move || accept_loop(&listener, tls.as_ref(), &handler, &requests, &stop)
         });
         Self {
+            scheme,
             address,
             requests,
             stop,
@@ -86,9 +131,12 @@ impl Server {
         Self::files(crate::Mirror::get().dir())
     }
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    /// `http://127.0.0.1:PORT` or `https://localhost:PORT`, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.scheme {
+            "https" => format!("https://localhost:{}", self.address.port()),
+            scheme => format!("{scheme}://{}", self.address),
+        }
     }
 
     /// The address listened on.
@@ -126,6 +174,7 @@ pub fn mirror_dir() -> PathBuf {
 
 fn accept_loop(
     listener: &TcpListener,
+    tls: Option<&tls::Acceptor>,
     handler: &Arc<Handler>,
     requests: &Arc<Mutex<Vec<Request>>>,
     stop: &Arc<AtomicBool>,
@@ -137,24 +186,25 @@ fn accept_loop(
         let Ok(stream) = stream else { continue };
         let (handler, requests, stop) =
             (Arc::clone(handler), Arc::clone(requests), Arc::clone(stop));
-        std::thread::spawn(move || serve_connection(stream, &*handler, &requests, &stop));
+        drop(stream.set_nodelay(true));
+        drop(stream.set_read_timeout(Some(Duration::from_secs(60))));
+        let wire: Box<dyn Wire> = match tls {
+            Some(acceptor) => acceptor.accept(stream),
+            None => Box::new(stream),
+        };
+        std::thread::spawn(move || serve_connection(wire, &*handler, &requests, &stop));
     }
 }
 
 /// Answers requests until the client, the response or the end of the server closes the connection. What fails on the
 /// way is the client's business: it is told by the missing bytes.
 fn serve_connection(
-    mut stream: TcpStream,
+    wire: Box<dyn Wire>,
     handler: &Handler,
     requests: &Mutex<Vec<Request>>,
     stop: &AtomicBool,
 ) {
-    drop(stream.set_nodelay(true));
-    drop(stream.set_read_timeout(Some(Duration::from_secs(60))));
-    let Ok(reading) = stream.try_clone() else {
-        return;
-    };
-    let mut reader = BufReader::new(reading);
+    let mut reader = BufReader::new(wire);
     while let Some(request) = read_request(&mut reader) {
         if stop.load(Ordering::SeqCst) {
             return;
@@ -165,7 +215,7 @@ fn serve_connection(
             .push(request.clone());
         let response = handler(&request);
         let keep = request.header("connection") != Some("close");
-        if !response.send(&mut stream, request.method == "HEAD", stop) || !keep {
+        if !response.send(reader.get_mut(), request.method == "HEAD", stop) || !keep {
             return;
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +17,7 @@ pub struct Response {
     drop_after: Option<u64>,
     stall_after: Option<u64>,
     corrupt_at: Option<u64>,
+    length: bool,
 }
 
 /// Bytes of a response.
@@ -35,6 +35,13 @@ pub enum Body {
     },
     /// This many zero bytes, made as they are sent.
     Zeros(u64),
+    /// Some bytes, then zeros made as they are sent.
+    Padded {
+        /// The bytes.
+        head: Vec<u8>,
+        /// Number of zeros.
+        zeros: u64,
+    },
 }
 
 impl Response {
@@ -63,6 +70,7 @@ impl Response {
             drop_after: None,
             stall_after: None,
             corrupt_at: None,
+            length: true,
         }
     }
 
@@ -84,6 +92,12 @@ impl Response {
         self
     }
 
+    /// Does not say how long the body is: it ends where the connection does.
+    pub fn without_length(mut self) -> Self {
+        self.length = false;
+        self
+    }
+
     /// Flips one bit of the byte at `offset` of what is sent.
     pub fn corrupt_at(mut self, offset: u64) -> Self {
         self.corrupt_at = Some(offset);
@@ -91,14 +105,14 @@ impl Response {
     }
 
     /// Sends all; `true` where the connection can carry another request.
-    pub(super) fn send(self, stream: &mut TcpStream, head_only: bool, stop: &AtomicBool) -> bool {
+    pub(super) fn send(self, stream: &mut dyn Write, head_only: bool, stop: &AtomicBool) -> bool {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         let told = |n: &str| self.headers.iter().any(|(h, _)| h.eq_ignore_ascii_case(n));
         let honest = !told("content-length") && !told("transfer-encoding");
-        if honest {
+        if honest && self.length {
             head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }
         head.push_str("\r\n");
@@ -108,12 +122,13 @@ impl Response {
         if head_only {
             return true;
         }
-        self.send_body(stream, stop).is_ok_and(|whole| whole) && honest
+        self.send_body(stream, stop).is_ok_and(|whole| whole) && honest && self.length
     }
 
     /// Sends the body up to where it is to break off; `Ok(false)` where it does.
-    fn send_body(&self, stream: &mut TcpStream, stop: &AtomicBool) -> std::io::Result<bool> {
+    fn send_body(&self, stream: &mut dyn Write, stop: &AtomicBool) -> std::io::Result<bool> {
         let mut source = self.body.open()?;
+        stream.flush()?;
         let cut = self.drop_after.into_iter().chain(self.stall_after).min();
         let (mut sent, mut buffer) = (0_u64, vec![0; 64 << 10]);
         loop {
@@ -132,6 +147,7 @@ impl Response {
             stream.write_all(&buffer[..n])?;
             sent += n as u64;
         }
+        stream.flush()?;
         if self.stall_after == Some(sent) {
             while !stop.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(20));
@@ -147,6 +163,7 @@ impl Body {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { length, .. } | Self::Zeros(length) => *length,
+            Self::Padded { head, zeros } => head.len() as u64 + zeros,
         }
     }
 
@@ -159,6 +176,9 @@ impl Body {
         Ok(match self {
             Self::Bytes(bytes) => Box::new(bytes.as_slice()),
             Self::Zeros(length) => Box::new(std::io::repeat(0).take(*length)),
+            Self::Padded { head, zeros } => {
+                Box::new(head.as_slice().chain(std::io::repeat(0).take(*zeros)))
+            }
             Self::File {
                 path,
                 start,

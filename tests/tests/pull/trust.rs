@@ -1,0 +1,198 @@
+//! Signatures under every policy, and encryption that is not given up.
+
+use std::fs;
+use std::path::Path;
+
+use box_tests::server::{Certificate, Files, Response, Server};
+use box_tests::signer::Signer;
+use box_tests::{Home, Mirror, Outcome};
+
+use crate::release::{VERSION, bytes, is_empty, is_whole, list, tarball};
+
+/// A home with a mirror of its own, whose tarball has this signature beside it, and that trusts a publisher.
+struct Signed {
+    home: Home,
+    publisher: Signer,
+}
+
+impl Signed {
+    fn new(signature: impl FnOnce(&Signer) -> Option<String>) -> Self {
+        let publisher = Signer::new();
+        let mut home = Home::new();
+        publisher.trust_in(&home.path().join("config/trusted-keys"));
+        let mirror = Mirror::get().copy_to(home.path());
+        if let Some(text) = signature(&publisher) {
+            fs::write(beside(&mirror), text).unwrap();
+        }
+        home.set_mirror(&mirror.url());
+        Self { home, publisher }
+    }
+
+    fn pull(&self, policy: &str) -> Outcome {
+        self.home.run(["pull", "alpine:3.20", "--verify", policy])
+    }
+
+    /// What vouches for the image, by `box images`.
+    fn verified(&self) -> serde_json::Value {
+        self.home
+            .run(["images", "--format", "json"])
+            .succeeds()
+            .json()[0]["verified"]
+            .clone()
+    }
+}
+
+fn beside(mirror: &Mirror) -> std::path::PathBuf {
+    let tarball = mirror.tarball(VERSION);
+    tarball.with_file_name(format!(
+        "{}.asc",
+        tarball.file_name().unwrap().to_str().unwrap()
+    ))
+}
+
+#[test]
+fn a_good_signature_is_checked_and_remembered() {
+    for policy in ["prefer", "require"] {
+        let signed = Signed::new(|publisher| Some(publisher.sign(&bytes())));
+        let outcome = signed.pull(policy).succeeds();
+        let fingerprint = signed.publisher.fingerprint();
+        assert!(outcome.text().contains(&fingerprint), "{}", outcome.text());
+        assert_eq!(signed.verified()["fingerprint"], fingerprint);
+        is_whole(&signed.home);
+    }
+}
+
+#[test]
+fn a_signature_is_not_looked_at_where_that_was_asked_for() {
+    let signed = Signed::new(|publisher| Some(publisher.sign(b"something else")));
+    signed.pull("off").succeeds();
+    assert_eq!(signed.verified()["by"], "checksum");
+}
+
+#[test]
+fn a_wrong_signature_is_fatal_wherever_it_is_looked_at() {
+    let others: [fn(&Signer) -> String; 4] = [
+        |publisher| publisher.sign(b"something else"),
+        |_| Signer::new().sign(&bytes()),
+        |_| "-----BEGIN PGP SIGNATURE-----\n\njunk\n-----END PGP SIGNATURE-----\n".to_owned(),
+        |_| "<html>not here</html>".to_owned(),
+    ];
+    for other in others {
+        for policy in ["prefer", "require"] {
+            let signed = Signed::new(|publisher| Some(other(publisher)));
+            signed.pull(policy).fails(&["bad signature", ".tar.gz.asc"]);
+            is_empty(&signed.home);
+        }
+    }
+}
+
+#[test]
+fn a_missing_signature_is_said_or_fatal() {
+    let signed = Signed::new(|_| None);
+    signed
+        .pull("require")
+        .fails(&["is not signed (yet)", ".tar.gz.asc: not found"]);
+    is_empty(&signed.home);
+    let outcome = signed.pull("prefer").succeeds();
+    assert!(
+        outcome.stderr.contains("is not signed (yet)"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(signed.verified()["by"], "checksum");
+}
+
+#[test]
+fn a_signature_that_comes_later_is_taken_on_demand() {
+    let signed = Signed::new(|_| None);
+    signed.pull("prefer").succeeds();
+    let mirror = signed.home.path().join("mirror");
+    signed.pull("require").fails(&["is not signed (yet)"]);
+    sign_in(&mirror, &signed.publisher);
+    signed.pull("require").succeeds();
+    assert_eq!(
+        signed.verified()["fingerprint"],
+        signed.publisher.fingerprint()
+    );
+}
+
+fn sign_in(mirror: &Path, publisher: &Signer) {
+    let dir = mirror.join(format!("v3.20/releases/{}", std::env::consts::ARCH));
+    let name = format!(
+        "alpine-minirootfs-{VERSION}-{}.tar.gz.asc",
+        std::env::consts::ARCH
+    );
+    fs::write(dir.join(name), publisher.sign(&bytes())).unwrap();
+}
+
+#[test]
+fn a_server_that_cannot_serve_the_signature_does_not_make_it_missing() {
+    let path = tarball() + ".asc";
+    let server =
+        Server::scripted(move |request, _| (request.path == path).then(|| Response::status(500)));
+    let home = Home::with_mirror(&server.url());
+    home.run(["pull", "alpine:3.20", "--retries", "0"])
+        .fails(&[".tar.gz.asc", "500"]);
+    is_empty(&home);
+}
+
+#[test]
+fn a_key_file_that_is_none_is_named() {
+    let home = Home::new();
+    let keys = home.path().join("config/trusted-keys");
+    fs::create_dir_all(&keys).unwrap();
+    fs::write(keys.join("bad.asc"), "nothing").unwrap();
+    home.run(["pull", "alpine:3.20"])
+        .fails(&["bad.asc", "no usable OpenPGP key"]);
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_when_told_so() {
+    let certificate = Certificate::new();
+    let files = Files::new(Mirror::get().dir());
+    let server = Server::secure(&certificate, move |request| files.answer(request));
+    let home = Home::with_mirror(&server.url());
+    let authority = certificate.write(home.path());
+    let mut command = home.command(["pull", "alpine:3.20"]);
+    command.env_remove("SSL_CERT_FILE");
+    Outcome::of(command, b"").fails(&["TLS failed", "certificate", &server.url()]);
+    is_empty(&home);
+    home.run([
+        "pull",
+        "alpine:3.20",
+        "--ca-cert",
+        authority.to_str().unwrap(),
+    ])
+    .succeeds();
+    is_whole(&home);
+    let mut command = home.command(["pull", "alpine"]);
+    command.env("SSL_CERT_FILE", &authority);
+    Outcome::of(command, b"").succeeds();
+    home.run(["pull", "alpine", "--ca-cert", "/dev/null"])
+        .fails(&["/dev/null", "no usable certificate"]);
+}
+
+#[test]
+fn encryption_is_not_given_up_on_the_way() {
+    let plain = Server::mirror();
+    let certificate = Certificate::new();
+    let files = Files::new(Mirror::get().dir());
+    let target = plain.url();
+    let server = Server::secure(&certificate, move |request| match request.path == list() {
+        true => files.answer(request),
+        false => Response::redirect(format!("{target}{}", request.path)),
+    });
+    let home = Home::with_mirror(&server.url());
+    let authority = certificate.write(home.path());
+    home.run([
+        "pull",
+        "alpine:3.20",
+        "--verify",
+        "off",
+        "--ca-cert",
+        authority.to_str().unwrap(),
+    ])
+    .fails(&["refusing to be redirected from https to http://"]);
+    is_empty(&home);
+    assert!(plain.requests().is_empty());
+}
