@@ -286,12 +286,6 @@ impl Tried {
     pub(crate) fn is_absent(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|a| a.cause.is_absent())
     }
-
-    /// Whether all that answered say that there is no such file, and at least one did.
-    pub(crate) fn is_absent_where_reached(&self) -> bool {
-        let mut answers = self.0.iter().filter(|a| !a.cause.is_outage()).peekable();
-        answers.peek().is_some() && answers.all(|a| a.cause.is_absent())
-    }
 }
 
 impl fmt::Display for Tried {
