@@ -181,10 +181,41 @@ impl Instance {
         )
     }
 
+    /// Where the files are that are mounted over the image's own. What goes with its command is kept in memory, as making and
+    /// removing a file on disk takes longer than all else that is done for it.
+    pub(crate) fn files(&self) -> PathBuf {
+        if self.record.remove {
+            self.state_directory()
+        } else {
+            self.dir.clone()
+        }
+    }
+
+    /// Where a start mounts the root file system, in the container's own mount namespace. An instance that goes with its
+    /// command has no directory of its own for it: any will do that is there.
+    pub(crate) fn mount_point(&self) -> PathBuf {
+        let mapped = self
+            .spec
+            .as_ref()
+            .is_some_and(crate::plan::has_user_namespace);
+        if self.record.remove && !mapped {
+            self.dir
+                .parent()
+                .unwrap_or(&self.dir)
+                .join(store::MOUNT_POINTS)
+        } else {
+            self.dir.join("rootfs")
+        }
+    }
+
     /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime given the bundle.
     pub fn mount(&self) -> Result<PathBuf, Error> {
         let held = self.lock()?;
         let target = self.dir.join("rootfs");
+        match rustix::fs::mkdir(&target, rustix::fs::Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(Error::io("create directory", &target, errno)),
+        }
         let mut overlay = self.overlay(false)?;
         overlay.open()?;
         let name = crate::mounts::c_string(target.as_os_str().as_encoded_bytes())?;
@@ -273,7 +304,8 @@ impl Instance {
         };
         complete(spec)?;
         files::write_new(&self.dir.join("config.json"), spec)?;
-        files::write_new(&self.dir.join("instance.json"), &self.record)?;
+        // With this it is listed: whoever reads it must find all of it.
+        self.save()?;
         self.written = true;
         Ok(())
     }

@@ -156,13 +156,13 @@ impl Plan {
             // Not synced when it goes, if the instance goes with it: that would write back all of the host's file system.
             Rootfs::Overlay {
                 overlay: instance.overlay(record.remove)?,
-                target: c_string(instance.dir().join("rootfs").as_os_str().as_bytes())?,
+                target: c_string(instance.mount_point().as_os_str().as_bytes())?,
             }
         };
         let cgroup = PathBuf::from(format!("/box-{}", record.id));
         let mut plan = Self::of_spec(
             &spec,
-            instance.dir(),
+            &instance.files(),
             rootfs,
             cgroup,
             record.options.clone(),
@@ -385,7 +385,7 @@ impl Plan {
     }
 }
 
-fn has_user_namespace(spec: &Spec) -> bool {
+pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
     let namespaces = spec
         .linux()
         .as_ref()

@@ -81,6 +81,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The name of the note about the control group.
 const GROUP: &str = "cgroup";
 
+/// All that is usually there: the files below /etc of an instance that goes with its command too.
+const FILES: [&str; 6] = [
+    GROUP,
+    "state.json",
+    "state.json.new",
+    "resolv.conf",
+    "hosts",
+    "hostname",
+];
+
 /// The held lock of `<run>/<name>/`.
 #[derive(Debug)]
 pub struct RunDir {
@@ -183,7 +193,7 @@ impl RunDir {
 
     /// Its usual files, by name.
     fn remove_files(&self) -> Result<(), Error> {
-        for name in [GROUP, "state.json", "state.json.new"] {
+        for name in FILES {
             match rustix::fs::unlinkat(&self.lock, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(Error::io("remove", &self.path.join(name), errno)),

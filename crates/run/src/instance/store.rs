@@ -298,8 +298,11 @@ impl Instance {
         // Only root of the host looks into it: images hold setuid files.
         mkdir(&self.dir, Mode::from_raw_mode(0o700))
             .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
-        for name in ["rootfs", "upper", "work"] {
+        for name in ["upper", "work"] {
             directory(&self.dir.join(name))?;
+        }
+        if self.mount_point() == self.dir.join("rootfs") {
+            directory(&self.dir.join("rootfs"))?;
         }
         let etc = self.etc.take().unwrap_or_default();
         for (name, text) in [
@@ -307,7 +310,7 @@ impl Instance {
             ("hosts", etc.hosts),
             ("hostname", etc.hostname),
         ] {
-            files::write_text(&self.dir.join(name), text.as_bytes())?;
+            files::write_text(&self.files().join(name), text.as_bytes())?;
         }
         if self.record.remove {
             Ok(())

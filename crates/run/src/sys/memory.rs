@@ -83,6 +83,16 @@ fn release(start: usize, end: usize) -> Result<(), Errno> {
     if start >= end {
         return Ok(());
     }
+    // One instruction in there must not bring two megabytes back, where the page cache has pages of that size. A kernel
+    // without such pages refuses, rightly.
+    // SAFETY: it changes how pages come, and not what is in them.
+    unsafe {
+        libc::madvise(
+            start as *mut libc::c_void,
+            end - start,
+            libc::MADV_NOHUGEPAGE,
+        )
+    };
     // SAFETY: the caller has found that nothing in there was written to, or that it is the unused part of the stack.
     let status =
         unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
