@@ -39,6 +39,14 @@ fn listings_have_stable_fields() {
         "{}",
         table.text()
     );
+    assert!(table.text().contains("minirootfs"), "{}", table.text());
+    let chosen = home
+        .run(["images", "--format", "version,reference"])
+        .succeeds();
+    assert_eq!(chosen.text(), "3.20.3\talpine:3.20");
+    home.run(["images", "--format", "colour"])
+        .fails(&["colour"])
+        .hints(&["reference"]);
     let quiet = home.run(["images", "-q"]).succeeds();
     assert_eq!(quiet.text(), image["digest"].as_str().unwrap());
 }

@@ -3,7 +3,7 @@
 use box_cache::{Cache, Image, Verified};
 use serde::Serialize;
 
-use crate::args::Format;
+use crate::listing::{Column, Format, Listing};
 use crate::output;
 use crate::report::{Failure, warn};
 use crate::settings::Settings;
@@ -15,7 +15,7 @@ pub struct Args {
     /// Only images of this name
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Print as a table or as JSON
+    /// Print as a table, as json, or these fields, such as reference,size,verified
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }
@@ -98,16 +98,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         })
         .map(Row::of)
         .collect();
-    if settings.quiet {
-        for row in &rows {
-            output::line(&row.digest)?;
-        }
-        return Ok(0);
-    }
-    match args.format {
-        Format::Json => output::json(&rows)?,
-        Format::Table => table(&rows)?,
-    }
+    LISTING.print(&rows, &args.format, settings.quiet)?;
     Ok(0)
 }
 
@@ -115,32 +106,40 @@ fn is_named(image: &Image, name: &str) -> bool {
     image.reference.name() == name || image.reference.key() == name
 }
 
-fn table(rows: &[Row]) -> Result<(), Failure> {
-    let now = output::now();
-    let cells: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            [
-                row.reference.clone(),
-                row.platform.clone(),
-                row.version.clone().unwrap_or_default(),
-                output::size(row.size),
-                row.age.map_or(String::new(), |then| output::ago(then, now)),
-                verified(&row.verified),
-                output::short_digest(&row.digest),
-            ]
-        })
-        .collect();
-    output::table(
-        [
-            "REFERENCE",
-            "PLATFORM",
-            "VERSION",
-            "SIZE",
-            "FETCHED",
-            "VERIFIED",
-            "DIGEST",
-        ],
-        &cells,
-    )
+const LISTING: Listing<Row, 8> = Listing {
+    columns: [
+        column("REFERENCE", |row, _| row.reference.clone()),
+        column("PLATFORM", |row, _| row.platform.clone()),
+        column("VERSION", |row, _| row.version.clone().unwrap_or_default()),
+        column("SIZE", |row, _| output::size(row.size)),
+        column("FETCHED", |row, now| {
+            row.age.map_or(String::new(), |then| output::ago(then, now))
+        }),
+        column("VERIFIED", |row, _| verified(&row.verified)),
+        column("DIGEST", |row, _| output::short_digest(&row.digest)),
+        Column {
+            heading: "URL",
+            cell: |row, _| row.url.clone().unwrap_or_default(),
+            least: 12,
+        },
+    ],
+    fields: &[
+        "reference",
+        "digest",
+        "platform",
+        "version",
+        "size",
+        "url",
+        "fetched",
+        "verified",
+    ],
+    name: |row| &row.digest,
+};
+
+const fn column(heading: &'static str, cell: fn(&Row, u64) -> String) -> Column<Row> {
+    Column {
+        heading,
+        cell,
+        least: 0,
+    }
 }
