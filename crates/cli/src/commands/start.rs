@@ -50,13 +50,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let instances = containers::open(settings);
     let mut instance = instances.get(name)?;
     instance.hold()?;
-    if !args.interactive
-        && !instance
-            .spec()?
-            .process()
-            .as_ref()
-            .is_some_and(|process| process.terminal() == Some(true))
-    {
+    let spec = instance.spec()?;
+    let process = spec.process().as_ref();
+    let terminal = process.and_then(|process| process.terminal()) == Some(true);
+    if !args.interactive && !terminal {
         let null = File::open("/dev/null")
             .map_err(|error| Failure::new(format!("open /dev/null: {}", cause(&error))))?;
         rustix::stdio::dup2_stdin(null)
