@@ -48,7 +48,7 @@ impl Terminal {
         let line = open.open(&path).expect("open the line of the pty");
         let mut shell = Command::new("setsid");
         shell
-            .arg("--ctty")
+            .arg("-c")
             .arg(command.get_program())
             .args(command.get_args());
         for (name, value) in command.get_envs() {

@@ -200,7 +200,7 @@ fn the_pids_limit_is_4096_or_what_was_asked_for() {
 fn a_fork_bomb_ends_in_the_container_and_leaves_the_host_responsive() {
     let home = Home::with_alpine();
     let name = name("bomb");
-    let bomb = "b() { b | b & }; b; exec sleep 1000";
+    let bomb = "exec 2>/dev/null; b() { b | b & }; b; exec sleep 1000";
     let running = Background::start(&home, &name, &["--pids-limit", "256"], bomb);
     running.until("it has all the processes it may have", || {
         running.stats()["pids"].as_u64() >= Some(250)

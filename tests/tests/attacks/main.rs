@@ -18,17 +18,17 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| match std::env::var_os("BOX_TEST_ATTACK") {
         Some(path) => path.into(),
         None => {
-            // Beside this test's executable, so that nothing is left in a temporary directory.
-            let program = std::env::current_exe()
-                .unwrap()
-                .with_file_name(format!("attack-{}", std::process::id()));
+            // Beside this test's executable, under a name of our own until it is complete.
+            let program = std::env::current_exe().unwrap().with_file_name("attack");
+            let aside = program.with_file_name(format!("attack-{}", std::process::id()));
             let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attacks/attack.c");
             let compiled = Command::new("cc")
                 .args(["-static", "-O1", "-o"])
-                .arg(&program)
+                .arg(&aside)
                 .arg(source)
                 .status();
             assert!(compiled.unwrap().success(), "attack.c does not compile");
+            std::fs::rename(&aside, &program).unwrap();
             program
         }
     })

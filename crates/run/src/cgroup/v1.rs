@@ -394,23 +394,19 @@ fn inherit_cpuset(directory: &Directory) -> Result<(), String> {
 
 fn confine(directory: &Directory, request: &Request) -> Result<(), Error> {
     let rules = devices::rules(request.resources.devices().as_deref().unwrap_or_default())?;
-    let refused = |file: &str, errno: Errno| Error::Limit {
-        limit: "access to devices".to_owned(),
-        reason: format!(
-            "devices controller, {}: {}",
-            directory.path().join(file).display(),
-            Words(&errno.into())
-        ),
-    };
+    // One write(2) for each rule, but not one open(2): they cost more.
+    let deny = directory.open_for_writing("devices.deny")?;
+    let allow = directory.open_for_writing("devices.allow")?;
     for rule in rules {
-        let file = if rule.allow {
-            "devices.allow"
-        } else {
-            "devices.deny"
-        };
-        directory
-            .set(file, &rule.to_string())
-            .map_err(|errno| refused(file, errno))?;
+        let file = if rule.allow { &allow } else { &deny };
+        rustix::io::write(file, rule.to_string().as_bytes()).map_err(|errno| Error::Limit {
+            limit: "access to devices".to_owned(),
+            reason: format!(
+                "devices controller, {}: rule {rule}: {}",
+                directory.path().display(),
+                Words(&errno.into())
+            ),
+        })?;
     }
     Ok(())
 }

@@ -123,8 +123,12 @@ impl Group {
     }
 
     pub fn set_frozen(&self, frozen: bool) -> Result<(), Error> {
-        self.directory
-            .write("cgroup.freeze", if frozen { "1" } else { "0" })?;
+        let word = if frozen { "1" } else { "0" };
+        match self.directory.write("cgroup.freeze", word) {
+            // It ended meanwhile: nothing is left to let go.
+            Err(_) if !frozen && !self.directory.exists() => return Ok(()),
+            written => written?,
+        }
         self.wait_for(
             "frozen",
             u64::from(frozen),
