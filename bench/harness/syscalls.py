@@ -29,6 +29,13 @@ def count(shop, command, ends_at_exec=None):
     return counts
 
 
+def total(counts, budget=None, units=1):
+    """The cells of a row: all calls, for each of `units`, the most frequent ones, and whether the budget holds."""
+    value = round(sum(counts.values()) / units, 2 if units > 1 else None)
+    cells = {"value": value, "calls": dict(counts.most_common(12))}
+    return cells | ({"budget": budget, "met": value <= budget} if budget else {})
+
+
 def starts(peers):
     """The calls of one start, of box and of those that do less."""
     entries = []
@@ -40,10 +47,8 @@ def starts(peers):
             continue
         enter = ["nsenter", f"--mount={subject.mount_ns}"] if subject.mount_ns else []
         counts = count(peers.shop, [*enter, *subject.command(0)], "/bin/true")
-        entry |= {"value": sum(counts.values()), "calls": dict(counts.most_common(12))}
-        if entry["name"] == "box":
-            entry |= {"budget": START_BUDGET, "met": entry["value"] <= START_BUDGET}
-        elif entries[0].get("value"):
+        entry |= total(counts, START_BUDGET if entry["name"] == "box" else None)
+        if entries and entries[0].get("value"):
             entry["ratio"] = {"median": round(entries[0]["value"] / entry["value"], 3)}
         entries.append(entry)
     return table("System calls of one start, its command left out", entries, unit="calls")
@@ -63,10 +68,8 @@ def unpacking(shop, tarball, entries):
             found.append(entry | {"reason": reason})
             continue
         counts = count(shop, command)
-        entry |= {"value": round(sum(counts.values()) / entries, 2), "calls": dict(counts.most_common(12))}
-        if name == "box":
-            entry |= {"budget": ENTRY_BUDGET, "met": entry["value"] <= ENTRY_BUDGET}
-        elif found[0].get("value"):
+        entry |= total(counts, ENTRY_BUDGET if name == "box" else None, entries)
+        if found and found[0].get("value"):
             entry["ratio"] = {"median": round(found[0]["value"] / entry["value"], 3)}
         found.append(entry)
     return table(f"System calls for each of the {entries:,} entries of the Debian root filesystem", found, unit="calls/entry")

@@ -52,6 +52,10 @@ class Workshop:
 
     def __exit__(self, *_):
         say("deleting what was made")
+        for left in self.work.glob("runs-*"):
+            # Of one that was killed: its process is gone.
+            if not os.path.exists(f"/proc/{left.name.removeprefix('runs-')}"):
+                shutil.rmtree(left, ignore_errors=True)
         namespaces = self.runs / "namespaces"
         if namespaces.exists():
             subprocess.run(["umount", "-q", namespaces / "v1only", namespaces], stderr=subprocess.DEVNULL)

@@ -16,7 +16,6 @@ TARGETS = {"minirootfs": {"curl and tar": 0.7}, "debian": {"curl and tar": 0.6}}
 def run(shop, only=None):
     """Both tables of pulls, or the one named in `only`."""
     need("curl", "tar", "bsdtar", "pigz", "skopeo", "umoci", "podman", "dockerd", "docker-registry", "gzip")
-    tables = {}
     for name, tarball, title in (
         ("minirootfs", inputs.minirootfs, "Pulling the Alpine minirootfs"),
         ("debian", inputs.debian, "Pulling a Debian root filesystem"),
@@ -26,8 +25,7 @@ def run(shop, only=None):
             with contextlib.ExitStack() as stack:
                 every = subjects(shop, stack, name, tarball(shop))
                 measured = shop.meter.alternate(every, ROUNDS[name])
-            tables[f"pull-{name}"] = table(title, rows(every, measured, "box pull"), chart="wall_ms")
-    return tables
+            yield f"pull-{name}", table(title, rows(every, measured, "box pull"), chart="wall_ms")
 
 
 def subjects(shop, stack, name, tarball):

@@ -15,12 +15,10 @@ START = ["run", "--rm", "--net", "none", "alpine", "/bin/true"]
 def run(shop, only=None):
     """All tables of growth, or those named in `only`."""
     makers = {"scale-references": references, "scale-instances": instances, "scale-running": running}
-    tables = {}
     for name, make in makers.items():
         if only is None or name in only:
             say(name)
-            tables[name] = make(shop)
-    return tables
+            yield name, make(shop)
 
 
 def references(shop):

@@ -27,12 +27,10 @@ def run(shop, only=None):
             "start-warm": warm, "start-cold": cold, "start-pty": terminal, "start-parallel": parallel,
             "memory-running": resident, "start-syscalls": syscalls.starts,
         }
-        tables = {}
         for name, make in makers.items():
             if only is None or name in only:
                 say(name)
-                tables[name] = make(peers)
-        return tables
+                yield name, make(peers)
 
 
 def box_root(shop, tarball=None):
@@ -49,14 +47,19 @@ def box_root(shop, tarball=None):
 class Peers:
     """Every program that can start a container here, each with the same root filesystem made ready."""
 
-    def __init__(self, shop, stack):
+    def __init__(self, shop, stack, images=True):
+        """`images`: podman and docker too, whose images and daemon take some seconds."""
         self.shop = shop
         self.tarball = inputs.minirootfs(shop)
         self.rootfs = inputs.tree(shop, "minirootfs", self.tarball)
         self.root = box_root(shop)
         self.podman = services.podman(shop)
         self.docker = self.daemons = self.docker_reason = None
-        if not missing("podman"):
+        self.images = images and not missing("podman")
+        if not images:
+            self.docker_reason = "not measured here"
+            return
+        if self.images:
             # The process id of podman's pause or database set-up must not fall into the first measured run.
             output([*self.podman, "pull", "-q", f"oci:{inputs.oci_layout(shop, 'alpine', self.tarball)}:alpine"])
         try:
@@ -96,7 +99,7 @@ class Peers:
 
     def image(self):
         """The id of podman's image: its name depends on how it was pulled."""
-        return "" if missing("podman") else self.shop.once("image", lambda: output([*self.podman, "images", "-q"]).splitlines()[0])
+        return self.shop.once("image", lambda: output([*self.podman, "images", "-q"]).splitlines()[0]) if self.images else ""
 
 
 def warm(peers):

@@ -21,12 +21,10 @@ def run(shop, only=None):
         "unpack-minirootfs": minirootfs, "unpack-debian": debian, "unpack-files": files,
         "unpack-delete": delete, "unpack-syscalls": calls,
     }
-    tables = {}
     for name, make in makers.items():
         if only is None or name in only:
             say(name)
-            tables[name] = make(shop)
-    return tables
+            yield name, make(shop)
 
 
 def subjects(shop, name, tarball, targets):
