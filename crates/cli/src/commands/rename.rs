@@ -6,7 +6,7 @@ use crate::settings::Settings;
 
 /// Gives a container that does not run another name.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  box rename web old-web")]
+#[command(after_help = "Example:\n  box rename old spare")]
 pub struct Args {
     /// Its name
     #[arg(value_name = "NAME")]

@@ -55,6 +55,7 @@ pub fn release_all() -> Result<(), Errno> {
             // Never written to: what was, such as relocated tables, exists nowhere else.
             Some((start, end, false)) if line.starts_with("Anonymous:") => {
                 if line.split_whitespace().nth(1) == Some("0") {
+                    split(start, end);
                     release(start, end)?;
                 }
                 mapping = None;
@@ -79,20 +80,21 @@ fn range(line: &str) -> Option<(usize, usize)> {
     Some((number(start)?, number(end)?)).filter(|_| ours)
 }
 
+/// Makes small mappings of a large one, by a flag that every second one has. Since Linux 6.18 one touch brings all of a
+/// page cache folio back that lies in one mapping, and that may be two megabytes.
+fn split(start: usize, end: usize) {
+    const PART: usize = 16 << 10;
+    for part in (start..end).step_by(2 * PART) {
+        let length = PART.min(end - part);
+        // SAFETY: it only leaves a part of the program out of core dumps, and matters so little that it may fail.
+        unsafe { libc::madvise(part as *mut libc::c_void, length, libc::MADV_DONTDUMP) };
+    }
+}
+
 fn release(start: usize, end: usize) -> Result<(), Errno> {
     if start >= end {
         return Ok(());
     }
-    // One instruction in there must not bring two megabytes back, where the page cache has pages of that size. A kernel
-    // without such pages refuses, rightly.
-    // SAFETY: it changes how pages come, and not what is in them.
-    unsafe {
-        libc::madvise(
-            start as *mut libc::c_void,
-            end - start,
-            libc::MADV_NOHUGEPAGE,
-        )
-    };
     // SAFETY: the caller has found that nothing in there was written to, or that it is the unused part of the stack.
     let status =
         unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };

@@ -1,0 +1,206 @@
+//! `box exec`: in the container with all that confines it.
+
+use box_tests::Home;
+
+use crate::with_web;
+
+#[test]
+fn it_is_in_the_same_container() {
+    let home = with_web();
+    let script = "for n in mnt pid uts ipc net cgroup; do readlink /proc/self/ns/$n; readlink /proc/1/ns/$n; done";
+    let out = home.run(["exec", "web", "sh", "-c", script]).succeeds();
+    let lines: Vec<&str> = out.text().lines().collect();
+    assert_eq!(lines.len(), 12);
+    for pair in lines.chunks(2) {
+        assert_eq!(pair[0], pair[1]);
+    }
+    let same = "for f in Seccomp Seccomp_filters NoNewPrivs CapInh CapPrm CapEff CapBnd CapAmb; do \
+                a=$(grep ^$f: /proc/self/status); b=$(grep ^$f: /proc/1/status); [ \"$a\" = \"$b\" ] || echo \"$a is not $b\"; done; \
+                cmp /proc/self/cgroup /proc/1/cgroup; cmp /proc/self/limits /proc/1/limits; cat /proc/self/oom_score_adj /proc/1/oom_score_adj | uniq";
+    assert_eq!(
+        home.run(["exec", "web", "sh", "-c", same])
+            .succeeds()
+            .text(),
+        "0"
+    );
+    assert_eq!(
+        home.run(["exec", "web", "hostname"]).succeeds().text(),
+        "container"
+    );
+    let descriptors = home.run(["exec", "web", "ls", "/proc/self/fd"]).succeeds();
+    assert_eq!(descriptors.text(), "0\n1\n2\n3", "3 is ls' own");
+    // In its control group on the host, too.
+    let group = "cat /proc/self/cgroup";
+    assert_eq!(
+        home.run(["exec", "web", "sh", "-c", group])
+            .succeeds()
+            .text(),
+        home.run(["exec", "web", "cat", "/proc/1/cgroup"])
+            .succeeds()
+            .text()
+    );
+    home.run(["rm", "-f", "web"]).succeeds();
+}
+
+#[test]
+fn statuses_are_those_of_run() {
+    let home = with_web();
+    home.run(["exec", "web", "sh", "-c", "exit 42"]).exits(42);
+    home.run(["exec", "web", "sh", "-c", "kill -KILL $$"])
+        .exits(137);
+    home.run(["exec", "web", "nonesuch"])
+        .fails_with(127, &["nonesuch"]);
+    home.run(["exec", "web", "/etc"]).fails_with(126, &["/etc"]);
+    home.run(["exec", "none", "true"])
+        .fails(&["no instance named none"]);
+    home.run(["stop", "web"]).succeeds();
+    home.run(["exec", "web", "true"])
+        .fails(&["web is not running (exited (3))"]);
+    home.run(["rm", "web"]).succeeds();
+}
+
+#[test]
+fn user_environment_directory_and_streams() {
+    let home = Home::with_alpine();
+    home.run([
+        "run", "-d", "--name", "e", "-e", "A=1", "-e", "B=2", "alpine", "sleep", "1000",
+    ])
+    .succeeds();
+    let out = home.run([
+        "exec",
+        "-e",
+        "B=3",
+        "-w",
+        "/tmp",
+        "e",
+        "sh",
+        "-c",
+        "echo $A $B $PWD $HOME $(id -u)",
+    ]);
+    assert_eq!(out.succeeds().text(), "1 3 /tmp /root 0");
+    let out = home.run([
+        "exec",
+        "-u",
+        "guest",
+        "e",
+        "sh",
+        "-c",
+        "id -un; echo $HOME; grep CapEff /proc/self/status",
+    ]);
+    assert_eq!(
+        out.succeeds().text(),
+        "guest\n/dev/null\nCapEff:\t0000000000000000"
+    );
+    let out = home
+        .run(["exec", "-u", "1000:1001", "e", "sh", "-c", "id -u; id -g"])
+        .succeeds();
+    assert_eq!(out.text(), "1000\n1001");
+    home.run(["exec", "-u", "nobodyhere", "e", "true"])
+        .fails(&["user nobodyhere"]);
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    assert_eq!(
+        home.run_with_stdin(["exec", "-i", "e", "cat"], &bytes)
+            .succeeds()
+            .stdout,
+        bytes
+    );
+    home.run(["exec", "-d", "e", "touch", "/made"]).succeeds();
+    crate::until(&home, "the file is made", || {
+        home.run(["exec", "e", "ls", "/made"]).status == 0
+    });
+    home.run(["rm", "-f", "e"]).succeeds();
+}
+
+#[test]
+fn a_terminal_of_its_own() {
+    let home = with_web();
+    let mut person = home.terminal(["exec", "-it", "web", "sh"]);
+    person.send("stty size; tty; echo $TERM\n");
+    person.expect("24 80");
+    person.expect("/dev/pts/");
+    person.expect("xterm");
+    // Control-C ends the job and not the shell.
+    person.send("sleep 1000\n");
+    // Before that, the shell's own line editing would take the key.
+    crate::until(&home, "it runs", || {
+        home.run(["top", "web"])
+            .succeeds()
+            .text()
+            .contains("sleep 1000")
+    });
+    person.send("\x03");
+    person.send("echo still $((1 + 1))\n");
+    person.expect("still 2");
+    person.send("exit 5\n");
+    assert_eq!(person.wait(), 5);
+    home.run(["rm", "-f", "web"]).succeeds();
+}
+
+#[test]
+fn it_ends_with_the_container_and_with_box() {
+    let home = with_web();
+    let mut inside = home
+        .command(["exec", "web", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    crate::until(&home, "it runs", || {
+        home.run(["top", "web"])
+            .succeeds()
+            .text()
+            .contains("sleep 1000")
+    });
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    crate::until(&home, "it has gone", || {
+        !home
+            .run(["top", "web"])
+            .succeeds()
+            .text()
+            .contains("sleep 1000")
+    });
+    let inside = home.command(["exec", "web", "sleep", "1000"]);
+    let inside = std::thread::spawn(move || box_tests::Outcome::of(inside, b""));
+    crate::until(&home, "it runs", || {
+        home.run(["top", "web"])
+            .succeeds()
+            .text()
+            .contains("sleep 1000")
+    });
+    home.run(["rm", "-f", "web"]).succeeds();
+    inside.join().unwrap().exits(137);
+}
+
+/// CVE-2019-5736: what is executed leads back to the program of the host, which is then written to.
+#[test]
+fn the_hosts_program_is_out_of_reach() {
+    let home = with_web();
+    let program = box_tests::binary::path();
+    let before = std::fs::read(program).unwrap();
+    let trap = "printf '#!/proc/self/exe\\n' > /trap; chmod +x /trap; ln -s /proc/self/exe /link";
+    home.run(["exec", "web", "sh", "-c", trap]).succeeds();
+    for command in ["/trap", "/link", "/proc/self/exe"] {
+        let out = home.run(["exec", "web", command, "version"]);
+        assert_ne!(out.status, 0, "{command} was executed");
+    }
+    // The container looks at every process that joins it, and tries to open and to write to its program.
+    let watch = "while :; do for p in /proc/[0-9]*; do \
+                 case $p in /proc/1) continue;; esac; \
+                 l=$(readlink $p/exe 2>/dev/null) && case $l in /bin/*|/usr/*) ;; ?*) echo seen $l; ( : >> $p/exe ) 2>/dev/null && echo WRITTEN;; esac; \
+                 done; done > /watched 2>/dev/null";
+    home.run(["exec", "-d", "web", "sh", "-c", watch])
+        .succeeds();
+    for _ in 0..20 {
+        home.run(["exec", "web", "true"]).succeeds();
+    }
+    let seen = home.run(["exec", "web", "cat", "/watched"]).succeeds();
+    assert!(
+        !seen.text().contains("WRITTEN") && !seen.text().contains("seen"),
+        "{}",
+        seen.text()
+    );
+    assert!(
+        std::fs::read(program).unwrap() == before,
+        "the host's program was changed"
+    );
+    home.run(["rm", "-f", "web"]).succeeds();
+}

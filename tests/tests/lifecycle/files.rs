@@ -1,0 +1,213 @@
+//! The files of a container: copied in and out, compared with the image, made an image.
+
+use std::fs;
+use std::process::Command;
+
+use box_tests::{Home, Outcome};
+
+use crate::with_web;
+
+#[test]
+fn files_go_in_and_out_of_running_and_stopped_containers() {
+    let home = with_web();
+    fs::create_dir_all(home.path().join("site/css")).unwrap();
+    fs::write(home.path().join("site/index.html"), "hello").unwrap();
+    fs::write(home.path().join("site/css/a.css"), "a{}").unwrap();
+    for stopped in [false, true] {
+        if stopped {
+            home.run(["stop", "web"]).succeeds();
+        }
+        home.run(["cp", "site", "web:/srv"]).succeeds();
+        home.run(["cp", "site/index.html", "web:/srv/copy.html"])
+            .succeeds();
+        home.run(["cp", "web:/srv/site", "out"]).succeeds();
+        assert_eq!(
+            fs::read_to_string(home.path().join("out/css/a.css")).unwrap(),
+            "a{}"
+        );
+        home.run(["cp", "web:/srv/copy.html", "."]).succeeds();
+        assert_eq!(
+            fs::read_to_string(home.path().join("copy.html")).unwrap(),
+            "hello"
+        );
+        fs::remove_dir_all(home.path().join("out")).unwrap();
+        home.run(["cp", "web:/nonesuch", "."])
+            .fails(&["web:/nonesuch", "no such file"]);
+        home.run(["cp", "nonesuch", "web:/"])
+            .fails(&["nonesuch", "no such file"]);
+        home.run(["cp", "site", "web:/etc/passwd"])
+            .fails(&["not a directory"]);
+    }
+    home.run(["cp", "web:/a", "web:/b"])
+        .fails(&["one side must be the host's"]);
+    home.run(["cp", "a", "b"]).fails(&["neither side"]);
+    home.run(["cp", "site", "none:/"])
+        .fails(&["no instance named none"]);
+    home.run(["start", "web"]).succeeds();
+    assert_eq!(
+        home.run(["exec", "web", "cat", "/srv/copy.html"])
+            .succeeds()
+            .text(),
+        "hello"
+    );
+    assert_eq!(
+        home.run(["exec", "web", "stat", "-c", "%u:%g", "/srv/copy.html"])
+            .succeeds()
+            .text(),
+        "0:0"
+    );
+    home.run(["rm", "-f", "web"]).succeeds();
+}
+
+#[test]
+fn no_link_leads_a_copy_onto_the_host() {
+    let home = with_web();
+    fs::write(home.path().join("mine"), "mine").unwrap();
+    fs::write(home.path().join("host"), "host").unwrap();
+    let outside = home.path().join("host").display().to_string();
+    let links = format!(
+        "ln -s {outside} /tmp/file; ln -s {} /tmp/dir; ln -s /proc/1/root/../../.. /tmp/up",
+        home.path().display()
+    );
+    home.run(["exec", "web", "sh", "-c", &links]).succeeds();
+    for stopped in [false, true] {
+        if stopped {
+            home.run(["stop", "web"]).succeeds();
+        }
+        for destination in ["web:/tmp/file", "web:/tmp/dir/host", "web:/tmp/up/host"] {
+            home.run(["cp", "mine", destination]);
+            assert_eq!(
+                fs::read_to_string(home.path().join("host")).unwrap(),
+                "host",
+                "{destination}"
+            );
+        }
+        home.run(["cp", "-L", "web:/tmp/file", "stolen"])
+            .fails(&["no such file"]);
+        home.run(["cp", "web:/tmp/dir/host", "stolen"])
+            .fails(&["no such file"]);
+    }
+    home.run(["rm", "web"]).succeeds();
+}
+
+#[test]
+fn archives_go_in_and_out() {
+    let home = with_web();
+    let out = home.run(["cp", "web:/etc", "-"]).succeeds();
+    let list = |bytes: &[u8]| {
+        let mut tar = Command::new("tar");
+        tar.arg("t");
+        Outcome::of(tar, bytes).succeeds()
+    };
+    assert!(list(&out.stdout).text().contains("etc/passwd"));
+    home.run_with_stdin(["cp", "-", "web:/tmp"], &out.stdout)
+        .succeeds();
+    home.run(["exec", "web", "cmp", "/etc/passwd", "/tmp/etc/passwd"])
+        .succeeds();
+    home.run_with_stdin(["cp", "-", "web:/nonesuch"], &out.stdout)
+        .fails(&["web:/nonesuch"]);
+    home.run_with_stdin(
+        ["cp", "-", "web:/tmp"],
+        b"this is no archive, however long it may be",
+    )
+    .exits(125);
+    home.run(["rm", "-f", "web"]).succeeds();
+}
+
+#[test]
+fn what_changed_is_listed() {
+    let home = Home::with_alpine();
+    let script = "echo x > /root/new; rm /etc/motd; echo y >> /etc/passwd; mkdir /data; rm -r /opt; mkdir /opt; touch /opt/in";
+    home.run(["run", "--name", "c", "alpine", "sh", "-c", script])
+        .succeeds();
+    let expected = "A /data\nC /etc\nD /etc/motd\nC /etc/passwd\nA /opt/in\nC /root\nA /root/new";
+    let listed = home.run(["diff", "c"]).succeeds();
+    let lines: Vec<&str> = listed
+        .text()
+        .lines()
+        .filter(|line| *line != "C /opt")
+        .collect();
+    assert_eq!(lines.join("\n"), expected);
+    let rows = home
+        .run(["diff", "--format", "json", "c"])
+        .succeeds()
+        .json();
+    assert_eq!(
+        rows[0],
+        serde_json::json!({"kind": "added", "path": "/data"})
+    );
+    home.run(["run", "--name", "same", "alpine", "true"])
+        .succeeds();
+    assert_eq!(home.run(["diff", "same"]).succeeds().text(), "");
+    home.run(["rm", "c", "same"]).succeeds();
+}
+
+#[test]
+fn a_container_becomes_an_image() {
+    let home = Home::with_alpine();
+    let script = "echo committed > /root/new; rm /etc/motd; rm -r /media; ln /root/new /root/same; chown 5:6 /root/new; mkdir -p /a/b";
+    home.run(["run", "--name", "c", "alpine", "sh", "-c", script])
+        .succeeds();
+    let change = [
+        "--change",
+        "ENV WHO=me",
+        "--change",
+        "CMD [\"sh\", \"-c\", \"echo $WHO; cat /root/new\"]",
+    ];
+    let digest = home
+        .run(["commit", "c", "mine:1"].into_iter().chain(change))
+        .succeeds();
+    assert!(digest.text().starts_with("sha256:"), "{}", digest.text());
+    // The same files make the same image.
+    let again = home
+        .run(["commit", "c", "mine:2"].into_iter().chain(change))
+        .succeeds();
+    assert_eq!(again.text(), digest.text());
+    assert_eq!(
+        home.run(["run", "--rm", "mine:1"]).succeeds().text(),
+        "me\ncommitted"
+    );
+    let look = "ls /etc/motd /media; stat -c '%u:%g %h' /root/same; ls /a";
+    let out = home
+        .run(["run", "--rm", "mine:1", "sh", "-c", look])
+        .succeeds();
+    assert_eq!(out.text(), "5:6 2\nb");
+    // As other tools see it.
+    let layout = format!("oci:{}:mine:1", home.cache().display());
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["inspect", &layout]);
+    let seen = Outcome::of(skopeo, b"").succeeds().json();
+    assert_eq!(seen["Layers"].as_array().unwrap().len(), 2);
+    let bundle = home.path().join("bundle");
+    let mut umoci = Command::new("umoci");
+    umoci
+        .args(["unpack", "--image"])
+        .arg(format!("{}:mine:1", home.cache().display()))
+        .arg(&bundle);
+    Outcome::of(umoci, b"").succeeds();
+    assert_eq!(
+        fs::read_to_string(bundle.join("rootfs/root/new")).unwrap(),
+        "committed\n"
+    );
+    assert!(!bundle.join("rootfs/etc/motd").exists() && !bundle.join("rootfs/media").exists());
+    home.run(["commit", "c", "Bad Name"]).fails(&["Bad Name"]);
+    home.run(["commit", "--change", "FROM x", "c", "y"])
+        .fails(&["--change FROM x"]);
+    home.run(["rm", "c"]).succeeds();
+}
+
+#[test]
+fn a_running_container_becomes_an_image() {
+    let home = with_web();
+    home.run(["exec", "web", "sh", "-c", "echo 1 > /root/one"])
+        .succeeds();
+    home.run(["commit", "web", "snapshot"]).succeeds();
+    assert_eq!(crate::field(&home, "web", "status"), "running");
+    assert_eq!(
+        home.run(["run", "--rm", "snapshot", "cat", "/root/one"])
+            .succeeds()
+            .text(),
+        "1"
+    );
+    home.run(["rm", "-f", "web"]).succeeds();
+}

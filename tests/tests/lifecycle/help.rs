@@ -1,0 +1,101 @@
+//! Every verb's help has examples, and those of containers' lives work as they stand.
+
+use std::process::Command;
+
+use box_tests::{Home, Outcome, binary};
+
+/// The verbs as `box --help` lists them.
+fn verbs(home: &Home) -> Vec<String> {
+    let help = home.run(["--help"]).succeeds();
+    let lines = help
+        .text()
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1);
+    let words = lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  "));
+    let verbs: Vec<String> = words
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+        .collect();
+    assert!(verbs.len() > 20, "{verbs:?}");
+    verbs
+}
+
+fn examples(home: &Home, verb: &str) -> Vec<String> {
+    let help = home.run([verb, "--help"]).succeeds();
+    let lines = help
+        .text()
+        .lines()
+        .skip_while(|line| !line.starts_with("Example"))
+        .skip(1);
+    lines
+        .take_while(|line| line.starts_with("  "))
+        .map(|line| line.trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_verb_has_an_example_of_itself() {
+    let home = Home::new();
+    for verb in verbs(&home).iter().filter(|verb| *verb != "version") {
+        let examples = examples(&home, verb);
+        assert!(!examples.is_empty(), "box {verb} --help has no example");
+        assert!(
+            examples
+                .iter()
+                .any(|line| line.contains(&format!("box {verb}"))),
+            "{examples:?}"
+        );
+    }
+}
+
+#[test]
+fn examples_work() {
+    // Each begins with `web` running, a kept container `old`, and a file README.md. `ends`: what has to end first.
+    const VERBS: [&str; 22] = [
+        "run", "start", "ps", "exec", "logs", "stop", "restart", "kill", "wait", "top", "rename",
+        "cp", "diff", "commit", "prune", "pause", "images", "inspect", "rmi", "df", "stats",
+        "attach",
+    ];
+    for verb in VERBS {
+        let home = Home::with_alpine();
+        home.run(["pull", "-q", "alpine:3.20"]).succeeds();
+        let path = home.path().join("bin");
+        std::fs::create_dir(&path).unwrap();
+        std::os::unix::fs::symlink(binary::path(), path.join("box")).unwrap();
+        std::fs::write(home.path().join("README.md"), "read me\n").unwrap();
+        let lasts = if matches!(verb, "wait" | "attach") {
+            "sleep 1"
+        } else {
+            "trap : HUP; while :; do sleep 0.1; done"
+        };
+        for line in examples(&home, verb) {
+            home.run(["rm", "-f", "web", "old", "spare"]).succeeds();
+            if verb != "run" {
+                home.run(["run", "-d", "--name", "web", "alpine", "sh", "-c", lasts])
+                    .succeeds();
+            }
+            home.run(["run", "--name", "old", "alpine", "true"])
+                .succeeds();
+            let mut shell = home.command(["unused"]);
+            let environment: Vec<_> = shell
+                .get_envs()
+                .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+                .collect();
+            shell = Command::new("sh");
+            shell.args(["-c", &line]).current_dir(home.path());
+            for (name, value) in environment {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            let search = format!("{}:{}", path.display(), std::env::var("PATH").unwrap());
+            shell.env("PATH", search);
+            Outcome::of(shell, b"").succeeds();
+        }
+        home.run(["rm", "-f", "web", "old", "spare"]).succeeds();
+    }
+}
