@@ -146,9 +146,21 @@ impl Instance {
 
     /// Locks it for a start.
     pub fn hold(&mut self) -> Result<(), Error> {
-        if self.held.is_none() {
-            self.held = Some(self.lock()?);
+        if self.held.is_some() {
+            return Ok(());
         }
+        let held = self.lock()?;
+        // It may have been run or removed since it was read.
+        match files::read_json(&self.dir.join("instance.json"))? {
+            Some(record) => self.record = record,
+            None => {
+                held.remove()?;
+                return Err(Error::NoSuchInstance {
+                    name: self.name.clone(),
+                });
+            }
+        }
+        self.held = Some(held);
         Ok(())
     }
 

@@ -99,7 +99,12 @@ fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure>
     let file = interrupts.watch(file, Some(waits_on)).map_err(failed)?;
     let unpacked = unpack_archive(file, dir, limits);
     interrupts.finish().map_err(failed)?;
-    Ok(unpacked?)
+    unpacked.map_err(|error| match error {
+        box_unpack::Error::Read(error) => {
+            Failure::new(format!("read {}: {}", path.display(), cause(&error)))
+        }
+        error => error.into(),
+    })
 }
 
 fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, Failure> {

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Instance, Instances, start_time};
+use super::{Instance, Instances};
 use crate::cgroup::Cgroup;
 use crate::process::Ended;
 use crate::signals::would_be_lost;
@@ -44,27 +44,10 @@ impl Instance {
                 status: status.to_string(),
             })
         };
-        let Some(state) = State::read(&self.run, &self.name)? else {
-            return stopped();
-        };
-        let (Some(pidfd), Some(monitor)) = (open(state.pid)?, open(state.monitor)?) else {
-            return stopped();
-        };
-        // Held, and by whom the file says: so both numbers meant these processes when they were opened.
-        let same = State::read(&self.run, &self.name)?.as_ref() == Some(&state);
-        if !same
-            || !RunDir::is_held(&self.run, &self.name)?
-            || start_time(state.pid).ok() != Some(state.start_time)
-        {
-            return stopped();
+        match Live::find(&self.run, &self.name)? {
+            Some(live) => Ok(live),
+            None => stopped(),
         }
-        Ok(Live {
-            name: self.name.clone(),
-            pid: state.pid,
-            pidfd,
-            monitor,
-            cgroup: state.cgroup,
-        })
     }
 
     /// What will tell how it ends, also if it is removed then. The container may have ended already.
@@ -89,6 +72,28 @@ impl Instance {
 }
 
 impl Live {
+    /// The running container of this name, whatever is on disk about it.
+    pub(super) fn find(run: &Path, name: &str) -> Result<Option<Self>, Error> {
+        let Some(state) = State::read(run, name)? else {
+            return Ok(None);
+        };
+        let (Some(pidfd), Some(monitor)) = (open(state.pid)?, open(state.monitor)?) else {
+            return Ok(None);
+        };
+        // Held, and by whom the file says: so both numbers meant these processes when they were opened.
+        let same = State::read(run, name)?.as_ref() == Some(&state);
+        if !same || !RunDir::is_held(run, name)? || !state.is_alive() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            name: name.to_owned(),
+            pid: state.pid,
+            pidfd,
+            monitor,
+            cgroup: state.cgroup,
+        }))
+    }
+
     /// The first process, in the caller's pid namespace.
     pub fn pid(&self) -> i32 {
         self.pid

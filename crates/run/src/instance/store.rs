@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 
+use super::live::Live;
 use super::{Instance, NewInstance, Record};
-use crate::cgroup::Cgroup;
 use crate::process::now;
 use crate::spec::ETC_FILES;
 use crate::state::{RunDir, State, Status};
@@ -195,18 +195,10 @@ impl Instances {
     }
 
     fn kill(&self, name: &str) -> Result<(), Error> {
-        match self.get(name).and_then(|instance| instance.live()) {
-            Ok(live) => live.kill(),
+        match Live::find(&self.run, name)? {
+            Some(live) => live.kill(),
             // It ended by itself, or is just being made or removed.
-            Err(Error::NotRunning { .. } | Error::NoSuchInstance { .. }) => Ok(()),
-            // Its files cannot be read, on which nothing of this depends.
-            Err(_) => match State::read(&self.run, name)? {
-                Some(State {
-                    cgroup: Some(cgroup),
-                    ..
-                }) => Cgroup::open(&cgroup)?.kill(),
-                _ => Ok(()),
-            },
+            None => Ok(()),
         }
     }
 

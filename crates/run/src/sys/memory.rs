@@ -83,7 +83,7 @@ fn range(line: &str) -> Option<(usize, usize)> {
 /// Makes small mappings of a large one, by a flag that every second one has. Since Linux 6.18 one touch brings all of a
 /// page cache folio back that lies in one mapping, and that may be two megabytes.
 fn split(start: usize, end: usize) {
-    const PART: usize = 16 << 10;
+    const PART: usize = 64 << 10;
     for part in (start..end).step_by(2 * PART) {
         let length = PART.min(end - part);
         // SAFETY: it only leaves a part of the program out of core dumps, and matters so little that it may fail.
