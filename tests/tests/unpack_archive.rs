@@ -1,0 +1,218 @@
+//! `box unpack ARCHIVE DIR`: the extractor by itself, as people use it on archives of their own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use box_tests::{Home, Mirror};
+
+/// A line for each path: what `find` knows of it, and the digest of what is in it.
+fn listing(dir: &Path) -> String {
+    let script = "find . -printf '%p %y %#m %U:%G %s %T@ %n %l\\n' | sed '/^\\. /d; / d /s/ [0-9]* \\([0-9.]* [0-9]*\\) $/ \\1/' | sort
+        find . -type f -exec sha256sum {} + | sort
+        getfattr --absolute-names -dhm - -R . 2>&1 | sort";
+    let listed = Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(
+        listed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
+    String::from_utf8_lossy(&listed.stdout).into_owned()
+}
+
+#[test]
+fn a_real_tarball_unpacks_as_with_tar() {
+    let home = Home::new();
+    let tarball = Mirror::get().tarball("3.20.3");
+    let (ours, theirs) = (home.path().join("ours"), home.path().join("theirs"));
+    home.run(["unpack", tarball.to_str().unwrap(), ours.to_str().unwrap()])
+        .succeeds();
+    fs::create_dir(&theirs).unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf"])
+        .arg(&tarball)
+        .arg("-C")
+        .arg(&theirs);
+    assert!(tar.status().unwrap().success());
+    assert_eq!(listing(&ours), listing(&theirs));
+}
+
+#[test]
+fn an_archive_of_every_compression_is_told_by_its_content() {
+    let home = Home::new();
+    fs::create_dir(home.path().join("tree")).unwrap();
+    fs::write(home.path().join("tree/file"), "content").unwrap();
+    for option in ["--gzip", "--zstd", "--xz", "--bzip2", "--no-auto-compress"] {
+        // The name says nothing.
+        let archive = home.path().join("archive.iso");
+        let mut tar = Command::new("tar");
+        tar.arg(option)
+            .arg("-cf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(home.path().join("tree"))
+            .arg("file");
+        assert!(tar.status().unwrap().success());
+        home.run(["unpack", "./archive.iso", option]).fails(&[]);
+        let out = format!("out{option}");
+        home.run(["unpack", "./archive.iso", &out]).succeeds();
+        assert_eq!(
+            fs::read_to_string(home.path().join(out).join("file")).unwrap(),
+            "content"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_archive_leaves_the_directory_as_it_was() {
+    let home = Home::new();
+    let whole = fs::read(Mirror::get().tarball("3.20.3")).unwrap();
+    fs::write(home.path().join("cut.tar.gz"), &whole[..whole.len() / 2]).unwrap();
+    let before = names(home.path());
+    home.run(["unpack", "./cut.tar.gz", "new"]).fails(&[
+        "archive entry",
+        "at byte",
+        "gzip stream is cut off",
+    ]);
+    assert_eq!(names(home.path()), before);
+    let dir = home.path().join("empty");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o751)).unwrap();
+    let before = fs::metadata(&dir).unwrap();
+    home.run(["unpack", "./cut.tar.gz", "empty"])
+        .fails(&["cut off"]);
+    let after = fs::metadata(&dir).unwrap();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    assert_eq!(
+        (
+            before.mode(),
+            before.uid(),
+            before.ino(),
+            before.modified().unwrap()
+        ),
+        (
+            after.mode(),
+            after.uid(),
+            after.ino(),
+            after.modified().unwrap()
+        )
+    );
+    home.run(["unpack", "./absent.tar.gz", "new"])
+        .fails(&["absent.tar.gz"]);
+    home.run(["unpack", "./empty", "new"]).fails(&["empty"]);
+    fs::write(
+        home.path().join("text"),
+        "no archive at all, but text that is long enough to be one",
+    )
+    .unwrap();
+    home.run(["unpack", "./text", "new"])
+        .fails(&["archive header at byte 0"]);
+}
+
+#[test]
+fn limits_are_set_by_name() {
+    let home = Home::new();
+    let tarball = Mirror::get().tarball("3.20.3");
+    let tarball = tarball.to_str().unwrap();
+    home.run(["unpack", "--limit", "entries=10", tarball, "dir"])
+        .fails(&["limit entries exceeded: 11 of at most 10"]);
+    home.run(["unpack", "--limit", "bytes=1M", tarball, "dir"])
+        .fails(&["limit bytes exceeded"]);
+    assert!(!home.path().join("dir").exists());
+    home.run([
+        "unpack",
+        "--limit",
+        "entries=10K",
+        "--limit",
+        "bytes=1G",
+        tarball,
+        "dir",
+    ])
+    .succeeds();
+    assert!(home.path().join("dir/etc").is_dir());
+}
+
+#[test]
+fn a_hostile_archive_reaches_nothing() {
+    let home = Home::new();
+    let outside = home.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "secret").unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut link = tar::Header::new_gnu();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    builder.append_link(&mut link, "way out", &outside).unwrap();
+    let mut file = tar::Header::new_gnu();
+    file.set_size(7);
+    file.set_mode(0o777);
+    builder
+        .append_data(&mut file, "way out/secret", &b"changed"[..])
+        .unwrap();
+    fs::write(
+        home.path().join("hostile.tar"),
+        builder.into_inner().unwrap(),
+    )
+    .unwrap();
+    home.run(["unpack", "./hostile.tar", "dir"])
+        .fails(&["way out", "leads to no directory"]);
+    assert_eq!(
+        fs::read_to_string(outside.join("secret")).unwrap(),
+        "secret"
+    );
+    assert!(!home.path().join("dir").exists());
+}
+
+#[test]
+fn an_interrupt_leaves_the_directory_as_it_was() {
+    let home = Home::new();
+    let dir = home.path().join("dir");
+    fs::create_dir(&dir).unwrap();
+    // An archive that never ends: box waits for more of it.
+    let fifo = home.path().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for target in ["dir", "new"] {
+        let mut child = home
+            .command(["unpack", "./fifo", target])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        let tarball = fs::read(Mirror::get().tarball("3.20.3")).unwrap();
+        std::io::Write::write_all(&mut writer, &tarball[..tarball.len() / 2]).unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = child.wait().unwrap();
+        drop(writer);
+        assert!(!status.success());
+        assert_eq!(
+            names(home.path()),
+            ["dir", "fifo"].map(str::to_owned).to_vec(),
+            "{target}"
+        );
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "{target}");
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = entries
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names.retain(|name| name != "root");
+    names
+}
