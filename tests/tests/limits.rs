@@ -113,7 +113,7 @@ impl Drop for Background<'_> {
         self.child.wait().unwrap();
         if !std::thread::panicking() {
             removed.succeeds();
-            assert_eq!(groups(&self.name), [PathBuf::new(); 0]);
+            assert!(groups(&self.name).is_empty());
         }
     }
 }
@@ -147,7 +147,7 @@ fn a_container_that_needs_too_much_memory_is_killed_and_told_why() {
         (Some("oom"), Some(137))
     );
     assert!(report["peak_memory"].as_u64().unwrap() <= 32 << 20);
-    assert_eq!(groups(&name), [PathBuf::new(); 0]);
+    assert!(groups(&name).is_empty());
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn a_limit_that_cannot_be_set_names_controller_and_file_and_leaves_nothing() {
         "/cpuset.cpus",
         "the kernel does not accept",
     ]);
-    assert_eq!(groups(&name), [PathBuf::new(); 0]);
+    assert!(groups(&name).is_empty());
     assert_eq!(home.instances(), [""; 0]);
     for (flag, value) in [
         ("--memory", "1m"),
