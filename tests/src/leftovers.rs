@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Mounts and processes that still have to do with a directory, and cgroups of the instances in it, each in words.
+/// Mounts and processes that still have to do with a directory, each in words.
 pub fn of(dir: &Path) -> Vec<String> {
     let mut found = mounts(dir);
     found.extend(processes(dir));
@@ -45,6 +45,21 @@ pub fn processes(dir: &Path) -> Vec<String> {
                 String::from_utf8_lossy(&line).replace('\0', " ")
             )
         })
+        .collect()
+}
+
+/// Control groups of containers of this name, on every hierarchy. The name should be the test's alone.
+pub fn cgroups(name: &str) -> Vec<String> {
+    let prefix = format!("box-{name}-");
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
+    let mut tops: Vec<_> = hierarchies.flatten().map(|entry| entry.path()).collect();
+    tops.push("/sys/fs/cgroup".into());
+    tops.iter()
+        .filter_map(|top| std::fs::read_dir(top).ok())
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .map(|entry| format!("cgroup: {}", entry.path().display()))
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! Harness of the end-to-end tests: the real binary, on the real kernel, with the real root filesystem.
 //!
 //! A test makes a [`Home`], which is a private `BOX_ROOT` with a mirror to pull from, and runs box in it. When the home
-//! is dropped it checks that nothing was left behind: no mount, no process, no cgroup.
+//! is dropped it checks that neither a mount nor a process was left behind; [`leftovers::cgroups`] looks for control groups.
 
 pub mod binary;
 pub mod home;

@@ -1,5 +1,7 @@
 //! `box unpack ARCHIVE DIR`: the extractor by itself, as people use it on archives of their own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;

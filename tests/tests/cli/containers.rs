@@ -430,3 +430,39 @@ fn a_dry_run_touches_nothing() {
     }
     assert_eq!(home.instances(), before);
 }
+
+#[test]
+fn no_control_group_remains() {
+    let home = Home::with_alpine();
+    let name = format!("gone{}", std::process::id());
+    let cgroups = || box_tests::leftovers::cgroups(&name);
+    let mut child = home
+        .command([
+            "run",
+            "--name",
+            &name,
+            "alpine",
+            "sh",
+            "-c",
+            "echo up; exec sleep 1000",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+    assert!(
+        !cgroups().is_empty(),
+        "a running container has no control group"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    home.run(["rm", "-f", &name]).succeeds();
+    assert_eq!(cgroups(), Vec::<String>::new());
+    for (command, status) in [("true", 0), ("nosuch", 127)] {
+        home.run(["run", "--rm", "--name", &name, "alpine", command])
+            .exits(status);
+        assert_eq!(cgroups(), Vec::<String>::new(), "{command}");
+    }
+}
