@@ -346,7 +346,7 @@ mod tests {
                 "--memory-reservation",
             ),
             ("--cpus 0", "--cpus"),
-            ("--cpus -1", "cpus"),
+            ("--cpus=-1", "--cpus"),
             ("--cpus nan", "--cpus"),
             ("--cpus 1e3", "--cpus"),
             ("--cpus 1 --cpu-quota 5", "--cpu-quota"),

@@ -107,6 +107,29 @@ fn devices_of_the_host_cannot_be_read() {
 }
 
 #[test]
+fn device_nodes_open_only_in_dev() {
+    let home = Home::with_alpine();
+    // A device that the container has: only the mount it lies on keeps it shut.
+    let script = "mknod /tmp/null c 1 3 && : > /dev/null && : > /tmp/null";
+    let made = home.run([
+        "run",
+        "--rm",
+        "--cap-add",
+        "MKNOD",
+        "alpine",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_ne!(made.status, 0);
+    assert!(
+        made.stderr.contains("/tmp/null: Permission denied"),
+        "{}",
+        made.stderr
+    );
+}
+
+#[test]
 fn sockets_of_the_host_are_out_of_reach_without_its_network() {
     let home = Home::with_alpine();
     let name = format!("box-attack-{}", std::process::id());
