@@ -11,15 +11,15 @@ import time
 from workshop import TOP
 
 
-def describe(shop):
-    """The machine and the revision of box."""
+def describe(shop, given=None):
+    """The machine and the revision of box, which is not known of a binary that was `given`."""
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
     dirty = ask("git", "-C", TOP, "status", "--porcelain", "--", "crates", "Cargo.toml", "Cargo.lock")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "box": ask(shop.box, "version").splitlines()[0] if ask(shop.box, "version") else "?",
-        "commit": ask("git", "-C", TOP, "rev-parse", "--short", "HEAD") + (" with uncommitted changes" if dirty else ""),
+        "commit": "a binary given by --box" if given else ask("git", "-C", TOP, "rev-parse", "--short", "HEAD") + (" with uncommitted changes" if dirty else ""),
         "cpu": cpu[1] if cpu else platform.processor(),
         "cpus": os.cpu_count(),
         "memory_gib": round(int(memory[1]) / 2**20, 1),

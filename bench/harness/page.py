@@ -89,7 +89,7 @@ def markdown(result):
     text = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
     machine = result["machine"]
-    text += ["", f"*{machine['date']}, {machine['commit']}; other programs used {machine['busy_before']} % of the CPUs before this suite and {machine['busy_after']} % after it.*"]
+    text += ["", f"*{machine['date']}, {machine['commit']}, {machine['priority']}; other programs used {machine['busy_before']} % of the CPUs before this suite and {machine['busy_after']} % after it.*"]
     if result.get("note"):
         text += ["", result["note"]]
     commands = [f"{entry['name']}: {entry['command']}" for entry in result["rows"] if entry.get("command")]

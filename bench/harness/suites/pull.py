@@ -9,7 +9,7 @@ from suites import table
 from suites.unpack import settle
 from workshop import missing, need, say
 
-ROUNDS = {"minirootfs": 40, "debian": 9}
+ROUNDS = {"minirootfs": 20, "debian": 5}
 TARGETS = {"minirootfs": {"curl and tar": 0.7}, "debian": {"curl and tar": 0.6}}
 
 
