@@ -45,6 +45,14 @@ pub struct Request {
 
 /// Runs a command in the container. Returns how it ended; `None` for one that runs on by itself.
 pub fn exec(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
+    match join(instance, request) {
+        // It may have ended on the way: then that is why, whatever failed.
+        Err(error) => Err(instance.live().err().unwrap_or(error)),
+        joined => joined,
+    }
+}
+
+fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
     let live = instance.live()?;
     if live.is_frozen()? {
         return Err(Error::NotRunning {

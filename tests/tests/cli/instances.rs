@@ -120,7 +120,9 @@ fn a_running_container_is_listed_and_not_removed() {
     .unwrap();
     assert_eq!(line, "up\n");
     // The command may speak before box has written down that it runs.
+    let deadline = std::time::Instant::now() + box_tests::outcome::PATIENCE;
     let row = loop {
+        assert!(std::time::Instant::now() < deadline, "it is never listed");
         let rows = home.run(["ps", "--format", "json"]).succeeds().json();
         if let Some(row) = rows.as_array().unwrap().first() {
             break row.clone();
@@ -135,7 +137,8 @@ fn a_running_container_is_listed_and_not_removed() {
     home.run(["run", "--name", "busy", "alpine", "true"])
         .fails(&["busy", "running"]);
     drop(child.stdin.take());
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let status = box_tests::outcome::wait(&mut child, "box run");
+    assert_eq!(status.code(), Some(3));
     assert_eq!(home.run(["ps", "-a", "-q"]).succeeds().text(), "");
 }
 
