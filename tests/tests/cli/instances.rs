@@ -113,11 +113,9 @@ fn a_running_container_is_listed_and_not_removed() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
-        &mut line,
-    )
-    .unwrap();
+    // Kept to the end: cat would not outlive the reader of its output.
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
     assert_eq!(line, "up\n");
     // The command may speak before box has written down that it runs.
     let deadline = std::time::Instant::now() + box_tests::outcome::PATIENCE;
