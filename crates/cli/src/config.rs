@@ -18,6 +18,8 @@ pub struct Config {
     pub pull: Pull,
     /// `[cache]`.
     pub cache: Cache,
+    /// `[run]`.
+    pub run: Run,
 }
 
 /// Where images come from and how much they are trusted.
@@ -38,6 +40,14 @@ pub struct Pull {
 pub struct Cache {
     /// Such as `20G`: `box gc` drops the least recently used images beyond it.
     pub max_size: Option<String>,
+}
+
+/// How containers are made.
+#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Run {
+    /// `overlay` or `copy`, as `--storage` has it.
+    pub storage: Option<box_run::Storage>,
 }
 
 impl Config {
@@ -87,13 +97,14 @@ mod tests {
     fn every_setting_is_read() {
         let config = Config::parse(
             "offline = true\n[pull]\nmirrors = ['file:///m']\nverify = 'require'\nca-certs = ['/ca.pem']\n\
-             [cache]\nmax-size = '20G'\n",
+             [cache]\nmax-size = '20G'\n[run]\nstorage = 'copy'\n",
         )
         .unwrap();
         assert_eq!(config.offline, Some(true));
         assert_eq!(config.pull.mirrors, ["file:///m"]);
         assert_eq!(config.pull.verify.as_deref(), Some("require"));
         assert_eq!(config.cache.max_size.as_deref(), Some("20G"));
+        assert_eq!(config.run.storage, Some(box_run::Storage::Copy));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, TaskId};
 use box_pull::{BoxError, LayerSink, LayerWriter, StagedLayer};
@@ -37,20 +38,46 @@ pub fn trees(
     bars: impl Fn() -> Bars,
 ) -> Result<Vec<PathBuf>, Error> {
     let store = LayerStore::open(&settings.dirs.layers);
-    let mut trees = Vec::with_capacity(image.layers.len());
-    for layer in &image.layers {
-        trees.push(match store.get(&layer.diff_id) {
-            Some(tree) => tree,
-            None => {
-                let progress = bars();
-                let blob = open(cache, layer, &image.reference.to_string(), &progress)?;
-                store
-                    .unpack(&layer.diff_id, || Ok(blob), Limits::default())
-                    .map_err(Error::Unpack)?
-            }
-        });
+    let missing: Vec<&Layer> = image
+        .layers
+        .iter()
+        .filter(|layer| store.get(&layer.diff_id).is_none())
+        .collect();
+    if !missing.is_empty() {
+        make(&store, cache, image, &missing, &bars())?;
     }
-    Ok(trees)
+    let ids: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
+    store.stack(&ids).map_err(Error::Unpack)
+}
+
+/// Makes several layers' trees at once.
+fn make(
+    store: &LayerStore,
+    cache: &Cache,
+    image: &Image,
+    missing: &[&Layer],
+    progress: &Bars,
+) -> Result<(), Error> {
+    let name = image.reference.to_string();
+    // What is wrong with a blob decides what is done about it: it must not become an I/O error like any other.
+    let damage = Mutex::new(None);
+    let blob = |id: &DiffId| {
+        let layer = missing.iter().find(|layer| layer.diff_id == *id);
+        let layer = layer.ok_or(io::ErrorKind::NotFound)?;
+        open(cache, layer, &name, progress).map_err(|error| {
+            let text = "the layer's blob cannot be opened";
+            if let (Error::Cache(error), Ok(mut damage)) = (error, damage.lock()) {
+                damage.get_or_insert(error);
+            }
+            io::Error::other(text)
+        })
+    };
+    let ids: Vec<DiffId> = missing.iter().map(|layer| layer.diff_id).collect();
+    let made = store.unpack_all(&ids, blob, &Limits::default());
+    match damage.into_inner() {
+        Ok(Some(error)) => Err(Error::Cache(error)),
+        _ => made.map_err(Error::Unpack),
+    }
 }
 
 /// A blob to be read with its progress shown.

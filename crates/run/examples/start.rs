@@ -42,6 +42,8 @@ fn start() -> Result<u8, Error> {
         image: "an unpacked layer".to_owned(),
         manifest: None,
         layers,
+        storage: Some(box_run::Storage::Overlay),
+        copy: |_, _| Ok(()),
         spec,
         etc: EtcFiles::new("container", "", &Default::default(), &[]),
         remove: true,

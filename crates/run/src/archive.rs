@@ -225,7 +225,7 @@ pub(crate) fn magic(handle: impl AsFd) -> String {
 }
 
 /// Extended attributes as pax records, without those that only mean something to this overlay or this host.
-fn xattrs(handle: impl AsFd) -> Result<Vec<(String, Vec<u8>)>, Errno> {
+pub(crate) fn xattrs(handle: impl AsFd) -> Result<Vec<(String, Vec<u8>)>, Errno> {
     let path = magic(handle);
     let mut names = vec![0u8; 64 << 10];
     let length = match rustix::fs::listxattr(&path, &mut names[..]) {

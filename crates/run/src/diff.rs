@@ -1,9 +1,11 @@
-//! What an instance changed: its upper directory compared with the layers below, in overlayfs' own marks.
+//! What an instance changed: its upper directory compared with the layers below, in overlayfs' own marks; or all files of
+//! its copy of them.
 //!
 //! A whiteout is a character device 0:0, an opaque directory has the xattr `trusted.overlay.opaque` = `y`; see
 //! overlayfs.rst of the kernel. Layers are immutable; the upper directory may be changed by a hostile container while it is
 //! read, so that everything in it is opened below its root with no symbolic link followed.
 
+mod alike;
 mod lower;
 mod upper;
 
@@ -14,7 +16,7 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use lower::{Found, Lower, Merged};
+use lower::{Below, Found, Lower, Merged};
 use upper::Upper;
 pub(crate) use upper::names;
 
@@ -50,6 +52,15 @@ impl Kind {
     }
 }
 
+/// Where an instance's changes are.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// The upper directory of its overlay.
+    Upper(PathBuf),
+    /// Its copy of the layers: what is missing there was deleted, what is as in the layers is no change.
+    Copy(PathBuf),
+}
+
 /// An entry of the upper directory that is a difference, for [`walk`]'s visitor.
 pub(crate) struct Entry<'a> {
     pub(crate) kind: Kind,
@@ -69,12 +80,12 @@ pub(crate) struct File {
 /// What differs, parents before children and names in order. `layers` are topmost last; `mounted` are absolute paths of
 /// the container that something is mounted on: the empty files and directories that were made for this are no changes.
 pub fn changes(
-    upper: &Path,
+    changed: &Changed,
     layers: &[PathBuf],
     mounted: &[PathBuf],
 ) -> Result<Vec<Change>, Error> {
     let mut found = vec![];
-    walk(upper, layers, mounted, &mut |entry| {
+    walk(changed, layers, mounted, &mut |entry| {
         if !entry.path.as_os_str().is_empty() {
             found.push(Change {
                 kind: entry.kind,
@@ -89,13 +100,15 @@ pub fn changes(
 /// Calls the visitor for each difference, a directory before what it holds, names in order. What an opaque directory hides
 /// is told as deletions. The root itself comes first, where its owner or mode changed.
 pub(crate) fn walk(
-    upper: &Path,
+    changed: &Changed,
     layers: &[PathBuf],
     mounted: &[PathBuf],
     visit: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    let (Changed::Upper(path) | Changed::Copy(path)) = changed;
     let walk = Walk {
-        upper: Upper::open(upper)?,
+        upper: Upper::open(path)?,
+        copy: matches!(changed, Changed::Copy(_)),
         lower: Lower::open(layers)?,
         mounted,
     };
@@ -112,6 +125,8 @@ pub(crate) fn walk(
 
 struct Walk<'a> {
     upper: Upper,
+    /// It is a copy, in which nothing is a mark.
+    copy: bool,
     lower: Lower,
     mounted: &'a [PathBuf],
 }
@@ -145,7 +160,7 @@ impl Walk<'_> {
         hidden: bool,
         tell: &mut Teller,
     ) -> Result<(), Error> {
-        let hidden = hidden || self.upper.is_opaque(path)?;
+        let hidden = hidden || self.copy || self.upper.is_opaque(path)?;
         let depth = tell.held_back.len();
         match &below {
             Some(below) if !alike(&file.stat, &below.stat) => {
@@ -217,7 +232,7 @@ impl Walk<'_> {
         } else {
             Kind::Changed
         };
-        let whiteout = upper::is_whiteout(&file.stat);
+        let whiteout = !self.copy && upper::is_whiteout(&file.stat);
         match (FileType::from_raw_mode(file.stat.st_mode), found) {
             (_, Found::Nothing) if whiteout => Ok(()),
             (_, Found::Nothing) if self.is_mount_point(path, &file)? => Ok(()),
@@ -230,7 +245,8 @@ impl Walk<'_> {
                 self.directory(path, file, Some(below), hidden, tell)
             }
             (FileType::Directory, Found::Nothing) => self.directory(path, file, None, false, tell),
-            (FileType::Directory, Found::Other) => {
+            (_, Found::Other(below)) if self.copy && self.is_alike(path, &file, &below)? => Ok(()),
+            (FileType::Directory, Found::Other(_)) => {
                 tell.tell(Entry {
                     kind,
                     path,
@@ -271,6 +287,15 @@ impl Walk<'_> {
             }
             _ => Ok(false),
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Whether a file of a copy is what it was copied from.
+    fn is_alike(&self, path: &Path, file: &File, below: &Below) -> Result<bool, Error> {
+        let original = self.lower.file(below, path)?;
+        alike::files(file, &original)
+            .map_err(|errno| Error::io("compare with its layer", &Path::new("/").join(path), errno))
     }
 }
 

@@ -38,6 +38,14 @@ pub enum Error {
         /// What the user can do about it.
         hint: Option<String>,
     },
+    /// The layers could not be copied for an instance that is to have a copy.
+    #[error("copy the layers for {name}: {source}")]
+    Copy {
+        /// The instance.
+        name: String,
+        /// Why it failed.
+        source: crate::storage::BoxError,
+    },
     /// The set-up ended without a message: the child was killed.
     #[error("the container's first process died during its set-up ({status})")]
     Died {

@@ -258,33 +258,40 @@ fn rootfs(plan: &Plan) -> Result<OwnedFd, Failed> {
             overlay.mount(target).map_err(failed)?;
             target
         }
-        Rootfs::Mapped { tree, .. } => {
-            // Stacked on the old root, which is about to go: a place that needs no right to get to.
-            let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            move_mount(tree, c"", CWD, c"/", flags).map_err(failed)?;
-            return rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed);
+        // Paths of the host are out of reach for root of a user namespace.
+        Rootfs::Copy { tree, .. } if plan.idmap.is_some() => return stack(tree),
+        Rootfs::Mapped { tree, .. } => return stack(tree),
+        Rootfs::Copy { tree, target, .. } => {
+            attach(tree, target).map_err(failed)?;
+            target
         }
         Rootfs::Directory { tree, target, .. } => {
-            let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
+            let opened = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
             let private = mount::Attributes {
                 propagation: libc::MS_PRIVATE,
                 ..mount::Attributes::default()
             };
-            mount::set_attributes(tree.as_fd(), &private, true).map_err(failed)?;
-            move_mount(
-                tree,
-                c"",
-                CWD,
-                target.as_c_str(),
-                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-            )
-            .map_err(failed)?;
+            mount::set_attributes(opened.as_fd(), &private, true).map_err(failed)?;
+            attach(tree, target).map_err(failed)?;
             target
         }
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(CWD, target.as_c_str(), flags, Mode::empty()).map_err(failed)
+}
+
+fn attach(tree: &Option<OwnedFd>, target: &CStr) -> Result<(), Errno> {
+    let tree = tree.as_ref().ok_or(Errno::BADF)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(tree, c"", CWD, target, flags)
+}
+
+/// Attaches a mount on the old root, which is about to go: a place that needs no right to get to.
+fn stack(tree: &Option<OwnedFd>) -> Result<OwnedFd, Failed> {
+    let failed = |errno| Step::Rootfs.failed(0)(errno);
+    attach(tree, c"/").map_err(failed)?;
+    let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
+    rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed)
 }
 
 fn make_nodes(plan: &Plan, index: usize, mounted: &Mounted) -> Result<(), Failed> {

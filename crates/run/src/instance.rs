@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::overlay::Overlay;
 use crate::process::{Ended, now};
 use crate::state::{RunDir, State, Status};
+use crate::storage::{CopyLayers, Storage};
 use crate::{Error, EtcFiles, Options, files, seccomp, spec};
 pub use live::{Live, Waiter};
 pub use store::Instances;
@@ -30,6 +31,10 @@ pub struct NewInstance {
     pub manifest: Option<String>,
     /// Unpacked layers, topmost last. They are never written to.
     pub layers: Vec<PathBuf>,
+    /// What becomes of them. `None`: an overlay, or with a warning a copy where that cannot be had.
+    pub storage: Option<Storage>,
+    /// Makes the copy where there is to be one.
+    pub copy: CopyLayers,
     /// From [`crate::spec::build`].
     pub spec: Spec,
     /// Files mounted over the image's own.
@@ -51,6 +56,9 @@ pub struct Record {
     pub manifest: Option<String>,
     /// Unpacked layers, topmost last.
     pub layers: Vec<PathBuf>,
+    /// What became of them.
+    #[serde(default)]
+    pub storage: Storage,
     /// Program and arguments, so that a list of instances need not read every spec.
     #[serde(default)]
     pub command: Vec<String>,
@@ -86,6 +94,8 @@ pub struct Instance {
     spec: Option<Spec>,
     /// To be written by `create`.
     etc: Option<EtcFiles>,
+    /// For `create`, where the instance has a copy of its layers.
+    copy: Option<CopyLayers>,
     held: Option<RunDir>,
     /// The files are complete; those of an instance that goes with its command are written while it starts.
     written: bool,
@@ -97,7 +107,7 @@ impl Instance {
         &self.name
     }
 
-    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`, `upper/`, `work/`.
+    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`; for an overlay `upper/` and `work/`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -210,7 +220,7 @@ impl Instance {
             .spec
             .as_ref()
             .is_some_and(crate::plan::has_user_namespace);
-        if self.record.remove && !mapped {
+        if self.record.remove && !mapped && self.record.storage == Storage::Overlay {
             self.dir
                 .parent()
                 .unwrap_or(&self.dir)
@@ -220,10 +230,15 @@ impl Instance {
         }
     }
 
-    /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime given the bundle.
+    /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime given the bundle. A copy is
+    /// there without that.
     pub fn mount(&self) -> Result<PathBuf, Error> {
         let held = self.lock()?;
         let target = self.dir.join("rootfs");
+        if self.record.storage == Storage::Copy {
+            held.remove()?;
+            return Ok(target);
+        }
         match rustix::fs::mkdir(&target, rustix::fs::Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create directory", &target, errno)),
@@ -241,6 +256,9 @@ impl Instance {
     /// Undoes [`Instance::mount`].
     pub fn unmount(&self) -> Result<(), Error> {
         let target = self.dir.join("rootfs");
+        if self.record.storage == Storage::Copy {
+            return Ok(());
+        }
         rustix::mount::unmount(&target, rustix::mount::UnmountFlags::NOFOLLOW)
             .map_err(|errno| Error::io("unmount", &target, errno))
     }

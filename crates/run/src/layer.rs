@@ -6,29 +6,38 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, Stat};
+
 use crate::Error;
 use crate::archive::{Archive, Ids};
-use crate::diff::{self, Kind};
+use crate::diff::{self, Changed, Kind};
 
 /// Names that begin so are whiteouts; a file of such a name cannot be in a layer.
 const WHITEOUT: &str = ".wh.";
 
-/// Writes what the upper directory changed as an uncompressed layer, the same bytes for the same files. For the other
+/// Writes what an instance changed as an uncompressed layer, the same bytes for the same files. For the other
 /// arguments see [`diff::changes`]. Returns the writer.
 pub fn write<W: Write>(
-    upper: &Path,
+    changed: &Changed,
     layers: &[PathBuf],
     mounted: &[PathBuf],
     ids: Ids,
     out: W,
 ) -> Result<W, Error> {
     let mut archive = Archive::new(out, ids);
-    diff::walk(upper, layers, mounted, &mut |entry| {
+    diff::walk(changed, layers, mounted, &mut |entry| {
         let name = entry.path.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(WHITEOUT.as_bytes()) {
             let path = entry.path.display();
             tracing::warn!(
                 "/{path} is left out: a layer cannot hold a file whose name begins with {WHITEOUT}"
+            );
+            return Ok(());
+        }
+        if entry.file.as_ref().is_some_and(|file| is_sign(&file.stat)) {
+            let path = entry.path.display();
+            tracing::warn!(
+                "/{path} is left out: in a layer a character device 0:0 means that a file is gone"
             );
             return Ok(());
         }
@@ -49,6 +58,11 @@ pub fn write<W: Write>(
         }
     })?;
     archive.finish()
+}
+
+/// Only a copy can have one as a mere device: an overlay lets nobody make it.
+fn is_sign(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
 }
 
 #[cfg(test)]
@@ -82,7 +96,7 @@ mod tests {
         fs::write(upper.join(".wh.mine"), "").unwrap();
         let make = || {
             write(
-                &upper,
+                &Changed::Upper(upper.clone()),
                 std::slice::from_ref(&low),
                 &[],
                 Ids::default(),

@@ -17,7 +17,7 @@ use crate::mounts::c_string;
 
 /// Options that do not depend on the instance. `index` and `metacopy` off and `redirect_dir=nofollow`: the upper
 /// directory stays plain files that can be packed as a layer, and attributes in a hostile layer are not followed.
-const FIXED: &str = "index=off,metacopy=off,redirect_dir=nofollow";
+pub(crate) const FIXED: &str = "index=off,metacopy=off,redirect_dir=nofollow";
 
 /// The longest string of options: one page with its terminating zero, mount(2).
 const LONGEST: usize = 4095;

@@ -30,6 +30,7 @@ use crate::namespaces::Namespaces;
 use crate::nodes::Nodes;
 use crate::overlay::Overlay;
 use crate::seccomp::Filter;
+use crate::storage::{self, Storage};
 use crate::{Error, Instance, Instances, NewInstance, rlimits, spec};
 pub(crate) use command::Command;
 use preserved::check_preserved;
@@ -114,6 +115,12 @@ pub(crate) enum Rootfs {
         volatile: bool,
         tree: Option<OwnedFd>,
     },
+    /// A copy of the layers: bound onto itself, in a user namespace shown with mapped ids.
+    Copy {
+        path: PathBuf,
+        tree: Option<OwnedFd>,
+        target: CString,
+    },
     /// A directory that is there, bound onto itself.
     Directory {
         path: PathBuf,
@@ -141,6 +148,14 @@ impl Plan {
             let path = instance.dir().join(root.path());
             let target = c_string(path.as_os_str().as_bytes())?;
             Rootfs::Directory {
+                path,
+                tree: None,
+                target,
+            }
+        } else if record.storage == Storage::Copy {
+            let path = instance.dir().join("rootfs");
+            let target = c_string(path.as_os_str().as_bytes())?;
+            Rootfs::Copy {
                 path,
                 tree: None,
                 target,
@@ -368,6 +383,7 @@ impl Plan {
                 let (idmap, userns) = self.idmap.as_ref().zip(userns).ok_or_else(missing)?;
                 *tree = Some(idmap.overlay(bundle, layers, *volatile, userns)?);
             }
+            Rootfs::Copy { path, tree, .. } => *tree = Some(storage::open_copy(path, userns)?),
             Rootfs::Directory { path, tree, .. } => {
                 use rustix::mount::OpenTreeFlags as Flags;
                 let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_RECURSIVE;

@@ -69,6 +69,8 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
             image: "test".to_owned(),
             manifest: None,
             layers,
+            storage: Some(box_run::Storage::Overlay),
+            copy: |_, _| Ok(()),
             spec: box_run::spec::build(&Default::default(), &asked).unwrap(),
             etc: box_run::EtcFiles::default(),
             remove: true,

@@ -137,7 +137,7 @@ impl Copy<'_> {
         if there.is_some() {
             remove::tree(to, name).doing("remove from the copy")?;
         }
-        if is_whiteout(&stat) {
+        if is_whiteout(from, name, &stat).doing("look at")? {
             return Ok(false);
         }
         if kind == FileType::Directory {

@@ -120,9 +120,8 @@ impl LayerStore {
         let mut stack = Vec::with_capacity(layers.len());
         for layer in layers {
             let path = self.path(layer);
-            let root = staging::open_directory(&path)?;
-            let opaque = is_opaque(&root);
-            if opaque.map_err(|errno| Error::io("read the attributes of", &path, errno))? {
+            // The lowest hides nothing, whatever it is marked with.
+            if !stack.is_empty() && self.is_opaque(&path)? {
                 stack.clear();
             }
             stack.push(path);
@@ -207,6 +206,11 @@ impl LayerStore {
 
     fn path(&self, layer: &DiffId) -> PathBuf {
         self.directory.join(layer.0.hex())
+    }
+
+    fn is_opaque(&self, path: &Path) -> Result<bool, Error> {
+        let root = staging::open_directory(path)?;
+        is_opaque(&root).map_err(|errno| Error::io("read the attributes of", path, errno))
     }
 
     fn start(&self, limits: Limits, algorithm: Algorithm) -> Result<LayerWriter, Error> {

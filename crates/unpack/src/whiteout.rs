@@ -71,22 +71,36 @@ fn names_whiteout(path: &[u8]) -> bool {
         .any(|component| component.starts_with(PREFIX))
 }
 
-/// Whether this is the overlay's own sign for a whiteout.
-pub(crate) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
+/// Whether this is one of the overlay's own signs for a whiteout.
+pub(crate) fn is_whiteout(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<bool, Errno> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => Ok(stat.st_rdev == 0),
+        FileType::RegularFile if stat.st_size == 0 => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            is_set(&file, WHITEOUT_ATTRIBUTE)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Whether a directory has the overlay's sign that nothing below it is to be seen.
 pub(crate) fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
     for name in OPAQUE_ATTRIBUTES {
-        let mut value = [0; 1];
-        match rustix::fs::fgetxattr(dir, name, &mut value) {
-            Ok(1) if value == *b"y" => return Ok(true),
-            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => {}
-            Err(errno) => return Err(errno),
+        if is_set(dir, name)? {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+fn is_set(fd: &OwnedFd, attribute: &str) -> Result<bool, Errno> {
+    let mut value = [0; 1];
+    match rustix::fs::fgetxattr(fd, attribute, &mut value) {
+        Ok(count) => Ok(count == 1 && value == *b"y"),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Writes the overlay's signs.
@@ -99,6 +113,10 @@ pub(crate) struct Marks {
 
 /// The attribute of an opaque directory, for privileged mounts and for those with the option `userxattr`.
 const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+
+/// The other sign for a whiteout, on an empty file: for file systems that take no device 0:0, as an overlay itself
+/// does not (Linux 6.7 and later).
+const WHITEOUT_ATTRIBUTE: &str = "trusted.overlay.whiteout";
 
 impl Marks {
     /// As an overlay that this process's user can mount will look for them.
@@ -132,7 +150,21 @@ impl Marks {
                     Err(errno) => Err(Failure::Kernel("open the directory it names", errno)),
                 }
             }
+            Err(Errno::PERM) => hide_by_attribute(dir, name, mtime),
             Err(errno) => Err(Failure::Kernel("create the whiteout", errno)),
         }
+    }
+}
+
+fn hide_by_attribute(dir: &OwnedFd, name: &[u8], mtime: Time) -> Result<(), Failure> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, name, flags, Mode::empty()).doing("create the whiteout")?;
+    rustix::fs::fsetxattr(&file, WHITEOUT_ATTRIBUTE, b"y", XattrFlags::empty())
+        .doing("mark the whiteout")?;
+    rustix::fs::futimens(&file, &times(mtime)).doing("set the times")?;
+    // Says that a listing of the directory has to look for such files; one that is opaque hides all below it anyway.
+    match rustix::fs::fsetxattr(dir, OPAQUE_ATTRIBUTES[0], b"x", XattrFlags::CREATE) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other.doing("mark the directory of a whiteout"),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use box_cache::Platform;
 use box_run::user::Accounts;
-use box_run::{EtcFiles, Instances, NewInstance, Options, Overrides, spec};
+use box_run::{EtcFiles, Instances, NewInstance, Options, Overrides, Storage, spec};
 
 use crate::commands::start;
 use crate::container::ContainerArgs;
@@ -33,6 +33,10 @@ pub struct Args {
     /// Delete the container when its command ends
     #[arg(long)]
     rm: bool,
+    /// What becomes of the image's files: an overlay over them, or a copy for the container alone [default: overlay, and copy
+    /// where no overlay can be had]
+    #[arg(long, value_name = "overlay|copy", value_parser = storage)]
+    storage: Option<Storage>,
     /// Name of the container [default: two plain words]
     #[arg(long)]
     name: Option<String>,
@@ -120,7 +124,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     };
     let supplied = wanted.ready(settings)?;
     overrides.accounts = Accounts::read(&supplied.layers)?;
-    let new = args.instance(&supplied, &overrides, options)?;
+    let new = args.instance(settings, &supplied, &overrides, options)?;
     let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
     if args.execution.dry_run {
         let plan = box_run::Plan::preview(&new)?.to_string();
@@ -149,6 +153,7 @@ impl Args {
 
     fn instance(
         &self,
+        settings: &Settings,
         supplied: &Supplied,
         overrides: &Overrides,
         options: Options,
@@ -161,11 +166,21 @@ impl Args {
             image: supplied.image.reference.to_string(),
             manifest: Some(supplied.image.manifest_digest.to_string()),
             layers: supplied.layers.clone(),
+            storage: self.storage.or(settings.config.run.storage),
+            copy: |layers, dir| Ok(box_unpack::copy_layers(layers, dir)?),
             spec: spec::build(&supplied.image.config, overrides)?,
             etc: EtcFiles::new(hostname, &resolv_conf, &Default::default(), &[]),
             remove: self.rm,
             options,
         })
+    }
+}
+
+fn storage(text: &str) -> Result<Storage, String> {
+    match text {
+        "overlay" => Ok(Storage::Overlay),
+        "copy" => Ok(Storage::Copy),
+        _ => Err("expected overlay or copy".to_owned()),
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::upper::{is_opaque, is_whiteout, look, names};
+use super::File;
+use super::upper::{has_attribute, is_opaque, is_whiteout, look, names};
 use crate::Error;
 
 /// The layers, topmost first.
@@ -20,7 +21,13 @@ pub(super) enum Found {
     Nothing,
     Directory(Merged),
     /// A file of any other kind.
-    Other,
+    Other(Below),
+}
+
+/// A file of a layer.
+pub(super) struct Below {
+    layer: usize,
+    stat: Stat,
 }
 
 /// A directory of the merged view.
@@ -69,8 +76,8 @@ impl Lower {
             };
             let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
             match &mut merged {
-                _ if is_whiteout(&stat) => break,
-                None if !directory => return Ok(Found::Other),
+                _ if is_whiteout(&stat) || self.is_marked(layer, path, &stat)? => break,
+                None if !directory => return Ok(Found::Other(Below { layer, stat })),
                 // A directory ends where something else lies below it.
                 Some(_) if !directory => break,
                 Some(merged) => merged.layers.push(layer),
@@ -111,6 +118,30 @@ impl Lower {
             }
         }
         Ok(visible)
+    }
+
+    /// Opens what was found.
+    pub(super) fn file(&self, below: &Below, path: &Path) -> Result<File, Error> {
+        let (descriptor, root) = &self.layers[below.layer];
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(descriptor, path, flags, Mode::empty())
+            .map_err(|errno| Error::io("open", &root.join(path), errno))?;
+        Ok(File {
+            handle,
+            stat: below.stat,
+        })
+    }
+
+    /// The other whiteout, on file systems that take no devices 0:0: an empty file with an attribute.
+    fn is_marked(&self, layer: usize, path: &Path, stat: &Stat) -> Result<bool, Error> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size != 0 {
+            return Ok(false);
+        }
+        let (descriptor, root) = &self.layers[layer];
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(descriptor, path, flags, Mode::empty());
+        let marked = file.and_then(|file| has_attribute(&file, c"trusted.overlay.whiteout"));
+        marked.map_err(|errno| Error::io("read the xattrs of", &root.join(path), errno))
     }
 
     fn directory(&self, layer: usize, path: &Path) -> Result<OwnedFd, Error> {

@@ -50,11 +50,15 @@ impl Fixture {
     fn changes(&self, mounted: &[&str]) -> Vec<String> {
         let at = |name: &str| self.dir.path().join(name);
         let mounted: Vec<PathBuf> = mounted.iter().map(PathBuf::from).collect();
-        changes(&at("upper"), &[at("low"), at("high")], &mounted)
-            .unwrap()
-            .iter()
-            .map(|change| format!("{} {}", change.kind.letter(), change.path.display()))
-            .collect()
+        changes(
+            &Changed::Upper(at("upper")),
+            &[at("low"), at("high")],
+            &mounted,
+        )
+        .unwrap()
+        .iter()
+        .map(|change| format!("{} {}", change.kind.letter(), change.path.display()))
+        .collect()
     }
 }
 

@@ -107,14 +107,21 @@ pub(super) fn is_whiteout(stat: &Stat) -> bool {
 pub(super) fn is_opaque(directory: impl AsFd) -> Result<bool, Errno> {
     const NAMES: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
     for name in NAMES {
-        let mut value = [0u8; 8];
-        match rustix::fs::fgetxattr(directory.as_fd(), name, &mut value[..]) {
-            Ok(1) if value[0] == b'y' => return Ok(true),
-            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => {}
-            Err(errno) => return Err(errno),
+        if has_attribute(directory.as_fd(), name)? {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether an attribute is `y`.
+pub(super) fn has_attribute(file: impl AsFd, name: &CStr) -> Result<bool, Errno> {
+    let mut value = [0u8; 8];
+    match rustix::fs::fgetxattr(file.as_fd(), name, &mut value[..]) {
+        Ok(1) if value[0] == b'y' => Ok(true),
+        Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Looks at a name in an open directory without following it.

@@ -10,6 +10,7 @@ use super::{Instance, NewInstance, Record};
 use crate::process::now;
 use crate::spec::ETC_FILES;
 use crate::state::{RunDir, State, Status};
+use crate::storage::{self, Storage};
 use crate::{Error, files, names, removal};
 
 /// Beside the instances: the lowest layer of each, see [`Instance::lower`]. No instance can have this name.
@@ -43,8 +44,11 @@ impl Instances {
     }
 
     /// Makes an instance and locks it for a start. If anything fails, nothing stays.
-    pub fn create(&self, new: NewInstance) -> Result<Instance, Error> {
+    pub fn create(&self, mut new: NewInstance) -> Result<Instance, Error> {
         self.make_mount_points()?;
+        if new.storage.is_none() {
+            new.storage = Some(storage::choose(&self.dir)?);
+        }
         let random = random()?;
         let (name, held) = match &new.name {
             Some(name) => (name.clone(), self.claim(name)?),
@@ -79,6 +83,7 @@ impl Instances {
             image: new.image,
             manifest: new.manifest,
             layers: new.layers,
+            storage: new.storage.unwrap_or_default(),
             command,
             created: now(),
             remove: new.remove,
@@ -93,6 +98,7 @@ impl Instances {
             record,
             spec: Some(new.spec),
             etc: Some(new.etc),
+            copy: Some(new.copy),
             held: None,
             written: false,
         }
@@ -114,6 +120,7 @@ impl Instances {
             record,
             spec: None,
             etc: None,
+            copy: None,
             held: None,
             written: true,
         })
@@ -290,10 +297,15 @@ impl Instance {
         // Only root of the host looks into it: images hold setuid files.
         mkdir(&self.dir, Mode::from_raw_mode(0o700))
             .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
-        for name in ["upper", "work"] {
-            directory(&self.dir.join(name))?;
+        if self.record.storage == Storage::Copy {
+            self.copy_layers()?;
+        } else {
+            for name in ["upper", "work"] {
+                directory(&self.dir.join(name))?;
+            }
         }
-        if self.mount_point() == self.dir.join("rootfs") {
+        if self.record.storage == Storage::Overlay && self.mount_point() == self.dir.join("rootfs")
+        {
             directory(&self.dir.join("rootfs"))?;
         }
         let etc = self.etc.take().unwrap_or_default();
@@ -309,6 +321,19 @@ impl Instance {
         } else {
             self.write_bundle()
         }
+    }
+
+    fn copy_layers(&mut self) -> Result<(), Error> {
+        let target = self.dir.join("rootfs");
+        let copied = self
+            .copy
+            .take()
+            .map(|copy| copy(&self.lower(), &target))
+            .unwrap_or(Ok(()));
+        copied.map_err(|source| Error::Copy {
+            name: self.name.clone(),
+            source,
+        })
     }
 
     fn status_of_unheld(&self) -> Result<Status, Error> {

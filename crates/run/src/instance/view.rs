@@ -1,7 +1,7 @@
 //! Looking into an instance: its files, what it changed, what it wrote.
 
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -9,9 +9,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::Instance;
 use crate::archive::Ids;
 use crate::copy::Tree;
-use crate::diff::Change;
+use crate::diff::{Change, Changed};
+use crate::idmap::IdMap;
 use crate::logs::Log;
 use crate::mounts::c_string;
+use crate::storage::{self, Storage};
 use crate::{Error, diff, layer, mounts, sys};
 
 /// The root file system of an instance for as long as this value lives. A stopped instance cannot be started meanwhile.
@@ -59,6 +61,9 @@ impl Instance {
 
     fn view_stopped(mut self) -> Result<View, Error> {
         self.hold()?;
+        if self.record.storage == Storage::Copy {
+            return self.view_copy();
+        }
         let failed = |errno| Error::system("make a mount namespace", errno);
         sys::process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
         mounts::make_private().map_err(failed)?;
@@ -77,24 +82,49 @@ impl Instance {
         })
     }
 
+    /// A copy, shown as a running container is shown it.
+    fn view_copy(self) -> Result<View, Error> {
+        let spec = self.spec()?;
+        let idmap = match (crate::plan::has_user_namespace(&spec), spec.linux()) {
+            (true, Some(linux)) => Some(IdMap::plan(linux)?),
+            _ => None,
+        };
+        let userns = idmap.as_ref().map(IdMap::namespace).transpose()?;
+        let userns = userns.as_ref().map(AsFd::as_fd);
+        Ok(View {
+            root: storage::open_copy(&self.dir.join("rootfs"), userns)?,
+            name: self.name.clone(),
+            _stopped: Some(self),
+        })
+    }
+
     /// What it changed of its image, parents before children and names in order.
     pub fn changes(&self) -> Result<Vec<Change>, Error> {
-        diff::changes(
-            &self.dir.join("upper"),
-            &self.record.layers,
-            &self.mounted()?,
-        )
+        diff::changes(&self.changed(), &self.record.layers, &self.mounted()?)
     }
 
     /// The same as an uncompressed OCI layer. Returns the writer.
     pub fn write_layer<W: Write>(&self, out: W) -> Result<W, Error> {
+        let ids = match self.record.storage {
+            Storage::Overlay => self.ids()?,
+            // A copy's ids are mapped by its mount, on the disk they are the image's.
+            Storage::Copy => Ids::default(),
+        };
         layer::write(
-            &self.dir.join("upper"),
+            &self.changed(),
             &self.record.layers,
             &self.mounted()?,
-            self.ids()?,
+            ids,
             out,
         )
+    }
+
+    /// Where its changes are.
+    fn changed(&self) -> Changed {
+        match self.record.storage {
+            Storage::Overlay => Changed::Upper(self.dir.join("upper")),
+            Storage::Copy => Changed::Copy(self.dir.join("rootfs")),
+        }
     }
 
     /// What it wrote while it ran detached; `None` if it never did.
@@ -102,7 +132,7 @@ impl Instance {
         Log::open(&self.dir)
     }
 
-    /// How its ids are seen on the host.
+    /// How its ids are seen on the host while it runs, and in a [`View`].
     pub fn ids(&self) -> Result<Ids, Error> {
         let spec = self.spec()?;
         let maps = spec

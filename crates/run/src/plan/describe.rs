@@ -26,6 +26,9 @@ impl fmt::Display for Plan {
                     bundle.display()
                 )?;
             }
+            Rootfs::Copy { path, .. } => {
+                writeln!(out, "rootfs      copy of the layers in {}", path.display())?;
+            }
             Rootfs::Directory { path, .. } => writeln!(out, "rootfs      {}", path.display())?,
         }
         for step in &self.mounts {
@@ -103,7 +106,7 @@ impl Plan {
                 Rootfs::Mapped { bundle, .. } => {
                     format!("mount the overlay in {}", bundle.display())
                 }
-                Rootfs::Directory { path, .. } => {
+                Rootfs::Copy { path, .. } | Rootfs::Directory { path, .. } => {
                     format!("mount the root file system {}", path.display())
                 }
             },
@@ -198,10 +201,10 @@ impl Plan {
         let text = match (failed.step, failed.errno) {
             (Step::Rootfs, Errno::INVAL) if matches!(self.rootfs, Rootfs::Overlay { .. }) => {
                 "the file system of the instances may not be able to hold an overlay's upper directory (overlay on overlay, NFS): \
-                 put --root on another one"
+                 put --root on another one, or give the container a copy with --storage copy"
             }
             (Step::Rootfs, Errno::NODEV) => {
-                "the kernel has no overlay file system: modprobe overlay"
+                "the kernel has no overlay file system: modprobe overlay, or give the container a copy with --storage copy"
             }
             (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
                 "a file is mounted on a file, a directory on a directory; the image has the other one there"

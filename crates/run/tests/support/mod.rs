@@ -59,6 +59,8 @@ impl Engine {
             image: "test".to_owned(),
             manifest: None,
             layers,
+            storage: Some(box_run::Storage::Overlay),
+            copy: |_, _| Ok(()),
             spec: spec::build(&Default::default(), &asked)?,
             etc: EtcFiles::new(
                 "container",

@@ -192,7 +192,10 @@ impl Tree {
         }
         let dir = self.directories.at(parent).fd.clone();
         match rustix::fs::statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if whiteout::is_whiteout(&stat) => {
+            Ok(stat)
+                if whiteout::is_whiteout(&dir, name, &stat)
+                    .doing("look at what it replaces")? =>
+            {
                 rustix::fs::unlinkat(&*dir, name, AtFlags::empty())
                     .doing("remove the whiteout before it")?;
                 Ok(true)
