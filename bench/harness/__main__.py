@@ -4,13 +4,18 @@ import argparse
 import importlib
 import json
 import os
+import re
+import signal
 import sys
+import time
 
+import inputs
 import machine
 import page
 from workshop import TOP, Workshop, say
 
-SUITES = ("pull", "unpack", "start", "scale", "micro")
+# Those that make few files first: what comes after many were deleted or made is slower.
+SUITES = ("start", "scale", "micro", "unpack", "pull")
 
 
 def main():
@@ -32,31 +37,56 @@ def main():
     if options.priority:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     names = SUITES if options.suite == "all" else [options.suite]
+    tables = [table for name in names if name in SUITES for table in importlib.import_module(f"suites.{name}").TABLES]
+    for name in options.only or []:
+        if name not in tables:
+            raise SystemExit(f"error: there is no table {name!r} here\nhint: {' '.join(tables)}")
+    # As Ctrl-C does, so that all is cleaned up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
+    began, failed = time.monotonic(), []
     with Workshop(options.work, options.box, 0.2 if options.quick else 1) as shop:
         if options.suite == "smoke":
             return smoke(shop)
         for name in names:
-            measure(shop, name, options)
+            # One suite that cannot be measured does not cost the others, or what was measured before.
+            try:
+                failed += measure(shop, name, options)
+            except (Exception, SystemExit) as error:
+                if "SIGTERM" in str(error):
+                    raise
+                failed.append(f"{name}: {str(error).removeprefix('error: ') or type(error).__name__}")
+    say(f"{len(tables) if not options.only else len(options.only)} tables in {time.monotonic() - began:.0f} seconds")
+    for failure in failed:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def measure(shop, name, options):
-    """One suite: measured, printed, kept."""
+    """One suite: measured, printed, kept. Gives a sentence for each table without a figure of box, which is not kept."""
+    failed = []
     about = machine.describe(shop, options.box) | {"busy_before": machine.busy(), "priority": "nice -20" if options.priority else "normal priority"}
+    began = time.monotonic()
     for table_name, result in importlib.import_module(f"suites.{name}").run(shop, options.only):
         about = about | {"busy_after": machine.busy()}
         result["machine"] = about
         shorten(result, shop)
         print(page.terminal(result), flush=True)
-        if not options.dry:
-            results = load() | {table_name: result}
-            page.RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-            page.write(results)
-        about["busy_before"] = about["busy_after"]
+        say(f"{table_name} took {time.monotonic() - began:.0f} seconds")
+        missing = [entry for entry in result["rows"] if entry["name"].startswith("box") and "reason" in entry]
+        if missing or not result["rows"]:
+            failed.append(f"{table_name}: {missing[0]['reason'] if missing else 'nothing was measured'}; what was known before is kept")
+        elif not options.dry:
+            page.keep(load() | {table_name: result})
+        about = about | {"busy_before": about["busy_after"]}
+        began = time.monotonic()
+    return failed
 
 
 def smoke(shop):
     """The quick check of CI."""
     from suites import smoke as suite
+    say(f"measuring {shop.box}")
+    began = time.monotonic()
     for _attempt in range(3):
         busy = machine.busy()
         say(f"other programs use {busy} % of the CPUs")
@@ -67,18 +97,32 @@ def smoke(shop):
         if not failed:
             break
         say("that was slow; once more, lest it was the neighbours")
+    say(f"the smoke test took {time.monotonic() - began:.0f} seconds")
     for failure in failed:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def shorten(result, shop):
-    """Takes this machine's directories out of what is written down."""
+    """Takes what is this machine's or this run's alone out of what is written down: directories, sockets, ports."""
     for entry in result["rows"]:
         for key in ("command", "reason"):
             if key in entry:
                 text = entry[key].replace(shop.box, "box").replace(str(shop.runs), "$RUN").replace(str(shop.work), "$WORK")
-                entry[key] = text.replace(str(TOP.parent), "..")
+                text = text.replace(str(inputs.minirootfs(shop)), "minirootfs.tar.gz").replace(str(TOP.parent), "..")
+                for pattern, plain in GENERIC:
+                    text = re.sub(pattern, plain, text)
+                entry[key] = text
+
+
+# A directory of a run is named NUMBER-WHAT-ROUND.
+GENERIC = (
+    (r"\$RUN/\d+-([a-z]+(?:-[a-z]+)*)(?:-\d+)?", r"$RUN/\1"),
+    (r"unix://\S*/box-bench-docker\S*\.sock", "unix://$RUN/docker.sock"),
+    (r"http://127\.0\.0\.1:\d+", "$MIRROR"),
+    (r"127\.0\.0\.1:\d+", "$REGISTRY"),
+    (r"\b[0-9a-f]{12}\b", "$IMAGE"),
+)
 
 
 def load():

@@ -1,5 +1,7 @@
 """Results for people: tables in the terminal, and docs/performance.md with its charts, all from results.json."""
 
+import json
+import os
 import re
 
 from workshop import TOP
@@ -17,6 +19,7 @@ def header_and_rows(result):
         "": lambda e: e["name"],
         "wall ms": lambda e: spread(e["wall_ms"]),
         result.get("unit", "value"): lambda e: f"{e['value']:,}",
+        result.get("other", "beside"): lambda e: f"{e['beside']:,}",
         "time": lambda e: duration(e["ns"]),
         "CPU ms": lambda e: number(e["cpu_ms"]["median"]),
         "peak MB": lambda e: number(e["rss_kib"] / 1024),
@@ -167,13 +170,27 @@ def render(results):
     return {PAGE: text, **files}
 
 
+def keep(results):
+    """Writes the results and all that is made from them; an interruption leaves each file as it was or as it shall be."""
+    replace(RESULTS, json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    write(results)
+
+
 def write(results):
     """Writes the page and its charts."""
     CHARTS.mkdir(exist_ok=True)
     for path, text in render(results).items():
-        path.write_text(text)
+        replace(path, text)
+
+
+def replace(path, text):
+    """Writes a file aside and renames it."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_text(text)
+    os.replace(aside, path)
 
 
 def stale(results):
-    """The generated files that are not what results.json says."""
-    return [path for path, text in render(results).items() if not path.exists() or path.read_text() != text]
+    """The generated files that are not what results.json says, and charts of tables that are not there."""
+    files = render(results)
+    return [path for path, text in files.items() if not path.exists() or path.read_text() != text] + [path for path in CHARTS.glob("*") if path not in files]

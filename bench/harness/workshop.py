@@ -5,9 +5,11 @@ import itertools
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from measure import Meter
 
@@ -20,6 +22,10 @@ PACKAGES = {
     "systemd-nspawn": "systemd-container", "bsdtar": "libarchive-tools", "pigz": "pigz", "hyperfine": "hyperfine",
     "curl": "curl", "cc": "gcc", "strace": "strace", "gzip": "gzip", "tar": "tar",
 }
+
+
+# The disk space in GiB that all suites together fill, with some to spare.
+NEEDED = 40
 
 
 class Workshop:
@@ -40,31 +46,36 @@ class Workshop:
 
     def __enter__(self):
         self.inputs.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.work).free >> 30
+        if free < NEEDED:
+            raise SystemExit(f"error: {self.work} has {free} GiB free, and what is made is deleted at the end only: {NEEDED} GiB are needed\nhint: --work DIR")
         self.runs.mkdir()
         self.meter = Meter(self.program("measure"), self._share)
         # The box that is measured reads nobody's configuration, and marks the processes that we start (see `monitors`).
         os.environ["BOX_CONFIG"] = str(self.fresh("config"))
         os.environ["BOX_BENCH"] = str(os.getpid())
         # As in an installation, where the state of what runs is in /run, and /run in memory.
-        self.running = tempfile.mkdtemp(prefix="box-bench-", dir="/dev/shm" if os.path.ismount("/dev/shm") else None)
+        shared = "/dev/shm" if os.path.ismount("/dev/shm") else None
+        self.running = tempfile.mkdtemp(prefix=f"box-bench-{os.getpid()}-", dir=shared)
         os.environ["BOX_RUN"] = self.running
+        self._groups = set(groups())
         return self
 
     def __exit__(self, *_):
         say("deleting what was made")
+        end_processes(self.runs)
         for left in self.work.glob("runs-*"):
-            # Of one that was killed: its process is gone.
-            if not os.path.exists(f"/proc/{left.name.removeprefix('runs-')}"):
+            # Ours, and those of one that was killed: its process is gone.
+            if left == self.runs or not os.path.exists(f"/proc/{left.name.removeprefix('runs-')}"):
+                unmount_below(left)
+                shutil.rmtree(left, ignore_errors=left != self.runs)
+        for left in pathlib.Path(self.running).parent.glob("box-bench-*-*"):
+            if str(left) == self.running or not os.path.exists(f"/proc/{left.name.split('-')[2]}"):
                 shutil.rmtree(left, ignore_errors=True)
-        namespaces = self.runs / "namespaces"
-        if namespaces.exists():
-            subprocess.run(["umount", "-q", namespaces / "v1only", namespaces], stderr=subprocess.DEVNULL)
-            subprocess.run(["umount", "-q", namespaces], stderr=subprocess.DEVNULL)
-        under = [line.split()[1] for line in open("/proc/self/mounts") if line.split()[1].startswith(f"{self.runs}/")]
-        for mount in reversed(under):
-            subprocess.run(["umount", "-l", mount])
-        shutil.rmtree(self.runs)
-        shutil.rmtree(self.running)
+        # podman, docker and runc leave theirs behind. One that others have filled meanwhile is not removed by this.
+        for group in sorted(set(groups()) - self._groups, reverse=True):
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
 
     def fresh(self, name, make=True):
         """A path that was never used before; the directory is made unless the measured command makes it."""
@@ -119,6 +130,37 @@ class Workshop:
         (directory / "v1only").touch()
         output(["unshare", f"--mount={directory / 'v1only'}", "umount", "/sys/fs/cgroup/unified"])
         return directory / "v1only"
+
+
+def groups():
+    """The control groups at the top of each hierarchy, and those below the ones that docker and podman make."""
+    top = pathlib.Path("/sys/fs/cgroup")
+    for pattern in ("*", "*/*", "*/docker/*", "docker/*", "*/libpod_parent/*", "libpod_parent/*"):
+        yield from (str(path) for path in top.glob(pattern) if path.is_dir() and not os.path.ismount(path))
+
+
+def unmount_below(directory):
+    """Unmounts what is mounted below `directory`, the last one first."""
+    under = [line.split()[1] for line in open("/proc/self/mounts") if line.split()[1].startswith(f"{directory}/")]
+    for mount in reversed(under):
+        subprocess.run(["umount", "-l", mount])
+
+
+def end_processes(directory):
+    """Ends the processes that an interrupted measurement has left: those with `directory` in their arguments."""
+    needle = str(directory).encode()
+    for _ in range(50):
+        left = []
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if needle in (process / "cmdline").read_bytes() and process.name != str(os.getpid()):
+                    left.append(int(process.name))
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
 
 
 def say(text):

@@ -13,6 +13,9 @@ ROUNDS = {"minirootfs": 20, "debian": 5}
 TARGETS = {"minirootfs": {"curl and tar": 0.7}, "debian": {"curl and tar": 0.6}}
 
 
+TABLES = ("pull-minirootfs", "pull-debian")
+
+
 def run(shop, only=None):
     """Both tables of pulls, or the one named in `only`."""
     need("curl", "tar", "bsdtar", "pigz", "skopeo", "umoci", "podman", "dockerd", "docker-registry", "gzip")

@@ -8,14 +8,14 @@ from suites import table
 from suites.start import box_root
 from workshop import output, say
 
+TABLES = ("scale-references", "scale-instances", "scale-running")
 COUNTS, ROUNDS = (1, 100, 1000), 15
-START = ["run", "--rm", "--net", "none", "alpine", "/bin/true"]
+VERBS = {"run": ["run", "--rm", "--net", "none", "alpine", "/bin/true"], "ps -a": ["ps", "-a"], "images": ["images"], "gc": ["gc"]}
 
 
 def run(shop, only=None):
     """All tables of growth, or those named in `only`."""
-    makers = {"scale-references": references, "scale-instances": instances, "scale-running": running}
-    for name, make in makers.items():
+    for name, make in zip(TABLES, (references, instances, running), strict=True):
         if only is None or name in only:
             say(name)
             yield name, make(shop)
@@ -26,10 +26,10 @@ def references(shop):
     def fill(root, count):
         if count > 1:
             mirror = inputs.mirror(shop, {f"3.20.{number}": inputs.minirootfs(shop) for number in range(100, 99 + count)})
-            for number in range(100, 99 + count):
-                output([shop.box, "--root", root, "--mirror", f"file://{mirror}", "pull", "-q", f"alpine:3.20.{number}"])
+            names = (f"alpine:3.20.{number}" for number in range(100, 99 + count))
+            output([shop.box, "--root", root, "--mirror", f"file://{mirror}", "pull", "-q", *names])
 
-    return grown(shop, "Cached references", fill, lambda *_: None, {"run": START, "images": ["images"], "gc": ["gc"]})
+    return grown(shop, "Cached references", fill, lambda *_: None)
 
 
 def instances(shop):
@@ -38,7 +38,7 @@ def instances(shop):
         for number in range(count):
             output([shop.box, "--root", root, "run", "--name", f"kept-{number}", "--net", "none", "alpine", "/bin/true"])
 
-    return grown(shop, "Kept instances", fill, lambda *_: None, {"run": START, "ps -a": ["ps", "-a"], "gc": ["gc"]})
+    return grown(shop, "Kept instances", fill, lambda *_: None)
 
 
 def running(shop):
@@ -50,11 +50,11 @@ def running(shop):
     def empty(root, count):
         subprocess.run([shop.box, "--root", root, "rm", "-f", *(f"running-{number}" for number in range(count))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    return grown(shop, "Running containers", fill, empty, {"run": START, "ps": ["ps"]})
+    return grown(shop, "Running containers", fill, empty)
 
 
-def grown(shop, what, fill, empty, verbs):
-    """Measures `verbs` with each count side by side; the ratio of a row is its time against that with one."""
+def grown(shop, what, fill, empty):
+    """Measures all of `VERBS` with each count side by side; the ratio of a row is its time against that with one."""
     roots, entries, reason = {}, [], None
     try:
         for count in COUNTS:
@@ -65,7 +65,7 @@ def grown(shop, what, fill, empty, verbs):
             except SystemExit as error:
                 reason = f"not measured: {str(error).removeprefix('error: ')[:200]}"
                 break
-        for verb, arguments in verbs.items():
+        for verb, arguments in VERBS.items():
             every = [
                 Subject(f"box {verb}, {count:,}", [shop.box, "--root", roots[count], *arguments] if count in roots else None, reason=reason)
                 for count in COUNTS

@@ -30,11 +30,14 @@ def run(shop):
 
 def failures(result, busy):
     """What fails in one table, a sentence for each row that does; `busy` is what others use of the CPUs."""
-    first = result["rows"][0]
+    first, *peers = result["rows"]
+    if "reason" in first or peers and all("reason" in peer for peer in peers):
+        yield f"{result['title']}: " + "; ".join(f"{entry['name']}: {entry['reason']}" for entry in result["rows"] if "reason" in entry)
+        return
     for entry in result["rows"]:
         if "reason" in entry:
-            yield f"{result['title']}: {entry['name']}: {entry['reason']}"
-        elif "budget" in entry and not entry["met"]:
+            continue
+        if "budget" in entry and not entry["met"]:
             yield f"{result['title']}: {entry['value']}, the budget is {entry['budget']}"
         elif "target" in entry:
             limit = SLACK * entry["target"]

@@ -18,16 +18,16 @@ WARM, PARALLEL, CONTAINERS = 100, 200, 20
 TARGETS = {"floor": 1.3, "bwrap": 1.2, "crun": 0.6, "podman": 1 / 30}
 
 
+TABLES = ("start-warm", "start-cold", "start-pty", "start-parallel", "memory-running", "start-syscalls", "start-kernel")
+
+
 def run(shop, only=None):
     """All tables of starts, or those named in `only`."""
     need("bwrap", "crun", "runc", "systemd-nspawn", "podman", "dockerd", "strace", "tar", "gzip", "skopeo")
     with contextlib.ExitStack() as stack:
         peers = Peers(shop, stack)
-        makers = {
-            "start-warm": warm, "start-cold": cold, "start-pty": terminal, "start-parallel": parallel,
-            "memory-running": resident, "start-syscalls": syscalls.starts,
-        }
-        for name, make in makers.items():
+        makers = (warm, cold, terminal, parallel, resident, syscalls.starts, syscalls.kernel)
+        for name, make in zip(TABLES, makers, strict=True):
             if only is None or name in only:
                 say(name)
                 yield name, make(peers)

@@ -157,6 +157,9 @@ pub struct ContainerArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
+    /// Control group to make the container's in: a path, or a slice that systemd is asked for (NAME.slice)
+    #[arg(long, value_name = "PARENT", help_heading = "Limits")]
+    cgroup_parent: Option<String>,
     /// Limit of a process, such as nofile=1024:4096
     #[arg(
         long = "ulimit",
@@ -182,6 +185,18 @@ pub struct ContainerArgs {
 }
 
 impl ContainerArgs {
+    /// `--cgroup-parent`, which is not part of the spec.
+    pub fn cgroup_parent(&self) -> Result<Option<String>, Failure> {
+        match self.cgroup_parent.as_deref() {
+            Some(parent) if parent.is_empty() || parent.split('/').any(|part| part == "..") => {
+                let expected =
+                    "expected a path such as /containers, or a slice such as system.slice";
+                Err(options::refused("--cgroup-parent", parent, expected))
+            }
+            parent => Ok(parent.map(str::to_owned)),
+        }
+    }
+
     /// Checks everything that was typed and says it in the engine's words. The command, the terminal and the accounts
     /// of the image are the caller's to fill in.
     pub fn overrides(&self, base: &Path) -> Result<Overrides, Failure> {

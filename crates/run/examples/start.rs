@@ -45,6 +45,7 @@ fn start() -> Result<u8, Error> {
         storage: Some(box_run::Storage::Overlay),
         copy: |_, _| Ok(()),
         spec,
+        cgroup_parent: None,
         etc: EtcFiles::new("container", "", &Default::default(), &[]),
         remove: true,
         options: Options {

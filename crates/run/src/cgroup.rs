@@ -10,8 +10,11 @@ mod device_program;
 mod directory;
 mod freezer;
 mod host;
+mod patience;
+mod place;
 mod setting;
 mod stats;
+mod systemd;
 mod v1;
 mod v2;
 
@@ -23,15 +26,15 @@ use rustix::io::Errno;
 
 use crate::Error;
 use host::Host;
+pub use place::Place;
 pub use setting::shares_of_weight;
 pub use stats::{Io, Stats};
 
 /// What a container's group shall be.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// `linux.cgroupsPath`: the group's place below the hierarchy's root, or below the group that was delegated to
-    /// us. Its last component must be unique on the machine.
-    pub path: &'a Path,
+    /// Where. Its last component must be unique on the machine.
+    pub place: &'a Place,
     /// `linux.resources`. The nodes every container has are allowed in addition to its device rules, all others denied.
     pub resources: &'a LinuxResources,
     /// The pids limit is box's default: where it cannot be set it is dropped with a warning.
@@ -77,10 +80,15 @@ impl Cgroup {
     /// Makes the group and sets its limits. A limit that was asked for and cannot be set is an error; defaults that
     /// cannot are told by [`Cgroup::warning`].
     pub fn create(request: &Request) -> Result<Self, Error> {
-        let path = normal(request.path)?;
+        let path = request.place.path();
         let (groups, warning) = match host::detect() {
-            Host::Unified(root) => v2::create(&root, &path, request)?,
-            Host::Legacy(hierarchies) => v1::create(&hierarchies, &path, request)?,
+            Host::Unified(root) => {
+                if let Some(scope) = request.place.scope() {
+                    scope.enter(&root)?;
+                }
+                v2::create(&root, path, request)?
+            }
+            Host::Legacy(hierarchies) => v1::create(&hierarchies, path, request)?,
             Host::Missing(reason) => {
                 setting::refuse_all(request, &reason)?;
                 (
@@ -90,16 +98,16 @@ impl Cgroup {
             }
         };
         Ok(Self {
-            path,
+            path: path.to_owned(),
             groups,
             warning,
             owned: true,
         })
     }
 
-    /// The group of a container that runs or ran, by the path it was created with; what is not there any more is left out.
+    /// The group of a container that runs or ran, by its [`Cgroup::path`]; what is not there any more is left out.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let path = normal(path)?;
+        let path = place::below_root(path)?;
         let groups = match host::detect() {
             Host::Unified(root) => v2::open(&root, &path),
             Host::Legacy(hierarchies) => v1::open(&hierarchies, &path),
@@ -290,38 +298,6 @@ impl Join {
         }
         Ok(())
     }
-}
-
-/// Refuses paths that lead elsewhere, and makes the rest relative to a hierarchy's root.
-fn normal(path: &Path) -> Result<PathBuf, Error> {
-    use std::path::Component;
-    let text = path.to_string_lossy();
-    // systemd's notation, `system.slice:box:NAME`; a directory may not be made behind systemd's back below its slices.
-    if text.matches(':').count() == 2 && !text.contains('/') {
-        let reason =
-            format!("{text:?} is for systemd's cgroup driver; give a path such as /box/NAME");
-        return Err(Error::spec("linux.cgroupsPath", reason));
-    }
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => normal.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(Error::spec(
-                    "linux.cgroupsPath",
-                    format!("{text:?} must not contain \"..\""),
-                ));
-            }
-        }
-    }
-    if normal.as_os_str().is_empty() {
-        return Err(Error::spec(
-            "linux.cgroupsPath",
-            "must name a group below the root".to_owned(),
-        ));
-    }
-    Ok(normal)
 }
 
 fn no_freezer() -> Error {

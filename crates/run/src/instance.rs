@@ -37,6 +37,9 @@ pub struct NewInstance {
     pub copy: CopyLayers,
     /// From [`crate::spec::build`].
     pub spec: Spec,
+    /// `--cgroup-parent`: the group above the container's own, a path or a slice of systemd (`NAME.slice`), where the
+    /// spec has no `cgroupsPath`; the hierarchy's root if `None`.
+    pub cgroup_parent: Option<String>,
     /// Files mounted over the image's own.
     pub etc: EtcFiles,
     /// `--rm`: the instance goes away when its command ends.

@@ -78,8 +78,6 @@ pub struct Overrides {
     pub unmask: bool,
     /// Limits: memory, cpu, pids, block I/O. The device rules are taken from `device_rules`.
     pub resources: Option<LinuxResources>,
-    /// `--cgroup-parent`; a `box` group if `None`.
-    pub cgroup_parent: Option<PathBuf>,
     /// OCI hooks to put into the bundle.
     pub hooks: Option<Hooks>,
     /// `--annotation`, and the image's labels where the caller wants them kept.

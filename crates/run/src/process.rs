@@ -150,7 +150,11 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     }
     container.hooks.run(Point::CreateRuntime, pid)?;
     container.place(&channel)?;
-    container.instance.started(pid, &plan.cgroup)?;
+    let group = container
+        .cgroup
+        .as_ref()
+        .map_or(&*plan.cgroup, Cgroup::path);
+    container.instance.started(pid, group)?;
     Ok(Prepared {
         container,
         plan,
@@ -159,9 +163,10 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
 }
 
 fn create_cgroup(instance: &Instance, plan: &Plan) -> Result<Cgroup, Error> {
-    instance.note_group(&plan.cgroup)?;
+    let place = cgroup::Place::of(&plan.cgroup)?;
+    instance.note_group(place.path())?;
     let request = cgroup::Request {
-        path: &plan.cgroup,
+        place: &place,
         resources: &plan.resources,
         pids_by_default: plan.options.pids_by_default,
         // Root of a user namespace can make no nodes.

@@ -72,6 +72,7 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
             storage: Some(box_run::Storage::Overlay),
             copy: |_, _| Ok(()),
             spec: box_run::spec::build(&Default::default(), &asked).unwrap(),
+            cgroup_parent: None,
             etc: box_run::EtcFiles::default(),
             remove: true,
             options: Options {

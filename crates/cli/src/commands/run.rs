@@ -169,6 +169,7 @@ impl Args {
             storage: self.storage.or(settings.config.run.storage),
             copy: |layers, dir| Ok(box_unpack::copy_layers(layers, dir)?),
             spec: spec::build(&supplied.image.config, overrides)?,
+            cgroup_parent: self.container.cgroup_parent()?,
             etc: EtcFiles::new(hostname, &resolv_conf, &Default::default(), &[]),
             remove: self.rm,
             options,

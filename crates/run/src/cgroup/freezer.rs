@@ -1,12 +1,11 @@
 //! Signals to all processes of a group where the kernel has no file for that.
 
 use std::collections::HashSet;
-use std::thread::sleep;
-use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::directory::Directory;
+use super::patience::Patience;
 use crate::Error;
 
 /// Sends SIGKILL to every process of the group and of those below until none is left.
@@ -14,12 +13,17 @@ use crate::Error;
 /// Each process is held by a descriptor before it is looked for in the group once more, so that a pid which
 /// was given to another process in between is not signalled.
 pub fn kill_one_by_one(directory: &Directory) -> Result<(), Error> {
-    for wait in [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] {
-        sleep(Duration::from_millis(wait));
+    let mut patience = Patience::new();
+    loop {
         let pids = directory.all_pids();
         if pids.is_empty() {
             return Ok(());
         }
+        if !patience.wait(pids.len()) {
+            let busy = rustix::io::Errno::BUSY;
+            return Err(Error::io("end the processes of", directory.path(), busy));
+        }
+        let pids = directory.all_pids();
         let held: Vec<_> = pids
             .iter()
             .filter_map(|pid| {
@@ -37,9 +41,4 @@ pub fn kill_one_by_one(directory: &Directory) -> Result<(), Error> {
             }
         }
     }
-    Err(Error::io(
-        "end the processes of",
-        directory.path(),
-        rustix::io::Errno::BUSY,
-    ))
 }

@@ -52,6 +52,19 @@ impl Io {
         }
     }
 
+    /// From `/proc/PID/io`: lines `read_bytes: 1`.
+    fn of_process(text: &str) -> Self {
+        let number = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|value| value.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        Self {
+            read: number("read_bytes:"),
+            written: number("write_bytes:"),
+        }
+    }
+
     /// From `blkio.throttle.io_service_bytes_recursive` of v1: lines `8:0 Read 1`.
     pub fn from_legacy(text: &str) -> Self {
         let sum = |verb: &str| {
@@ -88,6 +101,20 @@ pub fn cpu_of_processes(pids: &[i32]) -> (u64, u64) {
     })
 }
 
+/// Bytes that the processes and their reaped children have read from and written to storage, from `/proc/PID/io`
+/// (proc_pid_io(5)). None where not one of them can be read: the kernel does not count, or they have all ended.
+pub fn io_of_processes(pids: &[i32]) -> Option<Io> {
+    let texts = pids
+        .iter()
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/io")).ok());
+    texts
+        .map(|text| Io::of_process(&text))
+        .reduce(|sum, one| Io {
+            read: sum.read + one.read,
+            written: sum.written + one.written,
+        })
+}
+
 /// Fields 14 to 17. The name in field 2 may hold spaces and parentheses, so counting starts behind its last one.
 fn times(stat: &str) -> Option<[u64; 4]> {
     let (_, behind) = stat.rsplit_once(')')?;
@@ -119,6 +146,15 @@ mod tests {
             }
         );
         assert_eq!(Io::from_legacy("No data available\n"), Io::default());
+        let process =
+            "rchar: 5\nwchar: 6\nread_bytes: 100\nwrite_bytes: 20\ncancelled_write_bytes: 3\n";
+        let one = Io {
+            read: 100,
+            written: 20,
+        };
+        assert_eq!(Io::of_process(process), one);
+        // Nobody to ask is not the same as nothing read.
+        assert_eq!(io_of_processes(&[]), None);
     }
 
     #[test]

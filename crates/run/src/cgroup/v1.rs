@@ -109,26 +109,31 @@ impl Groups {
 
     pub fn stats(&self) -> Result<Stats, Error> {
         let number = |controller: &str, file: &str| self.group(controller)?.number(file);
-        let (used, system) = match self.group("cpuacct") {
+        let keyed =
+            |controller: &str, file: &str, key: &str| self.group(controller)?.keyed(file, key);
+        let (cpuacct, blkio) = (self.group("cpuacct"), self.group("blkio"));
+        // What no group counts is the sum over the processes that live.
+        let pids = match (self.made.first(), cpuacct, blkio) {
+            (None, ..) | (_, Some(_), Some(_)) => Vec::new(),
+            (Some(members), ..) => members.all_pids(),
+        };
+        let (used, system) = match cpuacct {
             Some(group) => (
                 group.number("cpuacct.usage"),
                 group.number("cpuacct.usage_sys"),
             ),
             None => {
-                let pids = self
-                    .made
-                    .first()
-                    .map(Directory::all_pids)
-                    .unwrap_or_default();
                 let (used, system) = stats::cpu_of_processes(&pids);
                 (Some(used), Some(system))
             }
         };
-        let keyed =
-            |controller: &str, file: &str, key: &str| self.group(controller)?.keyed(file, key);
-        let io = self
-            .group("blkio")
-            .and_then(|group| group.read("blkio.throttle.io_service_bytes_recursive").ok());
+        let io = match blkio {
+            Some(group) => group
+                .read("blkio.throttle.io_service_bytes_recursive")
+                .ok()
+                .map(|text| Io::from_legacy(&text)),
+            None => stats::io_of_processes(&pids),
+        };
         Ok(Stats {
             cpu_nanoseconds: used,
             cpu_system_nanoseconds: system,
@@ -141,7 +146,7 @@ impl Groups {
             oom_kills: keyed("memory", "memory.oom_control", "oom_kill"),
             pids: number("pids", "pids.current"),
             pids_limit: number("pids", "pids.max"),
-            io: io.map(|text| Io::from_legacy(&text)),
+            io,
         })
     }
 

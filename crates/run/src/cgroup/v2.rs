@@ -10,8 +10,9 @@ use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::patience::Patience;
 use super::setting::{self, Need, Setting};
-use super::stats::{Io, Stats};
+use super::stats::{self, Io, Stats};
 use super::{Groups, Request, device_program, freezer, host};
 use crate::{Error, devices};
 
@@ -29,8 +30,8 @@ pub fn create(
     path: &Path,
     request: &Request,
 ) -> Result<(Groups, Option<String>), Error> {
-    let base = base(root);
-    let place = base.join(path);
+    let place = root.join(path);
+    let base = base(root, path);
     let mut settings = setting::unified(request.resources);
     setting::soften(&mut settings, request);
     let directory = match Directory::create("cgroup", place.clone()) {
@@ -57,9 +58,9 @@ pub fn create(
 
 /// The group of a container that was made before.
 pub fn open(root: &Path, path: &Path) -> Groups {
-    let base = base(root);
-    let directory = Directory::new("cgroup", base.join(path));
+    let directory = Directory::new("cgroup", root.join(path));
     if directory.exists() {
+        let base = base(root, path);
         Groups::Unified(Group { directory, base })
     } else {
         Groups::Missing
@@ -97,7 +98,9 @@ impl Group {
             io: directory
                 .read("io.stat")
                 .ok()
-                .map(|text| Io::from_unified(&text)),
+                .map(|text| Io::from_unified(&text))
+                // The controller is not handed down.
+                .or_else(|| stats::io_of_processes(&directory.all_pids())),
         })
     }
 
@@ -223,7 +226,15 @@ impl Group {
     }
 
     fn wait_until_empty(&self) -> Result<(), Error> {
-        self.wait_for("populated", 0, "end the processes of")
+        let mut patience = Patience::new();
+        // Said by an event, as the last ones to go are no longer listed. Without the file the group has gone.
+        while self.directory.keyed("cgroup.events", "populated") == Some(1) {
+            if !patience.wait(self.directory.all_pids().len()) {
+                let place = self.directory.path();
+                return Err(Error::io("end the processes of", place, Errno::BUSY));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for an event that the kernel reaches soon, at most some seconds.
@@ -240,31 +251,41 @@ impl Group {
     }
 }
 
-/// The group below which ours are made: the nearest one above this process that was delegated to its user, else the
-/// root of the hierarchy.
-fn base(root: &Path) -> PathBuf {
+/// The group below which ours are made, below the root of the hierarchy: the nearest one above this process that was
+/// delegated to its user, else the root.
+pub fn delegated_to_us(root: &Path) -> PathBuf {
     let own = host::own_group("").ok().flatten().unwrap_or_default();
     // A process outside its cgroup namespace's root sees its group as `/../..`.
     if own
         .components()
         .any(|component| component == std::path::Component::ParentDir)
     {
-        return root.to_owned();
+        return PathBuf::new();
     }
-    let mut places: Vec<PathBuf> = own
-        .ancestors()
-        .filter(|place| !place.as_os_str().is_empty())
-        .map(|place| root.join(place))
-        .collect();
     // A group with processes, as our own one, cannot hand controllers to groups below it: it comes last.
-    if !places.is_empty() {
-        places.rotate_left(1);
-    }
+    let above = groups_above(&own).chain([own.as_path()]);
+    nearest_delegated(root, above).map_or(PathBuf::new(), Path::to_owned)
+}
+
+/// The group above the one at `path` that was delegated to our user and so hands controllers down as we like, else the
+/// root of the hierarchy.
+fn base(root: &Path, path: &Path) -> PathBuf {
+    nearest_delegated(root, groups_above(path)).map_or(root.to_owned(), |place| root.join(place))
+}
+
+/// The nearest one first, without the root of the hierarchy.
+fn groups_above(path: &Path) -> impl Iterator<Item = &Path> {
+    path.ancestors()
+        .skip(1)
+        .filter(|place| !place.as_os_str().is_empty())
+}
+
+fn nearest_delegated<'a>(
+    root: &Path,
+    mut places: impl Iterator<Item = &'a Path>,
+) -> Option<&'a Path> {
     let user = rustix::process::geteuid().as_raw();
-    places
-        .into_iter()
-        .find(|place| is_delegated(place, user))
-        .unwrap_or_else(|| root.to_owned())
+    places.find(|place| !place.as_os_str().is_empty() && is_delegated(&root.join(place), user))
 }
 
 /// Whether the group belongs to `user`. Root owns nearly all of them, so there systemd's mark must be on it as well

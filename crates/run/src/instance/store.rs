@@ -70,7 +70,13 @@ impl Instances {
         if let Some(linux) = new.spec.linux_mut()
             && linux.cgroups_path().is_none()
         {
-            linux.set_cgroups_path(Some(format!("/box-{name}-{id}").into()));
+            let parent = new.cgroup_parent.as_deref().unwrap_or_default();
+            let path = if parent.ends_with(".slice") && !parent.contains('/') {
+                format!("{parent}:box:{name}-{id}")
+            } else {
+                format!("{}/box-{name}-{id}", parent.trim_end_matches('/'))
+            };
+            linux.set_cgroups_path(Some(path.into()));
         }
         let command = new
             .spec

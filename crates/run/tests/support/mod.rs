@@ -62,6 +62,7 @@ impl Engine {
             storage: Some(box_run::Storage::Overlay),
             copy: |_, _| Ok(()),
             spec: spec::build(&Default::default(), &asked)?,
+            cgroup_parent: None,
             etc: EtcFiles::new(
                 "container",
                 "nameserver 192.0.2.1\n",

@@ -1,0 +1,54 @@
+//! How long to wait for processes that the kernel is ending.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Waits between looks, in milliseconds: some seconds in all.
+const WAITS: [u64; 14] = [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000];
+
+/// Waits that grow, and begin anew whenever something has moved: thousands of processes take a slow machine long, one
+/// that cannot be ended must not be waited for without end.
+#[derive(Debug)]
+pub struct Patience {
+    least: usize,
+    next: usize,
+}
+
+impl Patience {
+    pub fn new() -> Self {
+        Self {
+            least: usize::MAX,
+            next: 0,
+        }
+    }
+
+    /// Waits, given how many are `left`; false, at once, where nothing has moved for too long.
+    pub fn wait(&mut self, left: usize) -> bool {
+        if left < self.least {
+            self.least = left;
+            self.next = self.next.min(5);
+        }
+        let Some(wait) = WAITS.get(self.next) else {
+            return false;
+        };
+        self.next += 1;
+        sleep(Duration::from_millis(*wait));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_only_where_nothing_moves() {
+        let mut patience = Patience::new();
+        for left in (1000..1100).rev() {
+            assert!(patience.wait(left));
+        }
+        patience.next = WAITS.len();
+        assert!(!patience.wait(1000));
+        assert!(patience.wait(999));
+    }
+}
