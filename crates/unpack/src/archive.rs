@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use crate::entry::{
     BLOCK, Entry, Header, MapReader, Problem, Records, Segment, TypeFlag, assemble, display_name,
-    gnu_sparse_extension,
+    gnu_sparse_extension, xattr_bytes,
 };
 use crate::error::{Error, Place};
 use crate::limits::{LimitKind, Limits};
@@ -26,7 +26,7 @@ pub struct Archive<R> {
     padding: u64,
     global: Records,
     entries: u64,
-    /// Logical bytes of all files so far.
+    /// Logical bytes of all files so far, and those of their extended attributes.
     bytes: u64,
     place: Place,
 }
@@ -147,7 +147,7 @@ impl<R: BufRead> Archive<R> {
         &self.place
     }
 
-    /// Members so far, and the sum of their files' sizes.
+    /// Members so far, and the sum of their files' and attributes' sizes.
     pub fn totals(&self) -> (u64, u64) {
         (self.entries, self.bytes)
     }
@@ -225,7 +225,11 @@ impl<R: BufRead> Archive<R> {
         let entry = member
             .finish(self.content_left, &self.limits)
             .map_err(|problem| self.fail(problem))?;
-        self.bytes = self.bytes.saturating_add(entry.size());
+        // A global header's attributes are written once for each entry.
+        self.bytes = self
+            .bytes
+            .saturating_add(entry.size())
+            .saturating_add(xattr_bytes(&entry.metadata.xattrs));
         if self.bytes > self.limits.bytes {
             let (value, allowed) = (self.bytes, self.limits.bytes);
             return Err(self.fail(Problem::Limit {

@@ -21,6 +21,7 @@ pub use sparse::{Segment, SparseMap};
 
 pub(crate) use header::{display_name, gnu_sparse_extension};
 pub(crate) use sparse::MapReader;
+pub(crate) use xattr::bytes as xattr_bytes;
 
 /// One member of an archive, every value checked and within the limits.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -207,6 +207,34 @@ fn what_replaces_a_whiteout_starts_afresh() {
 }
 
 #[test]
+fn marks_that_are_repeated_cost_nothing_and_keep_what_the_layer_made() {
+    // Were the directory listed for each mark, this would take hundreds of millions of looks.
+    let many = |tar: Tar| (0..20_000).fold(tar, |tar, n| tar.file(format!("d/{n}"), ""));
+    let lower = many(Tar::new().dir("d/sub").file("d/sub/x", "x")).end();
+    let upper = many(Tar::new().dir("d/sub")).file("d/sub/new", "");
+    let marks = (0..20_000).fold(upper, |tar, _| {
+        tar.file("d/.wh..wh..opq", "").file("d/.wh.sub", "")
+    });
+    require_root();
+    let dir = tempfile::tempdir().unwrap();
+    let archives = [lower, marks.end()];
+    let layers = archives.iter().map(|archive| {
+        Ok(Layer {
+            blob: &archive[..],
+            diff_id: None,
+        })
+    });
+    let plain = dir.path().join("plain");
+    unpack_layers(layers, &plain, &Limits::default()).unwrap();
+    assert_eq!(fs::read_dir(plain.join("d")).unwrap().count(), 20_001);
+    let names: Vec<_> = fs::read_dir(plain.join("d/sub"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["new"]);
+}
+
+#[test]
 fn types_change_between_layers() {
     let top = upper()
         .file("bin", "no link any more")

@@ -4,6 +4,11 @@ use super::header::id;
 use super::sparse::SparseRecords;
 use super::{Problem, Time, Xattr, acl, xattr};
 
+/// Extended attributes that one entry may have, and bytes of their names and values together: more than most file
+/// systems keep for one file.
+const XATTRS: usize = 256;
+const XATTR_BYTES: usize = 1 << 20;
+
 /// What extended headers say of the next member; a field they leave out is as the plain header has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records {
@@ -26,7 +31,7 @@ impl Records {
             let (key, value) = record?;
             self.record(key, value)?;
         }
-        Ok(())
+        self.check_xattrs()
     }
 
     /// Adds the records of a global extended header (type `g`). What names or measures one member is refused there.
@@ -40,7 +45,7 @@ impl Records {
             }
             self.record(key, value)?;
         }
-        Ok(())
+        self.check_xattrs()
     }
 
     /// The member's name, where the records have one; a sparse file's real name goes before its stand-in.
@@ -113,7 +118,18 @@ impl Records {
                 value: value.to_vec(),
             }),
         }
-        Ok(())
+        match self.xattrs.len() > XATTRS {
+            true => Err(Problem::ManyXattrs(XATTRS, XATTR_BYTES)),
+            false => Ok(()),
+        }
+    }
+
+    /// A header's own length bounds what it adds; this bounds what several add up to.
+    fn check_xattrs(&self) -> Result<(), Problem> {
+        match xattr::bytes(&self.xattrs) > XATTR_BYTES as u64 {
+            true => Err(Problem::ManyXattrs(XATTRS, XATTR_BYTES)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Problem {
     Acl { text: Vec<u8>, reason: &'static str },
     #[error("extended attribute {} would steer the overlay that containers run on, and is refused", Quoted(.0))]
     SteeringXattr(Vec<u8>),
+    #[error("more than {0} extended attributes, or {1} bytes of them")]
+    ManyXattrs(usize, usize),
     #[error("extended attribute {}: {reason}", Quoted(name))]
     Xattr { name: Vec<u8>, reason: &'static str },
     #[error("whiteout: {0}")]

@@ -1,6 +1,6 @@
 //! Which extended attributes an archive may set, and how libarchive writes them down.
 
-use super::{Problem, acl};
+use super::{Problem, Xattr, acl};
 
 /// `XATTR_NAME_MAX` and `XATTR_SIZE_MAX` of Linux.
 const NAME_MAX: usize = 255;
@@ -15,6 +15,12 @@ const STEERING: [&[u8]; 5] = [
     b"user.containers.override_",
     b"trusted.containers.override_",
 ];
+
+/// What attributes take, names and values.
+pub(crate) fn bytes(xattrs: &[Xattr]) -> u64 {
+    let one = |xattr: &Xattr| (xattr.name.len() + xattr.value.len()) as u64;
+    xattrs.iter().map(one).sum()
+}
 
 /// True where the attribute is to be set, false where it is to be left out: labels of the host's security modules
 /// (SELinux, Smack, AppArmor, IMA, EVM) and file-system internals mean nothing, or the wrong thing, on another machine.

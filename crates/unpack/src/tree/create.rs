@@ -210,6 +210,10 @@ impl Tree {
         whiteout: &Whiteout<'_>,
         metadata: &Metadata,
     ) -> Result<(), Failure> {
+        let (Whiteout::Opaque { directory } | Whiteout::Name { directory, .. }) = whiteout;
+        if self.directories.leads_through_link(directory) {
+            return Err(Problem::Whiteout("a symbolic link is on the path").into());
+        }
         match (whiteout, self.flavor) {
             (Whiteout::Opaque { directory }, Flavor::Layer) => {
                 let index = self.parent(directory, metadata)?;
@@ -253,7 +257,7 @@ impl Tree {
         self.directories.forget_paths(index)?;
         let open = self.directories.at(index);
         let (dir, identity) = (open.fd.clone(), open.identity()?);
-        match &self.made {
+        match &mut self.made {
             Some(made) => made.clear_lower(&dir, identity),
             None => Ok(()),
         }
@@ -263,7 +267,7 @@ impl Tree {
         self.directories.forget_paths(parent)?;
         let open = self.directories.at(parent);
         let (dir, identity) = (open.fd.clone(), open.identity()?);
-        match &self.made {
+        match &mut self.made {
             Some(made) => made.remove_lower(&dir, identity, name),
             None => Ok(()),
         }

@@ -202,6 +202,16 @@ impl Directories {
         Ok(index)
     }
 
+    /// Whether a symbolic link is on that path. What is not there is none.
+    pub fn leads_through_link(&self, path: &[u8]) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        // With `O_NOFOLLOW` a link at the very end would be opened: the slash makes it one on the way.
+        let directory = [path, b"/"].concat();
+        let opened = || rustix::fs::openat2(&*self.root, &*directory, flags, Mode::empty(), within);
+        !path.is_empty() && matches!(opened(), Err(Errno::LOOP))
+    }
+
     fn resolve(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -17,6 +17,8 @@ use super::{Doing, Failure, remove};
 pub(super) struct Made {
     keys: RandomState,
     names: HashSet<u64>,
+    /// Directories in which nothing of earlier layers is left, and in which nothing of theirs comes to be again.
+    cleared: HashSet<(u64, u64)>,
 }
 
 impl Made {
@@ -29,7 +31,10 @@ impl Made {
     }
 
     /// Removes what earlier layers have in a directory.
-    pub fn clear_lower(&self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Failure> {
+    pub fn clear_lower(&mut self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Failure> {
+        if !self.cleared.insert(identity) {
+            return Ok(());
+        }
         for name in remove::names(dir).doing("list the directory")? {
             self.remove_lower(dir, identity, &name)?;
         }
@@ -38,7 +43,7 @@ impl Made {
 
     /// Removes what earlier layers have by one name in a directory.
     pub fn remove_lower(
-        &self,
+        &mut self,
         dir: &OwnedFd,
         identity: (u64, u64),
         name: &[u8],

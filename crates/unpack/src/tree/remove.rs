@@ -12,6 +12,9 @@ use super::directories::OPEN;
 /// Directories open at once; below that depth a directory is moved up first, and removed from there.
 const DEPTH: usize = 64;
 
+/// Directories of one listing that are gone into before it goes on: their names are kept meanwhile.
+const BATCH: usize = 1024;
+
 /// Bytes for one getdents64(2) call.
 const LISTING: usize = 32 * 1024;
 
@@ -79,11 +82,16 @@ fn below(
     moved: &mut Moved,
     buffer: &mut Vec<MaybeUninit<u8>>,
 ) -> Result<(), Errno> {
+    let mut empty = true;
     loop {
         let mut directories = Vec::new();
         let mut listing = RawDir::new(dir, buffer);
-        let mut empty = true;
-        while let Some(entry) = listing.next() {
+        let mut ended = false;
+        while !(directories.len() >= BATCH && listing.is_buffer_empty()) {
+            let Some(entry) = listing.next() else {
+                ended = true;
+                break;
+            };
             let entry = entry?;
             let name = entry.file_name();
             if name.to_bytes() == b"." || name.to_bytes() == b".." {
@@ -104,11 +112,14 @@ fn below(
         for name in directories {
             directory(root, dir, &name, depth, moved, buffer)?;
         }
-        if empty {
+        if ended && empty {
             return Ok(());
         }
-        // Not every file system's listing survives removals: look again until nothing is there.
-        rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+        if ended {
+            // Not every file system's listing survives removals: look again until nothing is there.
+            rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+            empty = true;
+        }
     }
 }
 

@@ -4,6 +4,18 @@ use super::support::archive::{BLOCK, Head, Tar, record};
 use super::support::arena::Way;
 use super::{assert_refused, fixed};
 
+/// Records of attributes with these numbers and values so long.
+fn attributes(numbers: std::ops::Range<usize>, length: usize) -> Vec<u8> {
+    let value = "v".repeat(length);
+    let one = |n| {
+        record(
+            format!("SCHILY.xattr.user.{n}").as_bytes(),
+            value.as_bytes(),
+        )
+    };
+    numbers.flat_map(one).collect()
+}
+
 #[test]
 fn extended_headers() {
     let text = |text: &[u8]| Tar::new().pax_text(b'x', text).file("x", "x").end();
@@ -40,6 +52,24 @@ fn extended_headers() {
             fixed("record without value", "without", text(b"8 pathx\n")),
             fixed("record without key", "empty key", text(b"6 =xx\n")),
             fixed("records of zeros", "extended header", text(&[0; 100])),
+            fixed(
+                "thousands of attributes",
+                "extended attributes",
+                Tar::new()
+                    .pax_text(b'x', &attributes(0..2000, 1))
+                    .file("x", "x")
+                    .end(),
+            ),
+            fixed(
+                "attributes of several headers that add up",
+                "extended attributes",
+                (0..30)
+                    .fold(Tar::new(), |tar, n| {
+                        tar.pax_text(b'g', &attributes(n..n + 1, 50_000))
+                    })
+                    .file("x", "x")
+                    .end(),
+            ),
             fixed(
                 "path for all",
                 "global header",

@@ -342,6 +342,27 @@ fn whiteouts() {
                 "whiteout",
                 Tar::new().dir(".wh..wh..opq").end(),
             ),
+            case("whiteout behind a link", "symbolic link", |outside| {
+                Tar::new()
+                    .symlink("l", bytes(outside))
+                    .file("l/.wh.secret", "")
+                    .end()
+            }),
+            case("opaque behind a link", "symbolic link", |outside| {
+                Tar::new()
+                    .symlink("l", bytes(outside))
+                    .file("l/.wh..wh..opq", "")
+                    .end()
+            }),
+            fixed(
+                "whiteout behind a link to a place inside",
+                "symbolic link",
+                Tar::new()
+                    .file("d/below/secret", "")
+                    .symlink("l", "d")
+                    .file("l/below/.wh.secret", "")
+                    .end(),
+            ),
             fixed(
                 "hard link to a whiteout",
                 "whiteout",
@@ -351,29 +372,11 @@ fn whiteouts() {
         &WAYS,
     );
     assert_refused(
-        vec![
-            fixed(
-                "whiteout as the overlay's own",
-                "0:0",
-                Tar::new().char_device("x", 0, 0).end(),
-            ),
-            case(
-                "whiteout behind a link",
-                "leads to no directory",
-                |outside| {
-                    Tar::new()
-                        .symlink("l", bytes(outside))
-                        .file("l/.wh.secret", "")
-                        .end()
-                },
-            ),
-            case("opaque behind a link", "leads to no directory", |outside| {
-                Tar::new()
-                    .symlink("l", bytes(outside))
-                    .file("l/.wh..wh..opq", "")
-                    .end()
-            }),
-        ],
+        vec![fixed(
+            "whiteout as the overlay's own",
+            "0:0",
+            Tar::new().char_device("x", 0, 0).end(),
+        )],
         &[Way::Layer],
     );
 }
