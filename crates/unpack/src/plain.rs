@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use box_cache::DiffId;
 use rustix::fs::{Gid, Mode, Stat, Uid};
@@ -15,7 +16,7 @@ use crate::limits::Limits;
 use crate::metadata::{self, times};
 use crate::pipeline::Pipeline;
 use crate::staging::{self, Staging, open_directory};
-use crate::tree::{Doing, Failure, Flavor, remove};
+use crate::tree::{Doing, Failure, Flavor, Links, remove};
 use crate::work::{self, Summary};
 
 /// Bytes read from an archive at once.
@@ -48,10 +49,17 @@ pub fn unpack_layers<R: Read>(
     limits: &Limits,
 ) -> Result<Summary, Error> {
     let target = Target::open(dir)?;
+    let links = Arc::<Links>::default();
     let mut total = Summary::default();
     for (number, layer) in layers.into_iter().enumerate() {
         let layer = layer.map_err(Error::Read)?;
-        let summary = unpack_layer(layer, target.duplicate()?, number > 0, limits)?;
+        let summary = unpack_layer(
+            layer,
+            target.duplicate()?,
+            number > 0,
+            links.clone(),
+            limits,
+        )?;
         total.entries += summary.entries;
         total.bytes += summary.bytes;
         total.decoded += summary.decoded;
@@ -64,11 +72,13 @@ fn unpack_layer<R: Read>(
     mut layer: Layer<R>,
     root: OwnedFd,
     over_others: bool,
+    links: Arc<Links>,
     limits: &Limits,
 ) -> Result<Summary, Error> {
     // Where nothing is known to compare with, nothing is hashed.
     let algorithm = layer.diff_id.map(|id| id.0.algorithm());
-    let work = move |archive: &mut _| work::write_tree(archive, root, Flavor::Plain, over_others);
+    let work =
+        move |archive: &mut _| work::write_tree(archive, root, Flavor::Plain, over_others, links);
     let mut pipeline = Pipeline::start(limits.clone(), algorithm, work)?;
     let mut buffer = vec![0; READ];
     loop {

@@ -220,7 +220,9 @@ impl LayerStore {
         rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
             .map_err(|errno| Error::io("change the mode of a directory in", &parent, errno))?;
         let root = staging.duplicate()?;
-        let work = move |archive: &mut _| work::write_tree(archive, root, Flavor::Layer, false);
+        let work = move |archive: &mut _| {
+            work::write_tree(archive, root, Flavor::Layer, false, Default::default())
+        };
         let pipeline = Pipeline::start(limits, Some(algorithm), work)?;
         Ok(LayerWriter {
             pipeline,

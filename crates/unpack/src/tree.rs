@@ -9,17 +9,20 @@ mod content;
 mod create;
 mod directories;
 mod failure;
+mod links;
 mod made;
 pub(crate) mod remove;
 
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use self::directories::{Directories, Open};
 pub(crate) use self::failure::{Doing, Failure};
+pub(crate) use self::links::Links;
 use self::made::Made;
 use crate::archive::Archive;
 use crate::entry::{Entry, EntryPath, Kind, Metadata, Problem};
@@ -41,6 +44,7 @@ pub(crate) struct Tree {
     directories: Directories,
     flavor: Flavor,
     marks: Marks,
+    links: Arc<Links>,
     creator: Creator,
     /// What this archive made so far; none where there was nothing before it that whiteouts could mean.
     made: Option<Made>,
@@ -48,24 +52,27 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// A writer below `root`, an empty directory, or with `over_others` one that earlier layers were unpacked to.
-    /// Runs in the thread that `creator` was made in.
+    /// `links` is the same for all
+    /// of them. Runs in the thread that `creator` was made in.
     pub fn new(
         root: OwnedFd,
         flavor: Flavor,
         over_others: bool,
+        links: Arc<Links>,
         mut creator: Creator,
     ) -> Result<Tree, Failure> {
         creator.inspect_root(&root)?;
         let stat = rustix::fs::fstat(&root).doing("look at the directory to unpack to")?;
         let own = rustix::fs::openat(&root, ".", directories::OPEN, Mode::empty())
             .doing("open the directory to unpack to")?;
-        let mut directories = Directories::new(root);
+        let mut directories = Directories::new(root, links.clone());
         directories.insert(b"", Open::new(own, None, stat.st_mode & 0o2000 != 0))?;
         let made = (flavor == Flavor::Plain && over_others).then(Made::default);
         Ok(Tree {
             directories,
             flavor,
             marks: Marks::for_this_process(),
+            links,
             creator,
             made,
         })
@@ -82,6 +89,7 @@ impl Tree {
             Ok(None) => self.write(entry, archive),
             Err(problem) => Err(problem.into()),
         };
+        let applied = applied.and_then(|()| Ok(self.links.check()?));
         applied.map_err(|failure| failure.at(archive.place()))
     }
 
@@ -109,6 +117,7 @@ impl Tree {
                     .finish_file(&file, metadata, self.directories.at(parent).setgid)
             }
             Kind::Symlink { target } => {
+                self.links.note(target);
                 let parent = self.parent(parent, metadata)?;
                 self.create_node(parent, name, metadata, create::Node::Symlink(target))
             }

@@ -2,11 +2,12 @@
 
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use crate::archive::Archive;
 use crate::error::{Error, Place};
 use crate::metadata::Creator;
-use crate::tree::{Flavor, Tree};
+use crate::tree::{Flavor, Links, Tree};
 
 /// What one archive held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,9 +26,10 @@ pub(crate) fn write_tree<R: BufRead>(
     root: OwnedFd,
     flavor: Flavor,
     over_others: bool,
+    links: Arc<Links>,
 ) -> Result<Summary, Error> {
     let start = Place::default();
-    let tree = Tree::new(root, flavor, over_others, Creator::for_this_thread());
+    let tree = Tree::new(root, flavor, over_others, links, Creator::for_this_thread());
     let mut tree = tree.map_err(|failure| failure.at(&start))?;
     while let Some(entry) = archive.next_entry()? {
         tree.apply(&entry, archive)?;

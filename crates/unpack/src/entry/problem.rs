@@ -36,6 +36,10 @@ pub enum Problem {
     FileNamedAsDirectory,
     #[error("the tree's root can only be a directory")]
     RootNotDirectory,
+    #[error(
+        "too many paths lead through symbolic links, and the links' targets are too long for that"
+    )]
+    Detours,
     #[error("the link has no target")]
     EmptyTarget,
     #[error("the hard link's target {} is not in the archive before it", Quoted(.0))]

@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::failure::{Doing, Failure};
+use super::links::Links;
 use crate::entry::Time;
 use crate::metadata::times;
 
@@ -30,6 +32,7 @@ const RACE_RETRIES: usize = 128;
 /// The directories that were used last.
 pub(super) struct Directories {
     root: Rc<OwnedFd>,
+    links: Arc<Links>,
     open: Vec<Option<Open>>,
     by_path: HashMap<Box<[u8]>, usize>,
     clock: u64,
@@ -83,9 +86,10 @@ impl Open {
 }
 
 impl Directories {
-    pub fn new(root: OwnedFd) -> Directories {
+    pub fn new(root: OwnedFd, links: Arc<Links>) -> Directories {
         Directories {
             root: Rc::new(root),
+            links,
             open: Vec::new(),
             by_path: HashMap::new(),
             clock: 0,
@@ -216,9 +220,16 @@ impl Directories {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let open = |within| rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), within);
+        // Most paths lead through no link; for the others it counts.
+        match open(within | ResolveFlags::NO_SYMLINKS) {
+            Err(Errno::LOOP) => self.links.followed(),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
+        }
         let mut tries = 0;
         loop {
-            match rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), within) {
+            match open(within) {
                 Err(Errno::AGAIN) if tries < RACE_RETRIES => tries += 1,
                 Err(Errno::INTR) => {}
                 other => return other,

@@ -1,7 +1,9 @@
 //! Names, links and whiteouts that lead where they must not.
 
+use box_unpack::Limits;
+
 use super::support::archive::{Head, Tar};
-use super::support::arena::{WAYS, Way};
+use super::support::arena::{Arena, WAYS, Way};
 use super::{assert_refused, bytes, case, fixed};
 
 #[test]
@@ -291,6 +293,30 @@ fn links() {
         ],
         &WAYS,
     );
+}
+
+#[test]
+fn detours() {
+    // Each resolution takes 39 links of 800 components: for hours, were there entries as many as are allowed.
+    let chain = (0..39).fold(Tar::new().dir("a"), |tar, n| {
+        let next = if n < 38 {
+            format!("l{}", n + 1)
+        } else {
+            "a".to_owned()
+        };
+        tar.gnu_long(b'K', format!("{}{next}", "a/../".repeat(400)))
+            .symlink(format!("l{n}"), "x")
+    });
+    let archive = (0..3000)
+        .fold(chain, |tar, n| tar.file(format!("l0/{n}/f"), ""))
+        .end();
+    let arena = Arena::new(Way::NewDirectory);
+    let error = arena
+        .unpack(&archive, &Limits::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("lead through symbolic links"), "{error}");
+    arena.assert_untouched("detours");
 }
 
 #[test]
