@@ -56,7 +56,7 @@ fn extended_headers() {
                 "thousands of attributes",
                 "extended attributes",
                 Tar::new()
-                    .pax_text(b'x', &attributes(0..2000, 1))
+                    .pax_text(b'x', attributes(0..2000, 1))
                     .file("x", "x")
                     .end(),
             ),
@@ -65,7 +65,7 @@ fn extended_headers() {
                 "extended attributes",
                 (0..30)
                     .fold(Tar::new(), |tar, n| {
-                        tar.pax_text(b'g', &attributes(n..n + 1, 50_000))
+                        tar.pax_text(b'g', attributes(n..n + 1, 50_000))
                     })
                     .file("x", "x")
                     .end(),
