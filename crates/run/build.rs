@@ -1,7 +1,8 @@
-//! Compiles the default seccomp policy to BPF, so that a start installs it without compiling.
+//! Compiles the default seccomp policy to BPF, so that a start installs it without compiling, and the program that is PID 1 with
+//! `--init`.
 
 #![allow(clippy::print_stdout)] // cargo is told by printing
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{env, fmt::Write as _, fs, path::Path, process::Command};
 
 #[path = "src/seccomp"]
 #[allow(dead_code)]
@@ -35,5 +36,50 @@ fn main() {
         .expect("a String takes all");
     }
     text.push_str("]\n");
-    fs::write(Path::new(&directory).join("default_filter.rs"), text).expect("OUT_DIR is writable");
+    let directory = Path::new(&directory);
+    fs::write(directory.join("default_filter.rs"), text).expect("OUT_DIR is writable");
+    compile_reaper(&directory.join("reaper"));
+}
+
+/// A static program without the C library or the standard one: a few kilobytes that are executed from memory.
+fn compile_reaper(out: &Path) {
+    println!("cargo::rerun-if-changed=src/reaper/program.rs");
+    let variable = |name| env::var_os(name).expect("cargo sets it for build scripts");
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc
+        .args([
+            "--crate-name=box_init",
+            "--crate-type=bin",
+            "--edition=2024",
+        ])
+        .args([
+            "-Copt-level=s",
+            "-Cpanic=abort",
+            "-Cstrip=symbols",
+            "-Crelocation-model=static",
+        ])
+        .args([
+            "-Clink-arg=-nostartfiles",
+            "-Clink-arg=-nostdlib",
+            "-Clink-arg=-static",
+        ])
+        .args([
+            "-Clink-arg=-Wl,--build-id=none",
+            "-Clink-arg=-Wl,-z,noexecstack",
+        ])
+        .arg("--target")
+        .arg(variable("TARGET"))
+        .arg("-o")
+        .arg(out)
+        .arg("src/reaper/program.rs");
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut chosen = std::ffi::OsString::from("-Clinker=");
+        chosen.push(linker);
+        rustc.arg(chosen);
+    }
+    let status = rustc.status().expect("rustc runs, it compiled this");
+    assert!(
+        status.success(),
+        "src/reaper/program.rs does not compile: {status}"
+    );
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use box_run::capabilities::{self, Set};
+use box_run::capabilities::{self, Change, Set};
 use box_run::overrides::{Network, Seccomp, Sharing, UserNamespace};
-use box_run::{Overrides, volumes::Volume};
+use box_run::{Instances, Overrides, volumes::Volume};
 
 use crate::limits::LimitArgs;
-use crate::options;
+use crate::options::{self, ids};
 use crate::report::Failure;
 
 /// What a container is given, beyond what its image says.
@@ -117,10 +117,11 @@ pub struct ContainerArgs {
         help_heading = "Isolation"
     )]
     cgroupns: String,
-    /// User ids: the host's, or a range of it such as 100000:65536 that the container's are mapped to
+    /// User ids: the host's, or a range of it such as 100000:65536 that the container's are mapped to; auto finds one that is
+    /// not in use
     #[arg(
         long,
-        value_name = "host|FIRST[:SIZE]",
+        value_name = "host|auto|FIRST[:SIZE]",
         default_value = "host",
         help_heading = "Isolation"
     )]
@@ -199,7 +200,7 @@ impl ContainerArgs {
 
     /// Checks everything that was typed and says it in the engine's words. The command, the terminal and the accounts
     /// of the image are the caller's to fill in.
-    pub fn overrides(&self, base: &Path) -> Result<Overrides, Failure> {
+    pub fn overrides(&self, base: &Path, instances: &Instances) -> Result<Overrides, Failure> {
         let mut overrides = Overrides {
             entrypoint: self.entrypoint.as_ref().map(|text| match text.as_str() {
                 "" => Vec::new(),
@@ -231,7 +232,10 @@ impl ContainerArgs {
             ipc: sharing("--ipc", &self.ipc)?,
             uts: sharing("--uts", &self.uts)?,
             cgroupns: sharing("--cgroupns", &self.cgroupns)?,
-            userns: user_namespace(&self.userns)?,
+            userns: match self.userns.as_str() {
+                "auto" => ids::unused(instances)?,
+                text => user_namespace(text)?,
+            },
             time: self.time,
             volumes: self.volumes(base)?,
             shm_size: self
@@ -269,6 +273,12 @@ impl ContainerArgs {
             let (node, rule) = options::device::read(device)?;
             overrides.devices.push(node);
             overrides.device_rules.push(rule);
+        }
+        // Root of a user namespace has all of them in there.
+        if overrides.cap_add.contains(&Change::All) && overrides.userns == UserNamespace::Host {
+            let held = Set::held()?;
+            tracing::debug!(lacking = ?Set::ALL.difference(held), "ALL is every capability that box has");
+            overrides.held = Some(held);
         }
         self.secure(&mut overrides)?;
         Ok(overrides)
@@ -311,7 +321,8 @@ impl ContainerArgs {
             None | Some("default") => Seccomp::Default,
             Some("unconfined") => Seccomp::Unconfined,
             Some(file) => {
-                let set = Set::DEFAULT.changed(&overrides.cap_add, &overrides.cap_drop, Set::ALL);
+                let held = overrides.held.unwrap_or(Set::ALL);
+                let set = Set::DEFAULT.changed(&overrides.cap_add, &overrides.cap_drop, held);
                 Seccomp::Profile(Box::new(options::seccomp_profile(Path::new(file), set)?))
             }
         };
@@ -332,7 +343,7 @@ fn user_namespace(text: &str) -> Result<UserNamespace, Failure> {
     if text == "host" {
         return Ok(UserNamespace::Host);
     }
-    let expected = "expected host, or the first host id and how many, such as 100000:65536";
+    let expected = "expected host, auto, or the first host id and how many, such as 100000:65536";
     let bad = || options::refused("--userns", text, expected);
     let (first, size) = text.split_once(':').unwrap_or((text, "65536"));
     let first: u32 = first.parse().map_err(|_| bad())?;

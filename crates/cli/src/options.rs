@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod environment;
+pub mod ids;
 pub mod moment;
 pub mod signal;
 

@@ -75,6 +75,11 @@ macro_rules! steps {
 
         impl Step {
             const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The step of that number.
+            pub fn from_number(number: u8) -> Option<Self> {
+                Self::ALL.get(usize::from(number)).copied()
+            }
         }
     };
 }
@@ -154,6 +159,8 @@ steps! {
     Signals,
     /// The reaper's child.
     Fork,
+    /// Execute the reaper.
+    Reaper,
     /// The command is the box program itself, reached through /proc.
     OwnProgram,
 }
@@ -253,10 +260,7 @@ impl Channel {
         Ok(Some(match bytes[0] {
             0 => Message::Ready(terminal),
             1 => {
-                let step = Step::ALL
-                    .get(usize::from(bytes[1]))
-                    .copied()
-                    .unwrap_or(Step::Handshake);
+                let step = Step::from_number(bytes[1]).unwrap_or(Step::Handshake);
                 Message::Failed(Failed {
                     step,
                     index,

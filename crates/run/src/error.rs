@@ -47,10 +47,14 @@ pub enum Error {
         source: crate::storage::BoxError,
     },
     /// The set-up ended without a message: the child was killed.
-    #[error("the container's first process died during its set-up ({status})")]
+    #[error("the container was killed while being set up, at the step \"{step}\" ({status})")]
     Died {
+        /// The step that it had begun, such as `mount proc on /proc`.
+        step: String,
         /// How it ended.
         status: crate::ExitStatus,
+        /// What the user can do about it.
+        hint: Option<String>,
     },
     /// The command could not be executed (exit status 126 or 127).
     #[error(transparent)]
@@ -198,7 +202,9 @@ impl Error {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Setup { hint, .. } | Self::Told { hint, .. } => hint.clone(),
+            Self::Setup { hint, .. } | Self::Told { hint, .. } | Self::Died { hint, .. } => {
+                hint.clone()
+            }
             Self::Exec(failure) => failure.hint(),
             Self::Running { name, .. } => {
                 Some(format!("stop it first, or use rm -f: box stop {name}"))

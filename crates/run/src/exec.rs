@@ -318,6 +318,7 @@ impl Joined {
             pid: self.pid,
             pidfd,
             signals: &self.signals,
+            group: None,
             kill_after: None,
         }
     }

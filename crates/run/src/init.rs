@@ -18,16 +18,22 @@ use crate::channel::{Channel, Failed, Message, Order, Step};
 use crate::hooks::Point;
 use crate::mounts::{self, Kind, Mounted};
 use crate::plan::{Plan, Rootfs};
+use crate::progress::Progress;
 use crate::sys::{mount, network, process};
 use crate::{confine, reaper, tty};
 
 /// Sets the container up and executes its command. Does not return.
-pub(crate) fn run(plan: &Plan, channel: Channel) -> ! {
+pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
     let mut channel = Some(channel);
     // A panic must not unwind into the parent's half of the code, which would clean up after a container that lives.
-    let outcome = catch_unwind(AssertUnwindSafe(|| match set_up(plan, &mut channel) {
-        Ok(()) => confine::execute(&plan.command),
-        Err(failed) => Message::Failed(failed),
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        match set_up(plan, &mut channel, progress) {
+            Ok(()) => {
+                progress.done();
+                confine::execute(&plan.command)
+            }
+            Err(failed) => Message::Failed(failed),
+        }
     }));
     let Ok(failed) = outcome else {
         process::exit(125)
@@ -39,7 +45,7 @@ pub(crate) fn run(plan: &Plan, channel: Channel) -> ! {
     process::exit(125)
 }
 
-fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
+fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Result<(), Failed> {
     let channel = line
         .as_ref()
         .ok_or(Errno::BADF)
@@ -56,6 +62,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
     // Nobody looks into this process while it holds descriptors of the host (CVE-2016-9962); exec ends it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))?;
     // 2. Namespaces that clone3 did not make.
+    progress.at(Step::Unshare, 0);
     if plan.idmap.is_some() {
         // Ids mean nothing before the parent has written the maps.
         wait_until_placed(plan, channel, &mut placed)?;
@@ -64,11 +71,13 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
     rustix::process::setsid().map_err(Step::Session.failed(0))?;
     enter_namespaces(plan)?;
     // 3. The root file system and all that is mounted in it.
+    progress.at(Step::Rootfs, 0);
     umask(Mode::empty());
     let root = rootfs(plan)?;
     let mut mounted = Mounted::with_capacity(plan.mounts.len());
     let mut terminal = None;
     for index in 0..plan.mounts.len() {
+        progress.at(Step::Mount, index);
         if matches!(plan.mounts[index].kind, Kind::Cgroup { .. }) {
             wait_until_placed(plan, channel, &mut placed)?;
         }
@@ -79,14 +88,17 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
         }
     }
     // 4. The control group, if no mount needed it before.
+    progress.at(Step::Handshake, 0);
     wait_until_placed(plan, channel, &mut placed)?;
     // 5. What is written below /proc and hidden below it.
+    progress.at(Step::Mask, 0);
     set_parameters(plan, &mounted)?;
     mounts::mask(root.as_fd(), &plan.masked, &mounted)
         .map_err(|(index, errno)| Step::Mask.failed(index)(errno))?;
     let hidden = mounts::read_only(root.as_fd(), &plan.read_only, &mounted);
     hidden.map_err(|(index, errno)| Step::ReadOnlyPath.failed(index)(errno))?;
     // 6. The root.
+    progress.at(Step::Pivot, 0);
     if plan.root_read_only {
         let read_only = mount::Attributes {
             set: libc::MOUNT_ATTR_RDONLY,
@@ -108,6 +120,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
         .map_err(Step::Keyring.failed(0))?;
     // 7. Ready; an OCI `create` ends here, and `start` begins.
     if plan.gated {
+        progress.at(Step::Handshake, 0);
         channel
             .send(&Message::Ready(None))
             .map_err(Step::Handshake.failed(0))?;
@@ -116,20 +129,14 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
             .map_err(Step::Handshake.failed(1))?;
     }
     // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; we keep the line until exec.
+    progress.at(Step::CloseDescriptors, 0);
     tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid)
         .map_err(Step::Stdio.failed(0))?;
     // The steps so far closed nothing by name: all of it goes at once.
     std::mem::forget((root, mounted, terminal));
-    let first = 3 + plan.options.preserve_fds as i32;
-    if let Some(channel) = line.take() {
-        *line = Some(
-            channel
-                .move_to(first)
-                .map_err(Step::CloseDescriptors.failed(0))?,
-        );
-    }
-    process::close_from(first as u32 + 1).map_err(Step::CloseDescriptors.failed(1))?;
+    let reaper = keep_what_is_needed(plan, line).map_err(Step::CloseDescriptors.failed(0))?;
     // 9. The command's own properties, ending with its privileges.
+    progress.at(Step::User, 0);
     confine::confine(plan)?;
     // The change of user cleared the death signal, prctl(2).
     die_with_parent(
@@ -138,11 +145,28 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>) -> Result<(), Failed> {
             .map_err(Step::Handshake.failed(2))?,
     )?;
     run_hooks(plan, Point::StartContainer, pid)?;
-    if plan.options.init {
-        reaper::split()
-    } else {
-        Ok(())
+    reaper.map_or(Ok(()), reaper::split)
+}
+
+/// Closes everything above what the command gets but the line and, if there is to be one, the reaper's program.
+fn keep_what_is_needed(plan: &Plan, line: &mut Option<Channel>) -> Result<Option<OwnedFd>, Errno> {
+    let mut next = 3 + plan.options.preserve_fds as i32;
+    // Not onto the number of the other, which may be any.
+    let copy = |file: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(file, next + 2);
+    let reaper = plan.reaper.as_ref().map(copy).transpose()?;
+    if let Some(channel) = line.take() {
+        *line = Some(channel.move_to(next)?);
+        next += 1;
     }
+    let reaper = match reaper {
+        Some(file) => {
+            next += 1;
+            Some(process::move_owned(file, next - 1)?)
+        }
+        None => None,
+    };
+    process::close_from(next as u32)?;
+    Ok(reaper)
 }
 
 /// Hooks are the rare case in which this process does more than system calls.

@@ -32,6 +32,7 @@ mod overlay;
 pub mod overrides;
 pub mod plan;
 pub mod process;
+mod progress;
 mod reaper;
 mod removal;
 pub mod rlimits;

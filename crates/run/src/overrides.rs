@@ -58,6 +58,8 @@ pub struct Overrides {
     pub cap_drop: Vec<crate::capabilities::Change>,
     /// `--no-new-privileges`.
     pub no_new_privileges: bool,
+    /// What `ALL` stands for in `cap_add`, see [`held`](crate::capabilities::Set::held); every capability if `None`.
+    pub held: Option<crate::capabilities::Set>,
     /// `--seccomp`.
     pub seccomp: Seccomp,
     /// `--ulimit`.

@@ -31,7 +31,7 @@ use crate::nodes::Nodes;
 use crate::overlay::Overlay;
 use crate::seccomp::Filter;
 use crate::storage::{self, Storage};
-use crate::{Error, Instance, Instances, NewInstance, rlimits, spec};
+use crate::{Error, Instance, Instances, NewInstance, reaper, rlimits, spec};
 pub(crate) use command::Command;
 use preserved::check_preserved;
 use sysctl::{Sysctl, sysctls};
@@ -99,6 +99,8 @@ pub struct Plan {
     pub(crate) resources: LinuxResources,
     /// The caller wants to say when the command is let go.
     pub(crate) gated: bool,
+    /// The program of PID 1, with `--init`.
+    pub(crate) reaper: Option<OwnedFd>,
     /// What the command gets as 0, 1 and 2 in the place of the caller's.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
 }
@@ -356,6 +358,7 @@ impl Plan {
             cgroup: linux.cgroups_path().clone().unwrap_or(cgroup),
             resources,
             gated: false,
+            reaper: None,
             stdio: None,
             options,
             namespaces,
@@ -395,6 +398,11 @@ impl Plan {
         }
         self.namespaces.open()?;
         check_preserved(self.options.preserve_fds)?;
+        if self.options.init {
+            let program = reaper::program()
+                .map_err(|errno| Error::system("make the program of --init", errno))?;
+            self.reaper = Some(program);
+        }
         self.mounts
             .iter_mut()
             .try_for_each(|step| step.open(userns))

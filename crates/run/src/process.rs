@@ -1,5 +1,6 @@
 //! The parent's side of a container: clone, handshake, wait.
 
+mod guard;
 mod monitor;
 mod wait;
 
@@ -12,6 +13,7 @@ use crate::capabilities::Capability;
 use crate::cgroup::{self, Cgroup, Join};
 use crate::channel::{self, Channel, Message, Order};
 use crate::hooks::{Hooks, Point};
+use crate::progress::Progress;
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
@@ -25,6 +27,7 @@ pub struct Prepared {
     container: Container,
     plan: Plan,
     channel: Channel,
+    progress: Progress,
 }
 
 /// A container whose command runs. Dropped, it is killed.
@@ -111,6 +114,8 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     let signals = Forwarding::begin().map_err(|errno| Error::system("block signals", errno))?;
     let (channel, theirs) =
         channel::pair().map_err(|errno| Error::system("make a socket pair", errno))?;
+    let progress =
+        Progress::new().map_err(|errno| Error::system("map memory for the start", errno))?;
     // On v2 the child is born in its group. On v1 it gets in by itself, and the group is made while it sets up.
     let mut group = if is_unified() {
         Some(create_cgroup(&instance, &plan)?)
@@ -125,7 +130,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {
             drop(channel);
-            init::run(&plan, theirs)
+            init::run(&plan, theirs, &progress)
         }
     };
     drop(theirs);
@@ -159,6 +164,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
         container,
         plan,
         channel,
+        progress,
     })
 }
 
@@ -222,7 +228,8 @@ impl Prepared {
         while let Some(message) = self.receive()? {
             self.take(message)?;
         }
-        // End of file: executed. A child killed before it could say a word is told by its status like any other.
+        // End of file: executed, or killed before it could say a word.
+        self.check_executed()?;
         self.container.hooks.run_all(Point::Poststart, self.pid());
         let options = &self.plan.options;
         Ok(Running {
@@ -241,8 +248,26 @@ impl Prepared {
             }
             self.take(message)?;
         }
+        self.check_executed()?;
+        // It did not wait for us, which only a process that executed something else could do.
+        Err(Error::system(
+            "prepare the command",
+            rustix::io::Errno::PROTO,
+        ))
+    }
+
+    /// The child has closed its end of the line. An error if it did so by dying on the way.
+    fn check_executed(&mut self) -> Result<(), Error> {
+        let Some((step, index)) = self.progress.step() else {
+            return Ok(());
+        };
+        let status = self.container.child.wait()?.status;
+        let group = self.container.cgroup.as_ref();
+        let starved = group.is_some_and(|group| group.oom_kills().is_ok_and(|kills| kills > 0));
         Err(Error::Died {
-            status: self.container.child.wait()?.status,
+            step: self.plan.describe(step, index),
+            status,
+            hint: starved.then(|| "its memory limit is less than a start needs".to_owned()),
         })
     }
 

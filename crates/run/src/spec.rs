@@ -209,11 +209,12 @@ fn environment(image: &ImageConfiguration, asked: &Overrides, identity: &Identit
 }
 
 fn capabilities(asked: &Overrides, identity: &Identity) -> Capabilities {
-    let set = Set::DEFAULT.changed(&asked.cap_add, &asked.cap_drop, Set::ALL);
+    let held = asked.held.unwrap_or(Set::ALL);
+    let set = Set::DEFAULT.changed(&asked.cap_add, &asked.cap_drop, held);
     if identity.uid == 0 {
         return Capabilities::for_root(set);
     }
-    let added = Set::EMPTY.changed(&asked.cap_add, &[] as &[Change], Set::ALL);
+    let added = Set::EMPTY.changed(&asked.cap_add, &[] as &[Change], held);
     Capabilities::for_user(set, added)
 }
 

@@ -328,8 +328,9 @@ fn control_c_ends_a_deaf_pid_1() {
     // Until the exec is over the shell may take it.
     let children = format!("/proc/{}/task/{0}/children", terminal.child.id());
     let running = || {
-        let pid = std::fs::read_to_string(&children).unwrap_or_default();
-        std::fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap_or_default()
+        let pids = std::fs::read_to_string(&children).unwrap_or_default();
+        let first = pids.split(' ').next().unwrap_or_default();
+        std::fs::read_to_string(format!("/proc/{first}/comm")).unwrap_or_default()
     };
     while running().trim() != "sleep" {
         std::thread::sleep(Duration::from_millis(1));

@@ -74,3 +74,32 @@ fn the_hosts_program_is_not_written_to_by_a_container_that_is_entered() {
     });
     assert!(Path::new(binary::path()).exists());
 }
+
+/// PID 1 of `--init` is no copy of box, whatever the container may do to it.
+#[test]
+fn the_init_process_shows_nothing_of_the_hosts_program() {
+    let home = Home::with_alpine();
+    let volume = volume();
+    let size = std::fs::metadata(binary::path()).unwrap().len();
+    let script = "readlink /proc/1/exe; wc -c </proc/1/exe; ls /proc/1/fd | wc -l; \
+                  echo x >/proc/1/exe; cp /proc/1/exe /copy; /attack overwrite";
+    unharmed(|| {
+        for flags in [
+            &["--cap-add", "SYS_PTRACE"][..],
+            &["--cap-add", "ALL", "--seccomp", "unconfined"],
+            &["--cap-add", "ALL", "--userns", "auto"],
+            &["-u", "1000"],
+        ] {
+            let mut args = vec!["run", "--rm", "--init", "--timeout", "1s", "-v", &volume];
+            args.extend(flags);
+            args.extend(["alpine", "sh", "-c", script]);
+            let run = home.run(args);
+            let lines: Vec<&str> = run.text().lines().collect();
+            assert_eq!(lines[0], "/memfd:box-init (deleted)", "{flags:?} {run:?}");
+            let found: u64 = lines[1].trim().parse().unwrap();
+            assert!(found < 10_000 && found < size / 100, "{found} bytes");
+            assert_eq!(lines[2].trim(), "0", "{flags:?}");
+            assert!(!run.text().contains("OVERWRITTEN"), "{flags:?} {run:?}");
+        }
+    });
+}

@@ -60,6 +60,32 @@ fn capabilities() {
     );
     assert_eq!(effective(&["--cap-drop", "ALL"]), 0);
     assert_eq!(effective(&["-u", "1000"]), 0);
+    // ALL is what box has, whatever that is here.
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapPrm:\t"));
+    let own = u64::from_str_radix(own.unwrap(), 16).unwrap();
+    assert_eq!(effective(&["--cap-add", "ALL"]), own);
+    assert_eq!(
+        effective(&["--cap-add", "ALL", "--cap-drop", "CHOWN"]),
+        own & !1
+    );
+    // In a user namespace of its own root has all there are.
+    let all = effective(&["--cap-add", "ALL", "--userns", "auto"]);
+    assert_eq!(all & own, own);
+    let command = home.command(["unused"]);
+    let mut dropped = std::process::Command::new("setpriv");
+    dropped
+        .args(["--bounding-set", "-sys_time"])
+        .arg(command.get_program())
+        .args(["run", "--rm", "--cap-add", "SYS_TIME", "alpine", "true"])
+        .current_dir(home.path());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => dropped.env(name, value),
+            None => dropped.env_remove(name),
+        };
+    }
+    box_tests::Outcome::of(dropped, b"").fails(&["CAP_SYS_TIME", "box itself does not hold it"]);
     let flag = text(
         &home,
         &["--no-new-privileges"],
@@ -185,17 +211,38 @@ fn descriptors_are_handed_on_only_when_asked() {
 
 #[test]
 fn a_killed_box_takes_its_container_along() {
+    taken_along(&[], &["sh", "-c", "echo up; exec sleep 1000"], |_| {});
+}
+
+/// The kernel clears the death signal of a process that changes its user.
+#[test]
+fn a_killed_box_takes_a_container_along_that_does_not_heed_its_death() {
+    let su = "exec su nobody -s /bin/sh -c 'echo up; exec sleep 1000'";
+    let guarded = |box_pid: u32| {
+        let children = format!("/proc/{box_pid}/task/{box_pid}/children");
+        while std::fs::read_to_string(&children)
+            .unwrap()
+            .split_whitespace()
+            .count()
+            < 2
+        {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    taken_along(&[], &["sh", "-c", su], guarded);
+    // Without a pid namespace nothing ends with its first process.
+    let two = "sleep 1000 & exec su nobody -s /bin/sh -c 'echo up; exec sleep 1000'";
+    taken_along(&["--pid", "host"], &["sh", "-c", two], guarded);
+}
+
+fn taken_along(options: &[&str], command: &[&str], wait: impl Fn(u32)) {
     let home = Home::with_alpine();
+    let mut line = vec!["run", "--name", "orphan"];
+    line.extend(options);
+    line.push("alpine");
+    line.extend(command);
     let mut child = home
-        .command([
-            "run",
-            "--name",
-            "orphan",
-            "alpine",
-            "sh",
-            "-c",
-            "echo up; exec sleep 1000",
-        ])
+        .command(line)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -205,6 +252,8 @@ fn a_killed_box_takes_its_container_along() {
         &mut line,
     )
     .unwrap();
+    assert_eq!(line, "up\n");
+    wait(child.id());
     child.kill().unwrap();
     child.wait().unwrap();
     let deadline = std::time::Instant::now() + box_tests::outcome::PATIENCE;
@@ -217,4 +266,31 @@ fn a_killed_box_takes_its_container_along() {
     let row = &home.run(["ps", "-a", "--format", "json"]).succeeds().json()[0];
     assert_ne!(row["status"], "running", "{row}");
     home.run(["rm", "orphan"]).succeeds();
+}
+
+#[test]
+fn ids_of_its_own() {
+    let home = Home::with_alpine();
+    let first = |name: &str| {
+        let script =
+            "cat /proc/self/uid_map /proc/self/gid_map; id -u; touch /new; stat -c %u /new /bin";
+        let options = ["run", "--name", name, "--userns", "auto", "alpine"];
+        let line: Vec<&str> = options.into_iter().chain(["sh", "-c", script]).collect();
+        let outcome = home.run(line).succeeds();
+        let text = outcome.text().to_owned();
+        let words: Vec<u64> = text
+            .split_whitespace()
+            .map(|word| word.parse().unwrap())
+            .collect();
+        let [0, first, 65536, 0, group, 65536, 0, 0, 0] = words[..] else {
+            panic!("{text}")
+        };
+        assert_eq!(first, group);
+        assert!(first >= 65536 && first % 65536 == 0, "{first}");
+        first
+    };
+    // The kept container keeps its ids.
+    assert_ne!(first("one"), first("two"));
+    home.run(["run", "--rm", "--userns", "some", "alpine"])
+        .fails(&["--userns some", "expected host, auto"]);
 }

@@ -6,6 +6,7 @@ mod crowd;
 mod exec;
 mod files;
 mod help;
+mod hooks;
 mod listing;
 mod truth;
 

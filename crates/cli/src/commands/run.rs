@@ -100,7 +100,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             crate::report::cause(&error)
         ))
     })?;
-    let mut overrides = args.container.overrides(&base)?;
+    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let mut overrides = args.container.overrides(&base, &instances)?;
     overrides.command = command.to_vec();
     overrides.terminal = args.wants_terminal();
     if overrides.terminal && overrides.term.is_none() {
@@ -125,7 +126,6 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let supplied = wanted.ready(settings)?;
     overrides.accounts = Accounts::read(&supplied.layers)?;
     let new = args.instance(settings, &supplied, &overrides, options)?;
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
     if args.execution.dry_run {
         let plan = box_run::Plan::preview(&new)?.to_string();
         return output::text(&format!("{}\n", plan.trim_end())).map(|()| 0);

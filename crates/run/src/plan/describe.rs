@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Plan, Rootfs};
 use crate::Error;
+use crate::capabilities::Set;
 use crate::channel::{Failed, Step};
 
 impl fmt::Display for Plan {
@@ -71,8 +72,6 @@ impl fmt::Display for Plan {
 impl Plan {
     /// Words a failed step of the child.
     pub(crate) fn failure(&self, failed: Failed) -> Error {
-        let index = usize::from(failed.index);
-        let path = |list: &[String]| list.get(index).cloned().unwrap_or_default();
         let hint = self.hint(failed);
         if let Some((reason, errno)) = self.plain_failure(failed) {
             return Error::Setup {
@@ -81,7 +80,23 @@ impl Plan {
                 hint,
             };
         }
-        let step = match failed.step {
+        if failed.step == Step::Capabilities
+            && failed.errno == rustix::io::Errno::PERM
+            && let Err(named) = Set::held().and_then(|held| self.capabilities.check(held))
+        {
+            return named;
+        }
+        Error::Setup {
+            step: self.describe(failed.step, usize::from(failed.index)),
+            source: failed.errno.into(),
+            hint,
+        }
+    }
+
+    /// A step of the child and its object, such as `mount proc on /proc`.
+    pub(crate) fn describe(&self, step: Step, index: usize) -> String {
+        let path = |list: &[String]| list.get(index).cloned().unwrap_or_default();
+        match step {
             Step::Mount => self.mounts.get(index).map_or_else(String::new, |step| {
                 format!("mount {} on {}", step.what(), step.destination.display())
             }),
@@ -162,11 +177,6 @@ impl Plan {
                 self.hostname.clone().unwrap_or_default().to_string_lossy()
             ),
             step => fixed(step).to_owned(),
-        };
-        Error::Setup {
-            step,
-            source: failed.errno.into(),
-            hint,
         }
     }
 
@@ -209,6 +219,12 @@ impl Plan {
             (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
                 "a file is mounted on a file, a directory on a directory; the image has the other one there"
             }
+            (Step::Reaper, Errno::PERM | Errno::NOSYS) => {
+                "--init needs execveat, which the seccomp profile does not allow"
+            }
+            (Step::Reaper, Errno::ACCESS) => {
+                "programs in memory cannot be executed where vm.memfd_noexec is 2"
+            }
             (Step::Rlimit, Errno::PERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
             (Step::Pivot, Errno::INVAL) => "on a host whose root is the initramfs use --no-pivot",
             (Step::Mount | Step::Unshare | Step::Propagation, Errno::PERM) => {
@@ -246,6 +262,7 @@ fn fixed(step: Step) -> &'static str {
         Step::CloseDescriptors => "close inherited descriptors",
         Step::Signals => "reset the signals",
         Step::Fork => "start the command below the init process",
+        Step::Reaper => "execute the init process",
         _ => "set the container up",
     }
 }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
 
+use super::guard::Guard;
 use super::{Ended, Running, Watch, launch};
 use crate::logs::{self, Recorder};
 use crate::sys::memory;
@@ -116,8 +117,10 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
         .transpose()?;
     // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
+    let guard = Guard::stand(running.pidfd(), running.cgroup())
+        .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
     memory::release_all().map_err(|errno| Error::system("give memory back", errno))?;
-    running.watch_over(recorder, broadcast)
+    running.watch_over(guard, recorder, broadcast)
 }
 
 fn begin(instance: Instance, mut plan: Plan) -> Result<(Running, Recorder), Error> {
@@ -169,12 +172,14 @@ impl Running {
     /// Waits for the end, and cleans up.
     fn watch_over(
         self,
+        guard: Guard,
         recorder: Recorder,
         mut broadcast: Option<Broadcast>,
     ) -> Result<Ended, Error> {
         let failed = |errno: Errno| Error::system("wait for the container", errno);
         let mut watch = Watch {
             deadline: self.timeout.map(|limit| self.started + limit),
+            guard: Some(guard),
             ..Watch::default()
         };
         let mut clock = Clock::start(recorder).map_err(failed)?;

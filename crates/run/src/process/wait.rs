@@ -7,8 +7,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
 
+use super::guard::Guard;
 use super::{Ended, Running};
 use crate::Error;
+use crate::cgroup::Cgroup;
 use crate::signals::{Forwarding, would_be_lost};
 use crate::sys::{memory, process as sys};
 use crate::tty::{self, RawMode, Relay};
@@ -24,8 +26,10 @@ const QUIET_AFTER: Duration = Duration::from_millis(100);
 pub(crate) struct Watch {
     pub(crate) relay: Option<Relay>,
     pub(crate) deadline: Option<Instant>,
-    /// When to give back the memory that the start took; a short command is over before.
+    /// When to give back the memory that the start took, and to set a guard up; a short command is over before.
     pub(crate) quiet: Option<Instant>,
+    /// Ends the container if box is killed.
+    pub(crate) guard: Option<Guard>,
     /// The deadline has passed once: TERM is sent, the next one is KILL.
     pub(crate) timed_out: bool,
     /// The signal for which the container was killed.
@@ -38,6 +42,7 @@ pub(crate) struct Watched<'a> {
     pub(crate) pid: i32,
     pub(crate) pidfd: BorrowedFd<'a>,
     pub(crate) signals: &'a Forwarding,
+    pub(crate) group: Option<&'a Cgroup>,
     pub(crate) kill_after: Option<Duration>,
 }
 
@@ -55,8 +60,7 @@ impl Running {
             relay: terminal.map(Relay::new).transpose().map_err(failed)?,
             deadline: self.timeout.map(|limit| self.started + limit),
             quiet: Some(self.started + QUIET_AFTER),
-            timed_out: false,
-            forced: None,
+            ..Watch::default()
         };
         while !self.watched().turn(&mut watch).map_err(failed)? {}
         if let Some(relay) = &mut watch.relay {
@@ -72,6 +76,7 @@ impl Running {
             pid: self.pid(),
             pidfd: self.pidfd(),
             signals: &self.container.signals,
+            group: self.cgroup(),
             kill_after: self.kill_after,
         }
     }
@@ -194,6 +199,7 @@ impl Watched<'_> {
     pub(super) fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
         if watch.quiet.is_some_and(|quiet| Instant::now() >= quiet) {
             watch.quiet = None;
+            watch.guard = Some(Guard::stand(self.pidfd, self.group)?);
             memory::release_program()?;
         }
         if watch

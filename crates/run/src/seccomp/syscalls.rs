@@ -41,6 +41,12 @@ impl Table {
         }
     }
 
+    /// The names of all.
+    #[cfg(test)]
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
     /// Whether any architecture has it.
     #[cfg(test)]
     pub fn knows(&self, name: &str) -> bool {

@@ -1,4 +1,7 @@
-//! Giving memory back while box does nothing but wait.
+//! Memory that two processes see, and giving memory back while box does nothing but wait.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 
@@ -102,4 +105,47 @@ fn release(start: usize, end: usize) -> Result<(), Errno> {
         return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
     Ok(())
+}
+
+/// A number that this process and those it clones afterwards all see; 0 at first. mmap(2), MAP_SHARED
+#[derive(Debug)]
+pub struct SharedNumber(NonNull<AtomicU32>);
+
+impl SharedNumber {
+    /// A page of its own, made when it is first written to.
+    pub fn new() -> Result<Self, Errno> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping wherever the kernel has room; nothing that exists is touched.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(
+                Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOMEM)
+            );
+        }
+        NonNull::new(page.cast()).map(Self).ok_or(Errno::NOMEM)
+    }
+
+    /// Changes it.
+    pub fn set(&self, number: u32) {
+        self.number().store(number, Ordering::Release);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> u32 {
+        self.number().load(Ordering::Acquire)
+    }
+
+    fn number(&self) -> &AtomicU32 {
+        // SAFETY: the mapping lives as long as this value, is aligned to a page, and zeroes are a valid number; all who
+        // see it use it by atomic operations alone.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for SharedNumber {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped by `new` with this length, and no reference to it outlives this value.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE) };
+    }
 }

@@ -100,43 +100,6 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit, Errno> {
     })
 }
 
-/// Reaps any one child that has ended: its pid and status. `None` if none has. For PID 1 of a container.
-pub fn reap() -> Result<Option<(i32, crate::ExitStatus)>, Errno> {
-    let mut status: c_int = 0;
-    // SAFETY: status lives over the call, waitpid(2).
-    match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
-        0 => Ok(None),
-        -1 => Err(last_error()),
-        pid if libc::WIFSIGNALED(status) => Ok(Some((
-            pid,
-            crate::ExitStatus::Signaled(libc::WTERMSIG(status) as u8),
-        ))),
-        pid => Ok(Some((
-            pid,
-            crate::ExitStatus::Exited(libc::WEXITSTATUS(status) as u8),
-        ))),
-    }
-}
-
-/// Waits for one of the signals of `mask` (bit N-1 is signal N), which are blocked. rt_sigtimedwait(2)
-pub fn wait_signal(mask: u64) -> c_int {
-    loop {
-        // SAFETY: the mask lives over the call and is as long as is said; the two null pointers ask for nothing.
-        let signal = unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigtimedwait,
-                &mask,
-                ptr::null_mut::<libc::siginfo_t>(),
-                ptr::null::<libc::timespec>(),
-                8,
-            )
-        };
-        if signal > 0 {
-            return signal as c_int;
-        }
-    }
-}
-
 /// Sends a signal to a child; one that has ended meanwhile needs none. kill(2)
 pub fn kill(pid: i32, signal: c_int) {
     // SAFETY: it takes two integers; the pid is that of a child which is not reaped yet.

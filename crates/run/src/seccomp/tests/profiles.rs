@@ -167,3 +167,49 @@ fn a_profile_too_long_for_the_kernel_is_refused() {
     let error = Filter::compile(&read_profile(&text, Set::DEFAULT).unwrap()).unwrap_err();
     assert!(error.to_string().contains("4096"), "{error}");
 }
+
+/// What containers of podman may call, from the package golang-github-containers-common, which podman comes with.
+const PEERS: &str = "/usr/share/containers/seccomp.json";
+
+/// What podman's profile of 2022 did not know yet: calls of Linux 5.16 and later, which docker's current one allows.
+const YOUNGER: &str = "cachestat fchmodat2 futex_requeue futex_wait futex_waitv futex_wake getxattrat listmount listxattrat \
+                       map_shadow_stack mseal removexattrat setxattrat statmount uretprobe";
+
+/// What docker allows and podman does not: pages of one's own into a pipe, and completions of one's own I/O.
+const OF_DOCKER: &str = "io_pgetevents io_pgetevents_time64 vmsplice";
+
+/// What podman allows for containers in containers, and calls that no program makes any more.
+const OF_PODMAN: &str = "clone3 fsconfig fsmount fsopen fspick get_mempolicy keyctl mbind mount mount_setattr move_mount open_tree \
+                         pidfd_getfd pivot_root readdir reboot set_mempolicy sigaction signal sigpending sigsuspend syslog \
+                         umount umount2 unshare";
+
+#[test]
+fn compared_with_podmans_every_difference_is_known() {
+    let text = std::fs::read_to_string(PEERS).expect("podman is needed: apt-get install podman");
+    let host = host(Arch::X86_64, (6, 18), Set::DEFAULT);
+    let table = syscalls::Table::load();
+    let document = profile::read(&text, &host).unwrap();
+    let theirs = bpf::compile(&profile::policy(&document, Arch::X86_64).unwrap(), &table);
+    let ours = bpf::compile(&default::policy(Arch::X86_64, Set::DEFAULT.bits()), &table);
+    let mut only = (
+        std::collections::BTreeSet::new(),
+        std::collections::BTreeSet::new(),
+    );
+    for arch in Arch::X86_64.family() {
+        let known = |name| Some((name, table.number(name, *arch)?));
+        for (name, number) in table.names().filter_map(known) {
+            let passes = |program: &[_]| judge(program, arch.audit(), number, [0; 6]) == ALLOW;
+            match (passes(&ours), passes(&theirs)) {
+                (true, false) => only.0.insert(name),
+                (false, true) => only.1.insert(name),
+                _ => false,
+            };
+        }
+    }
+    let sorted = |texts: &[&'static str]| {
+        let words = texts.iter().flat_map(|text| text.split_ascii_whitespace());
+        words.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(only.0, sorted(&[YOUNGER, OF_DOCKER]));
+    assert_eq!(only.1, sorted(&[OF_PODMAN]));
+}
