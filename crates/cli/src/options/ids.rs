@@ -84,6 +84,7 @@ fn pick(taken: &[Range<u32>], seed: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init)]
     use super::*;
 
     #[test]
