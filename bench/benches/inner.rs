@@ -40,9 +40,8 @@ fn runtime(criterion: &mut Criterion) {
         bencher.iter(|| spec::build(black_box(&image), black_box(&asked)).unwrap());
     });
     let built = spec::build(&image, &asked).unwrap();
-    let mut file = tempfile::tempfile().unwrap();
-    criterion.bench_function("spec/write config.json", |bencher| {
-        bencher.iter(|| serde_json::to_writer(&mut file, &built).unwrap());
+    criterion.bench_function("spec/say config.json", |bencher| {
+        bencher.iter(|| serde_json::to_vec(black_box(&built)).unwrap());
     });
 
     let profile = seccomp::default_profile(Set::DEFAULT).unwrap();
@@ -112,9 +111,11 @@ fn unpack(criterion: &mut Criterion) {
     group.bench_function("read every entry of the minirootfs", |bencher| {
         bencher.iter(|| {
             let mut archive = Archive::new(plain.as_slice(), Limits::default());
+            let mut entries = 0;
             while archive.next_entry().unwrap().is_some() {
-                archive.drain().unwrap();
+                entries += 1;
             }
+            assert!(entries > 1);
         });
     });
 

@@ -44,7 +44,7 @@ def main():
     # As Ctrl-C does, so that all is cleaned up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     began, failed = time.monotonic(), []
-    with Workshop(options.work, options.box, 0.2 if options.quick else 1) as shop:
+    with Workshop(options.work, names, options.box, 0.2 if options.quick else 1) as shop:
         if options.suite == "smoke":
             return smoke(shop)
         for name in names:

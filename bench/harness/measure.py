@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import statistics
 import subprocess
 import tempfile
@@ -145,7 +146,7 @@ def row(subject, runs, base):
     if subject.note:
         entry["note"] = subject.note
     if subject.argv is not None:
-        entry["command"] = " ".join(subject.command(0))
+        entry["command"] = shlex.join(subject.command(0))
     if not runs or subject.reason:
         return entry | {"reason": subject.reason or "not measured"}
     entry |= {

@@ -172,8 +172,10 @@ def render(results):
 
 def keep(results):
     """Writes the results and all that is made from them; an interruption leaves each file as it was or as it shall be."""
-    replace(RESULTS, json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-    write(results)
+    text = json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    replace(RESULTS, text)
+    # As it is read from the file: the order of what is in it shows on the page.
+    write(json.loads(text))
 
 
 def write(results):

@@ -86,7 +86,7 @@ def registry(shop, layouts):
 
 @contextlib.contextmanager
 def docker(shop):
-    """A Docker daemon with everything of its own and no network set-up. Gives (client command, daemons' process ids)."""
+    """A Docker daemon with everything of its own and no network set-up. Gives (client command, daemons' process ids, directory)."""
     directory = shop.fresh("docker")
     # A path for a socket has at most 107 bytes.
     host = f"unix:///tmp/box-bench-docker-{os.getpid()}-{directory.name.split('-')[0]}.sock"
@@ -98,7 +98,7 @@ def docker(shop):
         return subprocess.run([*client, "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     with running(daemon, directory / "log", ready) as process:
-        yield client, lambda: [process.pid, *children(process.pid)]
+        yield client, lambda: [process.pid, *children(process.pid)], directory
     with contextlib.suppress(FileNotFoundError):
         os.unlink(host.removeprefix("unix://"))
 

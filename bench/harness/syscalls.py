@@ -2,6 +2,7 @@
 
 import collections
 import re
+import shlex
 import statistics
 
 from suites import table
@@ -46,7 +47,7 @@ def starts(peers):
     """The calls of one start, of box and of those that do less."""
     entries = []
     for subject in peers.subjects(names=("box", "floor", "bwrap", "crun", "runc")):
-        entry = {"name": subject.name, "command": " ".join(subject.command(0)) if subject.reason is None else ""}
+        entry = {"name": subject.name, "command": shlex.join(subject.command(0)) if subject.reason is None else ""}
         reason = subject.reason or missing("strace")
         if reason:
             entries.append(entry | {"reason": reason})
@@ -108,7 +109,7 @@ def unpacking(shop, tarball, entries):
         "GNU tar": ["tar", "-xzf", tarball, "-C", shop.fresh("strace-tar")],
         "bsdtar": ["bsdtar", "-xzf", tarball, "-C", shop.fresh("strace-bsdtar")],
     }.items():
-        entry = {"name": name, "command": " ".join(map(str, command))}
+        entry = {"name": name, "command": shlex.join(map(str, command))}
         reason = missing("strace") or missing(str(command[0]))
         if reason:
             found.append(entry | {"reason": reason})

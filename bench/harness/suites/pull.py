@@ -7,7 +7,7 @@ import services
 from measure import Subject, rows
 from suites import table
 from suites.unpack import settle
-from workshop import missing, need, say
+from workshop import hollow, missing, need, say
 
 ROUNDS = {"minirootfs": 20, "debian": 5}
 TARGETS = {"minirootfs": {"curl and tar": 0.7}, "debian": {"curl and tar": 0.6}}
@@ -60,6 +60,8 @@ def subjects(shop, stack, name, tarball):
     ]
     for subject in every:
         subject.before = subject.before or settle
+        where = 2 if subject.name in ("box pull", "podman pull") else -1
+        subject.after = subject.after or (lambda turn, subject=subject, where=where: hollow(subject.command(turn)[where]))
         subject.target = TARGETS[name].get(subject.name)
     return every
 
@@ -70,12 +72,13 @@ def docker(shop, stack, image, reason):
 
     def begin(_turn):
         state["stack"] = contextlib.ExitStack()
-        state["client"], state["daemons"] = state["stack"].enter_context(services.docker(shop))
+        state["client"], state["daemons"], state["directory"] = state["stack"].enter_context(services.docker(shop))
         settle(_turn)
 
     def finish(_turn=None):
         if "stack" in state:
             state.pop("stack").close()
+            hollow(state.pop("directory"))
 
     stack.callback(finish)
     try:

@@ -1,5 +1,6 @@
 """Does it grow? Starts and listings with 1, 100 and 1,000 cached references, kept instances and running containers."""
 
+import os
 import subprocess
 
 import inputs
@@ -56,6 +57,8 @@ def running(shop):
 def grown(shop, what, fill, empty):
     """Measures all of `VERBS` with each count side by side; the ratio of a row is its time against that with one."""
     roots, entries, reason = {}, [], None
+    # Each root has its own directory for what runs: <root>/run.
+    shared = os.environ.pop("BOX_RUN")
     try:
         for count in COUNTS:
             root = roots[count] = shop.fresh("scale")
@@ -63,7 +66,7 @@ def grown(shop, what, fill, empty):
             try:
                 fill(root, count)
             except SystemExit as error:
-                reason = f"not measured: {str(error).removeprefix('error: ')[:200]}"
+                reason = f"not measured: {str(error).removeprefix('error: ')[-300:]}"
                 break
         for verb, arguments in VERBS.items():
             every = [
@@ -80,4 +83,5 @@ def grown(shop, what, fill, empty):
     finally:
         for count, root in roots.items():
             empty(root, count)
+        os.environ["BOX_RUN"] = shared
     return table(what, entries, note="Growth is the time with this many against the time with one.")

@@ -8,7 +8,7 @@ import services
 import syscalls
 from measure import Subject, rows
 from suites import table
-from workshop import missing, need, output, say
+from workshop import hollow, missing, need, output, say
 
 MINIROOTFS_ROUNDS, DEBIAN_ROUNDS, FILE_ROUNDS = 40, 7, 3
 SIZES = {"10 KiB": 10 << 10, "1 MiB": 1 << 20, "100 MiB": 100 << 20, "1 GiB": 1 << 30}
@@ -69,6 +69,9 @@ def debian(shop):
             "podman pull", lambda turn: [*stores.setdefault(turn, services.podman(shop)), "pull", "-q", "--tls-verify=false", f"{host}/debian"],
             "from a registry on loopback", target=0.35, before=settle, reason=missing("podman"),
         ))
+        for subject in every:
+            where = 2 if subject.name == "podman pull" else -1
+            subject.after = lambda turn, subject=subject, where=where: hollow(subject.command(turn)[where])
         measured = shop.meter.alternate(every, DEBIAN_ROUNDS)
     return table("Unpacking a Debian root filesystem", rows(every, measured, "box"), chart="wall_ms")
 
