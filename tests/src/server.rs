@@ -4,6 +4,7 @@
 //! [`Server::new`] takes any handler, and a [`Response`] can be told to misbehave in every way a network does.
 
 mod files;
+mod http2;
 mod response;
 mod tls;
 
@@ -17,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use files::Files;
+pub use http2::Http2Server;
 pub use response::{Body, Response};
 pub use tls::Certificate;
 

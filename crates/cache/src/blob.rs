@@ -81,20 +81,35 @@ impl Cache {
         Ok(bytes)
     }
 
-    /// Puts a small blob into the cache and returns its SHA-256 digest. What had the name before and does not match it is replaced.
-    /// The name is durable only once [`Cache::sync_blobs`] returned.
-    pub(crate) fn put_blob(&self, hold: &Hold, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::of(bytes);
+    /// Writes a small blob aside, for the name of its SHA-256 digest; none where the cache has it. What has the name and
+    /// does not match it will be replaced.
+    pub(crate) fn stage_blob<'h>(
+        &self,
+        hold: &'h Hold,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> Result<Option<StagedFile<'h>>> {
         // Comparing what is there costs less than bringing the same bytes to the disk again.
         if self
-            .read_blob(&digest, bytes.len() as u64, u64::MAX)
+            .read_blob(digest, bytes.len() as u64, u64::MAX)
             .is_ok()
         {
-            return Ok(digest);
+            return Ok(None);
         }
         let mut staged = StagedFile::create(self.layout(), hold)?;
         staged.write(bytes)?;
-        staged.publish(&self.layout().blob(&digest), BLOB_MODE)?;
+        staged.set_mode(BLOB_MODE)?;
+        Ok(Some(staged))
+    }
+
+    /// Puts a small blob into the cache and returns its SHA-256 digest. The name is on the disk when an image that needs it
+    /// is published.
+    pub(crate) fn put_blob(&self, hold: &Hold, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if let Some(staged) = self.stage_blob(hold, &digest, bytes)? {
+            staged.sync()?;
+            staged.name(&self.layout().blob(&digest))?;
+        }
         Ok(digest)
     }
 

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::Index;
-use crate::lock::Lock;
-use crate::staging::{StagedFile, sync_directory};
+use crate::staging::StagedFile;
 use crate::{Error, Hold, Layout, Result};
 
 /// The version of the image layout that this crate reads and writes.
@@ -30,16 +28,15 @@ struct Marker {
 }
 
 impl Cache {
-    /// Opens the cache in a directory for reading and writing, making what is missing of it.
+    /// Opens the cache in a directory for reading and writing, making what is missing of its directories. The files that
+    /// make it an image layout come with its first image: an empty cache is not worth a wait for the disk.
     ///
     /// # Errors
     /// [`Error::Layout`] where there is something else in the directory, [`Error::Io`] where it cannot be written.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Cache> {
         let cache = Cache::open_existing(directory);
         let layout = &cache.layout;
-        if !cache.check_marker()? {
-            cache.create()?;
-        }
+        cache.check_marker()?;
         for directory in [
             layout.blobs(),
             layout.partial(),
@@ -100,35 +97,18 @@ impl Cache {
         }
     }
 
-    /// Makes the layout in a directory that is missing, empty or half made by a killed process.
-    fn create(&self) -> Result<()> {
-        let layout = &self.layout;
-        for directory in [
-            layout.blobs(),
-            layout.partial(),
-            layout.locks(),
-            layout.used(),
-        ] {
-            create_directory(&directory)?;
-        }
-        let hold = self.hold()?;
-        let _lock = Lock::exclusive(&layout.index_lock())?;
-        if !layout.index().exists() {
-            Index::default().write(layout, &hold)?;
+    /// Writes the file aside that marks the directory as an image layout; none where it is there.
+    pub(crate) fn stage_marker<'h>(&self, hold: &'h Hold) -> Result<Option<StagedFile<'h>>> {
+        if self.check_marker()? {
+            return Ok(None);
         }
         let marker = Marker {
             image_layout_version: LAYOUT_VERSION.to_owned(),
         };
-        let mut staged = StagedFile::create(layout, &hold)?;
+        let mut staged = StagedFile::create(&self.layout, hold)?;
         staged.write(serde_json::json!(marker).to_string().as_bytes())?;
-        staged.publish(&layout.marker(), 0o644)?;
-        sync_directory(&layout.root().join("blobs"))?;
-        sync_directory(layout.root())?;
-        // The directory above may not be ours to open.
-        if let Some(Err(error)) = layout.root().parent().map(sync_directory) {
-            tracing::debug!(%error, "a power cut now may take the new cache with it");
-        }
-        Ok(())
+        staged.set_mode(0o644)?;
+        Ok(Some(staged))
     }
 }
 

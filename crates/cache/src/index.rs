@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use rustix::fs::{Timespec, Timestamps, futimens};
 use serde::{Deserialize, Serialize};
@@ -145,8 +146,14 @@ impl Index {
         Ok((index, Some(Stamp::of(&metadata))))
     }
 
-    /// Replaces the index and returns the stamp of the new one. The caller holds the index lock.
-    pub(crate) fn write(&self, layout: &Layout, hold: &Hold) -> Result<Stamp> {
+    /// Replaces the index and returns the stamp of the new one. The caller holds the index lock. The names in
+    /// `directories` are on the disk before the index can refer to them.
+    pub(crate) fn write(
+        &self,
+        layout: &Layout,
+        hold: &Hold,
+        directories: &[PathBuf],
+    ) -> Result<Stamp> {
         let path = layout.index();
         let bytes = serde_json::to_vec(self).map_err(|error| Error::Document {
             what: "index",
@@ -158,7 +165,14 @@ impl Index {
         if let Some(before) = Stamp::current(layout)? {
             make_later(staged.file(), &before).map_err(Error::io("set the time of", &path))?;
         }
-        staged.publish(&path, 0o644)?;
+        staged.set_mode(0o644)?;
+        // The file first: a journal that takes it to the disk takes earlier renames along, and has no more to do for
+        // their directories.
+        staged.sync()?;
+        for directory in directories {
+            sync_directory(directory)?;
+        }
+        staged.name(&path)?;
         sync_directory(layout.root())?;
         Stamp::current(layout)?
             .ok_or_else(|| Error::io("look up", &path)(io::ErrorKind::NotFound.into()))

@@ -84,6 +84,13 @@ pub struct Partial {
     finished: bool,
 }
 
+/// A download that is what it should be, and no blob yet.
+#[derive(Debug)]
+pub struct Whole {
+    partial: Partial,
+    digest: Digest,
+}
+
 impl Cache {
     /// Takes the turn at a download, waiting while another process has it.
     ///
@@ -97,14 +104,20 @@ impl Cache {
             {
                 return Ok(Claim::Present(size));
             }
-            let file = OpenOptions::new()
+            let opened = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
-                .open(&path)
-                .map_err(Error::io("open", &path))?;
+                .open(&path);
+            let file = match opened {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    unseal(&path, watch, error)?;
+                    continue;
+                }
+                opened => opened.map_err(Error::io("open", &path))?,
+            };
             wait(&file, &path, watch)?;
             // Who had it may have made a blob of it or deleted it meanwhile: then the lock is on a file without this name.
             if is_same(&file, &path)? {
@@ -237,10 +250,19 @@ impl Partial {
     /// the disk when an image that needs it is published.
     ///
     /// # Errors
+    /// As [`Partial::check`].
+    pub fn commit(self, cache: &Cache, hold: &Hold, expected: &Expected) -> Result<Digest> {
+        let whole = self.check(expected)?;
+        whole.sync()?;
+        whole.name(cache, hold)
+    }
+
+    /// Checks that the bytes are what they should be.
+    ///
+    /// # Errors
     /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`], after which the bytes are gone, as there is no use in
     /// continuing them. After any other error they stay.
-    pub fn commit(mut self, cache: &Cache, hold: &Hold, expected: &Expected) -> Result<Digest> {
-        let _ = hold;
+    pub fn check(mut self, expected: &Expected) -> Result<Whole> {
         if self.hasher.bytes() != self.length {
             self.replay(&mut |_| Ok(()))?;
         }
@@ -269,14 +291,10 @@ impl Partial {
         self.file
             .set_permissions(Permissions::from_mode(BLOB_MODE))
             .map_err(Error::io("change mode of", &self.path))?;
-        self.file
-            .sync_all()
-            .map_err(Error::io("sync", &self.path))?;
-        let blob = cache.layout().blob(&actual);
-        fs::rename(&self.path, &blob).map_err(Error::io("rename a download to", &blob))?;
-        self.finished = true;
-        remove(&self.state)?;
-        Ok(actual)
+        Ok(Whole {
+            digest: actual,
+            partial: self,
+        })
     }
 
     /// The SHA-256 digest of the bytes that are there.
@@ -297,6 +315,33 @@ impl Partial {
         self.finished = true;
         remove(&self.state)?;
         remove(&self.path)
+    }
+}
+
+impl Whole {
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.partial.length
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        let path = &self.partial.path;
+        let synced = self.partial.file.sync_all();
+        synced.map_err(Error::io("sync", path))
+    }
+
+    /// Gives the bytes, which must be on the disk, the name of their digest.
+    pub(crate) fn name(mut self, cache: &Cache, _hold: &Hold) -> Result<Digest> {
+        let blob = cache.layout().blob(&self.digest);
+        fs::rename(&self.partial.path, &blob).map_err(Error::io("rename a download to", &blob))?;
+        self.partial.finished = true;
+        remove(&self.partial.state)?;
+        Ok(self.digest)
     }
 }
 
@@ -335,6 +380,35 @@ pub(crate) fn is_same(file: &File, path: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io("look up", path)(error)),
     }
+}
+
+/// Makes a download writable again that was killed between getting a blob's mode and a blob's name. Who is just
+/// naming it is waited for: its blob must keep its mode.
+fn unseal(path: &Path, watch: Watch<'_>, denied: io::Error) -> Result<()> {
+    let file = match File::open(path) {
+        // Named or deleted meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => return Err(Error::io("open", path)(denied)),
+        Ok(file) => file,
+    };
+    wait(&file, path, watch)?;
+    if !is_same(&file, path)? {
+        return Ok(());
+    }
+    let mode = file
+        .metadata()
+        .map_err(Error::io("look up", path))?
+        .permissions()
+        .mode();
+    // Where it is writable by its mode, it is refused for another reason; so is the change of the mode where it is not ours.
+    if mode & 0o200 != 0
+        || file
+            .set_permissions(Permissions::from_mode(0o600))
+            .is_err()
+    {
+        return Err(Error::io("open", path)(denied));
+    }
+    Ok(())
 }
 
 fn wait(file: &File, path: &Path, watch: Watch<'_>) -> Result<()> {

@@ -1,5 +1,8 @@
 //! Putting images into the cache.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
 use oci_spec::image::ImageConfiguration;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,6 +10,8 @@ use serde_json::{Value, json};
 use crate::image::MAX_DOCUMENT;
 use crate::index::{Entry, Index, MANIFEST};
 use crate::lock::Lock;
+use crate::staged_image::media_type_of;
+use crate::staging::StagedFile;
 use crate::{
     Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Reference, Result, lookup,
 };
@@ -46,19 +51,7 @@ impl Cache {
     /// # Errors
     /// [`Error::MissingBlob`] where a layer is not in the cache.
     pub fn publish(&self, hold: &Hold, image: NewImage) -> Result<Image> {
-        for layer in &image.layers {
-            self.require_layer(layer)?;
-        }
-        let config = self.put_document(hold, "image config", &config_of(&image))?;
-        let manifest = self.put_document(hold, "manifest", &manifest_of(&image.layers, &config))?;
-        self.sync_blobs()?;
-        self.list(
-            hold,
-            &image.reference,
-            &image.platform,
-            &manifest,
-            &image.provenance,
-        )
+        self.stage(hold, image, None)?.publish(None)
     }
 
     /// Lists an image whose manifest, config and layers are in the cache, byte for byte as somebody else made them.
@@ -82,18 +75,26 @@ impl Cache {
         for layer in &image.layers {
             self.require_layer(layer)?;
         }
-        self.sync_blobs()?;
-        self.list(hold, reference, &image.platform, &entry, provenance)
+        let marker = self.stage_marker(hold)?;
+        let directories = self.directories(marker.is_some());
+        if let Some(marker) = marker {
+            marker.sync()?;
+            marker.name(&self.layout().marker())?;
+        }
+        let platform = &image.platform;
+        self.list(hold, reference, platform, &entry, provenance, &directories)
     }
 
-    /// Puts an entry for an image into the index, in the place of the one with the same reference and platform.
-    fn list(
+    /// Puts an entry for an image into the index, in the place of the one with the same reference and platform, after
+    /// the names in `directories` are on the disk.
+    pub(crate) fn list(
         &self,
         hold: &Hold,
         reference: &Reference,
         platform: &Platform,
         manifest: &Entry,
         provenance: &Provenance,
+        directories: &[PathBuf],
     ) -> Result<Image> {
         let mut entry = manifest.clone();
         entry.name(reference);
@@ -101,7 +102,7 @@ impl Cache {
         provenance.annotate(entry.annotations.get_or_insert_default());
         let image = self.image_of(&entry)?;
         let key = reference.key();
-        self.change_index(hold, |index| {
+        self.change_index_after(hold, directories, |index| {
             let mut same = Vec::new();
             for (at, other) in index.manifests.iter().enumerate() {
                 if other.reference().as_ref() != Some(reference) {
@@ -136,6 +137,16 @@ impl Cache {
         hold: &Hold,
         change: impl FnOnce(&mut Index) -> Result<Vec<String>>,
     ) -> Result<()> {
+        self.change_index_after(hold, &[], change)
+    }
+
+    /// As [`Cache::change_index`], after the names in `directories` are on the disk.
+    fn change_index_after(
+        &self,
+        hold: &Hold,
+        directories: &[PathBuf],
+        change: impl FnOnce(&mut Index) -> Result<Vec<String>>,
+    ) -> Result<()> {
         let _lock = Lock::exclusive(&self.layout().index_lock())?;
         let (mut index, before) = Index::read(self.layout())?;
         let keys = change(&mut index)?;
@@ -145,7 +156,7 @@ impl Cache {
         for key in &keys {
             index.arrange(key, &Platform::host());
         }
-        let after = index.write(self.layout(), hold)?;
+        let after = index.write(self.layout(), hold, directories)?;
         lookup::carry(self.layout(), before.as_ref(), &after, &keys);
         for key in &keys {
             let entries: Vec<Entry> = index.named(key).cloned().collect();
@@ -166,7 +177,7 @@ impl Cache {
             .or_else(|| Some(self.image_of(entry).ok()?.platform))
     }
 
-    fn require_layer(&self, layer: &Layer) -> Result<()> {
+    pub(crate) fn require_layer(&self, layer: &Layer) -> Result<()> {
         let path = self.layout().blob(&layer.digest);
         match self.has_blob(&layer.digest)? {
             Some(size) if size == layer.size => Ok(()),
@@ -179,8 +190,14 @@ impl Cache {
         }
     }
 
-    /// Puts a JSON document into the cache and returns its descriptor.
-    fn put_document(&self, hold: &Hold, what: &'static str, document: &Value) -> Result<Entry> {
+    /// Writes a JSON document aside, where the cache does not have it, and returns its descriptor.
+    pub(crate) fn stage_document<'h>(
+        &self,
+        hold: &'h Hold,
+        what: &'static str,
+        document: &Value,
+        files: &mut Vec<(StagedFile<'h>, PathBuf)>,
+    ) -> Result<Entry> {
         let bytes = document.to_string().into_bytes();
         if bytes.len() as u64 > MAX_DOCUMENT {
             return Err(Error::TooLarge {
@@ -188,14 +205,28 @@ impl Cache {
                 limit: MAX_DOCUMENT,
             });
         }
-        let digest = self.put_blob(hold, &bytes)?;
-        let media_type = if what == "manifest" { MANIFEST } else { CONFIG };
-        Ok(Entry::new(media_type, &digest, bytes.len() as u64))
+        let digest = Digest::of(&bytes);
+        let staged = self.stage_blob(hold, &digest, &bytes)?;
+        files.extend(staged.map(|file| (file, self.layout().blob(&digest))));
+        Ok(Entry::new(media_type_of(what), &digest, bytes.len() as u64))
+    }
+
+    /// The directories that must be on the disk before an image is listed: with the first one the cache's own, too.
+    pub(crate) fn directories(&self, first: bool) -> Vec<PathBuf> {
+        let mut directories = vec![self.layout().blobs()];
+        if first {
+            let root = self.layout().root();
+            directories.push(root.join("blobs"));
+            // The directory above may not be ours to open.
+            let parent = root.parent().filter(|parent| File::open(parent).is_ok());
+            directories.extend(parent.map(Path::to_path_buf));
+        }
+        directories
     }
 }
 
 /// The config document: the caller's, with platform and layers set to what they are, its keys sorted.
-fn config_of(image: &NewImage) -> Value {
+pub(crate) fn config_of(image: &NewImage) -> Value {
     let mut config = image.config.clone();
     let diff_ids: Vec<String> = image
         .layers

@@ -62,13 +62,26 @@ impl<'h> StagedFile<'h> {
 
     /// Brings the bytes to the disk, then gives the file its name, replacing what had it. The name itself is on disk
     /// once the directory is synced, see [`sync_directory`].
-    pub(crate) fn publish(mut self, name: &Path, mode: u32) -> Result<()> {
+    pub(crate) fn publish(self, name: &Path, mode: u32) -> Result<()> {
+        self.set_mode(mode)?;
+        self.sync()?;
+        self.name(name)
+    }
+
+    /// Changes who may read and write it.
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<()> {
         self.file
             .set_permissions(Permissions::from_mode(mode))
-            .map_err(Error::io("change mode of", &self.path))?;
-        self.file
-            .sync_all()
-            .map_err(Error::io("sync", &self.path))?;
+            .map_err(Error::io("change mode of", &self.path))
+    }
+
+    /// Brings the bytes to the disk.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Gives the file, which must be on the disk, its name, replacing what had it.
+    pub(crate) fn name(mut self, name: &Path) -> Result<()> {
         fs::rename(&self.path, name).map_err(Error::io("rename a new file to", name))?;
         self.published = true;
         Ok(())

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, TaskId};
+use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, Synced, TaskId};
 use box_pull::{BoxError, LayerSink, LayerWriter, StagedLayer};
 use box_unpack::{Buffers, Decoder, LayerStore, Limits};
 
@@ -178,6 +178,10 @@ impl StagedLayer for Staged {
         self.0.diff_id()
     }
 
+    fn sync(&mut self) -> Result<Option<Synced>, BoxError> {
+        Ok(Some(self.0.sync()?))
+    }
+
     fn publish(self: Box<Self>) -> Result<(), BoxError> {
         self.0.publish()?;
         Ok(())
@@ -246,6 +250,10 @@ struct Known(DiffId);
 impl StagedLayer for Known {
     fn diff_id(&self) -> &DiffId {
         &self.0
+    }
+
+    fn sync(&mut self) -> Result<Option<Synced>, BoxError> {
+        Ok(None)
     }
 
     fn publish(self: Box<Self>) -> Result<(), BoxError> {

@@ -5,12 +5,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use box_cache::{DiffId, Digest, Layer, NewImage, Platform, Provenance, Reference};
+use box_cache::{
+    Cache, DiffId, Digest, Hold, Image, Layer, NewImage, Platform, Provenance, Reference, Whole,
+};
 use oci_spec::image::{
     ConfigBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
 };
 
 use crate::error::{Error, Result};
+use crate::layer::StagedLayer;
 
 /// The media type of a layer that is a plain tar archive.
 pub(crate) const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -80,6 +83,29 @@ pub(crate) fn image(
         config: config(platform, &layer.diff_id, command),
         provenance,
     }
+}
+
+/// Puts an image into the cache, with the download and the tree of its layer where they are new. The tree's wait for the
+/// disk serves them all.
+pub(crate) fn publish(
+    cache: &Cache,
+    hold: &Hold,
+    image: NewImage,
+    download: Option<Whole>,
+    layer: Option<Box<dyn StagedLayer>>,
+) -> Result<Image> {
+    let what = image.reference.to_string();
+    let failed = |source| Error::Layer {
+        what: what.clone(),
+        source,
+    };
+    let staged = cache.stage(hold, image, download)?;
+    let mut synced = None;
+    if let Some(mut layer) = layer {
+        synced = layer.sync().map_err(failed)?;
+        layer.publish().map_err(failed)?;
+    }
+    Ok(staged.publish(synced)?)
 }
 
 fn config(platform: &Platform, diff_id: &DiffId, command: &[String]) -> ImageConfiguration {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use box_cache::DiffId;
+use box_cache::{DiffId, Synced};
 
 use crate::BoxError;
 
@@ -23,6 +23,10 @@ pub trait StagedLayer: Send {
     /// The digest of its uncompressed tar archive.
     fn diff_id(&self) -> &DiffId;
 
-    /// Makes it visible.
+    /// Brings it to the disk, and with it all that was written to its file system before, and tells which that is and
+    /// where the layer gets its name; none where nothing is kept.
+    fn sync(&mut self) -> Result<Option<Synced>, BoxError>;
+
+    /// Makes it visible, after it was brought to the disk. Its name follows to the disk with the image's.
     fn publish(self: Box<Self>) -> Result<(), BoxError>;
 }

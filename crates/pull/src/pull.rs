@@ -288,14 +288,13 @@ impl Pull<'_> {
                 return Err(error);
             }
         };
-        let hold = self.cache.hold()?;
         let expected = Expected {
             digest: Some(digest),
             size: Some(size),
         };
-        partial.commit(self.cache, &hold, &expected)?;
-        publish(layer, &new)?;
-        let image = self.cache.publish(&hold, new)?;
+        let whole = partial.check(&expected)?;
+        let hold = self.cache.hold()?;
+        let image = image::publish(self.cache, &hold, new, Some(whole), Some(layer))?;
         Ok((image, Outcome::Downloaded { bytes: received }))
     }
 
@@ -337,10 +336,7 @@ impl Pull<'_> {
         };
         let file = File::open(&path).map_err(Error::io("open", &path))?;
         let new = self.new_image(release, rootfs(file, digest, size, diff_id)?, verified, url)?;
-        if let Some(layer) = layer {
-            publish(layer, &new)?;
-        }
-        Ok(Some(self.cache.publish(&hold, new)?))
+        image::publish(self.cache, &hold, new, None, layer).map(Some)
     }
 
     /// Makes a layer of a file that is in the cache and that no image uses, verifying it on the way.
@@ -467,11 +463,4 @@ fn rootfs(file: File, digest: Digest, size: u64, diff_id: DiffId) -> Result<Root
             source: "it is packed as no OCI layer may be: import it instead".into(),
         }),
     }
-}
-
-fn publish(layer: Box<dyn StagedLayer>, image: &NewImage) -> Result<()> {
-    layer.publish().map_err(|source| Error::Layer {
-        what: image.reference.to_string(),
-        source,
-    })
 }

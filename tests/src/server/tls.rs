@@ -46,6 +46,13 @@ impl Certificate {
         path
     }
 
+    /// The same, for connections that speak HTTP/2 and nothing else.
+    pub(super) fn http2(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
     pub(super) fn acceptor(&self) -> Acceptor {
         Acceptor(Arc::clone(&self.config))
     }

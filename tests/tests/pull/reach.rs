@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr};
 
-use box_tests::server::{Files, Request, Response, Server};
+use box_tests::server::{Certificate, Files, Http2Server, Request, Response, Server};
 use box_tests::{Home, Mirror, Outcome};
 
 use crate::release::{is_whole, list};
@@ -176,4 +176,20 @@ fn a_dry_run_says_what_would_be_fetched_and_fetches_nothing() {
         (&plan["cached"], &plan["changed"]),
         (&true.into(), &false.into())
     );
+}
+
+#[test]
+fn http2_is_agreed_upon_with_a_server_that_speaks_it() {
+    let certificate = Certificate::new();
+    let server = Http2Server::files(&certificate, Mirror::get().dir());
+    let home = Home::with_mirror(&server.url());
+    let authority = certificate.write(home.path());
+    let authority = authority.to_str().unwrap();
+    home.run(["pull", "alpine:3.20", "--ca-cert", authority])
+        .succeeds();
+    is_whole(&home);
+    // This server has no other protocol to offer, so that all of this came over HTTP/2.
+    let paths = server.paths();
+    assert_eq!(paths.first(), Some(&list()));
+    assert_eq!(paths.last(), Some(&crate::release::tarball()));
 }

@@ -111,17 +111,13 @@ pub fn import(
         &command,
         provenance,
     );
-    let hold = cache.hold()?;
     let expected = Expected {
         digest: Some(layer.digest),
         size: Some(layer.size),
     };
-    partial.commit(cache, &hold, &expected)?;
-    let what = import.reference.to_string();
-    got.layer
-        .publish()
-        .map_err(|source| Error::Layer { what, source })?;
-    Ok(cache.publish(&hold, new)?)
+    let whole = partial.check(&expected)?;
+    let hold = cache.hold()?;
+    image::publish(cache, &hold, new, Some(whole), Some(got.layer))
 }
 
 fn get(
