@@ -112,13 +112,15 @@ fn releases(version: &str) -> String {
 /// its own and the first one to rename it wins.
 fn make() -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
-    let done = std::env::temp_dir().join(format!("box-test-mirror-{user}"));
+    let done = std::env::temp_dir().join(format!("box-test-mirror-archs-{user}"));
     if done.is_dir() {
         return done;
     }
     let work = tempfile::tempdir().expect("the temporary directory is writable");
     for version in ["3.20.3", "3.18.9"] {
-        release(work.path(), version);
+        for arch in ["aarch64", "x86_64", std::env::consts::ARCH] {
+            release(work.path(), version, arch);
+        }
     }
     fs::write(work.path().join("latest-stable"), "v3.20").expect("write latest-stable");
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))
@@ -130,9 +132,9 @@ fn make() -> PathBuf {
     done
 }
 
-fn release(mirror: &Path, version: &str) {
-    let arch = std::env::consts::ARCH;
-    let dir = mirror.join(releases(version));
+/// A release for an architecture. The programs in it are this machine's, whatever it is said to be for.
+fn release(mirror: &Path, version: &str, arch: &str) {
+    let dir = mirror.join(releases(version).replace(std::env::consts::ARCH, arch));
     fs::create_dir_all(&dir).expect("make the release directory");
     let name = format!("alpine-minirootfs-{version}-{arch}.tar.gz");
     let bytes = rootfs(version);

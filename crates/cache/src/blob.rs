@@ -90,10 +90,7 @@ impl Cache {
         bytes: &[u8],
     ) -> Result<Option<StagedFile<'h>>> {
         // Comparing what is there costs less than bringing the same bytes to the disk again.
-        if self
-            .read_blob(digest, bytes.len() as u64, u64::MAX)
-            .is_ok()
-        {
+        if self.read_blob(digest, bytes.len() as u64, u64::MAX).is_ok() {
             return Ok(None);
         }
         let mut staged = StagedFile::create(self.layout(), hold)?;

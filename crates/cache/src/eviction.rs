@@ -75,7 +75,7 @@ pub(crate) fn choose(
     let used_layers = layer_users.keys().filter_map(|layer| layers.get(layer));
     let mut total: u64 = used_blobs.chain(used_layers).sum();
 
-    let mut candidates = candidates(cache, index, needs)?;
+    let mut candidates = candidates(cache, index.manifests.iter(), needs)?;
     candidates.sort_by_key(|candidate| candidate.used);
     let mut chosen: Vec<Evicted> = Vec::new();
     for candidate in candidates {
@@ -108,10 +108,21 @@ fn release<K: Ord>(users: &mut BTreeMap<K, usize>, key: &K) -> bool {
     }
 }
 
+/// The images that no tag means any more and nobody needs.
+pub(crate) fn replaced(cache: &Cache, index: &Index, needs: &Needs) -> Result<Vec<Evicted>> {
+    let replaced = index.manifests.iter().filter(|entry| entry.is_replaced());
+    let candidates = candidates(cache, replaced, needs)?;
+    Ok(candidates.into_iter().map(|found| found.evicted).collect())
+}
+
 /// The images that may be dropped.
-fn candidates(cache: &Cache, index: &Index, needs: &Needs) -> Result<Vec<Candidate>> {
+fn candidates<'e>(
+    cache: &Cache,
+    entries: impl Iterator<Item = &'e Entry>,
+    needs: &Needs,
+) -> Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
-    for entry in &index.manifests {
+    for entry in entries {
         let Some(reference) = entry.reference() else {
             continue;
         };

@@ -61,7 +61,7 @@ pub trait Trees {
 /// What a collection deleted, or would.
 #[derive(Debug, Default)]
 pub struct Collection {
-    /// Images dropped to stay within the budget, least recently used first.
+    /// Images dropped: those that no tag means any more, then those beyond the budget, least recently used first.
     pub evicted: Vec<Evicted>,
     /// What was deleted.
     pub garbage: Vec<Garbage>,

@@ -24,6 +24,9 @@ use crate::{Digest, Error, Hold, Layout, Platform, Reference, Result};
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys>.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation of an entry whose reference has come to mean another image since.
+const REPLACED: &str = "box.replaced";
+
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -185,6 +188,20 @@ impl Index {
             .filter(move |entry| entry.key().as_deref() == Some(key))
     }
 
+    /// Keeps entries that were taken out for others, unless their images are listed by their digests already.
+    pub(crate) fn keep_replaced<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        for entry in entries.filter(|entry| entry.is_manifest()) {
+            if let Some(entry) = entry.replaced()
+                && !self
+                    .manifests
+                    .iter()
+                    .any(|other| other.key() == entry.key())
+            {
+                self.manifests.push(entry);
+            }
+        }
+    }
+
     /// Puts the entries of one key in order: the host's platform first and under the plain name.
     pub(crate) fn arrange(&mut self, key: &str, host: &Platform) {
         let places: Vec<usize> = (0..self.manifests.len())
@@ -237,6 +254,23 @@ impl Entry {
     /// The key of [`Entry::reference`].
     pub(crate) fn key(&self) -> Option<String> {
         self.reference().map(|reference| reference.key())
+    }
+
+    /// The entry as it stays when another one takes its reference: named by its digest, so that who pinned it finds it,
+    /// and marked, so that the collector drops it when nobody did.
+    pub(crate) fn replaced(&self) -> Option<Entry> {
+        let digest = self.digest.parse().ok()?;
+        let mut entry = self.clone();
+        entry.name(&self.reference()?.with_digest(digest));
+        let annotations = entry.annotations.get_or_insert_default();
+        annotations.insert(REPLACED.to_owned(), "true".to_owned());
+        Some(entry)
+    }
+
+    /// Whether its reference means another image by now.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let annotations = self.annotations.as_ref();
+        annotations.is_some_and(|annotations| annotations.contains_key(REPLACED))
     }
 
     /// Whether it stands for one image, not for a list of them or something else.

@@ -60,6 +60,11 @@ impl Layout {
         self.root.join("used")
     }
 
+    /// The directory of the notes of lock files.
+    pub fn pins(&self) -> PathBuf {
+        self.root.join("pins")
+    }
+
     /// The directory of blobs found damaged.
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")

@@ -29,6 +29,7 @@ mod image;
 mod index;
 mod layout;
 mod lock;
+mod lock_file;
 mod lookup;
 mod partial;
 mod platform;

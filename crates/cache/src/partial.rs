@@ -401,11 +401,7 @@ fn unseal(path: &Path, watch: Watch<'_>, denied: io::Error) -> Result<()> {
         .permissions()
         .mode();
     // Where it is writable by its mode, it is refused for another reason; so is the change of the mode where it is not ours.
-    if mode & 0o200 != 0
-        || file
-            .set_permissions(Permissions::from_mode(0o600))
-            .is_err()
-    {
+    if mode & 0o200 != 0 || file.set_permissions(Permissions::from_mode(0o600)).is_err() {
         return Err(Error::io("open", path)(denied));
     }
     Ok(())

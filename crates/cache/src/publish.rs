@@ -85,7 +85,8 @@ impl Cache {
         self.list(hold, reference, platform, &entry, provenance, &directories)
     }
 
-    /// Puts an entry for an image into the index, in the place of the one with the same reference and platform, after
+    /// Puts an entry for an image into the index, in the place of the one with the same reference and platform, which stays
+    /// there under its digest (see [`Entry::replaced`]), after
     /// the names in `directories` are on the disk.
     pub(crate) fn list(
         &self,
@@ -103,7 +104,7 @@ impl Cache {
         let image = self.image_of(&entry)?;
         let key = reference.key();
         self.change_index_after(hold, directories, |index| {
-            let mut same = Vec::new();
+            let (mut same, mut former) = (Vec::new(), Vec::new());
             for (at, other) in index.manifests.iter().enumerate() {
                 if other.reference().as_ref() != Some(reference) {
                     continue;
@@ -121,8 +122,10 @@ impl Cache {
                 let stay = parts
                     .into_iter()
                     .filter(|part| part.platform().as_ref() != Some(platform));
-                index.manifests.splice(at..=at, stay);
+                let gone = index.manifests.splice(at..=at, stay);
+                former.extend(gone.filter(|gone| gone.digest != entry.digest));
             }
+            index.keep_replaced(former.iter().filter(|_| reference.digest().is_none()));
             index.manifests.push(entry);
             Ok(vec![key])
         })?;

@@ -69,6 +69,9 @@ impl Wanted<'_> {
     ) -> Result<Supplied, Failure> {
         let cache = Cache::open_existing(&settings.dirs.cache);
         let reference = self.fetch.pinned(self.reference, self.platform)?;
+        if reference != *self.reference {
+            cache.note_lock_file(&self.fetch.lock_file())?;
+        }
         let cached = || self.cached(&cache, &reference, &trees);
         if matches!(self.policy, PullPolicy::Missing | PullPolicy::Never) || settings.offline {
             match cached() {

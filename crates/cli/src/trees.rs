@@ -4,12 +4,14 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use box_cache::{BoxError, DiffId, Digest, Doomed, Needs, disk_usage};
+use box_cache::{BoxError, Cache, DiffId, Digest, Doomed, Needs, disk_usage};
+use box_pull::{LOCK_FILE, Pins};
 use box_run::Instances;
 use box_run::state::RunDir;
 use box_unpack::LayerStore;
 
 use crate::dirs::Dirs;
+use crate::report::{Failure, warn};
 
 /// For how long a container may be in the making.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +54,25 @@ impl Trees<'_> {
         Ok(names)
     }
 
+    /// The manifests that lock files name: the one in the working directory, and all that were ever used with this cache.
+    fn locked(&self) -> Result<Vec<Digest>, BoxError> {
+        let cache = Cache::open_existing(&self.dirs.cache);
+        let mut manifests = Vec::new();
+        for path in cache.lock_files()?.into_iter().chain([LOCK_FILE.into()]) {
+            match Pins::load(&path) {
+                Ok(Some(pins)) => manifests.extend(pins.iter().map(|pin| pin.manifest)),
+                Ok(None) => {
+                    if let Err(error) = cache.forget_lock_file(&path) {
+                        tracing::debug!(%error, "the note of a lock file that is gone stays");
+                    }
+                }
+                // Somebody may be at work on it. Nothing of what it names is kept, and that is said.
+                Err(error) => warn(Failure::from_error(&error).message()),
+            }
+        }
+        Ok(manifests)
+    }
+
     /// What a container needs. One whose directory is there and that has written nothing down yet is in the making, as
     /// long as somebody has its lock: it is waited for.
     fn needs_of(
@@ -91,6 +112,7 @@ impl box_cache::Trees for Trees<'_> {
         for name in self.names()? {
             self.needs_of(&instances, &name, &mut needs)?;
         }
+        needs.manifests.extend(self.locked()?);
         Ok(needs)
     }
 

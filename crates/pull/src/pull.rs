@@ -1,7 +1,8 @@
 //! From a reference to an image in the cache.
 
+mod vouching;
+
 use std::fs::File;
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
@@ -11,16 +12,14 @@ use box_cache::{
 };
 
 use crate::download::{Download, Downloaded, Wanted};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Error, Result};
 use crate::image::{self, Packing, Rootfs, head_of};
 use crate::layer::{LayerSink, StagedLayer};
 use crate::options::Options;
 use crate::remote::{Remote, holds, pin};
 use crate::signature::VerifyPolicy;
 use crate::source::Release;
-
-/// Largest signature file that is read, in bytes.
-const SIGNATURE_LIMIT: u64 = 64 << 10;
+use vouching::Signature;
 
 /// What an image of a root filesystem starts where nobody says otherwise.
 pub(crate) const SHELL: &str = "/bin/sh";
@@ -83,10 +82,16 @@ pub fn pull(
     let remote = Remote::new(options, progress);
     let release = remote.resolve(reference)?;
     if let Some(image) = pull.unchanged(&release)? {
+        let signed = pull.signed_since(&remote, &release, &image)?;
+        let outcome = match &signed {
+            Some(_) => Outcome::Cached,
+            None => Outcome::Unchanged,
+        };
+        let image = signed.unwrap_or(image);
         cache.touch(&image)?;
         return Ok(Pulled {
             image,
-            outcome: Outcome::Unchanged,
+            outcome,
             release: Some(release),
         });
     }
@@ -109,9 +114,6 @@ struct Pull<'a> {
     sink: &'a dyn LayerSink,
     progress: &'a dyn Progress,
 }
-
-/// A signature and where it came from.
-type Signature = (Vec<u8>, String);
 
 impl Pull<'_> {
     fn offline(&self) -> Result<Pulled> {
@@ -385,68 +387,28 @@ impl Pull<'_> {
                 Err(Error::WrongDigest {
                     reference: self.reference.without_digest().to_string(),
                     expected: expected.to_string(),
-                    found: format!(
-                        "{} has the manifest {manifest} and the tarball {}",
-                        release.version, layer.digest
-                    ),
+                    found: found(release, &manifest, &layer.digest),
                 })
             }
             _ => Ok(new),
         }
     }
 
-    /// The signature beside a release, by the policy; before the release itself, so that nothing is fetched in vain.
-    fn signature(&self, remote: &Remote<'_>, release: &Release) -> Result<Option<Signature>> {
-        if self.options.verify == VerifyPolicy::Off {
-            return Ok(None);
-        }
-        let path = format!("{}.asc", release.path);
-        let got = remote.fetcher.document(&path, SIGNATURE_LIMIT, |bytes| {
-            Ok::<_, Cause>(bytes.to_vec())
-        })?;
-        match got {
-            Ok(signature) => Ok(Some(signature)),
-            Err(tried) if !tried.has_absent() => Err(Error::Unreachable { what: path, tried }),
-            Err(tried) if self.options.verify == VerifyPolicy::Require => Err(Error::NotSigned {
-                what: release.path.clone(),
-                tried,
-            }),
-            Err(_) => {
-                self.note(&format!(
-                    "{} {} is not signed (yet): only its checksums vouch for it",
-                    self.reference, release.version
-                ));
-                Ok(None)
-            }
-        }
-    }
-
-    /// Checks the signature, if there is one; says what vouches for the file.
-    fn verified<R: Read>(
-        &self,
-        signature: Option<&Signature>,
-        open: impl Fn() -> std::io::Result<R>,
-    ) -> Result<Verified> {
-        let Some((signature, url)) = signature else {
-            return Ok(if self.demanded()?.is_some() {
-                Verified::Digest
-            } else {
-                Verified::Checksum
-            });
-        };
-        self.options
-            .keyring
-            .verify(signature, open, SystemTime::now())
-            .map(|fingerprint| Verified::Signature { fingerprint })
-            .map_err(|why| Error::BadSignature {
-                url: url.clone(),
-                why,
-            })
-    }
-
     fn note(&self, text: &str) {
         self.progress.event(Event::Note { text });
     }
+}
+
+/// What there is in the place of an image that was demanded by a digest, and where that was looked for.
+fn found(release: &Release, manifest: &Digest, tarball: &Digest) -> String {
+    let version = &release.version;
+    let mut text = format!("{version} has the manifest {manifest} and the tarball {tarball}");
+    if !release.searched.is_empty() {
+        text.push_str(", and no tarball listed in ");
+        text.push_str(&release.searched.join(", "));
+        text.push_str(" has that digest");
+    }
+    text
 }
 
 /// What a file is as a layer.

@@ -116,6 +116,7 @@ impl From<&Pin> for Release {
             sha256: pin.tarball,
             sha512: None,
             current: true,
+            searched: Vec::new(),
         }
     }
 }

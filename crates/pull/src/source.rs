@@ -44,6 +44,8 @@ pub struct Release {
     pub sha512: Option<Digest>,
     /// Whether this is what the reference's tag means now; not so for an older release found by its digest.
     pub current: bool,
+    /// Where a digest was demanded and not found: the branches whose tarballs were looked through for it.
+    pub searched: Vec<String>,
 }
 
 /// A release as a mirror lists it.

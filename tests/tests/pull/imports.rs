@@ -138,3 +138,17 @@ fn what_is_no_root_filesystem_is_refused() {
     is_empty(&home);
     home.run(["gc"]).succeeds();
 }
+
+#[test]
+fn a_file_that_is_not_there_is_said_to_be_so_and_no_mirror_is_blamed() {
+    let home = Home::new();
+    let failed = home
+        .run(["import", "/nonexistent/rootfs.tar", "mine:1"])
+        .fails(&["/nonexistent/rootfs.tar: not found"]);
+    assert!(
+        failed.stderr.contains("hint: name a tarball"),
+        "{}",
+        failed.stderr
+    );
+    assert!(!failed.stderr.contains("mirror"), "{}", failed.stderr);
+}

@@ -190,3 +190,51 @@ fn a_digest_is_demanded_of_manifest_or_tarball() {
             .fails(&["demands sha256:1111", "3.20.3 has the manifest sha256:"]);
     }
 }
+
+#[test]
+fn an_image_that_is_pinned_stays_when_its_tag_moves_on() {
+    let before = older();
+    let mut home = Home::with_mirror(&before.url());
+    home.run(["lock", "alpine:3.20"]).succeeds();
+    let digest = home.run(["images", "-q"]).succeeds().text().to_owned();
+    let project = home.path().join("project");
+    fs::create_dir(&project).unwrap();
+    fs::rename(home.path().join("box.lock"), project.join("box.lock")).unwrap();
+    let lock = project.join("box.lock");
+    let lock = lock.to_str().unwrap();
+    home.run(["pull", "alpine:3.20", "--lock", lock]).succeeds();
+
+    home.set_mirror(&Mirror::get().url());
+    home.run(["pull", "alpine:3.20"]).succeeds();
+    is_whole(&home);
+    let images = home.run(["images"]).succeeds();
+    let pinned = format!("alpine:3.20@{digest}");
+    assert!(images.text().contains(&pinned), "{}", images.text());
+    // The collector looks at every lock file that was used with the cache, wherever it lies.
+    home.run(["gc"]).succeeds();
+    let version = |home: &Home, args: &[&str]| {
+        let command = ["run", "--rm", "--offline"];
+        let args = command
+            .iter()
+            .chain(args)
+            .chain(&["cat", "/etc/alpine-release"]);
+        home.run(args.collect::<Vec<_>>())
+            .succeeds()
+            .text()
+            .to_owned()
+    };
+    assert_eq!(version(&home, &["--lock", lock, "alpine:3.20"]), "3.18.9");
+    assert_eq!(version(&home, &[&format!("alpine@{digest}")]), "3.18.9");
+    assert_eq!(version(&home, &["alpine:3.20"]), "3.20.3");
+
+    fs::remove_file(lock).unwrap();
+    let collected = home.run(["gc"]).succeeds();
+    assert!(collected.text().contains(&pinned), "{}", collected.text());
+    home.run(["images"]).succeeds();
+    assert_eq!(
+        home.run(["images", "-q"]).succeeds().text().lines().count(),
+        1
+    );
+    is_whole(&home);
+    home.run(["verify"]).succeeds();
+}

@@ -7,7 +7,7 @@ use box_tests::server::{Certificate, Files, Response, Server};
 use box_tests::signer::Signer;
 use box_tests::{Home, Mirror, Outcome};
 
-use crate::release::{VERSION, bytes, is_empty, is_whole, list, tarball};
+use crate::release::{VERSION, bytes, hex, is_empty, is_whole, list, tarball};
 
 /// A home with a mirror of its own, whose tarball has this signature beside it, and that trusts a publisher.
 struct Signed {
@@ -195,4 +195,75 @@ fn encryption_is_not_given_up_on_the_way() {
     .fails(&["refusing to be redirected from https to http://"]);
     is_empty(&home);
     assert!(plain.requests().is_empty());
+}
+
+#[test]
+fn a_signature_that_comes_later_is_checked_without_fetching_the_file_again() {
+    let publisher = Signer::new();
+    let mut home = Home::new();
+    publisher.trust_in(&home.path().join("config/trusted-keys"));
+    let mirror = Mirror::get().copy_to(home.path());
+    let server = Server::files(mirror.dir());
+    home.set_mirror(&server.url());
+    let verified = |home: &Home| {
+        let images = home.run(["images", "--format", "json"]).succeeds().json();
+        images[0]["verified"].clone()
+    };
+    home.run(["pull", "alpine:3.20"]).succeeds();
+    assert_eq!(verified(&home)["by"], "checksum");
+    let unchanged = home.run(["pull", "alpine:3.20"]).succeeds();
+    assert!(
+        unchanged.text().contains("unchanged"),
+        "{}",
+        unchanged.text()
+    );
+
+    fs::write(beside(&mirror), publisher.sign(b"something else")).unwrap();
+    home.run(["pull", "alpine:3.20"]).fails(&["signature"]);
+    assert_eq!(verified(&home)["by"], "checksum");
+
+    fs::write(beside(&mirror), publisher.sign(&bytes())).unwrap();
+    let signed = home.run(["pull", "alpine:3.20"]).succeeds();
+    assert!(
+        signed.text().contains("nothing downloaded"),
+        "{}",
+        signed.text()
+    );
+    assert_eq!(verified(&home)["fingerprint"], publisher.fingerprint());
+    is_whole(&home);
+    home.run(["pull", "alpine:3.20", "--verify", "require"])
+        .succeeds();
+    let fetched = server
+        .paths()
+        .iter()
+        .filter(|path| **path == tarball())
+        .count();
+    assert_eq!(fetched, 1, "{:?}", server.paths());
+}
+
+#[test]
+fn a_digest_alone_is_looked_for_in_every_branch() {
+    let server = Server::mirror();
+    let home = Home::with_mirror(&server.url());
+    let older = hex(&fs::read(Mirror::get().tarball("3.18.9")).unwrap());
+    let reference = format!("alpine@sha256:{older}");
+    home.run(["pull", &reference]).succeeds();
+    let release = [
+        "run",
+        "--rm",
+        "--offline",
+        &reference,
+        "cat",
+        "/etc/alpine-release",
+    ];
+    assert_eq!(home.run(release).succeeds().text(), "3.18.9");
+    // What is cached is not asked for again, and the tag does not mean it.
+    let asked = server.requests().len();
+    home.run(["pull", &reference]).succeeds();
+    assert_eq!(server.requests().len(), asked);
+    home.run(["run", "--rm", "--offline", "alpine", "true"])
+        .fails(&["alpine:latest"]);
+    let nowhere = format!("alpine@sha256:{}", "1".repeat(64));
+    home.run(["pull", &nowhere])
+        .fails(&["1111", "no tarball listed in v3.20, v3.18"]);
 }

@@ -9,8 +9,8 @@ use crate::archive::tarball::{Link, Member, Tarball, normal};
 use crate::image::{MAX_DOCUMENT, Manifest};
 use crate::index::{Entry, Index, REF_NAME};
 use crate::{
-    Cache, Claim, Digest, Error, Event, Expected, Hold, Image, Partial, PartialKey, Phase,
-    Progress, Provenance, Reference, Result, TaskId, Verified,
+    Algorithm, Cache, Claim, Digest, Error, Event, Expected, Hold, Image, Partial, PartialKey,
+    Phase, Progress, Provenance, Reference, Result, TaskId, Verified,
 };
 
 /// Files up to this size are kept in memory.
@@ -293,6 +293,14 @@ impl<'c> Contents<'c> {
                 )),
                 _ => Ok(()),
             };
+        if let Some(algorithm) = expected.digest.map(|digest| digest.algorithm())
+            && algorithm != Algorithm::Sha256
+        {
+            let algorithm = algorithm.as_str();
+            return Err(self.malformed(format!(
+                "{name} is named by its {algorithm} digest; box keeps blobs by their sha256 digests alone"
+            )));
+        }
         let (digest, size) = match self.files.remove(&name) {
             Some(File::Large(mut partial)) => {
                 let found = (partial.digest()?, partial.length());

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 use tar::{EntryType, Header};
 
-use crate::index::{Entry, Index, MANIFEST};
+use crate::index::{Entry, INDEX, Index, MANIFEST};
 use crate::{Cache, Digest, Error, Event, Image, Phase, Platform, Progress, Result, TaskId};
 
 /// Bytes read from a blob at once.
@@ -15,7 +15,8 @@ const READ: usize = 128 * 1024;
 
 impl Cache {
     /// Writes images as an OCI archive: a tar archive of an image layout with nothing in it but these images, each under
-    /// its reference. Blobs are verified while they are copied: after an error the archive is worthless and must not be
+    /// its reference. Those of one reference for several platforms stand under it as one image index, of which every tool
+    /// takes its own. Blobs are verified while they are copied: after an error the archive is worthless and must not be
     /// kept. The same images give the same bytes. `name` is what errors call the archive. The caller has a [`crate::Hold`].
     pub fn save(
         &self,
@@ -37,12 +38,15 @@ impl Cache {
                     .ok_or_else(|| Error::missing_blob(digest, path))?;
                 blobs.insert(digest, size);
             }
-            index
-                .manifests
-                .push(entry(image, blobs[&image.manifest_digest]));
         }
+        let mut lists = BTreeMap::new();
         for image in images {
-            index.arrange(&image.reference.key(), &Platform::host());
+            if index.named(&image.reference.key()).next().is_none() {
+                let same = images.iter().filter(|i| i.reference == image.reference);
+                let entries: Vec<Entry> =
+                    same.map(|i| entry(i, blobs[&i.manifest_digest])).collect();
+                index.manifests.push(listed(image, entries, &mut lists));
+            }
         }
         let mut writer = Writer { output, name };
         writer.directory("blobs")?;
@@ -77,6 +81,9 @@ impl Cache {
             blob.finish()?;
             writer.pad(size)?;
         }
+        for (digest, bytes) in lists {
+            writer.document(&format!("blobs/sha256/{}", digest.hex()), &bytes)?;
+        }
         writer.document("index.json", json!(index).to_string().as_bytes())?;
         writer.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         writer.write(&[0; 1024])?;
@@ -85,11 +92,28 @@ impl Cache {
     }
 }
 
-/// What stands for an image in the archive's index. Where it came from is not told: who loads it could not believe it.
+/// What stands for a reference in the archive's index: its one entry, or a list of several, which is added to `lists`.
+fn listed(image: &Image, mut entries: Vec<Entry>, lists: &mut BTreeMap<Digest, Vec<u8>>) -> Entry {
+    if entries.len() == 1 {
+        let mut entry = entries.remove(0);
+        entry.name(&image.reference);
+        return entry;
+    }
+    // Tools that take the first one that is there get the one for this machine.
+    entries.sort_by_key(|entry| entry.platform().as_ref() != Some(&Platform::host()));
+    let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    let bytes = list.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    let mut entry = Entry::new(INDEX, &digest, bytes.len() as u64);
+    entry.name(&image.reference);
+    lists.insert(digest, bytes);
+    entry
+}
+
+/// What stands for an image in the archive. Where it came from is not told: who loads it could not believe it.
 fn entry(image: &Image, size: u64) -> Entry {
     let mut entry = Entry::new(MANIFEST, &image.manifest_digest, size);
     entry.media_type.clone_from(&image.media_type);
-    entry.name(&image.reference);
     entry.platform = Some(json!(image.platform));
     entry
 }

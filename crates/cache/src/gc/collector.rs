@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{BoxError, Collection, Doomed, Garbage, Kind, Needs, Policy, Trees};
-use crate::eviction;
+use crate::eviction::{self, Evicted};
 use crate::index::{Index, Stamp};
 use crate::partial::remove;
 use crate::survey::{Marked, StoredBlob, StoredFile, Survey, files};
@@ -39,12 +39,17 @@ impl<'c> Collector<'c> {
         let (mut index, _) = Index::read(cache.layout())?;
         let needs = trees.needs()?;
         let mut collection = Collection::default();
-        if let Some(budget) = policy.max_size {
-            let chosen = eviction::choose(cache, &index, &needs, trees, budget)?;
+        let mut drop = |index: &mut Index, chosen: Vec<Evicted>| {
             index
                 .manifests
                 .retain(|entry| !chosen.iter().any(|evicted| evicted.is(entry)));
-            collection.evicted = chosen;
+            collection.evicted.extend(chosen);
+        };
+        let replaced = eviction::replaced(cache, &index, &needs)?;
+        drop(&mut index, replaced);
+        if let Some(budget) = policy.max_size {
+            let chosen = eviction::choose(cache, &index, &needs, trees, budget)?;
+            drop(&mut index, chosen);
         }
         let marked = mark(cache, &index, &needs)?;
         let mut unneeded = trees.list()?;

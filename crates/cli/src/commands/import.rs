@@ -67,7 +67,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let cache = Cache::open(&settings.dirs.cache)?;
     let bars = Bars::new(settings);
     let sink = layers::sink(settings);
-    let image = box_pull::import(&cache, import, &options, sink.as_ref(), &decompress, &bars)?;
+    let imported = box_pull::import(&cache, import, &options, sink.as_ref(), &decompress, &bars);
+    let image = imported.map_err(|error| match error {
+        // No mirror was asked: what is wrong is what was named.
+        box_pull::Error::Unreachable { .. } => Failure::from_error(&error)
+            .hint("name a tarball that is there, its URL, or - for stdin"),
+        error => error.into(),
+    })?;
     match args.format {
         _ if settings.quiet => output::line(&image.manifest_digest.to_string())?,
         Format::Json => output::json(&images::Row::of(&image))?,

@@ -45,6 +45,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         })?;
     }
     pins.save()?;
+    cache.note_lock_file(&path)?;
     Ok(0)
 }
 

@@ -83,6 +83,9 @@ pub fn fetch(
         true => Cache::open_existing(&settings.dirs.cache),
         false => Cache::open(&settings.dirs.cache)?,
     };
+    if let Some(pins) = &options.pins {
+        cache.note_lock_file(pins.path())?;
+    }
     let bars = Bars::new(settings);
     let sink = layers::sink(settings);
     let pulled = box_pull::pull(&cache, reference, options, sink.as_ref(), &bars)?;

@@ -18,7 +18,7 @@ const WRITE: usize = 1 << 20;
 /// only once it is whole.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  box save alpine:3.20 -o alpine.tar\n  box save alpine | ssh host box load"
+    after_help = "Examples:\n  box save alpine:3.20 -o alpine.tar\n  box save alpine | ssh host box load\n  box save --all-platforms alpine:3.20 -o alpine.tar"
 )]
 pub struct Args {
     /// The images
@@ -27,29 +27,18 @@ pub struct Args {
     /// The file to write [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// For this architecture [default: this machine's]
-    #[arg(long, visible_alias = "platform")]
-    arch: Option<Platform>,
+    /// For this architecture; may be given several times [default: this machine's]
+    #[arg(long, visible_alias = "platform", value_delimiter = ',')]
+    arch: Vec<Platform>,
+    /// For every architecture that is cached
+    #[arg(long, conflicts_with = "arch")]
+    all_platforms: bool,
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let cache = Cache::open_existing(&settings.dirs.cache);
-    let platform = args.arch.clone().unwrap_or_else(Platform::host);
     let _hold = cache.hold()?;
-    let mut images: Vec<Image> = Vec::new();
-    for text in &args.images {
-        let reference = options::reference(text)?;
-        let image = cache.find(&reference, &platform)?.ok_or_else(|| {
-            Failure::new(format!("{reference} ({platform}) is not in the cache"))
-                .hint(format!("fetch it: box pull {reference}"))
-        })?;
-        if images
-            .iter()
-            .all(|other| other.reference != image.reference)
-        {
-            images.push(image);
-        }
-    }
+    let images = chosen(args, &cache)?;
     let save = |file: &mut dyn Write, name: &Path| -> Result<(), Error> {
         let mut buffered = BufWriter::with_capacity(WRITE, file);
         cache.save(&images, &mut buffered, name, &Bars::new(settings))?;
@@ -77,6 +66,36 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         None => save(&mut std::io::stdout().lock(), Path::new("stdout"))?,
     }
     Ok(0)
+}
+
+/// The images that are meant, each once.
+fn chosen(args: &Args, cache: &Cache) -> Result<Vec<Image>, Failure> {
+    let mut images: Vec<Image> = Vec::new();
+    for text in &args.images {
+        let reference = options::reference(text)?;
+        let mut platforms = args.arch.clone();
+        if args.all_platforms {
+            let cached = cache.images()?.into_iter();
+            let cached = cached.filter(|image| image.reference == reference);
+            platforms.extend(cached.map(|image| image.platform));
+        }
+        if platforms.is_empty() {
+            platforms.push(Platform::host());
+        }
+        for platform in platforms {
+            let image = cache.find(&reference, &platform)?.ok_or_else(|| {
+                Failure::new(format!("{reference} ({platform}) is not in the cache"))
+                    .hint(format!("fetch it: box pull {reference}"))
+            })?;
+            let same = |other: &Image| {
+                (&other.reference, &other.platform) == (&image.reference, &image.platform)
+            };
+            if !images.iter().any(same) {
+                images.push(image);
+            }
+        }
+    }
+    Ok(images)
 }
 
 /// Whether it is something that cannot be replaced by a file: a device, a pipe.

@@ -23,6 +23,8 @@ use version::{Branch, Version, Wanted};
 const LIST_LIMIT: u64 = 1 << 20;
 /// Largest file that stands for a link to a branch.
 const LINK_LIMIT: u64 = 32;
+/// Branches whose newest release is looked at for one of a given digest, newest first.
+const MOST_BRANCHES: usize = 16;
 /// Releases of a branch that are looked through for one of a given digest, newest first.
 const MOST_SEARCHED: usize = 32;
 
@@ -48,7 +50,7 @@ impl Source for Alpine {
         };
         match ask.reference.digest() {
             Some(demanded) if *demanded != release.sha256 => {
-                Ok(place.by_digest(&release, demanded)?.unwrap_or(release))
+                place.search(release, demanded, tag.is_none())
             }
             _ => Ok(release),
         }
@@ -91,8 +93,11 @@ impl<'a> Place<'a> {
 
     /// The newest release of a branch.
     fn newest(&self, branch: &Branch) -> Result<Release> {
-        let listed = self.list(branch)?;
-        Ok(Release {
+        Ok(self.release(self.list(branch)?))
+    }
+
+    fn release(&self, listed: Listed) -> Release {
+        Release {
             version: listed.version.to_string(),
             // Under the branch's own name: where latest-stable leads may change before the tarball is asked for.
             path: self.path(&listed.branch, &listed.file),
@@ -100,7 +105,8 @@ impl<'a> Place<'a> {
             sha256: listed.sha256,
             sha512: Some(listed.sha512),
             current: true,
-        })
+            searched: Vec::new(),
+        }
     }
 
     fn newest_of_major(&self, major: u32) -> Result<Release> {
@@ -195,6 +201,7 @@ impl<'a> Place<'a> {
             sha256,
             sha512,
             current: true,
+            searched: Vec::new(),
         })
     }
 
@@ -219,6 +226,33 @@ impl<'a> Place<'a> {
             })
         })?;
         Ok(got.map(|(digest, _)| digest))
+    }
+
+    /// The release whose tarball has the digest demanded: an older one of the branch, or, where the branch was not said,
+    /// the newest of another one. Where there is none it is `newest`: the digest may be that of its manifest.
+    fn search(&self, newest: Release, demanded: &Digest, everywhere: bool) -> Result<Release> {
+        if let Some(found) = self.by_digest(&newest, demanded)? {
+            return Ok(found);
+        }
+        let own = newest.path.split('/').next().unwrap_or_default();
+        let mut searched = vec![own.to_owned()];
+        let mut branches = match everywhere {
+            true => self.branches()?,
+            false => Vec::new(),
+        };
+        branches.retain(|branch| branch.as_str() != own && !branch.is_latest_stable());
+        for branch in branches.iter().rev().take(MOST_BRANCHES) {
+            if let Ok(listed) = self.list_at(branch)? {
+                if listed.sha256 == *demanded {
+                    return Ok(Release {
+                        current: false,
+                        ..self.release(listed)
+                    });
+                }
+                searched.push(branch.to_string());
+            }
+        }
+        Ok(Release { searched, ..newest })
     }
 
     /// An older release of the same branch whose tarball has the digest demanded, if the mirror lists them.
