@@ -35,6 +35,10 @@ pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manife
 /// The most bytes an index may have: 64 MiB are about 150,000 images.
 const MAX_INDEX: u64 = 64 << 20;
 
+/// So many images that a reference has meant before stay in the index until a collection, so that it does not grow
+/// without end where nobody collects.
+const MAX_REPLACED: usize = 32;
+
 /// The document, with everything in it that box does not know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -188,17 +192,29 @@ impl Index {
             .filter(move |entry| entry.key().as_deref() == Some(key))
     }
 
-    /// Keeps entries that were taken out for others, unless their images are listed by their digests already.
+    /// Keeps entries that were taken out for others, unless their images are listed by their digests already. Of what one
+    /// reference has meant only the last [`MAX_REPLACED`] stay.
     pub(crate) fn keep_replaced<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         for entry in entries.filter(|entry| entry.is_manifest()) {
-            if let Some(entry) = entry.replaced()
-                && !self
-                    .manifests
-                    .iter()
-                    .any(|other| other.key() == entry.key())
+            let Some(entry) = entry.replaced() else {
+                continue;
+            };
+            if self
+                .named(&entry.key().unwrap_or_default())
+                .next()
+                .is_some()
             {
-                self.manifests.push(entry);
+                continue;
             }
+            self.manifests.push(entry.clone());
+            let same = |other: &Entry| other.is_replaced() && other.tagged() == entry.tagged();
+            let count = self.manifests.iter().filter(|other| same(other)).count();
+            let mut surplus = count.saturating_sub(MAX_REPLACED);
+            self.manifests.retain(|other| {
+                let goes = surplus > 0 && same(other);
+                surplus -= usize::from(goes);
+                !goes
+            });
         }
     }
 
@@ -265,6 +281,11 @@ impl Entry {
         let annotations = entry.annotations.get_or_insert_default();
         annotations.insert(REPLACED.to_owned(), "true".to_owned());
         Some(entry)
+    }
+
+    /// The reference it has or had, without a digest.
+    fn tagged(&self) -> Option<Reference> {
+        Some(self.reference()?.without_digest())
     }
 
     /// Whether its reference means another image by now.

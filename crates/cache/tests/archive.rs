@@ -342,3 +342,33 @@ fn links_between_layers_are_followed_but_not_in_circles() {
     assert_eq!(images[0].layers.len(), 2);
     assert_eq!(images[0].layers[0], images[0].layers[1]);
 }
+
+#[test]
+fn blobs_named_by_other_digests_than_sha256_are_refused_in_words() {
+    let scratch = tempfile::tempdir().unwrap();
+    let cache = Cache::open(scratch.path()).unwrap();
+    let name = "ab".repeat(64);
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "digest":"sha512:{name}","size":2,"annotations":{{"org.opencontainers.image.ref.name":"a:1"}}}}]}}"#
+    );
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, bytes) in [
+        (format!("blobs/sha512/{name}"), "{}"),
+        ("index.json".to_owned(), index.as_str()),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, path, bytes.as_bytes())
+            .unwrap();
+    }
+    let error = load(&cache, tar.into_inner().unwrap().as_slice()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("keeps blobs by their sha256 digests alone"),
+        "{text}"
+    );
+    assert_untouched(&cache);
+}

@@ -140,3 +140,40 @@ fn what_is_wrong_with_an_archive_is_said_and_changes_nothing() {
     assert!(check::sound(&home.cache()).is_empty());
     assert!(check::names(&home.cache().join("partial")).is_empty());
 }
+
+#[test]
+fn all_platforms_of_an_image_move_in_one_archive() {
+    let (here, there) = (Home::new(), Home::new());
+    let mut digests = Vec::new();
+    for arch in ["x86_64", "aarch64"] {
+        let pulled = here.run(["pull", "-q", "alpine:3.20", "--arch", arch]);
+        digests.push(pulled.succeeds().text().to_owned());
+    }
+    let save = ["save", "alpine:3.20", "--all-platforms", "-o", "all.tar"];
+    here.run(save).succeeds();
+    let file = here.path().join("all.tar");
+    let both = ["--arch", "amd64,arm64", "-o", "both.tar"];
+    here.run(["save", "alpine:3.20"].iter().chain(&both))
+        .succeeds();
+    assert!(fs::read(&file).unwrap() == fs::read(here.path().join("both.tar")).unwrap());
+
+    let archive = format!("oci-archive:{}:alpine:3.20", file.display());
+    let list: serde_json::Value =
+        serde_json::from_str(&tool("skopeo", &["inspect", "--raw", &archive])).unwrap();
+    let listed = list["manifests"].as_array().unwrap().iter();
+    let mut listed: Vec<_> = listed.map(|m| m["digest"].as_str().unwrap()).collect();
+    listed.sort_unstable();
+    digests.sort_unstable();
+    assert_eq!(listed, digests);
+    for arch in ["amd64", "arm64"] {
+        let seen = tool("skopeo", &["inspect", "--override-arch", arch, &archive]);
+        let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        assert_eq!(seen["Architecture"], arch);
+    }
+    there.run(["load", "-i", file.to_str().unwrap()]).succeeds();
+    let loaded = there.run(["images", "-q"]).succeeds();
+    let mut loaded: Vec<_> = loaded.text().lines().collect();
+    loaded.sort_unstable();
+    assert_eq!(loaded, digests);
+    check::sound(&there.cache());
+}

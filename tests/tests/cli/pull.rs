@@ -44,7 +44,7 @@ fn a_branch_over_http_becomes_an_image() {
 }
 
 #[test]
-fn a_second_pull_downloads_the_list_alone_and_says_so() {
+fn a_second_pull_downloads_no_tarball_and_says_so() {
     let server = Server::mirror();
     let home = Home::with_mirror(&server.url());
     home.run(["pull", "alpine:3.20"]).succeeds();
@@ -52,9 +52,10 @@ fn a_second_pull_downloads_the_list_alone_and_says_so() {
     let outcome = home.run(["pull", "alpine:3.20"]).succeeds();
     let later = server.paths().split_off(before);
     assert!(
+        // And whether the publisher has signed it by now.
         later
             .iter()
-            .all(|path| path.ends_with("latest-releases.yaml")),
+            .all(|path| path.ends_with("latest-releases.yaml") || path.ends_with(".asc")),
         "{later:?}"
     );
     assert!(outcome.text().contains("unchanged"), "{}", outcome.text());

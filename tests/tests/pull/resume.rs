@@ -1,13 +1,15 @@
 //! Downloads that are continued: by another process, from another mirror, or not at all.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use box_tests::Home;
 use box_tests::server::{Response, Server};
+use box_tests::{Home, Outcome};
 
-use crate::release::{PULL, is_empty, is_whole, partial, rest, size, tarball, whole};
+use crate::release::{PULL, bytes, hex, is_empty, is_whole, partial, rest, size, tarball, whole};
 
 const BROKEN_AT: u64 = 1_500_000;
 
@@ -228,4 +230,27 @@ fn a_download_that_was_complete_needs_no_server() {
     home.run(PULL).succeeds();
     assert!(ranges(&server).is_empty());
     is_whole(&home);
+}
+
+#[test]
+fn a_user_continues_what_was_killed_when_it_had_a_blobs_mode_and_not_yet_its_name() {
+    const NOBODY: u32 = 65_534;
+    let server = Server::mirror();
+    let home = Home::with_mirror(&server.url());
+    let cache = home.path().join("of-a-user");
+    let partial = cache.join("partial");
+    fs::create_dir_all(&partial).unwrap();
+    let file = partial.join(format!("sha256-{}", hex(&bytes())));
+    fs::write(&file, bytes()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for path in [&cache, &partial, &file] {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let mut command = home.command(["pull", "alpine:3.20", "--cache"]);
+    command.arg(&cache).uid(NOBODY).gid(NOBODY);
+    Outcome::of(command, b"").succeeds();
+    assert!(!server.paths().contains(&tarball()), "{:?}", server.paths());
+    let blob = cache.join("blobs/sha256").join(hex(&bytes()));
+    assert_eq!(blob.metadata().unwrap().mode() & 0o7777, 0o444);
 }
