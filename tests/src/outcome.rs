@@ -1,7 +1,7 @@
 //! How an invocation of box ended, and what tests say about it.
 
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -34,7 +34,9 @@ impl Outcome {
                 Stdio::piped()
             })
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // A group, so that what a shell started goes with it when it hangs: it holds the pipes that are read below.
+            .process_group(0);
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("start {line}: {error}"));
@@ -186,7 +188,10 @@ pub fn wait(child: &mut Child, line: &str) -> ExitStatus {
         let watchdog = scope.spawn(move || match watch.recv_timeout(PATIENCE) {
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 // The child has not been waited for yet, so the number is still its own.
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+                let kill = rustix::process::Signal::KILL;
+                rustix::process::kill_process(pid, kill).ok();
+                // Only where the child leads a group.
+                rustix::process::kill_process_group(pid, kill).ok();
                 true
             }
             _ => false,

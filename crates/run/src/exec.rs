@@ -47,7 +47,14 @@ pub struct Request {
 pub fn exec(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
     match join(instance, request) {
         // It may have ended on the way: then that is why, whatever failed.
-        Err(error) => Err(instance.live().err().unwrap_or(error)),
+        Err(error) => Err(match instance.live() {
+            Err(ended) => ended,
+            Ok(live) if live.is_ending() => Error::NotRunning {
+                name: instance.name().to_owned(),
+                status: "ending".to_owned(),
+            },
+            Ok(_) => error,
+        }),
         joined => joined,
     }
 }

@@ -2,6 +2,7 @@
 
 mod live;
 mod resources;
+mod spare;
 mod store;
 mod sweep;
 mod view;
@@ -110,7 +111,8 @@ impl Instance {
         &self.name
     }
 
-    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`; for an overlay `upper/` and `work/`.
+    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`; for an overlay `upper/` and `work/`. One that goes
+    /// with its command has no files there but its storage.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -130,7 +132,7 @@ impl Instance {
         match &self.spec {
             Some(spec) => Ok(spec.clone()),
             None => {
-                let path = self.dir.join("config.json");
+                let path = self.files().join("config.json");
                 files::read_json(&path)?
                     .ok_or_else(|| Error::io("read", &path, rustix::io::Errno::NOENT))
             }
@@ -164,7 +166,7 @@ impl Instance {
         }
         let held = self.lock()?;
         // It may have been run or removed since it was read.
-        match files::read_json(&self.dir.join("instance.json"))? {
+        match files::read_json(&self.files().join("instance.json"))? {
             Some(record) => self.record = record,
             None => {
                 held.remove()?;
@@ -206,8 +208,8 @@ impl Instance {
         )
     }
 
-    /// Where the files are that are mounted over the image's own. What goes with its command is kept in memory, as making and
-    /// removing a file on disk takes longer than all else that is done for it.
+    /// Where `config.json` and `instance.json` are, and the files that are mounted over the image's own. What goes with its
+    /// command is kept in memory, as making and removing a file on disk takes longer than all else that is done for it.
     pub(crate) fn files(&self) -> PathBuf {
         if self.record.remove {
             self.state_directory()
@@ -317,7 +319,9 @@ impl Instance {
     pub(crate) fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
         live::tell_waiters(&self.state_directory(), ended);
         if self.record.remove {
-            store::remove_bundle(&self.dir)?;
+            if !spare::put(&self.dir) {
+                store::remove_bundle(&self.dir)?;
+            }
         } else {
             self.record.ended = Some(ended.clone());
             self.save()?;
@@ -327,16 +331,17 @@ impl Instance {
 
     /// Replaces `instance.json`.
     pub(crate) fn save(&self) -> Result<(), Error> {
-        files::replace_json(&self.dir.join("instance.json"), &self.record)
+        files::replace_json(&self.files().join("instance.json"), &self.record)
     }
 
     /// Writes `config.json` and `instance.json` if they are not there yet.
     fn write_bundle(&mut self) -> Result<(), Error> {
+        let path = self.files().join("config.json");
         let Some(spec) = self.spec.as_mut().filter(|_| !self.written) else {
             return Ok(());
         };
         complete(spec)?;
-        files::write_new(&self.dir.join("config.json"), spec)?;
+        files::write_new(&path, spec)?;
         // With this it is listed: whoever reads it must find all of it.
         self.save()?;
         self.written = true;

@@ -81,11 +81,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The name of the note about the control group.
 const GROUP: &str = "cgroup";
 
-/// All that is usually there: the files below /etc of an instance that goes with its command too.
-const FILES: [&str; 6] = [
+/// All that is usually there: the bundle of an instance that goes with its command too.
+const FILES: [&str; 7] = [
     GROUP,
     "state.json",
-    "state.json.new",
+    "config.json",
+    "instance.json",
     "resolv.conf",
     "hosts",
     "hostname",

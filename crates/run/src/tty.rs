@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, open, openat};
 use rustix::io::Errno;
@@ -153,6 +154,9 @@ pub fn null() -> Result<OwnedFd, Errno> {
     open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Control-D: with nothing typed before it, the end of the input of whoever reads.
+const END_OF_TRANSMISSION: u8 = 4;
+
 /// Copies between the caller's standard input and output and the master side of a terminal, without ever waiting in a
 /// write to the container.
 #[derive(Debug)]
@@ -161,6 +165,8 @@ pub struct Relay {
     typed: Vec<u8>,
     /// Standard input has not ended.
     reading: bool,
+    /// It has: when to say so again, and after how long once more.
+    ended: Option<(Instant, Duration)>,
     /// The container's side is still open.
     writing: bool,
 }
@@ -174,6 +180,7 @@ impl Relay {
             master,
             typed: Vec::new(),
             reading: true,
+            ended: None,
             writing: true,
         })
     }
@@ -198,15 +205,38 @@ impl Relay {
         self.writing
     }
 
+    /// When [`Relay::repeat_end`] has something to do.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.ended.filter(|_| self.writing).map(|(due, _)| due)
+    }
+
+    /// Says again that standard input has ended, if it is time to: a shell that sets the terminal up throws away what was
+    /// typed before, and a command that reads later finds the end as well.
+    pub fn repeat_end(&mut self) -> Result<(), Errno> {
+        const SLOWEST: Duration = Duration::from_secs(1);
+        let now = Instant::now();
+        match self.ended {
+            Some((due, pause)) if now >= due => {
+                self.ended = Some((now + pause, (2 * pause).min(SLOWEST)));
+                if self.typed.is_empty() {
+                    self.typed.push(END_OF_TRANSMISSION);
+                }
+                self.write_input()
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Standard input is readable. Returns the keys that were typed.
     pub fn read_input(&mut self) -> Result<&[u8], Errno> {
-        const END_OF_TRANSMISSION: u8 = 4;
+        const FIRST_PAUSE: Duration = Duration::from_millis(50);
         let mut buffer = [0u8; 4096];
         match rustix::io::read(stdin(), &mut buffer[..]) {
             Ok(0) | Err(Errno::IO) => {
                 // The end of a pipe is Control-D to a terminal.
                 self.reading = false;
                 self.typed.push(END_OF_TRANSMISSION);
+                self.ended = Some((Instant::now() + FIRST_PAUSE, FIRST_PAUSE));
             }
             Ok(length) => self.typed.extend_from_slice(&buffer[..length]),
             Err(Errno::AGAIN | Errno::INTR) => {}

@@ -177,3 +177,15 @@ fn a_pull_on_a_terminal_ends_in_one_line() {
         terminal.transcript()
     );
 }
+
+#[test]
+fn the_end_of_input_is_there_for_all_who_read() {
+    let home = Home::with_alpine();
+    // The second reader comes when the first Control-D has been read, as one after a shell that throws away what was
+    // typed before it set up the terminal.
+    let script = "cat; cat; sleep 0.3; cat; echo over";
+    let outcome = home
+        .run(["run", "--rm", "-i", "-t", "alpine", "sh", "-c", script])
+        .succeeds();
+    assert!(outcome.text().contains("over"), "{}", outcome.text());
+}

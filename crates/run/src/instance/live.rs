@@ -193,6 +193,12 @@ impl Live {
         self.cgroup()?.map_or(Ok(()), |cgroup| cgroup.thaw())
     }
 
+    /// Whether its first process has begun to end: it has no root directory any more, and whoever watches it is about to
+    /// record the end.
+    pub fn is_ending(&self) -> bool {
+        std::fs::read_link(format!("/proc/{}/root", self.pid)).is_err()
+    }
+
     /// Whether it is paused.
     pub fn is_frozen(&self) -> Result<bool, Error> {
         // A group that goes this moment is not frozen.

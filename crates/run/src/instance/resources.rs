@@ -40,7 +40,7 @@ impl Instance {
         }
         let mut spec = self.spec()?;
         merge(&mut spec, resources)?;
-        files::replace_json(&self.dir.join("config.json"), &spec)?;
+        files::replace_json(&self.files().join("config.json"), &spec)?;
         if resources.pids().is_some() && self.record.options.pids_by_default {
             self.record.options.pids_by_default = false;
             self.save()?;

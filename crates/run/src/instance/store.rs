@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 
 use super::live::Live;
-use super::{Instance, NewInstance, Record};
+use super::{Instance, NewInstance, Record, spare};
 use crate::process::now;
 use crate::spec::ETC_FILES;
 use crate::state::{RunDir, State, Status};
@@ -117,7 +117,13 @@ impl Instances {
         let missing = || Error::NoSuchInstance {
             name: name.to_owned(),
         };
-        let record = files::read_json(&dir.join("instance.json"))?.ok_or_else(missing)?;
+        let record = match files::read_json(&dir.join("instance.json"))? {
+            Some(record) => record,
+            // One that goes with its command, see Instance::files().
+            None => {
+                files::read_json(&self.run.join(name).join("instance.json"))?.ok_or_else(missing)?
+            }
+        };
         let name = name.to_owned();
         Ok(Instance {
             name,
@@ -147,8 +153,13 @@ impl Instances {
             };
             match self.get(&name) {
                 Ok(instance) if self.is_kept(&instance)? => found.push(instance),
-                // Being removed just now, or left by a killed process.
-                Ok(_) | Err(Error::NoSuchInstance { .. } | Error::BadName { .. }) => {}
+                Ok(_) | Err(Error::BadName { .. }) => {}
+                // Being made or removed just now, or left by a killed process or a crash of the machine.
+                Err(Error::NoSuchInstance { .. }) => {
+                    if !RunDir::is_held(&self.run, &name)? {
+                        self.collect(&name)?;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -300,18 +311,22 @@ impl Instance {
             mkdir(path, Mode::from_raw_mode(0o755))
                 .map_err(|errno| Error::io("create directory", path, errno))
         };
-        // Only root of the host looks into it: images hold setuid files.
-        mkdir(&self.dir, Mode::from_raw_mode(0o700))
-            .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
-        if self.record.storage == Storage::Copy {
-            self.copy_layers()?;
-        } else {
-            for name in ["upper", "work"] {
-                directory(&self.dir.join(name))?;
-            }
+        let overlay = self.record.storage == Storage::Overlay;
+        let spare = overlay && self.record.remove && spare::take(&self.dir);
+        if !spare {
+            // Only root of the host looks into it: images hold setuid files.
+            mkdir(&self.dir, Mode::from_raw_mode(0o700))
+                .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
         }
-        if self.record.storage == Storage::Overlay && self.mount_point() == self.dir.join("rootfs")
-        {
+        if overlay {
+            directory(&self.dir.join("upper"))?;
+            if !spare {
+                directory(&self.dir.join("work"))?;
+            }
+        } else {
+            self.copy_layers()?;
+        }
+        if overlay && self.mount_point() == self.dir.join("rootfs") {
             directory(&self.dir.join("rootfs"))?;
         }
         let etc = self.etc.take().unwrap_or_default();

@@ -102,7 +102,9 @@ impl Watched<'_> {
                 files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
             }
         }
-        let next = watch.deadline.into_iter().chain(watch.quiet).min();
+        let end = watch.relay.as_ref().and_then(Relay::next_end);
+        let next = watch.deadline.into_iter().chain(watch.quiet).chain(end);
+        let next = next.min();
         let left = next.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
@@ -161,6 +163,7 @@ impl Watched<'_> {
         let Some(relay) = &mut watch.relay else {
             return Ok(());
         };
+        relay.repeat_end()?;
         if let Some(ready) = master {
             if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 relay.read_output()?;

@@ -52,7 +52,7 @@ const X32: u32 = 0x4000_0000;
 const ARM_PRIVATE: u32 = 0x000f_0000;
 const ENOSYS: Action = Action::Errno(38);
 
-/// A piece of program whose jumps all end inside it, or behind its last instruction.
+/// A piece of program whose jumps all end inside it, and which ends with an answer.
 type Code = Vec<Instruction>;
 
 /// The answer for all numbers from `first` up to the next segment's first.
@@ -64,19 +64,107 @@ struct Segment {
 
 /// Compiles `policy`. The result may be longer than the kernel takes, see [`MOST_INSTRUCTIONS`].
 pub fn compile(policy: &Policy, table: &Table) -> Vec<Instruction> {
-    let mut program = vec![load(ARCHITECTURE)];
-    let mut done: Vec<u32> = Vec::new();
+    let mut audits: Vec<u32> = Vec::new();
     for audit in policy.arches.iter().map(|arch| arch.audit()) {
-        if done.contains(&audit) {
-            continue;
+        if !audits.contains(&audit) {
+            audits.push(audit);
         }
-        done.push(audit);
-        let mut judge = vec![load(NUMBER)];
-        judge.extend(search(&segments(policy, table, audit)));
-        program.extend(choose(JEQ, audit, judge, Vec::new()));
     }
-    program.push(answer(Action::KillProcess));
-    program
+    let mut program = Backwards::default();
+    let mut other = program.place(&[answer(Action::KillProcess)]);
+    for audit in audits.into_iter().rev() {
+        program.search(&segments(policy, table, audit));
+        let judge = program.push(load(NUMBER));
+        other = program.compare(JEQ, audit, judge, other);
+    }
+    program.push(load(ARCHITECTURE));
+    program.reversed.reverse();
+    program.reversed
+}
+
+/// A program made from its end: as jumps only go forward, all that one can go to is there when it is made, and answers are
+/// shared. The kernel translates a filter at each start, so every instruction costs time.
+///
+/// Places are indices into `reversed`.
+#[derive(Default)]
+struct Backwards {
+    reversed: Vec<Instruction>,
+    /// Where each piece begins, the one made last if there are several.
+    pieces: Vec<(Code, usize)>,
+}
+
+impl Backwards {
+    /// Adds an instruction in front of all others.
+    fn push(&mut self, instruction: Instruction) -> usize {
+        self.reversed.push(instruction);
+        self.reversed.len() - 1
+    }
+
+    /// How many instructions one that is added now would skip to go to `place`.
+    fn distance(&self, place: usize) -> usize {
+        self.reversed.len() - 1 - place
+    }
+
+    /// Where `code` begins, added unless a comparison reaches it where it is.
+    fn place(&mut self, code: &[Instruction]) -> usize {
+        let known = self.pieces.iter().position(|(piece, _)| piece == code);
+        if let Some((_, place)) = known.map(|known| &self.pieces[known])
+            && self.distance(*place) <= usize::from(u8::MAX)
+        {
+            return *place;
+        }
+        self.reversed.extend(code.iter().rev());
+        let place = self.reversed.len() - 1;
+        match known {
+            Some(known) => self.pieces[known].1 = place,
+            None => self.pieces.push((code.to_vec(), place)),
+        }
+        place
+    }
+
+    /// Compares the loaded word to `k`. A comparison skips 255 instructions at most, [`JUMP`] any number.
+    fn compare(&mut self, code: u16, k: u32, mut yes: usize, mut no: usize) -> usize {
+        loop {
+            let far = match (
+                u8::try_from(self.distance(yes)),
+                u8::try_from(self.distance(no)),
+            ) {
+                (Ok(jt), Ok(jf)) => return self.push(Instruction { code, jt, jf, k }),
+                (Err(_), _) => &mut yes,
+                (_, Err(_)) => &mut no,
+            };
+            let distance = self.reversed.len() - 1 - *far;
+            *far = self.reversed.len();
+            self.push(Instruction {
+                code: JUMP,
+                jt: 0,
+                jf: 0,
+                k: distance as u32,
+            });
+        }
+    }
+
+    /// Binary search for the segment of the loaded number.
+    fn search(&mut self, segments: &[Segment]) -> usize {
+        match segments {
+            // compile() asks for no architecture without segments.
+            [] => self.place(&[answer(ENOSYS)]),
+            [segment] => self.place(&segment.code),
+            // One number that differs from those around it: one comparison instead of two.
+            [before, one, behind]
+                if before.code == behind.code && behind.first == one.first + 1 =>
+            {
+                let (yes, no) = (self.place(&one.code), self.place(&before.code));
+                self.compare(JEQ, one.first, yes, no)
+            }
+            _ => {
+                // An odd number keeps numbers that differ together with both neighbours.
+                let (lower, upper) = segments.split_at(segments.len() / 2 | 1);
+                let (yes, no) = (self.search(upper), self.search(lower));
+                self.compare(JGE, upper[0].first, yes, no)
+            }
+        }
+    }
 }
 
 /// The answers for one audit architecture, by rising number and without gaps.
@@ -97,6 +185,11 @@ fn segments(policy: &Policy, table: &Table, audit: u32) -> Vec<Segment> {
         segments.push(Segment {
             first: X32,
             code: vec![answer(Action::KillProcess)],
+        });
+        // How a tracer says that a call is not to be made.
+        segments.push(Segment {
+            first: u32::MAX,
+            code: vec![answer(ENOSYS)],
         });
     }
     segments.dedup_by(|next, previous| next.code == previous.code);
@@ -303,57 +396,6 @@ fn comparison(condition: &Condition) -> Vec<(Instruction, Target, Target)> {
             ]
         }
     }
-}
-
-/// Binary search for the segment of the loaded number.
-fn search(segments: &[Segment]) -> Code {
-    match segments {
-        [] => Vec::new(),
-        [segment] => segment.code.clone(),
-        _ => {
-            let (lower, upper) = segments.split_at(segments.len() / 2);
-            choose(JGE, upper[0].first, search(upper), search(lower))
-        }
-    }
-}
-
-/// Goes to `yes` when the loaded word compares to `k`, else to `no`, which may be empty to go on behind.
-fn choose(code: u16, k: u32, yes: Code, no: Code) -> Code {
-    let mut program = Vec::with_capacity(yes.len() + no.len() + 2);
-    // Placing `no` behind `yes` when it is empty keeps the jump forward; comparisons jump 255 at most, JUMP anywhere.
-    let (near, far, near_is_yes) = if no.is_empty() {
-        (yes, no, true)
-    } else {
-        (no, yes, false)
-    };
-    let distance = near.len();
-    match u8::try_from(distance) {
-        Ok(skip) if near_is_yes => program.push(Instruction {
-            code,
-            jt: 0,
-            jf: skip,
-            k,
-        }),
-        Ok(skip) => program.push(Instruction {
-            code,
-            jt: skip,
-            jf: 0,
-            k,
-        }),
-        Err(_) => {
-            let (jt, jf) = if near_is_yes { (1, 0) } else { (0, 1) };
-            program.push(Instruction { code, jt, jf, k });
-            program.push(Instruction {
-                code: JUMP,
-                jt: 0,
-                jf: 0,
-                k: distance as u32,
-            });
-        }
-    }
-    program.extend(near);
-    program.extend(far);
-    program
 }
 
 fn load(offset: u32) -> Instruction {

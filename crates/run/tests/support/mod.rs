@@ -112,7 +112,8 @@ impl Engine {
                 .collect();
             names
                 .into_iter()
-                .filter(|name| name != ".mount-points")
+                // What stays for the next start, see the crate's instance::{store, spare}.
+                .filter(|name| name != ".mount-points" && !name.starts_with(".spare-"))
                 .collect::<Vec<_>>()
         };
         let mut all = names("instances");
