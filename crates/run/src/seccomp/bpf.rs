@@ -159,7 +159,7 @@ impl Backwards {
             }
             _ => {
                 // An odd number keeps numbers that differ together with both neighbours.
-                let (lower, upper) = segments.split_at(segments.len() / 2 | 1);
+                let (lower, upper) = segments.split_at((segments.len() / 2) | 1);
                 let (yes, no) = (self.search(upper), self.search(lower));
                 self.compare(JGE, upper[0].first, yes, no)
             }
