@@ -10,7 +10,8 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    LocalModes, OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
 };
 
 use crate::sys::process::move_descriptor;
@@ -157,6 +158,9 @@ pub fn null() -> Result<OwnedFd, Errno> {
 /// Control-D: with nothing typed before it, the end of the input of whoever reads.
 const END_OF_TRANSMISSION: u8 = 4;
 
+/// Control-U: what line editors empty the line at.
+const KILL_LINE: u8 = 21;
+
 /// Copies between the caller's standard input and output and the master side of a terminal, without ever waiting in a
 /// write to the container.
 #[derive(Debug)]
@@ -219,6 +223,11 @@ impl Relay {
             Some((due, pause)) if now >= due => {
                 self.ended = Some((now + pause, (2 * pause).min(SLOWEST)));
                 if self.typed.is_empty() {
+                    // In canonical mode it is read as a NUL once the mode is left, so an editor's line may not be empty.
+                    let modes = tcgetattr(&self.master)?.local_modes;
+                    if !modes.contains(LocalModes::ICANON) {
+                        self.typed.push(KILL_LINE);
+                    }
                     self.typed.push(END_OF_TRANSMISSION);
                 }
                 self.write_input()
