@@ -16,15 +16,15 @@ use crate::tty::{self, RawMode, Relay};
 /// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// How long a start is over before its memory is given back.
-const QUIET_AFTER: Duration = Duration::from_millis(100);
+/// How long there was nothing to do before memory is given back.
+pub(super) const QUIET_AFTER: Duration = Duration::from_millis(100);
 
 /// What the waiting has found out so far.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) relay: Option<Relay>,
     pub(crate) deadline: Option<Instant>,
-    /// When to give back the memory that the start took; a short command is over before.
+    /// When to give memory back; a short command is over before.
     pub(crate) quiet: Option<Instant>,
     /// The deadline has passed once: TERM is sent, the next one is KILL.
     pub(crate) timed_out: bool,
@@ -194,7 +194,7 @@ impl Watched<'_> {
     pub(super) fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
         if watch.quiet.is_some_and(|quiet| Instant::now() >= quiet) {
             watch.quiet = None;
-            memory::release_program()?;
+            memory::release()?;
         }
         if watch
             .deadline
