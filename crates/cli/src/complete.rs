@@ -54,3 +54,10 @@ pub fn references() -> Vec<CompletionCandidate> {
         .map(CompletionCandidate::new)
         .collect()
 }
+
+/// Both.
+pub fn names_and_references() -> Vec<CompletionCandidate> {
+    let mut all = names();
+    all.extend(references());
+    all
+}

@@ -35,6 +35,9 @@ pub struct ContainerArgs {
     /// Name of the host as seen in the container [default: container]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// What box stop sends, by name or number [default: what the image says, else TERM]
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
 
     /// Set a variable, or hand on the caller's with K alone
     #[arg(
@@ -222,6 +225,12 @@ impl ContainerArgs {
                 .as_deref()
                 .map(options::hostname)
                 .transpose()?,
+            stop_signal: self
+                .stop_signal
+                .as_deref()
+                .map(|text| options::signal::read("--stop-signal", text))
+                .transpose()?
+                .map(|signal| signal.to_string()),
             read_only: self.read_only,
             net: match self.net.as_str() {
                 "host" => Network::Host,

@@ -1,7 +1,10 @@
 //! Verbs that do one thing to each of several containers.
 
+use std::fmt::Display;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
+use box_run::spec::STOP_SIGNAL;
 use box_run::{Instance, Instances};
 
 use crate::options::signal;
@@ -21,18 +24,71 @@ pub fn each(
     action: impl Fn(&Instances, &str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let instances = open(settings);
+    tell(
+        names
+            .iter()
+            .map(|name| action(&instances, name).map(|()| name)),
+    )
+}
+
+/// As [`each`], for what takes time: all at once.
+pub fn each_at_once(
+    settings: &Settings,
+    names: &[String],
+    action: impl Fn(&Instances, &str) -> Result<(), Failure> + Sync,
+) -> Result<u8, Failure> {
+    let instances = open(settings);
+    let done = at_once(names, |name| action(&instances, name));
+    tell(
+        done.into_iter()
+            .zip(names)
+            .map(|(done, name)| done.map(|()| name)),
+    )
+}
+
+/// Prints a line for each that was done.
+pub fn tell(done: impl Iterator<Item = Result<impl Display, Failure>>) -> Result<u8, Failure> {
     let mut failures = Vec::new();
-    for name in names {
-        match action(&instances, name) {
-            Ok(()) => output::line(name)?,
+    for done in done {
+        match done {
+            Ok(line) => output::line(&line.to_string())?,
             Err(failure) => failures.push(failure),
         }
     }
     Failure::all(failures)
 }
 
-/// What the image asks to be stopped with, as the OCI's conversion of its config writes it.
-const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
+/// The most that is done at once: each is a thread that waits.
+const AT_ONCE: usize = 256;
+
+/// Does it to all at once; the results are in the order of the names. All threads have ended then.
+pub fn at_once<T: Send>(
+    names: &[String],
+    action: impl Fn(&str) -> Result<T, Failure> + Sync,
+) -> Vec<Result<T, Failure>> {
+    if let [name] = names {
+        return vec![action(name)];
+    }
+    let action = &action;
+    let mut results = Vec::with_capacity(names.len());
+    for part in names.chunks(AT_ONCE) {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = part
+                .iter()
+                .map(|name| {
+                    let small = std::thread::Builder::new().stack_size(256 << 10);
+                    (name, small.spawn_scoped(scope, move || action(name)))
+                })
+                .collect();
+            results.extend(threads.into_iter().map(|(name, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // No thread is to be had: then one after the other.
+                Err(_) => action(name),
+            }));
+        });
+    }
+    results
+}
 
 /// Stops a container; one that does not run is left as it is.
 pub fn stop(
@@ -55,7 +111,10 @@ pub fn stop(
                 .annotations()
                 .as_ref()
                 .and_then(|annotations| annotations.get(STOP_SIGNAL));
-            asked.map_or(Ok(TERM), |text| signal::read(STOP_SIGNAL, text))?
+            // An image that asks for what nobody knows can be stopped all the same.
+            asked
+                .and_then(|text| signal::read(STOP_SIGNAL, text).ok())
+                .unwrap_or(TERM)
         }
     };
     Ok(live.stop(signal, grace)?)

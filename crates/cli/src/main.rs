@@ -40,5 +40,8 @@ fn run() -> Result<u8, Failure> {
     let args = usage::read()?;
     log::listen(args.globals.debug);
     let settings = Settings::read(&args.globals)?;
-    commands::dispatch(args.command, &settings)
+    let status = commands::dispatch(args.command, &settings);
+    // In passing, and last: it delays nothing that was asked for.
+    containers::open(&settings).sweep();
+    status
 }

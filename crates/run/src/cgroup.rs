@@ -300,6 +300,16 @@ impl Join {
     }
 }
 
+/// Whether the group with this path is frozen; one that is not there is not. Looks at nothing else, as lists of many containers ask.
+pub(crate) fn is_frozen(path: &Path) -> Result<bool, Error> {
+    let path = place::below_root(path)?;
+    Ok(match host::detect() {
+        Host::Unified(root) => v2::is_frozen(&root, &path),
+        Host::Legacy(hierarchies) => v1::is_frozen(&hierarchies, &path),
+        Host::Missing(_) => false,
+    })
+}
+
 fn no_freezer() -> Error {
     Error::Limit {
         limit: "a pause".to_owned(),

@@ -1,6 +1,7 @@
 //! Instances: containers on disk. Each is an OCI bundle with a private writable layer.
 
 mod live;
+mod rename;
 mod resources;
 mod spare;
 mod store;
@@ -317,6 +318,7 @@ impl Instance {
 
     /// Its command ended: writes that down, or takes all of it away.
     pub(crate) fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
+        let _place = self.keep_place()?;
         live::tell_waiters(&self.state_directory(), ended);
         if self.record.remove {
             if !spare::put(&self.dir) {

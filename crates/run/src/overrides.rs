@@ -82,6 +82,8 @@ pub struct Overrides {
     pub resources: Option<LinuxResources>,
     /// OCI hooks to put into the bundle.
     pub hooks: Option<Hooks>,
+    /// `--stop-signal`, by name or number; what the image says if `None`.
+    pub stop_signal: Option<String>,
     /// `--annotation`, and the image's labels where the caller wants them kept.
     pub annotations: BTreeMap<String, String>,
 }

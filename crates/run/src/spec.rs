@@ -49,6 +49,9 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// The annotation that says what the container is to be stopped with; so the image specification's conversion.md calls it.
+pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
+
 /// The annotation that says that `linux.seccomp` is our default policy, unchanged: a start then uses the filter that was
 /// compiled with box, and does not read the profile.
 const DEFAULT_SECCOMP: (&str, &str) = ("box.seccomp", "default");
@@ -75,6 +78,13 @@ pub fn build(image: &ImageConfiguration, asked: &Overrides) -> Result<Spec, Erro
     spec.set_linux(Some(linux(asked)?));
     spec.set_hooks(asked.hooks.clone());
     let mut annotations: HashMap<_, _> = asked.annotations.clone().into_iter().collect();
+    let from_image = image
+        .config()
+        .as_ref()
+        .and_then(|config| config.stop_signal().as_ref());
+    if let Some(signal) = asked.stop_signal.as_ref().or(from_image) {
+        annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
+    }
     if asked.seccomp == Seccomp::Default {
         annotations.insert(DEFAULT_SECCOMP.0.to_owned(), DEFAULT_SECCOMP.1.to_owned());
     }

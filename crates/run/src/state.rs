@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -160,6 +161,16 @@ impl RunDir {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The locked directory.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// It was renamed.
+    pub(crate) fn moved_to(&mut self, path: &Path) {
+        path.clone_into(&mut self.path);
     }
 
     /// Replaces `state.json`.

@@ -73,6 +73,80 @@ fn a_handler_that_does_not_end_is_killed_after_the_grace() {
 }
 
 #[test]
+fn several_are_stopped_at_once() {
+    // Each ends when all have heard the signal: one after the other, the first would wait for its whole grace.
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    let home = Home::with_alpine();
+    let shared = format!("{}:/shared", home.path().display());
+    for verb in ["stop", "restart"] {
+        for name in NAMES {
+            let script = format!(
+                "trap 'touch /shared/{name}' TERM; touch /shared/{name}.ready; \
+                 while ! [ -e /shared/a -a -e /shared/b -a -e /shared/c -a -e /shared/d ]; do sleep 0.05; done"
+            );
+            home.run([
+                "run", "-d", "--name", name, "-v", &shared, "alpine", "sh", "-c", &script,
+            ])
+            .succeeds();
+        }
+        crate::until(&home, "all are ready", || {
+            NAMES
+                .iter()
+                .all(|name| home.path().join(format!("{name}.ready")).exists())
+        });
+        home.run([verb, "-t", "1000", "a", "b", "c", "d"])
+            .succeeds();
+        for name in NAMES {
+            if verb == "stop" {
+                assert_eq!(crate::field(&home, name, "exit_status"), 0);
+            }
+            std::fs::remove_file(home.path().join(name)).unwrap();
+            std::fs::remove_file(home.path().join(format!("{name}.ready"))).unwrap();
+        }
+        home.run(["rm", "-f", "a", "b", "c", "d"]).succeeds();
+    }
+}
+
+#[test]
+fn stopped_with_the_signal_that_was_asked_for() {
+    let home = Home::with_alpine();
+    let script = "trap 'exit 7' QUIT; trap 'exit 9' TERM; trap 'exit 8' USR1; echo begun; while :; do sleep 0.05; done";
+    let begun = |name: &str| {
+        crate::until(&home, "the shell has begun", || {
+            home.run(["logs", name]).succeeds().text().contains("begun")
+        });
+    };
+    home.run([
+        "run",
+        "-d",
+        "--name",
+        "flag",
+        "--stop-signal",
+        "SIGQUIT",
+        "alpine",
+        "sh",
+        "-c",
+        script,
+    ])
+    .succeeds();
+    begun("flag");
+    home.run(["stop", "flag"]).succeeds();
+    assert_eq!(crate::field(&home, "flag", "exit_status"), 7);
+    home.run(["run", "--stop-signal", "NONE", "alpine", "true"])
+        .fails(&["--stop-signal"]);
+    // The image's own.
+    home.run(["commit", "-c", "STOPSIGNAL SIGUSR1", "flag", "signal:1"])
+        .succeeds();
+    home.run(["run", "-d", "--name", "own", "signal:1", "sh", "-c", script])
+        .succeeds();
+    begun("own");
+    home.run(["stop", "own"]).succeeds();
+    assert_eq!(crate::field(&home, "own", "exit_status"), 8);
+    home.run(["rm", "own"]).succeeds();
+    home.run(["rm", "flag"]).succeeds();
+}
+
+#[test]
 fn signals_reach_the_command() {
     let home = Home::with_alpine();
     let script =

@@ -91,8 +91,6 @@ fn the_processes_of_a_container() {
 #[test]
 fn renaming() {
     let home = with_web();
-    home.run(["rename", "web", "other"])
-        .fails(&["web is running"]);
     home.run(["stop", "web"]).succeeds();
     home.run(["run", "--name", "taken", "alpine", "true"])
         .succeeds();
@@ -105,6 +103,32 @@ fn renaming() {
     home.run(["start", "other"]).succeeds();
     assert_eq!(crate::field(&home, "other", "status"), "running");
     home.run(["rm", "-f", "other", "taken"]).succeeds();
+}
+
+#[test]
+fn renaming_what_runs() {
+    let home = with_web();
+    home.run(["rename", "web", "web"])
+        .fails(&["the name web is taken"]);
+    home.run(["rename", "web", "other"]).succeeds();
+    assert_eq!(home.run(["ps", "-q"]).succeeds().text(), "other");
+    home.run(["exec", "web", "true"])
+        .fails(&["no instance named web"]);
+    home.run(["exec", "other", "touch", "/end"]).succeeds();
+    // Its end is recorded under the new name, and nothing is left under the old one.
+    assert_eq!(home.run(["wait", "other"]).succeeds().text(), "4");
+    assert_eq!(crate::field(&home, "other", "exit_status"), 4);
+    assert!(!home.root().join("run/web").exists() && !home.root().join("run/other").exists());
+    assert_eq!(home.instances(), ["other"]);
+    // One that goes with its command goes under any name.
+    home.run([
+        "run", "-d", "--rm", "--name", "web", "alpine", "sleep", "1000",
+    ])
+    .succeeds();
+    home.run(["rename", "web", "third"]).succeeds();
+    home.run(["stop", "third"]).succeeds();
+    assert_eq!(home.instances(), ["other"]);
+    home.run(["rm", "other"]).succeeds();
 }
 
 #[test]
@@ -150,7 +174,12 @@ fn shells_complete_names_and_references() {
             .to_owned()
     };
     assert_eq!(complete(&["stop", "we"]).trim(), "web");
-    assert_eq!(complete(&["rmi", "alp"]).trim(), "alpine:latest");
+    for verb in ["rmi", "run", "save", "unpack", "inspect"] {
+        assert_eq!(complete(&[verb, "alp"]).trim(), "alpine:latest", "{verb}");
+    }
+    for verb in ["exec", "inspect", "commit", "update", "stats", "rename"] {
+        assert_eq!(complete(&[verb, "we"]).trim(), "web", "{verb}");
+    }
     assert!(complete(&["sto"]).contains("stop"));
     home.run(["rm", "-f", "web"]).succeeds();
 }

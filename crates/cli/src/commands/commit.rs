@@ -1,5 +1,6 @@
 //! `box commit`.
 
+use clap_complete::ArgValueCandidates;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
@@ -29,6 +30,7 @@ mod changes;
 )]
 pub struct Args {
     /// Name of the container
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     name: String,
     /// Name of the new image
     #[arg(value_name = "IMAGE")]

@@ -3,6 +3,7 @@
 use box_cache::{Cache, Image, Layer, Reference};
 use box_run::{Instance, Instances};
 use clap::ValueEnum;
+use clap_complete::ArgValueCandidates;
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::settings::Settings;
 #[command(after_help = "Example:\n  box inspect alpine")]
 pub struct Args {
     /// Names of containers, or images
-    #[arg(required = true, value_name = "NAME|IMAGE")]
+    #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::complete::names_and_references))]
     names: Vec<String>,
     /// Only look for one of these
     #[arg(

@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     const KILL: i32 = 9;
     let signal = signal::read("--signal", &args.signal)?;
-    containers::each(settings, &args.names, |instances, name| {
+    containers::each_at_once(settings, &args.names, |instances, name| {
         let live = instances.get(name)?.live()?;
         match signal {
             KILL => live.kill()?,

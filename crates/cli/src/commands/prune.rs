@@ -29,7 +29,6 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .transpose()?;
     let oldest = age.map(|age| output::now().saturating_sub(age.as_secs()));
     let instances = containers::open(settings);
-    instances.sweep();
     let mut names = Vec::new();
     for instance in instances.list()? {
         let record = instance.record();
@@ -49,7 +48,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     if names.is_empty() || !(args.force || agreed(names.len())?) {
         return Ok(0);
     }
-    containers::each(settings, &names, |instances, name| {
+    containers::each_at_once(settings, &names, |instances, name| {
         match instances.remove(name, false) {
             // Started or removed by somebody else meanwhile.
             Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::Running { .. }) => Ok(()),

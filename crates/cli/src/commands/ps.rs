@@ -148,7 +148,6 @@ const LISTING: Listing<Row, 5> = Listing {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let instances = containers::open(settings);
-    instances.sweep();
     let filters = args
         .filters
         .iter()

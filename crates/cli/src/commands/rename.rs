@@ -1,15 +1,17 @@
 //! `box rename`.
 
+use clap_complete::ArgValueCandidates;
+
 use crate::containers;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Gives a container that does not run another name.
+/// Gives a container another name, also while it runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box rename old spare")]
 pub struct Args {
     /// Its name
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     name: String,
     /// Its new name
     #[arg(value_name = "NEW")]

@@ -28,8 +28,15 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
     let grace = options::duration("--time", &args.time)?;
-    containers::each(settings, &args.names, |instances, name| {
-        containers::stop(&instances.get(name)?, None, Some(grace))?;
-        Ok(box_run::detach(instances.get(name)?)?)
-    })
+    let instances = containers::open(settings);
+    // A process is made only where there is one thread: all have ended by then.
+    let stopped = containers::at_once(&args.names, |name| {
+        containers::stop(&instances.get(name)?, None, Some(grace))
+    });
+    let started = stopped.into_iter().zip(&args.names).map(|(stopped, name)| {
+        stopped?;
+        box_run::detach(instances.get(name)?)?;
+        Ok(name)
+    });
+    containers::tell(started)
 }

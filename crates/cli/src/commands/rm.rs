@@ -1,10 +1,8 @@
 //! `box rm`.
 
-use box_run::Instances;
-
 use clap_complete::ArgValueCandidates;
 
-use crate::output;
+use crate::containers;
 use crate::report::Failure;
 use crate::settings::Settings;
 
@@ -22,14 +20,13 @@ pub struct Args {
 
 /// Removes each that can be removed; the first failure is told when all were tried.
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
-    let mut failures = Vec::new();
-    for name in &args.names {
+    let instances = containers::open(settings);
+    let done = containers::at_once(&args.names, |name| {
         match instances.remove(name, args.force) {
-            Ok(()) => output::line(name)?,
-            Err(box_run::Error::NoSuchInstance { .. }) if args.force => {}
-            Err(error) => failures.push(Failure::from(error)),
+            Ok(()) => Ok(Some(name.to_owned())),
+            Err(box_run::Error::NoSuchInstance { .. }) if args.force => Ok(None),
+            Err(error) => Err(error.into()),
         }
-    }
-    Failure::all(failures)
+    });
+    containers::tell(done.into_iter().filter_map(Result::transpose))
 }

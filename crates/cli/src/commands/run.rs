@@ -1,5 +1,6 @@
 //! `box run`.
 
+use clap_complete::ArgValueCandidates;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ use crate::{options, output};
 )]
 pub struct Args {
     /// The image, and the command to run in the place of the image's own; what follows IMAGE belongs to the command
-    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "CMD"])]
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "CMD"], add = ArgValueCandidates::new(crate::complete::references))]
     image_and_command: Vec<String>,
     /// Run in the background and print the container's name; its output goes to box logs
     #[arg(short, long, conflicts_with_all = ["report", "preserve_fds"])]

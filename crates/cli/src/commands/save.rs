@@ -1,5 +1,6 @@
 //! `box save`.
 
+use clap_complete::ArgValueCandidates;
 use std::fs::{self, File};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ const WRITE: usize = 1 << 20;
 )]
 pub struct Args {
     /// The images
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required = true, value_name = "IMAGE", add = ArgValueCandidates::new(crate::complete::references))]
     images: Vec<String>,
     /// The file to write [default: stdout]
     #[arg(short, long, value_name = "FILE")]

@@ -1,5 +1,6 @@
 //! `box stats`.
 
+use clap_complete::ArgValueCandidates;
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[command(after_help = "Example:\n  box stats --no-stream")]
 pub struct Args {
     /// Names of the containers [default: all that run]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     names: Vec<String>,
     /// Print once and end
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `box unpack`.
 
+use clap_complete::ArgValueCandidates;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::{layers, options, output};
 )]
 pub struct Args {
     /// The image, or the path of an archive, which begins with / or ./
-    #[arg(value_name = "IMAGE|ARCHIVE")]
+    #[arg(value_name = "IMAGE|ARCHIVE", add = ArgValueCandidates::new(crate::complete::references))]
     image: String,
     /// Where to write: a directory that is empty, or not there yet
     #[arg(value_name = "DIR")]

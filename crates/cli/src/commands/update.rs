@@ -1,6 +1,7 @@
 //! `box update`.
 
 use box_run::Instances;
+use clap_complete::ArgValueCandidates;
 
 use crate::limits::LimitArgs;
 use crate::output;
@@ -13,7 +14,7 @@ use crate::settings::{Settings, require_root};
 #[command(after_help = "Example:\n  box update --memory 1g --cpus 2 web")]
 pub struct Args {
     /// Names of the containers
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::complete::names))]
     names: Vec<String>,
     #[command(flatten)]
     limits: LimitArgs,

@@ -5,7 +5,6 @@ use box_run::Instance;
 use clap_complete::ArgValueCandidates;
 
 use crate::containers;
-use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
 
@@ -20,18 +19,8 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let instances = containers::open(settings);
-    let mut failures = Vec::new();
-    for name in &args.names {
-        match instances
-            .get(name)
-            .map_err(Failure::from)
-            .and_then(|instance| status(settings, &instance))
-        {
-            Ok(status) => output::line(&status.to_string())?,
-            Err(failure) => failures.push(failure),
-        }
-    }
-    Failure::all(failures)
+    let waiters = containers::at_once(&args.names, |name| status(settings, &instances.get(name)?));
+    containers::tell(waiters.into_iter())
 }
 
 /// Waits for the end, and returns how it ended.

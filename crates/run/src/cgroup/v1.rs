@@ -77,6 +77,16 @@ pub fn open(hosts: &Hierarchies, path: &Path) -> AnyGroups {
     }
 }
 
+/// What freezer.state says when all processes are stopped.
+const FROZEN: &str = "FROZEN";
+
+/// Whether the group of this path is frozen.
+pub fn is_frozen(hosts: &Hierarchies, path: &Path) -> bool {
+    place(hosts, "freezer", path)
+        .and_then(|place| Directory::new("freezer", place).read("freezer.state").ok())
+        .is_some_and(|state| state.trim() == FROZEN)
+}
+
 impl Groups {
     /// All that exist or may exist by now, so that removal forgets none.
     pub fn directories(&self) -> Vec<&Directory> {
@@ -175,7 +185,7 @@ impl Groups {
             })?,
         };
         let (word, action) = if frozen {
-            ("FROZEN", "freeze")
+            (FROZEN, "freeze")
         } else {
             ("THAWED", "thaw")
         };
@@ -194,7 +204,7 @@ impl Groups {
         let Some(group) = self.existing("freezer") else {
             return Ok(false);
         };
-        Ok(group.read("freezer.state")?.trim() == "FROZEN")
+        Ok(group.read("freezer.state")?.trim() == FROZEN)
     }
 
     /// Makes the groups and sets every limit; returns the warning about defaults that cannot be set.

@@ -67,6 +67,12 @@ pub fn open(root: &Path, path: &Path) -> Groups {
     }
 }
 
+/// Whether the group of this path is frozen.
+pub fn is_frozen(root: &Path, path: &Path) -> bool {
+    let directory = Directory::new("cgroup", root.join(path));
+    directory.keyed("cgroup.events", "frozen") == Some(1)
+}
+
 impl Group {
     pub fn directory(&self) -> &Directory {
         &self.directory

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::Instance;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::state::{State, Status};
 use crate::{Error, files};
 
@@ -53,7 +53,7 @@ impl Instance {
     pub(super) fn status_of(&self, state: &State) -> Result<Status, Error> {
         let pid = state.pid;
         let frozen = match &state.cgroup {
-            Some(path) => Cgroup::open(path)?.is_frozen()?,
+            Some(path) => cgroup::is_frozen(path)?,
             None => false,
         };
         Ok(if frozen {

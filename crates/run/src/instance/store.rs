@@ -167,17 +167,6 @@ impl Instances {
         Ok(found)
     }
 
-    /// Gives an instance that does not run another name.
-    pub fn rename(&self, name: &str, new: &str) -> Result<(), Error> {
-        let mut instance = self.get(name)?;
-        let claimed = self.claim(new)?;
-        instance.hold()?;
-        let target = self.dir.join(new);
-        std::fs::rename(&instance.dir, &target)
-            .map_err(|error| Error::io("rename to", &target, error))?;
-        claimed.remove()
-    }
-
     /// Whether it is to be listed: all but those that were to go with a command whose box was killed. These go now.
     fn is_kept(&self, instance: &Instance) -> Result<bool, Error> {
         if !instance.record.remove || RunDir::is_held(&self.run, &instance.name)? {
@@ -245,7 +234,7 @@ impl Instances {
     }
 
     /// Locks a name that no instance has. What a killed `create` left under it is taken away.
-    fn claim(&self, name: &str) -> Result<RunDir, Error> {
+    pub(super) fn claim(&self, name: &str) -> Result<RunDir, Error> {
         names::check(name)?;
         let taken = |status: String, image: String| Error::NameTaken {
             name: name.to_owned(),

@@ -7,18 +7,29 @@ use super::store::{Instances, remove_bundle};
 use crate::Error;
 use crate::state::RunDir;
 
-/// The most states that one sweep looks at, so that no command is slowed by more than a fraction of a millisecond.
+/// The most states that one sweep looks at, and the most dead ones that it clears away.
 const MOST: usize = 16;
+const MOST_DEAD: usize = 4;
 
 impl Instances {
     /// Looks at a few states, those of running containers included, and clears away the dead ones. Failures are logged: they belong to
     /// nobody's command.
     pub fn sweep(&self) {
-        for name in names(self.run(), MOST) {
-            match RunDir::lock_existing(self.run(), &name) {
-                Ok(Some(held)) => self.clear(&name, held),
+        let names = names(self.run());
+        // Not the same ones every time, where there are many.
+        let first = std::process::id() as usize % names.len().max(1);
+        let mut dead = 0;
+        for name in names.iter().cycle().skip(first).take(MOST.min(names.len())) {
+            match RunDir::lock_existing(self.run(), name) {
+                Ok(Some(held)) => {
+                    self.clear(name, held);
+                    dead += 1;
+                }
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "a state cannot be looked at"),
+            }
+            if dead == MOST_DEAD {
+                return;
             }
         }
     }
@@ -47,13 +58,12 @@ impl Instances {
     }
 }
 
-fn names(dir: &Path, most: usize) -> Vec<String> {
+fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return vec![];
     };
     entries
         .flatten()
-        .take(most)
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
 }

@@ -47,7 +47,7 @@ fn stand_by(caller: OwnedFd, watched: BorrowedFd<'_>, group: Option<&Cgroup>) ->
     let watched = sys::move_owned(watched, 1)?;
     sys::close_from(2)?;
     rustix::process::chdir(c"/")?;
-    memory::release_program()?;
+    memory::release()?;
     loop {
         let mut files = [
             PollFd::new(&caller, PollFlags::IN),

@@ -15,9 +15,9 @@ use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Guard;
+use super::wait::QUIET_AFTER;
 use super::{Ended, Running, Watch, launch};
 use crate::logs::{self, Recorder};
-use crate::sys::memory;
 use crate::sys::process::{self as sys, Cloned};
 use crate::{Error, Instance, Plan, tty};
 use broadcast::Broadcast;
@@ -119,7 +119,6 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
     let guard = Guard::stand(running.pidfd(), running.cgroup())
         .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
-    memory::release_all().map_err(|errno| Error::system("give memory back", errno))?;
     running.watch_over(guard, recorder, broadcast)
 }
 
@@ -180,6 +179,7 @@ impl Running {
         let mut watch = Watch {
             deadline: self.timeout.map(|limit| self.started + limit),
             guard: Some(guard),
+            quiet: Some(self.started + QUIET_AFTER),
             ..Watch::default()
         };
         let mut clock = Clock::start(recorder).map_err(failed)?;
@@ -211,14 +211,19 @@ impl Running {
         if let Some(broadcast) = &broadcast {
             broadcast.wants(&mut files);
         }
-        let due = [watch.deadline, clock.due].into_iter().flatten().min();
+        let due = [watch.deadline, clock.due, watch.quiet]
+            .into_iter()
+            .flatten()
+            .min();
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
         });
         match poll(&mut files, left.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            // Nothing but the time: what is due is done below.
+            Ok(0) => {}
+            Ok(_) | Err(Errno::INTR) => watch.quiet = Some(Instant::now() + QUIET_AFTER),
             Err(errno) => return Err(errno),
         }
         let ready: Vec<PollFlags> = files.iter().map(PollFd::revents).collect();

@@ -18,8 +18,8 @@ use crate::tty::{self, RawMode, Relay};
 /// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// How long a start is over before its memory is given back.
-const QUIET_AFTER: Duration = Duration::from_millis(100);
+/// How long there was nothing to do before memory is given back.
+pub(super) const QUIET_AFTER: Duration = Duration::from_millis(100);
 
 /// What the waiting has found out so far.
 #[derive(Default)]
@@ -202,8 +202,10 @@ impl Watched<'_> {
     pub(super) fn keep_time(&self, watch: &mut Watch) -> Result<(), Errno> {
         if watch.quiet.is_some_and(|quiet| Instant::now() >= quiet) {
             watch.quiet = None;
-            watch.guard = Some(Guard::stand(self.pidfd, self.group)?);
-            memory::release_program()?;
+            if watch.guard.is_none() {
+                watch.guard = Some(Guard::stand(self.pidfd, self.group)?);
+            }
+            memory::release()?;
         }
         if watch
             .deadline

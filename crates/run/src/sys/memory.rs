@@ -11,100 +11,61 @@ unsafe extern "C" {
     static etext: u8;
 }
 
-/// Takes the program's own code out of this process' resident memory; it stays in the page cache and comes back when it
-/// is run. What the start needed of it is some two megabytes, the waiting a few pages. madvise(2), MADV_DONTNEED
-pub fn release_program() -> Result<(), Errno> {
+const PAGE: usize = 4096;
+
+/// Takes out of this process' resident memory what the waiting does not need: the program's code and constants, which stay in
+/// the page cache and come back when they are used, free memory of the allocator, and the stack below the caller's frame. What
+/// the start needed of them is some three megabytes, the waiting a few pages. To be called on the main thread alone. madvise(2)
+pub fn release() -> Result<(), Errno> {
     let (start, end) = (
         &raw const __executable_start as usize,
         &raw const etext as usize,
     );
     let (start, end) = (start.next_multiple_of(PAGE), end / PAGE * PAGE);
-    if start >= end {
-        return Ok(());
-    }
-    // SAFETY: the range is file-backed, read-only and private: the kernel reads it again from the file when it is touched.
-    let status =
-        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
-    if status == -1 {
-        match Errno::from_io_error(&std::io::Error::last_os_error()) {
-            // The linker left gaps between the parts; the rest is done all the same, madvise(2).
-            Some(Errno::NOMEM) => {}
-            errno => return Err(errno.unwrap_or(Errno::IO)),
-        }
-    }
+    split(start, end);
     // SAFETY: it takes a number of bytes to keep.
     unsafe { libc::malloc_trim(0) };
-    Ok(())
-}
-
-/// As [`release_program`], and more, for a process that stays for long: all pages that the kernel can read again from a file, and the
-/// stack that is not in use any more.
-pub fn release_all() -> Result<(), Errno> {
-    let maps = std::fs::read_to_string("/proc/self/smaps")
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let here = &raw const maps as usize;
-    let mut mapping: Option<(usize, usize, bool)> = None;
-    for line in maps.lines() {
-        if let Some(range) = range(line) {
-            mapping = Some((range.0, range.1, line.ends_with("[stack]")));
-            continue;
-        }
-        match mapping {
-            // What is below this frame, and some room for those that it calls.
-            Some((start, _, true)) => {
-                release(start, here.saturating_sub(16 * PAGE) / PAGE * PAGE)?;
-                mapping = None;
-            }
-            // Never written to: what was, such as relocated tables, exists nowhere else.
-            Some((start, end, false)) if line.starts_with("Anonymous:") => {
-                if line.split_whitespace().nth(1) == Some("0") {
-                    split(start, end);
-                    release(start, end)?;
-                }
-                mapping = None;
-            }
-            _ => {}
-        }
-    }
-    drop(maps);
-    // SAFETY: it takes a number of bytes to keep.
-    unsafe { libc::malloc_trim(0) };
-    Ok(())
-}
-
-const PAGE: usize = 4096;
-
-/// The range at the beginning of a line, proc_pid_maps(5); only of those mappings that have a file or are the stack.
-fn range(line: &str) -> Option<(usize, usize)> {
-    let (start, rest) = line.split_once('-')?;
-    let (end, rest) = rest.split_once(' ')?;
-    let ours = rest.contains(" /") || rest.ends_with("[stack]");
-    let number = |text: &str| usize::from_str_radix(text, 16).ok();
-    Some((number(start)?, number(end)?)).filter(|_| ours)
+    release_stack()?;
+    // Last, as all of this was code to run.
+    advise(start, end, libc::MADV_DONTNEED)
 }
 
 /// Makes small mappings of a large one, by a flag that every second one has. Since Linux 6.18 one touch brings all of a
-/// page cache folio back that lies in one mapping, and that may be two megabytes.
+/// page cache folio back that lies in one mapping, and that may be two megabytes. The second time nothing changes.
 fn split(start: usize, end: usize) {
     const PART: usize = 64 << 10;
     for part in (start..end).step_by(2 * PART) {
-        let length = PART.min(end - part);
-        // SAFETY: it only leaves a part of the program out of core dumps, and matters so little that it may fail.
-        unsafe { libc::madvise(part as *mut libc::c_void, length, libc::MADV_DONTDUMP) };
+        // That leaves a part of the program out of core dumps, and matters so little that it may fail.
+        advise(part, end.min(part + PART), libc::MADV_DONTDUMP).ok();
     }
 }
 
-fn release(start: usize, end: usize) -> Result<(), Errno> {
+/// What deeper calls left below this frame; 256 bytes are enough for the calls from here and what the ABI lets a leaf use there.
+#[inline(never)]
+fn release_stack() -> Result<(), Errno> {
+    /// Far less than the kernel keeps free below a stack, however small its limit is: 128 MiB, mmap_base() in arch/*/mm.
+    const DEEPEST: usize = 1 << 20;
+    let here = 0u8;
+    let end = ((&raw const here as usize).saturating_sub(256)) / PAGE * PAGE;
+    advise(end.saturating_sub(DEEPEST), end, libc::MADV_DONTNEED)
+}
+
+/// Of the pages in the range; where there are none that is no error.
+fn advise(start: usize, end: usize, advice: libc::c_int) -> Result<(), Errno> {
     if start >= end {
         return Ok(());
     }
-    // SAFETY: the caller has found that nothing in there was written to, or that it is the unused part of the stack.
-    let status =
-        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
-    if status == -1 {
-        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    // SAFETY: the callers' ranges hold pages that are read from their file again when they are touched, being read-only, and
+    // those of the stack that no frame uses.
+    let status = unsafe { libc::madvise(start as *mut libc::c_void, end - start, advice) };
+    if status == 0 {
+        return Ok(());
     }
-    Ok(())
+    match Errno::from_io_error(&std::io::Error::last_os_error()) {
+        // Between the parts of the program, and below the stack, nothing is mapped; the rest was done all the same.
+        Some(Errno::NOMEM) => Ok(()),
+        errno => Err(errno.unwrap_or(Errno::IO)),
+    }
 }
 
 /// A number that this process and those it clones afterwards all see; 0 at first. mmap(2), MAP_SHARED
