@@ -344,8 +344,10 @@ impl Instance {
         };
         complete(spec)?;
         files::write_new(&path, spec)?;
-        // With this it is listed: whoever reads it must find all of it.
-        self.save()?;
+        if !self.record.remove {
+            // With this it is listed: whoever reads it must find all of it.
+            self.save()?;
+        }
         self.written = true;
         Ok(())
     }

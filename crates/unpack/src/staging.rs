@@ -100,7 +100,7 @@ impl Staging {
     /// Removes the directory and says whether that worked.
     pub fn remove(mut self) -> Result<(), Error> {
         self.renamed = true;
-        remove::tree(&self.parent, self.name.as_bytes())
+        remove::large_tree(&self.parent, self.name.as_bytes())
             .map_err(|errno| Error::io("remove", &self.path, errno))
     }
 }

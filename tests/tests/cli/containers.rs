@@ -209,8 +209,20 @@ fn a_command_that_a_signal_ends_has_128_and_its_number() {
             &mut line,
         )
         .unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
-        let ended = box_tests::outcome::wait(&mut child, "box run");
+        // The shell takes what comes before it has become the sleep.
+        let pid = rustix::process::Pid::from_child(&child);
+        let deadline = std::time::Instant::now() + box_tests::outcome::PATIENCE;
+        let ended = loop {
+            rustix::process::kill_process(pid, signal).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            if let Some(ended) = child.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{signal:?} does not end it"
+            );
+        };
         assert_eq!(box_tests::outcome::code(ended), status);
     }
 }

@@ -55,7 +55,7 @@ fn is_expected(outcome: &Outcome) -> bool {
 #[test]
 fn eight_processes_at_work_on_fifty_containers() {
     let home = Home::with_alpine();
-    let end = Instant::now() + Duration::from_secs(amount("BOX_TEST_CROWD_SECONDS", 10) as u64);
+    let end = Instant::now() + Duration::from_secs(amount("BOX_TEST_CROWD_SECONDS", 30) as u64);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for worker in 0..8 {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use box_tests::server::{Response, Server};
@@ -22,7 +22,22 @@ fn stalling() -> Server {
 
 /// Starts a pull and waits until it has got all that a stalling server gives.
 fn start(home: &Home) -> Child {
-    let mut command = home.command(["pull", "alpine:3.20", "--stall-timeout", "60"]);
+    let pull = home.command(["pull", "alpine:3.20", "--stall-timeout", "60"]);
+    // A job in the background of a script ignores Control-C, and so would all that it starts.
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=INT")
+        .arg(pull.get_program())
+        .args(pull.get_args());
+    for (name, value) in pull.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(directory) = pull.get_current_dir() {
+        command.current_dir(directory);
+    }
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())

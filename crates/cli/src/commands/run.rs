@@ -132,7 +132,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         return output::text(&format!("{}\n", plan.trim_end())).map(|()| 0);
     }
     let instance = instances.create(new)?;
-    // The instance names its layers on disk from here on: the collector may come.
+    // The instance's record names its layers from here on: the collector may come.
     drop(supplied.hold);
     if args.detach {
         return start::detach(&instances, instance, start::Unstarted::Remove);

@@ -46,8 +46,25 @@ impl Instance {
         };
         match Live::find(&self.run, &self.name)? {
             Some(live) => Ok(live),
-            None => stopped(),
+            None => {
+                self.settle()?;
+                stopped()
+            }
         }
+    }
+
+    /// If its first process has just ended: waits until whoever watches it has recorded that.
+    fn settle(&self) -> Result<(), Error> {
+        let Some(state) = State::read(&self.run, &self.name)? else {
+            return Ok(());
+        };
+        if state.is_alive() || !RunDir::is_held(&self.run, &self.name)? {
+            return Ok(());
+        }
+        if let Some(monitor) = open(state.monitor)? {
+            await_end(&monitor, Some(PATIENCE), &self.name)?;
+        }
+        Ok(())
     }
 
     /// What will tell how it ends, also if it is removed then. The container may have ended already.
@@ -173,20 +190,7 @@ impl Live {
 
     /// Waits until its end is recorded, for so long. False: it runs still.
     pub fn wait(&self, patience: Option<Duration>) -> Result<bool, Error> {
-        let deadline = patience.map(|patience| Instant::now() + patience);
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = left.map(|left| Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: left.subsec_nanos().into(),
-            });
-            let mut files = [PollFd::new(&self.monitor, PollFlags::IN)];
-            match poll(&mut files, left.as_ref()) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::system(format!("wait for {}", self.name), errno)),
-            }
-        }
+        await_end(&self.monitor, patience, &self.name)
     }
 
     fn thaw(&self) -> Result<(), Error> {
@@ -281,6 +285,24 @@ fn reacts(pid: i32, signal: i32) -> bool {
     let first =
         field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back()) == Some("1");
     has("SigCgt") || has("SigBlk") || (!first && !has("SigIgn"))
+}
+
+/// Waits for the end of the process that watches a container. False: it runs still.
+fn await_end(monitor: &OwnedFd, patience: Option<Duration>, name: &str) -> Result<bool, Error> {
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut files = [PollFd::new(monitor, PollFlags::IN)];
+        match poll(&mut files, left.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::system(format!("wait for {name}"), errno)),
+        }
+    }
 }
 
 fn open(pid: i32) -> Result<Option<OwnedFd>, Error> {

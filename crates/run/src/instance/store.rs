@@ -327,7 +327,8 @@ impl Instance {
             files::write_text(&self.files().join(name), text.as_bytes())?;
         }
         if self.record.remove {
-            Ok(())
+            // What it needs of the cache has to be known before the start; its spec is written while the child sets up.
+            self.save()
         } else {
             self.write_bundle()
         }

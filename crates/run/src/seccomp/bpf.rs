@@ -182,13 +182,9 @@ fn segments(policy: &Policy, table: &Table, audit: u32) -> Vec<Segment> {
         append_arch(&mut segments, policy, table, *arch);
     }
     if listed == [Arch::X86_64] {
+        // It has the same audit architecture. What a kernel without it says, where libseccomp kills.
         segments.push(Segment {
             first: X32,
-            code: vec![answer(Action::KillProcess)],
-        });
-        // How a tracer says that a call is not to be made.
-        segments.push(Segment {
-            first: u32::MAX,
             code: vec![answer(ENOSYS)],
         });
     }
