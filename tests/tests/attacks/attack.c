@@ -131,9 +131,13 @@ static void overwrite(void) {
             int held = open(path, O_PATH | O_CLOEXEC);
             if (held < 0) continue;
             snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+            char program[300];
+            ssize_t length = readlink(path, program, sizeof program);
             for (int i = 0; i < 20; i++) {
                 int file = open(path, O_WRONLY | O_CLOEXEC);
-                if (file >= 0) { if (write(file, "#!/bin/false\n", 13) > 0) puts("OVERWRITTEN"); close(file); }
+                if (file < 0) continue;
+                if (write(file, "#!/bin/false\n", 13) > 0) printf("OVERWRITTEN %.*s\n", (int)length, program);
+                close(file);
             }
             close(held);
         }

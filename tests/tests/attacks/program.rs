@@ -18,6 +18,17 @@ fn unharmed(act: impl FnOnce()) {
     );
 }
 
+/// Root may write to the image's own programs when they have ended, and to nothing else.
+#[track_caller]
+fn assert_nothing_of_the_hosts_is_written(told: &str) {
+    let written = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("OVERWRITTEN "));
+    for program in written {
+        assert_eq!(program, "/bin/busybox");
+    }
+}
+
 /// CVE-2019-5736: the command is the runtime's own program, by a link or by an interpreter line.
 #[test]
 fn the_hosts_program_is_not_executed_by_its_own_link() {
@@ -69,7 +80,7 @@ fn the_hosts_program_is_not_written_to_by_a_container_that_is_entered() {
             Outcome::of(home.command(["exec", &name, "true"]), b"");
         }
         let log = home.run(["logs", &name]).succeeds();
-        assert!(!log.text().contains("OVERWRITTEN"));
+        assert_nothing_of_the_hosts_is_written(log.text());
         home.run(["rm", "-f", &name]).succeeds();
     });
     assert!(Path::new(binary::path()).exists());
@@ -82,7 +93,7 @@ fn the_init_process_shows_nothing_of_the_hosts_program() {
     let volume = volume();
     let size = std::fs::metadata(binary::path()).unwrap().len();
     let script = "readlink /proc/1/exe; wc -c </proc/1/exe; ls /proc/1/fd | wc -l; \
-                  echo x >/proc/1/exe; cp /proc/1/exe /copy; /attack overwrite";
+                  echo x >/proc/1/exe; cp /proc/1/exe /copy; timeout 1 /attack overwrite";
     unharmed(|| {
         for flags in [
             &["--cap-add", "SYS_PTRACE"][..],
@@ -90,7 +101,7 @@ fn the_init_process_shows_nothing_of_the_hosts_program() {
             &["--cap-add", "ALL", "--userns", "auto"],
             &["-u", "1000"],
         ] {
-            let mut args = vec!["run", "--rm", "--init", "--timeout", "1s", "-v", &volume];
+            let mut args = vec!["run", "--rm", "--init", "-v", &volume];
             args.extend(flags);
             args.extend(["alpine", "sh", "-c", script]);
             let run = home.run(args);
@@ -99,7 +110,7 @@ fn the_init_process_shows_nothing_of_the_hosts_program() {
             let found: u64 = lines[1].trim().parse().unwrap();
             assert!(found < 10_000 && found < size / 100, "{found} bytes");
             assert_eq!(lines[2].trim(), "0", "{flags:?}");
-            assert!(!run.text().contains("OVERWRITTEN"), "{flags:?} {run:?}");
+            assert_nothing_of_the_hosts_is_written(run.text());
         }
     });
 }
