@@ -105,8 +105,17 @@ fn the_init_process_shows_nothing_of_the_hosts_program() {
             args.extend(flags);
             args.extend(["alpine", "sh", "-c", script]);
             let run = home.run(args);
+            // Linux before 6.3 maps no ids on tmpfs, where the second kernel's tests are.
+            if run.status == 125 && run.stderr.contains("map the ids of") {
+                println!("NOT RUN with {flags:?}: {}", run.stderr);
+                continue;
+            }
             let lines: Vec<&str> = run.text().lines().collect();
-            assert_eq!(lines[0], "/memfd:box-init (deleted)", "{flags:?} {run:?}");
+            assert_eq!(
+                lines.first(),
+                Some(&"/memfd:box-init (deleted)"),
+                "{flags:?} {run:?}"
+            );
             let found: u64 = lines[1].trim().parse().unwrap();
             assert!(found < 10_000 && found < size / 100, "{found} bytes");
             assert_eq!(lines[2].trim(), "0", "{flags:?}");
