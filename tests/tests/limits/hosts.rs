@@ -81,6 +81,17 @@ fn with_mounts(home: &Home, script: &str, args: &[&str]) -> Outcome {
     Outcome::of(outer, b"")
 }
 
+#[track_caller]
+fn assert_warns_once(outcome: &box_tests::Outcome) {
+    let warnings: Vec<&str> = outcome
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("warning: "))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{outcome:?}");
+    assert!(warnings[0].contains("without limits"), "{}", warnings[0]);
+}
+
 #[test]
 fn without_usable_cgroups_it_starts_without_limits_and_one_warning() {
     let home = Home::with_alpine();
@@ -92,13 +103,7 @@ fn without_usable_cgroups_it_starts_without_limits_and_one_warning() {
         let plain =
             with_mounts(&home, script, &["run", "--rm", "alpine", "echo", "started"]).succeeds();
         assert_eq!(plain.text(), "started");
-        let warnings: Vec<&str> = plain
-            .stderr
-            .lines()
-            .filter(|line| line.starts_with("warning: "))
-            .collect();
-        assert_eq!(warnings.len(), 1, "{script}:\n{}", plain.stderr);
-        assert!(warnings[0].contains("without limits"), "{}", warnings[0]);
+        assert_warns_once(&plain);
         let asked = with_mounts(
             &home,
             script,
@@ -148,13 +153,7 @@ fn box_runs_in_a_container_of_box_with_one_warning() {
     let bounding = lines[0].rsplit('\t').next().unwrap();
     let bounding = u64::from_str_radix(bounding, 16).unwrap();
     assert_eq!(bounding >> 24 & 1, 0, "{bounding:x}");
-    let warnings: Vec<&str> = plain
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("warning: "))
-        .collect();
-    assert_eq!(warnings.len(), 1, "{}", plain.stderr);
-    assert!(warnings[0].contains("without limits"), "{}", warnings[0]);
+    assert_warns_once(&plain);
     inside("--pids-limit 10 alpine true").fails(&[
         "pids limit 10 cannot be enforced",
         "/sys/fs/cgroup",
