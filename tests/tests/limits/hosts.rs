@@ -250,7 +250,10 @@ fn a_slice_is_asked_of_systemd_where_it_runs_and_refused_elsewhere() {
     let read = |file: &str| std::fs::read_to_string(scope.join(file)).unwrap();
     assert_eq!(read("container/memory.max"), "67108864\n");
     assert_eq!(read("container/pids.max"), "4096\n");
-    assert_eq!(read("supervisor/cgroup.procs").lines().count(), 1);
+    // box, and as long as the container is young its guard.
+    let supervisors = read("supervisor/cgroup.procs").lines().count();
+    assert!((1..=2).contains(&supervisors), "{supervisors}");
+    assert_ne!(read("container/cgroup.procs"), "");
     // Found and changed by another process, which is not in the scope.
     assert_eq!(running.stats()["memory_limit"].as_u64(), Some(64 << 20));
     home.run(["update", "--memory", "96m", &name]).succeeds();
