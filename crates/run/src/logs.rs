@@ -93,7 +93,8 @@ impl Log {
     pub fn seek(&mut self, query: &Query) -> Result<(), Error> {
         let length = self.length()?;
         if query.since.is_some() || query.until.is_some() {
-            let times = Times::read(&self.dir)?;
+            let mut times = Times::read(&self.dir)?;
+            times.complete(length, self.modified()?);
             if let Some(since) = query.since {
                 self.offset = self.line_after(times.length_before(since).min(length))?;
             }

@@ -96,6 +96,34 @@ fn since_and_until() {
 }
 
 #[test]
+fn what_is_not_noted_yet_was_written_last() {
+    let seek = |query| {
+        let (dir, mut log) = log(PARTS);
+        let mut output = File::from(create(dir.path()).unwrap());
+        output.write_all(b"\nlate\n").unwrap();
+        log.seek(&query).unwrap();
+        all(&mut log)
+    };
+    let since = |time| {
+        seek(Query {
+            since: Some(time),
+            ..Query::default()
+        })
+    };
+    assert_eq!([since(9000), since(u64::MAX)], ["late\n", ""]);
+    let until = |time| {
+        seek(Query {
+            until: Some(time),
+            ..Query::default()
+        })
+    };
+    assert_eq!(
+        [until(9000), until(u64::MAX)],
+        ["a\nb\ncc\nd\ne", "a\nb\ncc\nd\ne\nlate\n"]
+    );
+}
+
+#[test]
 fn lines_have_times() {
     let (_dir, mut log) = log(PARTS);
     let mut seen = vec![];

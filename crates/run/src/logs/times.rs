@@ -38,6 +38,14 @@ impl Times {
         Ok(Self { notes })
     }
 
+    /// What nobody has noted yet of an output of this length was written when the file last was, `modified`, in milliseconds.
+    pub(super) fn complete(&mut self, length: u64, modified: u64) {
+        let (noted, last) = self.notes.last().copied().unwrap_or_default();
+        if length > noted {
+            self.notes.push((length, modified.max(last)));
+        }
+    }
+
     /// When the byte at an offset was written; `None`: nobody saw it.
     pub(super) fn of(&self, offset: u64) -> Option<u64> {
         let after = self.notes.partition_point(|&(length, _)| length <= offset);
