@@ -250,7 +250,7 @@ fn a_slice_is_asked_of_systemd_where_it_runs_and_refused_elsewhere() {
     let read = |file: &str| std::fs::read_to_string(scope.join(file)).unwrap();
     assert_eq!(read("container/memory.max"), "67108864\n");
     assert_eq!(read("container/pids.max"), "4096\n");
-    // box, and as long as the container is young its guard.
+    // box, and its guard as soon as the container is a moment old.
     let supervisors = read("supervisor/cgroup.procs").lines().count();
     assert!((1..=2).contains(&supervisors), "{supervisors}");
     assert_ne!(read("container/cgroup.procs"), "");
