@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands;
+use crate::quick::Slot;
 
 /// Run commands in the root filesystems of Linux distributions, verified and cached.
 #[derive(Debug, Parser)]
@@ -63,6 +64,20 @@ pub struct Globals {
     pub debug: bool,
 }
 
+impl Globals {
+    /// Where the value of a flag is kept; none for those whose values clap checks.
+    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
+        Some(match flag {
+            "--root" => Slot::Path(&mut self.root),
+            "--cache" => Slot::Path(&mut self.cache),
+            "--offline" => Slot::Switch(&mut self.offline),
+            "-q" | "--quiet" => Slot::Switch(&mut self.quiet),
+            "--debug" => Slot::Switch(&mut self.debug),
+            _ => return None,
+        })
+    }
+}
+
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Progress {
@@ -87,8 +102,10 @@ pub enum Format {
     Json,
 }
 
-/// The verbs. A new one is a line here, two in `commands.rs` and a file of its own.
+/// The verbs. A new one is a line here, two in `commands.rs` and a file of its own. The options of a verb are defined when it
+/// is the one that was typed: forty definitions take longer than most verbs.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Fetch an image, verify it and keep it in the cache
     Pull(commands::pull::Args),

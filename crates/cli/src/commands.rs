@@ -46,8 +46,17 @@ use crate::settings::Settings;
 /// Does what was asked for, and returns the exit status.
 pub fn dispatch(command: Command, settings: &Settings) -> Result<u8, Failure> {
     match command {
-        Command::Pull(args) => pull::run(&args, settings),
         Command::Run(args) => run::run(&args, settings),
+        other => dispatch_rarer(other, settings),
+    }
+}
+
+/// Not inlined: one function with all verbs in it has a frame of many pages, and a start would pay for each.
+#[inline(never)]
+fn dispatch_rarer(command: Command, settings: &Settings) -> Result<u8, Failure> {
+    match command {
+        Command::Run(args) => run::run(&args, settings),
+        Command::Pull(args) => pull::run(&args, settings),
         Command::Start(args) => start::run(&args, settings),
         Command::Ps(args) => ps::run(&args, settings),
         Command::Rm(args) => rm::run(&args, settings),

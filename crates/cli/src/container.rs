@@ -9,6 +9,7 @@ use box_run::{Instances, Overrides, volumes::Volume};
 
 use crate::limits::LimitArgs;
 use crate::options::{self, ids};
+use crate::quick::Slot;
 use crate::report::Failure;
 
 /// What a container is given, beyond what its image says.
@@ -79,56 +80,34 @@ pub struct ContainerArgs {
     )]
     devices: Vec<String>,
 
-    /// Network: the host's, or none but loopback
+    /// Network: the host's, or none but loopback [default: host]
     #[arg(
         long = "net",
         visible_alias = "network",
         value_name = "host|none",
-        default_value = "host",
         help_heading = "Isolation"
     )]
-    net: String,
-    /// Process ids: the container's own or the host's
-    #[arg(
-        long,
-        value_name = "private|host",
-        default_value = "private",
-        help_heading = "Isolation"
-    )]
-    pid: String,
-    /// System V IPC and message queues: the container's own or the host's
-    #[arg(
-        long,
-        value_name = "private|host",
-        default_value = "private",
-        help_heading = "Isolation"
-    )]
-    ipc: String,
-    /// Host name: the container's own or the host's
-    #[arg(
-        long,
-        value_name = "private|host",
-        default_value = "private",
-        help_heading = "Isolation"
-    )]
-    uts: String,
-    /// View of the cgroups: the container's own or the host's
-    #[arg(
-        long,
-        value_name = "private|host",
-        default_value = "private",
-        help_heading = "Isolation"
-    )]
-    cgroupns: String,
+    net: Option<String>,
+    /// Process ids: the container's own or the host's [default: private]
+    #[arg(long, value_name = "private|host", help_heading = "Isolation")]
+    pid: Option<String>,
+    /// System V IPC and message queues: the container's own or the host's [default: private]
+    #[arg(long, value_name = "private|host", help_heading = "Isolation")]
+    ipc: Option<String>,
+    /// Host name: the container's own or the host's [default: private]
+    #[arg(long, value_name = "private|host", help_heading = "Isolation")]
+    uts: Option<String>,
+    /// View of the cgroups: the container's own or the host's [default: private]
+    #[arg(long, value_name = "private|host", help_heading = "Isolation")]
+    cgroupns: Option<String>,
     /// User ids: the host's, or a range of it such as 100000:65536 that the container's are mapped to; auto finds one that is
-    /// not in use
+    /// not in use [default: host]
     #[arg(
         long,
         value_name = "host|auto|FIRST[:SIZE]",
-        default_value = "host",
         help_heading = "Isolation"
     )]
-    userns: String,
+    userns: Option<String>,
     /// Give the container clocks of its own for the time since boot
     #[arg(long, help_heading = "Isolation")]
     time: bool,
@@ -189,6 +168,34 @@ pub struct ContainerArgs {
 }
 
 impl ContainerArgs {
+    /// Where the value of a flag is kept; none for the rare ones and those whose values clap checks.
+    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
+        Some(match flag {
+            "-i" | "--interactive" => Slot::Switch(&mut self.interactive),
+            "-t" | "--tty" => Slot::Switch(&mut self.tty),
+            "--entrypoint" => Slot::Text(&mut self.entrypoint),
+            "-w" | "--workdir" => Slot::Path(&mut self.workdir),
+            "-u" | "--user" => Slot::Text(&mut self.user),
+            "--hostname" => Slot::Text(&mut self.hostname),
+            "-e" | "--env" => Slot::Texts(&mut self.env),
+            "-v" | "--volume" => Slot::Texts(&mut self.volumes),
+            "--mount" => Slot::Texts(&mut self.mounts),
+            "--tmpfs" => Slot::Texts(&mut self.tmpfs),
+            "--read-only" => Slot::Switch(&mut self.read_only),
+            "--net" | "--network" => Slot::Text(&mut self.net),
+            "--pid" => Slot::Text(&mut self.pid),
+            "--ipc" => Slot::Text(&mut self.ipc),
+            "--userns" => Slot::Text(&mut self.userns),
+            "--cap-add" => Slot::List(&mut self.cap_add),
+            "--cap-drop" => Slot::List(&mut self.cap_drop),
+            "--no-new-privileges" => Slot::Switch(&mut self.no_new_privileges),
+            "--seccomp" => Slot::Text(&mut self.seccomp),
+            "--security-opt" => Slot::Texts(&mut self.security),
+            "--ulimit" => Slot::Texts(&mut self.ulimits),
+            _ => return self.limits.slot(flag),
+        })
+    }
+
     /// `--cgroup-parent`, which is not part of the spec.
     pub fn cgroup_parent(&self) -> Result<Option<String>, Failure> {
         match self.cgroup_parent.as_deref() {
@@ -232,18 +239,21 @@ impl ContainerArgs {
                 .transpose()?
                 .map(|signal| signal.to_string()),
             read_only: self.read_only,
-            net: match self.net.as_str() {
-                "host" => Network::Host,
-                "none" => Network::None,
-                other => return Err(options::refused("--net", other, "expected host or none")),
+            net: match self.net.as_deref() {
+                None | Some("host") => Network::Host,
+                Some("none") => Network::None,
+                Some(other) => {
+                    return Err(options::refused("--net", other, "expected host or none"));
+                }
             },
-            pid: sharing("--pid", &self.pid)?,
-            ipc: sharing("--ipc", &self.ipc)?,
-            uts: sharing("--uts", &self.uts)?,
-            cgroupns: sharing("--cgroupns", &self.cgroupns)?,
-            userns: match self.userns.as_str() {
-                "auto" => ids::unused(instances)?,
-                text => user_namespace(text)?,
+            pid: sharing("--pid", self.pid.as_deref())?,
+            ipc: sharing("--ipc", self.ipc.as_deref())?,
+            uts: sharing("--uts", self.uts.as_deref())?,
+            cgroupns: sharing("--cgroupns", self.cgroupns.as_deref())?,
+            userns: match self.userns.as_deref() {
+                None | Some("host") => UserNamespace::Host,
+                Some("auto") => ids::unused(instances)?,
+                Some(range) => user_namespace(range)?,
             },
             time: self.time,
             volumes: self.volumes(base)?,
@@ -339,19 +349,16 @@ impl ContainerArgs {
     }
 }
 
-fn sharing(flag: &str, text: &str) -> Result<Sharing, Failure> {
+fn sharing(flag: &str, text: Option<&str>) -> Result<Sharing, Failure> {
     match text {
-        "private" => Ok(Sharing::Private),
-        "host" => Ok(Sharing::Host),
-        other => Err(options::refused(flag, other, "expected private or host")),
+        None | Some("private") => Ok(Sharing::Private),
+        Some("host") => Ok(Sharing::Host),
+        Some(other) => Err(options::refused(flag, other, "expected private or host")),
     }
 }
 
-/// `host`, or `FIRST[:SIZE]`.
+/// `FIRST[:SIZE]`.
 fn user_namespace(text: &str) -> Result<UserNamespace, Failure> {
-    if text == "host" {
-        return Ok(UserNamespace::Host);
-    }
     let expected = "expected host, auto, or the first host id and how many, such as 100000:65536";
     let bad = || options::refused("--userns", text, expected);
     let (first, size) = text.split_once(':').unwrap_or((text, "65536"));

@@ -9,6 +9,7 @@ use oci_spec::runtime::{
 };
 
 use crate::options::{self, refused};
+use crate::quick::Slot;
 use crate::report::{Failure, cause};
 
 /// How long a period is for `--cpus`, in microseconds: the kernel's default.
@@ -72,6 +73,15 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
+    /// Where the value of a flag is kept; none for the rare ones and those whose values clap checks.
+    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
+        Some(match flag {
+            "-m" | "--memory" => Slot::Text(&mut self.memory),
+            "--cpus" => Slot::Text(&mut self.cpus),
+            _ => return None,
+        })
+    }
+
     /// The resources that were asked for; none where no flag was given.
     pub fn resources(&self) -> Result<Option<LinuxResources>, Failure> {
         let mut resources = LinuxResources::default();

@@ -1,4 +1,5 @@
 //! The box command line: read what was typed, call the libraries, print, exit.
+#![cfg_attr(not(test), no_main)]
 
 mod args;
 mod bars;
@@ -9,6 +10,8 @@ mod container;
 mod containers;
 mod decoded;
 mod dirs;
+#[cfg(not(test))]
+mod entry;
 mod fetch;
 mod interrupt;
 mod layers;
@@ -17,24 +20,26 @@ mod listing;
 mod log;
 mod options;
 mod output;
+mod quick;
 mod report;
 mod settings;
 mod supply;
 mod trees;
 mod usage;
 
-use std::process::ExitCode;
-
 use crate::report::Failure;
 use crate::settings::Settings;
 
-fn main() -> ExitCode {
+/// Everything; returns the exit status. [`entry`] calls it.
+#[cfg_attr(test, allow(dead_code))]
+fn begin() -> u8 {
     match run() {
-        Ok(status) => ExitCode::from(status),
-        Err(failure) => ExitCode::from(failure.report()),
+        Ok(status) => status,
+        Err(failure) => failure.report(),
     }
 }
 
+#[cfg_attr(test, allow(dead_code))]
 fn run() -> Result<u8, Failure> {
     complete::answer();
     let args = usage::read()?;

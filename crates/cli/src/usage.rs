@@ -2,52 +2,19 @@
 
 use std::ffi::OsString;
 
+use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
 
-use crate::args::{Args, Command, Globals};
-use crate::commands::run;
-use crate::output;
+use crate::args::Args;
 use crate::report::Failure;
+use crate::{output, quick};
 
 /// Reads the process's arguments. `--help` and `--version` are printed, and end in a silent success.
 pub fn read() -> Result<Args, Failure> {
     let words: Vec<OsString> = std::env::args_os().collect();
-    match Quick::read(&words) {
+    match quick::read(&words) {
         Some(args) => Ok(args),
         None => Args::try_parse_from(words).map_err(refusal),
-    }
-}
-
-/// `box run` by itself: to define the options of forty verbs takes several times as long as to read those of one, and
-/// this is the verb that people wait for.
-#[derive(Parser)]
-#[command(name = "box", disable_help_flag = true, disable_help_subcommand = true)]
-struct Quick {
-    #[command(flatten)]
-    globals: Globals,
-    #[command(subcommand)]
-    command: QuickCommand,
-}
-
-#[derive(Subcommand)]
-enum QuickCommand {
-    Run(Box<run::Args>),
-}
-
-impl Quick {
-    /// What the whole definition would have read; none where it has to say, because the words ask for help or are
-    /// refused.
-    fn read(words: &[OsString]) -> Option<Args> {
-        if words.get(1).is_none_or(|verb| verb != "run") {
-            return None;
-        }
-        let Quick { globals, command } = Quick::try_parse_from(words).ok()?;
-        let QuickCommand::Run(args) = command;
-        Some(Args {
-            globals,
-            command: Command::Run(args),
-        })
     }
 }
 
@@ -145,30 +112,6 @@ mod tests {
         );
         let text = refused("box frobnicate");
         assert!(text.contains("see 'box --help'"), "{text}");
-    }
-
-    #[test]
-    fn the_quick_way_reads_what_the_whole_definition_does() {
-        for line in [
-            "box run alpine",
-            "box run --rm -it -e A=1 --net none --offline alpine sh -c x --rm",
-            "box run -q --mirror file:///m --root /r alpine -- -q",
-        ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let quick = Quick::read(&words).unwrap();
-            let whole = Args::try_parse_from(&words).unwrap();
-            assert_eq!(format!("{quick:?}"), format!("{whole:?}"), "{line}");
-        }
-        for line in [
-            "box run",
-            "box run --help",
-            "box run --romm alpine",
-            "box ps",
-            "box",
-        ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert!(Quick::read(&words).is_none(), "{line}");
-        }
     }
 
     #[test]

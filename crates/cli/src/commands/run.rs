@@ -11,6 +11,7 @@ use box_run::{EtcFiles, Instances, NewInstance, Options, Overrides, Storage, spe
 use crate::commands::start;
 use crate::container::ContainerArgs;
 use crate::fetch::FetchArgs;
+use crate::quick::Slot;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 use crate::supply::{PullPolicy, Supplied, Wanted};
@@ -18,7 +19,7 @@ use crate::{options, output};
 
 /// Runs a command in a new container, and exits with its status: 128+N where signal N ended it, 125 where box itself
 /// failed, 126 where the command cannot be executed, 127 where it is not found.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     override_usage = "box run [OPTIONS] IMAGE [CMD [ARG]...]",
     after_help = "Examples:\n  box run -it --rm alpine\n  box run -d --name web alpine sleep 1h\n  box run --rm -v .:/src:ro -w /src alpine wc -l README.md\n  \
@@ -61,7 +62,7 @@ pub struct Args {
 }
 
 /// How the container is run, which no runtime spec says.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Execution")]
 struct Execution {
     /// Put a small init in front of the command, which reaps orphans
@@ -146,6 +147,23 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 }
 
 impl Args {
+    /// Where the value of a flag is kept; none for the rare ones and those whose values clap checks.
+    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
+        Some(match flag {
+            "-d" | "--detach" => Slot::Switch(&mut self.detach),
+            "--rm" => Slot::Switch(&mut self.rm),
+            "--name" => Slot::Text(&mut self.name),
+            "--init" => Slot::Switch(&mut self.execution.init),
+            "--timeout" => Slot::Text(&mut self.execution.timeout),
+            _ => return self.container.slot(flag),
+        })
+    }
+
+    /// The image, and the command to run in it.
+    pub fn words(&mut self) -> &mut Vec<String> {
+        &mut self.image_and_command
+    }
+
     /// `-t` asks for one; without `-t` and `-i` there is one where a person sits at both ends.
     fn wants_terminal(&self) -> bool {
         let person = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
