@@ -64,6 +64,8 @@ pub enum Order {
     Placed = 1,
     /// Execute the command.
     Go = 2,
+    /// The root file system comes with this, attached nowhere; without it the child is to mount it.
+    Root = 3,
 }
 
 macro_rules! steps {

@@ -5,10 +5,28 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
+
+/// The usual umask while it lives: what a container sees must have the modes that were meant, whoever starts it.
+pub(crate) struct DefaultMask(Mode);
+
+impl DefaultMask {
+    /// Replaces the caller's until the value is dropped.
+    pub fn set() -> Self {
+        Self(umask(Mode::from_raw_mode(0o022)))
+    }
+}
+
+impl Drop for DefaultMask {
+    fn drop(&mut self) {
+        umask(self.0);
+    }
+}
 
 /// Writes `value` aside and renames it over `path`: a reader sees the old content or the new one.
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {

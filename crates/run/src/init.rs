@@ -73,7 +73,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     // 3. The root file system and all that is mounted in it.
     progress.at(Step::Rootfs, 0);
     umask(Mode::empty());
-    let root = rootfs(plan)?;
+    let root = rootfs(plan, channel)?;
     let mut mounted = Mounted::with_capacity(plan.mounts.len());
     let mut terminal = None;
     for index in 0..plan.mounts.len() {
@@ -274,10 +274,24 @@ fn become_root() -> Result<(), Errno> {
 }
 
 /// Mounts the root file system and opens it.
-fn rootfs(plan: &Plan) -> Result<OwnedFd, Failed> {
+fn rootfs(plan: &Plan, channel: &Channel) -> Result<OwnedFd, Failed> {
     mounts::make_private().map_err(Step::Propagation.failed(0))?;
     let failed = |errno| Step::Rootfs.failed(0)(errno);
+    let mut sent = None;
+    if plan.sends_root() {
+        let take = |root: OwnedFd| {
+            sent = Some(root);
+            Ok(())
+        };
+        channel
+            .await_order(Order::Root, take)
+            .map_err(Step::Handshake.failed(5))?;
+    }
     let target = match &plan.rootfs {
+        Rootfs::Overlay { target, .. } if sent.is_some() => {
+            attach(&sent, target).map_err(failed)?;
+            return sent.ok_or(Errno::BADF).map_err(failed);
+        }
         Rootfs::Overlay { overlay, target } => {
             overlay.mount(target).map_err(failed)?;
             target

@@ -316,12 +316,20 @@ impl Instance {
         self.write_bundle()
     }
 
+    /// Does for the next start what can be done while this one waits, as long as there is `time`.
+    pub(crate) fn tidy_up_for_the_next(&self, time: &dyn Fn() -> bool) {
+        if self.record.remove {
+            spare::clean_one(&self.dir, time);
+        }
+    }
+
     /// Its command ended: writes that down, or takes all of it away.
     pub(crate) fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
         let _place = self.keep_place()?;
         live::tell_waiters(&self.state_directory(), ended);
         if self.record.remove {
-            if !spare::put(&self.dir) {
+            let plain = self.mount_point() != self.dir.join("rootfs");
+            if !(plain && spare::put(&self.dir)) {
                 store::remove_bundle(&self.dir)?;
             }
         } else {

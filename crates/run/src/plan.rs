@@ -369,6 +369,19 @@ impl Plan {
         })
     }
 
+    /// Whether the parent mounts the root file system and sends it, with [`crate::channel::Order::Root`].
+    pub(crate) fn sends_root(&self) -> bool {
+        matches!(&self.rootfs, Rootfs::Overlay { overlay, .. } if overlay.can_be_detached())
+    }
+
+    /// The root file system, attached nowhere. None where that failed: the child tries in its way, and tells why not.
+    pub(crate) fn mount_root(&self) -> Option<OwnedFd> {
+        match &self.rootfs {
+            Rootfs::Overlay { overlay, .. } => overlay.detached().ok(),
+            _ => None,
+        }
+    }
+
     /// Opens what the plan names on the host, so that the child needs no path of it.
     pub(crate) fn open(&mut self) -> Result<(), Error> {
         let userns = self.idmap.as_ref().map(IdMap::namespace).transpose()?;

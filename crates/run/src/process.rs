@@ -7,6 +7,7 @@ mod wait;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capability;
@@ -105,7 +106,13 @@ pub fn prepare(instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
 
 /// [`prepare`] and [`Prepared::start`] in one, without the round trip between them.
 pub fn launch(instance: Instance, plan: Plan) -> Result<Running, Error> {
-    begin(instance, plan)?.start()
+    let begun = begin(instance, plan)?;
+    // The child has more to do than we.
+    let container = &begun.container;
+    container
+        .instance
+        .tidy_up_for_the_next(&|| !container.child.has_ended());
+    begun.start()
 }
 
 fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
@@ -147,6 +154,11 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
         instance,
         signals,
     };
+    if plan.sends_root() {
+        let root = plan.mount_root();
+        let files: Vec<BorrowedFd<'_>> = root.iter().map(AsFd::as_fd).collect();
+        channel.order(Order::Root, &files).map_err(told)?;
+    }
     if container.cgroup.is_none() {
         container.cgroup = Some(create_cgroup(&container.instance, &plan)?);
     }
@@ -187,6 +199,10 @@ fn create_cgroup(instance: &Instance, plan: &Plan) -> Result<Cgroup, Error> {
     Ok(group)
 }
 
+fn told(errno: rustix::io::Errno) -> Error {
+    Error::system("tell the container's first process to go on", errno)
+}
+
 /// Whether all controllers are on v2.
 fn is_unified() -> bool {
     const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -197,7 +213,6 @@ fn is_unified() -> bool {
 impl Container {
     /// Lets the child into its group, and on.
     fn place(&self, channel: &Channel) -> Result<(), Error> {
-        let told = |errno| Error::system("tell the container's first process to go on", errno);
         match self.cgroup.as_ref().map_or(Ok(Join::None), Cgroup::join)? {
             Join::Write(groups) => {
                 let groups: Vec<BorrowedFd<'_>> = groups.iter().map(AsFd::as_fd).collect();
@@ -222,7 +237,6 @@ impl Prepared {
     /// Lets the command go; returns when it was executed, or could not be.
     pub fn start(mut self) -> Result<Running, Error> {
         if self.plan.gated {
-            let told = |errno| Error::system("tell the container's first process to go on", errno);
             self.channel.order(Order::Go, &[]).map_err(told)?;
         }
         while let Some(message) = self.receive()? {
@@ -380,6 +394,11 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Child {
+    fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     fn wait(&mut self) -> Result<Exit, Error> {
         let exit = sys::wait(self.pidfd.as_fd())
             .map_err(|errno| Error::system("wait for the container", errno))?;

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::live::Live;
 use super::{Instance, NewInstance, Record, spare};
+use crate::files::DefaultMask;
 use crate::process::now;
 use crate::spec::ETC_FILES;
 use crate::state::{RunDir, State, Status};
@@ -300,6 +301,7 @@ impl Instance {
             mkdir(path, Mode::from_raw_mode(0o755))
                 .map_err(|errno| Error::io("create directory", path, errno))
         };
+        let _mask = DefaultMask::set();
         let overlay = self.record.storage == Storage::Overlay;
         let spare = overlay && self.record.remove && spare::take(&self.dir);
         if !spare {
@@ -307,13 +309,14 @@ impl Instance {
             mkdir(&self.dir, Mode::from_raw_mode(0o700))
                 .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
         }
-        if overlay {
-            directory(&self.dir.join("upper"))?;
-            if !spare {
+        match (overlay, spare) {
+            // Has both.
+            (true, true) => {}
+            (true, false) => {
+                directory(&self.dir.join("upper"))?;
                 directory(&self.dir.join("work"))?;
             }
-        } else {
-            self.copy_layers()?;
+            (false, _) => self.copy_layers()?,
         }
         if overlay && self.mount_point() == self.dir.join("rootfs") {
             directory(&self.dir.join("rootfs"))?;
