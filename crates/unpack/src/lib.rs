@@ -21,6 +21,7 @@ mod store;
 mod tree;
 mod whiteout;
 mod work;
+mod writeback;
 
 pub use archive::Archive;
 pub use copy::copy_layers;

@@ -16,8 +16,9 @@ use crate::entry::Problem;
 use crate::error::Error;
 use crate::limits::Limits;
 
-/// Bytes of one buffer, and how many may wait for the worker: 4 MiB of memory together.
-const BUFFER: usize = 256 * 1024;
+/// Bytes of one buffer, and how many may wait for the worker: 1 MiB of memory together. Fresh memory is not free: each of its
+/// pages costs more than to decode a page.
+const BUFFER: usize = 64 * 1024;
 const WAITING: usize = 14;
 
 /// What came out of the worker: its own result and what the stream was.

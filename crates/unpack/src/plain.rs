@@ -20,7 +20,7 @@ use crate::tree::{Doing, Failure, Flavor, Links, remove};
 use crate::work::{self, Summary};
 
 /// Bytes read from an archive at once.
-const READ: usize = 256 * 1024;
+const READ: usize = 64 * 1024;
 
 /// One layer of several that make one tree.
 pub struct Layer<R> {

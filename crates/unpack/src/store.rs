@@ -24,6 +24,7 @@ use crate::staging::{self, Staging};
 use crate::tree::Flavor;
 use crate::whiteout::is_opaque;
 use crate::work::{self, Summary};
+use crate::writeback::Writeback;
 
 const STAGING: &str = ".staging";
 const LOCKS: &str = ".locks";
@@ -32,7 +33,7 @@ const LOCKS: &str = ".locks";
 const MAKERS: usize = 2;
 
 /// Bytes read from a blob at once.
-const READ: usize = 256 * 1024;
+const READ: usize = 64 * 1024;
 
 /// The directory that holds layers' trees.
 #[derive(Debug, Clone)]
@@ -226,6 +227,7 @@ impl LayerStore {
         let pipeline = Pipeline::start(limits, Some(algorithm), work)?;
         Ok(LayerWriter {
             pipeline,
+            writeback: Writeback::default(),
             staging,
             store: self.clone(),
         })
@@ -257,6 +259,7 @@ impl LayerStore {
 pub struct LayerWriter {
     // In this order: the worker has ended before its directory is removed.
     pipeline: Pipeline<Summary>,
+    writeback: Writeback,
     staging: Staging,
     store: LayerStore,
 }
@@ -264,7 +267,11 @@ pub struct LayerWriter {
 impl LayerWriter {
     /// As [`Write::write_all`], with this crate's error.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.pipeline.write(bytes)
+        self.pipeline.write(bytes)?;
+        let staging = &self.staging;
+        self.writeback
+            .took(bytes.len(), || staging::open_directory(staging.path()).ok());
+        Ok(())
     }
 
     /// All bytes were given: the tree is complete, but seen by nobody yet.

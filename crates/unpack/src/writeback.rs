@@ -1,0 +1,72 @@
+//! A large tree on its way to the disk while the rest of it is still being made.
+//!
+//! Left alone the kernel begins to write when it has seconds' worth or gigabytes of changed pages, which for most layers is
+//! never, and the sync before a tree gets its name waits for all of it at once.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Packed bytes that are worth another round. Layers of most distributions' smallest images stay below.
+const EVERY: u64 = 16 << 20;
+
+/// Asks the kernel to write, now and then, in a thread that only waits. Dropped, it ends with the round it is in.
+#[derive(Default)]
+pub(crate) struct Writeback {
+    taken: u64,
+    worker: Option<Worker>,
+}
+
+struct Worker {
+    ask: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writeback {
+    /// So many bytes of the archive were taken. `open` opens a directory of the tree's file system; not one that is used for
+    /// anything else, as a failure to write is told once to each open file, and is the last sync's to tell.
+    pub fn took(&mut self, bytes: usize, open: impl FnOnce() -> Option<OwnedFd>) {
+        self.taken += bytes as u64;
+        if self.taken < EVERY {
+            return;
+        }
+        self.taken = 0;
+        if self.worker.is_none() {
+            self.worker = open().and_then(Worker::start);
+        }
+        if let Some(ask) = self.worker.as_ref().and_then(|worker| worker.ask.as_ref()) {
+            // One round that waits is enough.
+            ask.try_send(()).unwrap_or_default();
+        }
+    }
+}
+
+impl Worker {
+    fn start(directory: OwnedFd) -> Option<Worker> {
+        let (ask, asked) = sync_channel(1);
+        let work = move || {
+            while asked.recv().is_ok() {
+                if rustix::fs::syncfs(&directory).is_err() {
+                    return;
+                }
+            }
+        };
+        // Without a thread it only takes longer.
+        let thread = std::thread::Builder::new().name("writeback".to_owned());
+        let thread = thread.spawn(work).ok()?;
+        Some(Worker {
+            ask: Some(ask),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.ask = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to tell.
+            drop(thread.join());
+        }
+    }
+}
