@@ -100,7 +100,8 @@ impl RunDir {
     }
 }
 
-fn lock(dir: &Path) -> Result<OwnedFd, Error> {
+/// Keeps others from moving the bundle in this directory or writing into it, while the returned value lives.
+pub(super) fn lock(dir: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let place = rustix::fs::open(dir, flags, Mode::empty())
         .map_err(|errno| Error::io("open", dir, errno))?;
