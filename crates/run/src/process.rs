@@ -153,7 +153,10 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     if let Some(idmap) = &plan.idmap {
         idmap.write(pid)?;
     }
-    container.hooks.run(Point::CreateRuntime, pid)?;
+    let hooks = &container.hooks;
+    hooks
+        .run(Point::CreateRuntime, pid)
+        .map_err(|failure| hooks.error(failure))?;
     container.place(&channel)?;
     let group = container
         .cgroup
@@ -283,6 +286,7 @@ impl Prepared {
                 self.container.terminal = terminal.or(self.container.terminal.take());
                 Ok(())
             }
+            Message::Hook(failure) => Err(self.container.hooks.error(failure)),
             refused => Err(self.plan.refusal(refused)),
         }
     }
