@@ -1,5 +1,6 @@
 //! The parent's side of a container: clone, handshake, wait.
 
+mod descent;
 mod guard;
 mod monitor;
 mod wait;
@@ -19,7 +20,7 @@ use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
 pub use monitor::detach;
 pub(crate) use monitor::{DETACHED, KEYS, LONGEST, SIZE, STDIN, connect};
-pub(crate) use wait::{Watch, Watched};
+pub(crate) use wait::{QUIET_AFTER, Watch, Watched};
 
 /// A container that is set up and waits to be let go. Dropped, it is killed.
 #[derive(Debug)]
