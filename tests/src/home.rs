@@ -84,6 +84,27 @@ impl Home {
         command
     }
 
+    /// A line for the shell as a person would type it in this home: `box` is the binary under test.
+    pub fn shell(&self, line: &str) -> Command {
+        let programs = self.path().join("bin");
+        let link = programs.join("box");
+        if !link.exists() {
+            std::fs::create_dir_all(&programs).expect("the home is writable");
+            std::os::unix::fs::symlink(binary::path(), link).expect("the home is writable");
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(self.path());
+        for (name, value) in self.command([""; 0]).get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let others = std::env::var("PATH").expect("PATH is set");
+        command.env("PATH", format!("{}:{others}", programs.display()));
+        command
+    }
+
     /// Runs box to its end with an empty stdin.
     #[track_caller]
     pub fn run<I>(&self, args: I) -> Outcome

@@ -13,6 +13,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
+use crate::hooks::{HookEnd, HookFailure, Point};
+
 /// Bytes of one message, all of them sent each time.
 const SIZE: usize = 256;
 /// Bytes of a message before its text.
@@ -32,6 +34,8 @@ pub enum Message {
     Ready(Option<OwnedFd>),
     /// A step failed, and the child has exited.
     Failed(Failed),
+    /// A hook that the child ran failed, and the child has exited.
+    Hook(HookFailure),
     /// The command could not be executed, and the child has exited.
     NotExecuted {
         /// Which candidate of the plan.
@@ -54,6 +58,12 @@ pub struct Failed {
     pub index: u16,
     /// Why.
     pub errno: Errno,
+}
+
+impl From<Failed> for Message {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
 }
 
 /// What the parent says.
@@ -119,7 +129,7 @@ steps! {
     ReadOnlyPath,
     /// Make the root file system read-only.
     ReadOnlyRoot,
-    /// A hook inside the container, number `index`.
+    /// Find out what a hook inside the container is told.
     Hook,
     /// Change the root.
     Pivot,
@@ -208,6 +218,10 @@ impl Channel {
                 finding,
                 text,
             } => (2, *finding, *index, *errno, text),
+            Message::Hook(failure) => {
+                let (kind, number) = numbers(failure.end);
+                (kind, failure.point as u8, failure.index, number, &[])
+            }
         };
         let text = &text[..text.len().min(SIZE - HEAD)];
         bytes[0] = kind;
@@ -269,6 +283,11 @@ impl Channel {
                     errno: Errno::from_raw_os_error(errno),
                 })
             }
+            kind @ HOOK.. => Message::Hook(HookFailure {
+                point: Point::from_number(bytes[1]).unwrap_or(Point::CreateContainer),
+                index,
+                end: hook_end(kind, errno),
+            }),
             _ => {
                 let text = bytes[HEAD..HEAD + length].to_vec();
                 Message::NotExecuted {
@@ -357,85 +376,31 @@ impl Channel {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
+/// The first kind of message that is about a hook; there is one for each way to fail.
+const HOOK: u8 = 3;
 
-    #[test]
-    fn messages_arrive_as_sent() {
-        let (parent, child) = pair().unwrap();
-        let failed = Failed {
-            step: Step::OwnProgram,
-            index: 7,
-            errno: Errno::PERM,
-        };
-        child.send(&Message::Failed(failed)).unwrap();
-        let text = vec![b'x'; 1000];
-        child
-            .send(&Message::NotExecuted {
-                index: 1,
-                errno: 2,
-                finding: 3,
-                text,
-            })
-            .unwrap();
-        child
-            .send(&Message::Ready(Some(
-                std::fs::File::open("/dev/null").unwrap().into(),
-            )))
-            .unwrap();
-        drop(child);
-        assert!(matches!(parent.receive().unwrap(), Some(Message::Failed(got)) if got == failed));
-        let Some(Message::NotExecuted {
-            index: 1,
-            errno: 2,
-            finding: 3,
-            text,
-        }) = parent.receive().unwrap()
-        else {
-            panic!()
-        };
-        assert_eq!(text.len(), SIZE - HEAD);
-        assert!(matches!(
-            parent.receive().unwrap(),
-            Some(Message::Ready(Some(_)))
-        ));
-        assert!(parent.receive().unwrap().is_none());
-    }
+fn numbers(end: HookEnd) -> (u8, i32) {
+    let (kind, number) = match end {
+        HookEnd::NoState => (0, 0),
+        HookEnd::NotExecuted(errno) => (1, errno.raw_os_error()),
+        HookEnd::NotSeen(errno) => (2, errno.raw_os_error()),
+        HookEnd::Exited(status) => (3, status),
+        HookEnd::Signaled(signal) => (4, signal),
+        HookEnd::TimedOut => (5, 0),
+    };
+    (HOOK + kind, number)
+}
 
-    #[test]
-    fn a_message_is_heard_although_an_order_was_not() {
-        let (parent, child) = pair().unwrap();
-        parent.order(Order::Placed, &[]).unwrap();
-        let failed = Failed {
-            step: Step::Mount,
-            index: 0,
-            errno: Errno::LOOP,
-        };
-        child.send(&Message::Failed(failed)).unwrap();
-        drop(child);
-        assert!(matches!(parent.receive().unwrap(), Some(Message::Failed(got)) if got == failed));
-        assert!(parent.receive().unwrap().is_none());
-    }
-
-    #[test]
-    fn the_child_sees_the_parent_die() {
-        let (parent, child) = pair().unwrap();
-        assert!(!child.is_hung_up().unwrap());
-        parent
-            .order(Order::Placed, &[std::io::stdin().as_fd()])
-            .unwrap();
-        drop(parent);
-        assert!(child.is_hung_up().unwrap());
-        let mut files = 0;
-        child
-            .await_order(Order::Placed, |_| {
-                files += 1;
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(files, 1);
-        assert_eq!(child.await_order(Order::Go, |_| Ok(())), Err(Errno::PIPE));
+fn hook_end(kind: u8, number: i32) -> HookEnd {
+    match kind - HOOK {
+        1 => HookEnd::NotExecuted(Errno::from_raw_os_error(number)),
+        2 => HookEnd::NotSeen(Errno::from_raw_os_error(number)),
+        3 => HookEnd::Exited(number),
+        4 => HookEnd::Signaled(number),
+        5 => HookEnd::TimedOut,
+        _ => HookEnd::NoState,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,18 +8,21 @@ pub mod sealed;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use oci_spec::runtime::Process;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+};
 
 use crate::capabilities::Capabilities;
 use crate::cgroup::Join;
 use crate::channel::{self, Channel, Failed, Message, Step};
 use crate::instance::Live;
-use crate::process::{Watch, Watched};
+use crate::process::{QUIET_AFTER, Watch, Watched};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned};
 use crate::tty::{self, RawMode, Relay};
@@ -89,6 +92,8 @@ fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Er
             child(&plan, &join, theirs)
         }
     };
+    // What is cloned from now on is the host's again.
+    join.leave_pid_namespace().map_err(failed)?;
     drop((theirs, join));
     let joined = Joined {
         pid,
@@ -141,6 +146,8 @@ fn adapt(process: &mut Process, request: &Request, accounts: &Accounts) -> Resul
 struct Joining {
     target: OwnedFd,
     namespaces: ThreadNameSpaceType,
+    /// The pid namespace of box.
+    home: OwnedFd,
     group: Join,
     detach: bool,
 }
@@ -156,6 +163,7 @@ impl Joining {
         Ok(Self {
             target,
             namespaces: foreign_namespaces(live.pid())?,
+            home: open_own_pid_namespace()?,
             group,
             detach: request.detach,
         })
@@ -169,6 +177,18 @@ impl Joining {
             move_into_thread_name_spaces(self.target.as_fd(), pid)
         }
     }
+
+    /// Nothing of box but the command is in the container's: it could see that, and end it.
+    fn leave_pid_namespace(&self) -> Result<(), Errno> {
+        let pid = LinkNameSpaceType::ProcessID;
+        move_into_link_name_space(self.home.as_fd(), Some(pid))
+    }
+}
+
+fn open_own_pid_namespace() -> Result<OwnedFd, Error> {
+    let path = Path::new("/proc/self/ns/pid");
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::io("open", path, errno))
 }
 
 /// The namespaces of a process that are not ours.
@@ -306,6 +326,7 @@ impl Joined {
         let relay = terminal.map(Relay::new).transpose().map_err(failed)?;
         let mut watch = Watch {
             relay,
+            quiet: Some(Instant::now() + QUIET_AFTER),
             ..Watch::default()
         };
         while !self.watched().turn(&mut watch).map_err(failed)? {}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use oci_spec::runtime::{ContainerState, Hook, Spec, StateBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Error;
@@ -29,6 +30,7 @@ pub(crate) struct Hooks {
 
 /// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Point {
     /// The namespaces are made, nothing else. In the host's namespaces.
     CreateRuntime,
@@ -40,6 +42,34 @@ pub(crate) enum Point {
     Poststart,
     /// The container is gone. On the host.
     Poststop,
+}
+
+/// A hook that failed, in numbers: it may have been the child that ran it, and the parent words it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HookFailure {
+    /// When it was to run.
+    pub point: Point,
+    /// Which one of that point.
+    pub index: u16,
+    /// What it did.
+    pub end: HookEnd,
+}
+
+/// How a hook failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HookEnd {
+    /// There was nothing to tell it.
+    NoState,
+    /// It could not be executed.
+    NotExecuted(Errno),
+    /// Its end could not be seen.
+    NotSeen(Errno),
+    /// With this status, which is not 0.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+    /// It took longer than its time limit and was killed.
+    TimedOut,
 }
 
 impl Hooks {
@@ -93,13 +123,21 @@ impl Hooks {
     }
 
     /// Runs those of one point in order; the first that fails is the error, and the rest is not run.
-    pub fn run(&self, point: Point, pid: i32) -> Result<(), Error> {
+    pub fn run(&self, point: Point, pid: i32) -> Result<(), HookFailure> {
         let hooks = self.list(point);
         if hooks.is_empty() {
             return Ok(());
         }
-        let state = self.state(point, pid)?;
-        hooks.iter().try_for_each(|hook| run(point, hook, &state))
+        let failed = |index: usize, end| HookFailure {
+            point,
+            index: index as u16,
+            end,
+        };
+        let state = self.state(point, pid).ok_or(failed(0, HookEnd::NoState))?;
+        for (index, hook) in hooks.iter().enumerate() {
+            run(hook, &state).map_err(|end| failed(index, end))?;
+        }
+        Ok(())
     }
 
     /// The same after the fact: all are run, and what fails is only logged, as the spec asks.
@@ -107,13 +145,36 @@ impl Hooks {
         if !self.any(point) {
             return;
         }
-        let Ok(state) = self.state(point, pid) else {
+        let Some(state) = self.state(point, pid) else {
             return;
         };
-        for hook in self.list(point) {
-            if let Err(error) = run(point, hook, &state) {
+        for (index, hook) in self.list(point).iter().enumerate() {
+            if let Err(end) = run(hook, &state) {
+                let index = index as u16;
+                let error = self.error(HookFailure { point, index, end });
                 tracing::warn!("{error}");
             }
+        }
+    }
+
+    /// Words a failure: the point, the program, and how it failed.
+    pub fn error(&self, failure: HookFailure) -> Error {
+        let hook = self.list(failure.point).get(usize::from(failure.index));
+        let limit = hook.and_then(Hook::timeout).unwrap_or_default();
+        let words = |errno: Errno| crate::error::Words(&errno.into()).to_string();
+        Error::Hook {
+            kind: failure.point.name(),
+            path: hook.map(|hook| hook.path().clone()).unwrap_or_default(),
+            reason: match failure.end {
+                HookEnd::NoState => "the state that it reads cannot be made".to_owned(),
+                HookEnd::NotExecuted(errno) => format!("it cannot be executed: {}", words(errno)),
+                HookEnd::NotSeen(errno) => format!("its end cannot be seen: {}", words(errno)),
+                HookEnd::Exited(status) => format!("it exited with status {status}"),
+                HookEnd::Signaled(signal) => format!("signal {signal} ended it"),
+                HookEnd::TimedOut => {
+                    format!("it took longer than {limit} seconds and was killed")
+                }
+            },
         }
     }
 
@@ -128,7 +189,7 @@ impl Hooks {
     }
 
     /// What hooks read, runtime-spec runtime.md "State".
-    fn state(&self, point: Point, pid: i32) -> Result<Vec<u8>, Error> {
+    fn state(&self, point: Point, pid: i32) -> Option<Vec<u8>> {
         let status = match point {
             Point::CreateRuntime | Point::CreateContainer => ContainerState::Creating,
             Point::StartContainer => ContainerState::Created,
@@ -145,20 +206,11 @@ impl Hooks {
         } else {
             state.pid(pid)
         };
-        let state = state
-            .build()
-            .map_err(|error| Error::spec("state", error.to_string()))?;
-        serde_json::to_vec(&state).map_err(|error| Error::spec("state", error.to_string()))
+        serde_json::to_vec(&state.build().ok()?).ok()
     }
 }
 
-fn run(point: Point, hook: &Hook, state: &[u8]) -> Result<(), Error> {
-    let failed = |reason: String| Error::Hook {
-        kind: point.name(),
-        path: hook.path().clone(),
-        reason,
-    };
-    let words = |error: std::io::Error| failed(crate::error::Words(&error).to_string());
+fn run(hook: &Hook, state: &[u8]) -> Result<(), HookEnd> {
     let mut command = Command::new(hook.path());
     let args = hook.args().as_deref().unwrap_or(&[]);
     if let Some(name) = args.first() {
@@ -175,7 +227,9 @@ fn run(point: Point, hook: &Hook, state: &[u8]) -> Result<(), Error> {
             .flatten()
             .filter_map(|entry| entry.split_once('=')),
     );
-    let mut child = command.spawn().map_err(words)?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| HookEnd::NotExecuted(number(&error)))?;
     let input = child.stdin.take();
     // One that does not read its state is no failure; it is shorter than a pipe, so this does not wait.
     if let Some(mut input) = input {
@@ -184,25 +238,29 @@ fn run(point: Point, hook: &Hook, state: &[u8]) -> Result<(), Error> {
     if let Some(limit) = hook
         .timeout()
         .and_then(|seconds| u64::try_from(seconds).ok())
-        && !ended_within(&child, Duration::from_secs(limit)).map_err(|errno| words(errno.into()))?
+        && !ended_within(&child, Duration::from_secs(limit)).map_err(HookEnd::NotSeen)?
     {
-        child.kill().and_then(|()| child.wait()).map_err(words)?;
-        return Err(failed(format!(
-            "it took longer than {limit} seconds and was killed"
-        )));
+        child.kill().and_then(|()| child.wait()).map_err(not_seen)?;
+        return Err(HookEnd::TimedOut);
     }
-    let status = child.wait().map_err(words)?;
+    let status = child.wait().map_err(not_seen)?;
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(failed(format!("it exited with status {code}"))),
-        (None, signal) => Err(failed(format!(
-            "signal {} ended it",
-            signal.unwrap_or_default()
-        ))),
+        (Some(code), _) => Err(HookEnd::Exited(code)),
+        (None, signal) => Err(HookEnd::Signaled(signal.unwrap_or_default())),
     }
 }
 
-fn ended_within(child: &Child, limit: Duration) -> Result<bool, rustix::io::Errno> {
+fn not_seen(error: std::io::Error) -> HookEnd {
+    HookEnd::NotSeen(number(&error))
+}
+
+fn number(error: &std::io::Error) -> Errno {
+    // What has none is a string with a zero byte.
+    Errno::from_io_error(error).unwrap_or(Errno::INVAL)
+}
+
+fn ended_within(child: &Child, limit: Duration) -> Result<bool, Errno> {
     let pidfd = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
     let deadline = Instant::now() + limit;
     loop {
@@ -216,13 +274,27 @@ fn ended_within(child: &Child, limit: Duration) -> Result<bool, rustix::io::Errn
             Some(&left),
         ) {
             Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
 }
 
 impl Point {
+    /// All of them, by number.
+    const ALL: [Self; 5] = [
+        Self::CreateRuntime,
+        Self::CreateContainer,
+        Self::StartContainer,
+        Self::Poststart,
+        Self::Poststop,
+    ];
+
+    /// The point of that number.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// As the spec calls it.
     fn name(self) -> &'static str {
         match self {
@@ -286,11 +358,9 @@ mod tests {
     #[test]
     fn failures_say_how() {
         let error = |script, timeout| {
-            hooks(script, timeout)
-                .unwrap()
-                .run(Point::CreateRuntime, 1)
-                .unwrap_err()
-                .to_string()
+            let hooks = hooks(script, timeout).unwrap();
+            let failure = hooks.run(Point::CreateRuntime, 1).unwrap_err();
+            hooks.error(failure).to_string()
         };
         assert_eq!(
             error("exit 3", None),

@@ -32,7 +32,7 @@ pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
                 progress.done();
                 confine::execute(&plan.command)
             }
-            Err(failed) => Message::Failed(failed),
+            Err(failed) => failed,
         }
     }));
     let Ok(failed) = outcome else {
@@ -45,13 +45,13 @@ pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
     process::exit(125)
 }
 
-fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Result<(), Failed> {
+fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Result<(), Message> {
     let channel = line
         .as_ref()
         .ok_or(Errno::BADF)
         .map_err(Step::Handshake.failed(0))?;
     let mut placed = false;
-    let pid = host_pid(plan).map_err(Step::Hook.failed(2))?;
+    let pid = host_pid(plan).map_err(Step::Hook.failed(0))?;
     // 1. Life and death.
     die_with_parent(channel)?;
     if let Some(score) = &plan.oom_score_adj {
@@ -145,7 +145,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
             .map_err(Step::Handshake.failed(2))?,
     )?;
     run_hooks(plan, Point::StartContainer, pid)?;
-    reaper.map_or(Ok(()), reaper::split)
+    Ok(reaper.map_or(Ok(()), reaper::split)?)
 }
 
 /// Closes everything above what the command gets but the line and, if there is to be one, the reaper's program.
@@ -170,11 +170,8 @@ fn keep_what_is_needed(plan: &Plan, line: &mut Option<Channel>) -> Result<Option
 }
 
 /// Hooks are the rare case in which this process does more than system calls.
-fn run_hooks(plan: &Plan, point: Point, pid: i32) -> Result<(), Failed> {
-    let failed = Step::Hook.failed(usize::from(point == Point::StartContainer));
-    plan.hooks
-        .run(point, pid)
-        .map_err(|_| failed(Errno::CANCELED))
+fn run_hooks(plan: &Plan, point: Point, pid: i32) -> Result<(), Message> {
+    plan.hooks.run(point, pid).map_err(Message::Hook)
 }
 
 /// Our pid for the host, which hooks are told: what its procfs, still at hand, calls us.

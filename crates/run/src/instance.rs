@@ -333,6 +333,11 @@ impl Instance {
                 store::remove_bundle(&self.dir)?;
             }
         } else {
+            // An update may have changed the options while it ran.
+            let path = self.files().join("instance.json");
+            if let Ok(Some(written)) = files::read_json::<Record>(&path) {
+                self.record.options = written.options;
+            }
             self.record.ended = Some(ended.clone());
             self.save()?;
         }

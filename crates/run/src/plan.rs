@@ -225,6 +225,7 @@ impl Plan {
         match message {
             Message::Ready(_) => Error::system("start the command", Errno::PROTO),
             Message::Failed(failed) => self.failure(failed),
+            Message::Hook(failure) => self.hooks.error(failure),
             Message::NotExecuted {
                 index,
                 errno,

@@ -1,5 +1,6 @@
 //! The parent's side of a container: clone, handshake, wait.
 
+mod descent;
 mod guard;
 mod monitor;
 mod wait;
@@ -20,7 +21,7 @@ use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
 pub use monitor::detach;
 pub(crate) use monitor::{DETACHED, KEYS, LONGEST, SIZE, STDIN, connect};
-pub(crate) use wait::{Watch, Watched};
+pub(crate) use wait::{QUIET_AFTER, Watch, Watched};
 
 /// A container that is set up and waits to be let go. Dropped, it is killed.
 #[derive(Debug)]
@@ -165,7 +166,10 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     if let Some(idmap) = &plan.idmap {
         idmap.write(pid)?;
     }
-    container.hooks.run(Point::CreateRuntime, pid)?;
+    let hooks = &container.hooks;
+    hooks
+        .run(Point::CreateRuntime, pid)
+        .map_err(|failure| hooks.error(failure))?;
     container.place(&channel)?;
     let group = container
         .cgroup
@@ -297,6 +301,7 @@ impl Prepared {
                 self.container.terminal = terminal.or(self.container.terminal.take());
                 Ok(())
             }
+            Message::Hook(failure) => Err(self.container.hooks.error(failure)),
             refused => Err(self.plan.refusal(refused)),
         }
     }

@@ -76,7 +76,7 @@ pub struct State {
     pub cgroup: Option<PathBuf>,
 }
 
-/// How long somebody who takes a short look may hold a lock.
+/// How long somebody who takes a short look, or is about to end, may hold a lock.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The name of the note about the control group.
@@ -117,8 +117,10 @@ impl RunDir {
             if let Some(held) = Self::lock_existing(run, name)? {
                 return Ok(Some(held));
             }
-            // Held by a container's supervisor, for as long as that runs, or by somebody who takes a short look.
-            let runs = State::read(run, name)?.is_some_and(|state| state.is_alive());
+            // Held by a container's supervisor, for as long as that runs, or by somebody who takes a short look, such as a
+            // process that dies with its killed supervisor before it has executed the command.
+            let runs = State::read(run, name)?
+                .is_some_and(|state| state.is_alive() && start_time(state.monitor).is_ok());
             if runs || Instant::now() >= deadline {
                 return Ok(None);
             }

@@ -10,6 +10,7 @@ mod instances;
 mod interop;
 mod offline;
 mod pull;
+mod readme;
 mod scripts;
 mod terminal;
 mod unpack;

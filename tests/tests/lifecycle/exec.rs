@@ -170,6 +170,42 @@ fn it_ends_with_the_container_and_with_box() {
     inside.join().unwrap().exits(137);
 }
 
+/// A change of user takes the kernel's own care away, and what a command starts never had it.
+#[test]
+fn what_it_started_ends_with_a_killed_box() {
+    let home = with_web();
+    let own = |home: &Home| {
+        let top = home.run(["top", "web"]).succeeds();
+        top.text().matches("sleep 100").count()
+    };
+    for (script, count) in [
+        ("exec su nobody -s /bin/sh -c 'sleep 1001'", 1),
+        (
+            "exec su nobody -s /bin/sh -c 'setsid sleep 1001 & sleep 1002'",
+            2,
+        ),
+        ("sleep 1001 & (sleep 1002 & sleep 1003) & wait", 3),
+    ] {
+        let mut inside = home
+            .command(["exec", "web", "sh", "-c", script])
+            .spawn()
+            .unwrap();
+        crate::until(&home, "it runs", || own(&home) >= count);
+        // The command, and the process that stands by it from a moment after its start on.
+        let children = format!("/proc/{0}/task/{0}/children", inside.id());
+        crate::until(&home, "it is guarded", || {
+            let children = std::fs::read_to_string(&children).unwrap();
+            children.split_ascii_whitespace().count() == 2
+        });
+        inside.kill().unwrap();
+        inside.wait().unwrap();
+        crate::until(&home, "all of it has gone", || own(&home) == 0);
+    }
+    assert_eq!(crate::field(&home, "web", "status"), "running");
+    home.run(["stop", "web"]).succeeds();
+    assert_eq!(crate::field(&home, "web", "exit_status"), 3);
+}
+
 /// CVE-2019-5736: what is executed leads back to the program of the host, which is then written to.
 #[test]
 fn the_hosts_program_is_out_of_reach() {

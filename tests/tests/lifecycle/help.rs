@@ -1,8 +1,6 @@
 //! Every verb's help has examples, and those of containers' lives work as they stand.
 
-use std::process::Command;
-
-use box_tests::{Home, Outcome, binary};
+use box_tests::{Home, Outcome};
 
 /// The verbs as `box --help` lists them.
 fn verbs(home: &Home) -> Vec<String> {
@@ -62,9 +60,6 @@ fn examples_work() {
     for verb in VERBS {
         let home = Home::with_alpine();
         home.run(["pull", "-q", "alpine:3.20"]).succeeds();
-        let path = home.path().join("bin");
-        std::fs::create_dir(&path).unwrap();
-        std::os::unix::fs::symlink(binary::path(), path.join("box")).unwrap();
         std::fs::write(home.path().join("README.md"), "read me\n").unwrap();
         let lasts = if matches!(verb, "wait" | "attach") {
             "sleep 1"
@@ -79,22 +74,7 @@ fn examples_work() {
             }
             home.run(["run", "--name", "old", "alpine", "true"])
                 .succeeds();
-            let mut shell = home.command(["unused"]);
-            let environment: Vec<_> = shell
-                .get_envs()
-                .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
-                .collect();
-            shell = Command::new("sh");
-            shell.args(["-c", &line]).current_dir(home.path());
-            for (name, value) in environment {
-                match value {
-                    Some(value) => shell.env(name, value),
-                    None => shell.env_remove(name),
-                };
-            }
-            let search = format!("{}:{}", path.display(), std::env::var("PATH").unwrap());
-            shell.env("PATH", search);
-            Outcome::of(shell, b"").succeeds();
+            Outcome::of(home.shell(&line), b"").succeeds();
         }
         home.run(["rm", "-f", "web", "old", "spare"]).succeeds();
     }

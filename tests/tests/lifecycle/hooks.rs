@@ -139,9 +139,44 @@ fn a_hook_that_fails_is_named() {
                 .fails(&["createRuntime hook /bin/false", "status 1"]);
         }
     }
-    spec["hooks"] = json!({"createContainer": [{"path": "/bin/false"}]});
-    fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
-    home.run(["start", "-a", "web"])
-        .fails(&["createContainer hooks"]);
+    home.run(["rm", "web"]).succeeds();
+}
+
+#[test]
+fn a_hook_that_fails_inside_is_named_with_how() {
+    let home = Home::with_alpine();
+    home.run(["run", "--name", "web", "alpine", "true"])
+        .succeeds();
+    let path = home.root().join("instances/web/config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let shell = |script: &str| json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let mut slow = shell("sleep 1000");
+    slow["timeout"] = json!(1);
+    for point in ["createContainer", "startContainer"] {
+        for (hook, how) in [
+            (shell("exit 3"), "/bin/sh: it exited with status 3"),
+            (shell("kill -9 $$"), "/bin/sh: signal 9 ended it"),
+            (
+                json!({"path": "/bin/none"}),
+                "/bin/none: it cannot be executed: no such file or directory",
+            ),
+            (
+                json!({"path": "/etc/passwd"}),
+                "/etc/passwd: it cannot be executed: permission denied",
+            ),
+            (
+                slow.clone(),
+                "/bin/sh: it took longer than 1 seconds and was killed",
+            ),
+        ] {
+            // The second of two: the first does what it should.
+            spec["hooks"] = json!({point: [shell("exit 0"), hook]});
+            fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
+            for line in [&["start", "web"][..], &["start", "-a", "web"]] {
+                home.run(line)
+                    .fails(&[&format!("error: {point} hook {how}")]);
+            }
+        }
+    }
     home.run(["rm", "web"]).succeeds();
 }

@@ -8,6 +8,7 @@ mod files;
 mod help;
 mod hooks;
 mod listing;
+mod rename;
 mod truth;
 
 use box_tests::Home;

@@ -151,6 +151,42 @@ fn limits_change_while_it_runs_and_for_the_next_start() {
 }
 
 #[test]
+fn updates_at_the_same_time_lose_none() {
+    let home = Home::with_alpine();
+    let name = name("contended");
+    home.run(["run", "--name", &name, "alpine", "true"])
+        .succeeds();
+    let config = home
+        .root()
+        .join("instances")
+        .join(&name)
+        .join("config.json");
+    for round in 1..=20u64 {
+        let update = |flag: &str, value: u64| {
+            let mut update = home.command(["update", flag, &value.to_string(), &name]);
+            update.spawn().unwrap()
+        };
+        let both = [
+            update("--pids-limit", round),
+            update("--cpu-period", 50_000 + round),
+            update("--memory-reservation", round << 20),
+        ];
+        for mut child in both {
+            assert!(child.wait().unwrap().success());
+        }
+        let config = std::fs::read(&config).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        let resources = &config["linux"]["resources"];
+        let set = [
+            resources["pids"]["limit"].as_u64(),
+            resources["cpu"]["period"].as_u64(),
+            resources["memory"]["reservation"].as_u64(),
+        ];
+        assert_eq!(set, [round, 50_000 + round, round << 20].map(Some));
+    }
+}
+
+#[test]
 fn stats_tell_what_is_used() {
     let home = Home::with_alpine();
     let name = name("stats");

@@ -2,7 +2,8 @@
 
 use oci_spec::runtime::{LinuxResources, Spec};
 
-use super::Instance;
+use super::rename::lock;
+use super::{Instance, Record};
 use crate::cgroup::{self, Cgroup};
 use crate::state::{State, Status};
 use crate::{Error, files};
@@ -33,6 +34,10 @@ impl Instance {
 
     /// Changes the limits that `resources` names: those of the running container, and those of its next start.
     pub fn update(&mut self, resources: &LinuxResources) -> Result<(), Error> {
+        // Another update, or the end of the container, may be writing at this moment: they wait for each other, and what is
+        // written by then is changed.
+        let _place = lock(&self.dir)?;
+        self.reload()?;
         match self.cgroup() {
             Ok(cgroup) => cgroup.update(resources)?,
             Err(Error::NotRunning { .. }) => {}
@@ -46,6 +51,20 @@ impl Instance {
             self.save()?;
         }
         self.spec = Some(spec);
+        Ok(())
+    }
+
+    /// Reads again what is written down about it, for whoever has locked its place.
+    fn reload(&mut self) -> Result<(), Error> {
+        let path = self.files().join("instance.json");
+        let record: Option<Record> = files::read_json(&path)?;
+        // It may have been renamed or removed before it was locked.
+        self.record = record
+            .filter(|record| record.id == self.record.id)
+            .ok_or_else(|| Error::NoSuchInstance {
+                name: self.name.clone(),
+            })?;
+        self.spec = None;
         Ok(())
     }
 

@@ -114,6 +114,13 @@ impl Instances {
     /// The instance of that name.
     pub fn get(&self, name: &str) -> Result<Instance, Error> {
         names::check(name)?;
+        self.finish_rename(name)?;
+        self.find(name)
+    }
+
+    /// The same for those who know that it is not half renamed, or do not care.
+    pub(super) fn find(&self, name: &str) -> Result<Instance, Error> {
+        names::check(name)?;
         let dir = self.dir.join(name);
         let missing = || Error::NoSuchInstance {
             name: name.to_owned(),
@@ -186,10 +193,10 @@ impl Instances {
                 name: name.to_owned(),
             });
         }
-        let mut held = RunDir::lock(&self.run, name)?;
+        let mut held = self.lock_state(name)?;
         if held.is_none() && force {
             self.kill(name)?;
-            held = RunDir::lock(&self.run, name)?;
+            held = self.lock_state(name)?;
         }
         let Some(held) = held else {
             return Err(match State::read(&self.run, name)? {
@@ -242,28 +249,38 @@ impl Instances {
             image,
             status,
         };
+        let dir = self.dir.join(name);
         let Some(held) = RunDir::lock(&self.run, name)? else {
-            let owner = self.get(name);
+            if !dir.exists() && self.finish_rename_of(name)? {
+                return self.claim(name);
+            }
+            let owner = self.find(name);
             let image = owner.map_or_else(
                 |_| "an image".to_owned(),
                 |owner| owner.record.image.clone(),
             );
             return Err(taken("running".to_owned(), image));
         };
-        let dir = self.dir.join(name);
-        match self.get(name) {
-            Ok(owner) if !owner.record.remove => {
-                let status = owner.status_of_unheld()?.to_string();
-                held.remove()?;
-                return Err(taken(status, owner.record.image.clone()));
-            }
-            Err(error) if !matches!(error, Error::NoSuchInstance { .. }) => return Err(error),
-            _ => {}
+        let owner = match self.find(name) {
+            Ok(owner) => Some(owner),
+            Err(Error::NoSuchInstance { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if !dir.exists() {
+            return Ok(held);
         }
-        if dir.exists() {
-            held.bury()?;
-            remove_bundle(&dir)?;
+        if self.is_half_renamed(name)? {
+            drop(held);
+            self.finish_rename(name)?;
+            return self.claim(name);
         }
+        if let Some(owner) = owner.filter(|owner| !owner.record.remove) {
+            let status = owner.status_of_unheld()?.to_string();
+            held.remove()?;
+            return Err(taken(status, owner.record.image.clone()));
+        }
+        held.bury()?;
+        remove_bundle(&dir)?;
         Ok(held)
     }
 

@@ -22,7 +22,7 @@ impl Instances {
         for name in names.iter().cycle().skip(first).take(MOST.min(names.len())) {
             match RunDir::lock_existing(self.run(), name) {
                 Ok(Some(held)) => {
-                    self.clear(name, held);
+                    self.clear_or_finish(name, held);
                     dead += 1;
                 }
                 Ok(None) => {}
@@ -36,17 +36,31 @@ impl Instances {
 
     /// Takes away an instance that nobody holds and that is not to be kept, such as one whose maker was killed. True: it has gone.
     pub(super) fn collect(&self, name: &str) -> Result<bool, Error> {
-        let Some(held) = RunDir::lock(self.run(), name)? else {
+        let Some(held) = self.lock_state(name)? else {
             return Ok(false);
         };
         self.clear(name, held);
         Ok(!self.dir().join(name).exists())
     }
 
+    fn clear_or_finish(&self, name: &str, held: RunDir) {
+        match self.is_half_renamed(name) {
+            Ok(false) => self.clear(name, held),
+            // What is held is only a place for the state of a container that runs.
+            Ok(true) => {
+                drop(held);
+                if let Err(error) = self.finish_rename(name) {
+                    tracing::debug!(%error, "a rename that was cut short cannot be finished");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a state cannot be looked at"),
+        }
+    }
+
     fn clear(&self, name: &str, held: RunDir) {
         let dir = self.dir().join(name);
         let kept = self
-            .get(name)
+            .find(name)
             .is_ok_and(|instance| !instance.record().remove);
         let cleared = held.bury().and_then(|()| match kept {
             true => Ok(()),

@@ -157,14 +157,6 @@ impl Plan {
                 self.cwd.to_string_lossy()
             ),
             Step::User => format!("become user {}:{}", self.uid, self.gid),
-            Step::Hook => format!(
-                "run the {} hooks",
-                if index == 0 {
-                    "createContainer"
-                } else {
-                    "startContainer"
-                }
-            ),
             Step::OomScore => format!(
                 "set the OOM score to {}",
                 self.oom_score_adj
@@ -247,6 +239,7 @@ fn fixed(step: Step) -> &'static str {
         Step::Propagation => "make the mounts private",
         Step::Terminal => "allocate a terminal",
         Step::Handshake => "wait for box",
+        Step::Hook => "find out what a hook is told",
         Step::ReadOnlyRoot => "make the root file system read-only",
         Step::Pivot => "change the root",
         Step::Domainname => "set the domain name",

@@ -4,13 +4,13 @@
 //! off, and the kernel does when the process changes its user or executes a set-user-ID program, prctl(2). So a second
 //! process stands by that no container reaches. It sleeps, and shares box's memory but for a few pages.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::cgroup::Cgroup;
+use super::{Watched, descent};
 use crate::sys::memory;
 use crate::sys::process::{self as sys, Cloned};
 
@@ -19,12 +19,13 @@ use crate::sys::process::{self as sys, Cloned};
 pub(crate) struct Guard(OwnedFd);
 
 impl Guard {
-    /// Stands by the process and everything in its control group. The caller must have one thread.
-    pub(crate) fn stand(watched: BorrowedFd<'_>, group: Option<&Cgroup>) -> Result<Self, Errno> {
+    /// Stands by the process and everything in its control group; by one that joined a container, and so has none of its
+    /// own, and what it starts. The caller must have one thread.
+    pub(super) fn stand(watched: &Watched<'_>) -> Result<Self, Errno> {
         let caller = pidfd_open(getpid(), PidfdFlags::empty())?;
         match sys::clone3(0, None)? {
             Cloned::Parent { pidfd, .. } => Ok(Self(pidfd)),
-            Cloned::Child => sys::exit(u8::from(stand_by(caller, watched, group).is_err())),
+            Cloned::Child => sys::exit(u8::from(stand_by(caller, watched).is_err())),
         }
     }
 }
@@ -37,11 +38,12 @@ impl Drop for Guard {
     }
 }
 
-fn stand_by(caller: OwnedFd, watched: BorrowedFd<'_>, group: Option<&Cgroup>) -> Result<(), Errno> {
+fn stand_by(caller: OwnedFd, stood_by: &Watched<'_>) -> Result<(), Errno> {
     // What is sent to box and its job, or to all processes of that name, is box's to answer.
     sys::set_signal_mask(u64::MAX)?;
     rustix::process::setsid()?;
-    let watched = watched.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
+    let watched = stood_by.pidfd.try_clone_to_owned();
+    let watched = watched.map_err(|_| Errno::MFILE)?;
     // Nothing of box is held: its locks are free when it is gone, and its output ends with it.
     let caller = sys::move_owned(caller, 0)?;
     let watched = sys::move_owned(watched, 1)?;
@@ -58,14 +60,18 @@ fn stand_by(caller: OwnedFd, watched: BorrowedFd<'_>, group: Option<&Cgroup>) ->
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
         }
-        if !files[1].revents().is_empty() {
+        // One that joined may be told first that box is gone, and leave what it started.
+        if !files[1].revents().is_empty() && stood_by.group.is_some() {
             return Ok(());
         }
         if !files[0].revents().is_empty() {
             break;
         }
     }
+    let Some(group) = stood_by.group else {
+        return descent::kill_session(stood_by.pid);
+    };
     sys::send_signal(watched.as_fd(), libc::SIGKILL)?;
     // Without a pid namespace of its own the rest of the container lives on.
-    group.map_or(Ok(()), |group| group.kill().map_err(|_| Errno::BUSY))
+    group.kill().map_err(|_| Errno::BUSY)
 }

@@ -117,7 +117,7 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
         .transpose()?;
     // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
-    let guard = Guard::stand(running.pidfd(), running.cgroup())
+    let guard = Guard::stand(&running.watched())
         .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
     running.watch_over(guard, recorder, broadcast)
 }

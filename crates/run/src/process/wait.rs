@@ -19,7 +19,7 @@ use crate::tty::{self, RawMode, Relay};
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// How long there was nothing to do before memory is given back.
-pub(super) const QUIET_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const QUIET_AFTER: Duration = Duration::from_millis(100);
 
 /// What the waiting has found out so far.
 #[derive(Default)]
@@ -42,6 +42,7 @@ pub(crate) struct Watched<'a> {
     pub(crate) pid: i32,
     pub(crate) pidfd: BorrowedFd<'a>,
     pub(crate) signals: &'a Forwarding,
+    /// `None` for one that joined: its group is the container's.
     pub(crate) group: Option<&'a Cgroup>,
     pub(crate) kill_after: Option<Duration>,
 }
@@ -203,7 +204,7 @@ impl Watched<'_> {
         if watch.quiet.is_some_and(|quiet| Instant::now() >= quiet) {
             watch.quiet = None;
             if watch.guard.is_none() {
-                watch.guard = Some(Guard::stand(self.pidfd, self.group)?);
+                watch.guard = Some(Guard::stand(self)?);
             }
             memory::release()?;
         }

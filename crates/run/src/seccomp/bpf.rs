@@ -135,12 +135,7 @@ impl Backwards {
             };
             let distance = self.reversed.len() - 1 - *far;
             *far = self.reversed.len();
-            self.push(Instruction {
-                code: JUMP,
-                jt: 0,
-                jf: 0,
-                k: distance as u32,
-            });
+            self.push(instruction(JUMP, distance as u32));
         }
     }
 
@@ -304,110 +299,90 @@ fn conditional(conditions: &[Condition], action: Action) -> Code {
     code
 }
 
+/// An instruction, and where it leads if its test holds and if not.
+type Step = (Instruction, Target, Target);
+
 /// One 64-bit comparison, made of 32-bit ones: the high word first.
-fn comparison(condition: &Condition) -> Vec<(Instruction, Target, Target)> {
+fn comparison(condition: &Condition) -> Vec<Step> {
     use Target::{Fails, Holds, Next};
+    let (low, high) = halves(condition.value);
+    let (on_high, on_low) = match condition.comparison {
+        Comparison::Eq => (
+            vec![branch(JEQ, high, Next, Fails)],
+            vec![branch(JEQ, low, Holds, Fails)],
+        ),
+        Comparison::Ne => (
+            vec![branch(JEQ, high, Next, Holds)],
+            vec![branch(JEQ, low, Fails, Holds)],
+        ),
+        Comparison::Gt => (greater(high), vec![branch(JGT, low, Holds, Fails)]),
+        Comparison::Ge => (greater(high), vec![branch(JGE, low, Holds, Fails)]),
+        Comparison::Lt => (less(high), vec![branch(JGE, low, Fails, Holds)]),
+        Comparison::Le => (less(high), vec![branch(JGT, low, Fails, Holds)]),
+        Comparison::MaskedEq(mask) => {
+            let (mask_low, mask_high) = halves(mask);
+            (
+                vec![and(mask_high), branch(JEQ, high & mask_high, Next, Fails)],
+                vec![and(mask_low), branch(JEQ, low & mask_low, Holds, Fails)],
+            )
+        }
+    };
     let offset = ARGUMENTS + 8 * u32::from(condition.index);
     // Both architectures are little endian: the low word comes first.
-    let (low, high) = (load(offset), load(offset + 4));
-    let split = |value: u64| (value as u32, (value >> 32) as u32);
-    let (value_low, value_high) = split(condition.value);
-    let step = |instruction| (instruction, Next, Next);
-    let test = |code, k, yes, no| {
-        (
-            Instruction {
-                code,
-                jt: 0,
-                jf: 0,
-                k,
-            },
-            yes,
-            no,
-        )
-    };
-    match condition.comparison {
-        Comparison::Eq => vec![
-            step(high),
-            test(JEQ, value_high, Next, Fails),
-            step(low),
-            test(JEQ, value_low, Holds, Fails),
-        ],
-        Comparison::Ne => vec![
-            step(high),
-            test(JEQ, value_high, Next, Holds),
-            step(low),
-            test(JEQ, value_low, Fails, Holds),
-        ],
-        Comparison::Gt | Comparison::Ge => vec![
-            step(high),
-            test(JGT, value_high, Holds, Next),
-            test(JEQ, value_high, Next, Fails),
-            step(low),
-            test(
-                if condition.comparison == Comparison::Gt {
-                    JGT
-                } else {
-                    JGE
-                },
-                value_low,
-                Holds,
-                Fails,
-            ),
-        ],
-        Comparison::Lt | Comparison::Le => vec![
-            step(high),
-            test(JGT, value_high, Fails, Next),
-            test(JEQ, value_high, Next, Holds),
-            step(low),
-            test(
-                if condition.comparison == Comparison::Lt {
-                    JGE
-                } else {
-                    JGT
-                },
-                value_low,
-                Fails,
-                Holds,
-            ),
-        ],
-        Comparison::MaskedEq(mask) => {
-            let (mask_low, mask_high) = split(mask);
-            vec![
-                step(high),
-                step(Instruction {
-                    code: AND,
-                    jt: 0,
-                    jf: 0,
-                    k: mask_high,
-                }),
-                test(JEQ, value_high & mask_high, Next, Fails),
-                step(low),
-                step(Instruction {
-                    code: AND,
-                    jt: 0,
-                    jf: 0,
-                    k: mask_low,
-                }),
-                test(JEQ, value_low & mask_low, Holds, Fails),
-            ]
-        }
+    let mut steps = vec![plain(load(offset + 4))];
+    steps.extend(on_high);
+    steps.push(plain(load(offset)));
+    steps.extend(on_low);
+    steps
+}
+
+/// The high word decides where it is not the same; else the low one does.
+fn greater(high: u32) -> Vec<Step> {
+    use Target::{Fails, Holds, Next};
+    vec![
+        branch(JGT, high, Holds, Next),
+        branch(JEQ, high, Next, Fails),
+    ]
+}
+
+fn less(high: u32) -> Vec<Step> {
+    use Target::{Fails, Holds, Next};
+    vec![
+        branch(JGT, high, Fails, Next),
+        branch(JEQ, high, Next, Holds),
+    ]
+}
+
+/// The low and the high word.
+fn halves(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
+fn branch(code: u16, k: u32, yes: Target, no: Target) -> Step {
+    (instruction(code, k), yes, no)
+}
+
+fn plain(instruction: Instruction) -> Step {
+    (instruction, Target::Next, Target::Next)
+}
+
+fn and(mask: u32) -> Step {
+    plain(instruction(AND, mask))
+}
+
+fn instruction(code: u16, k: u32) -> Instruction {
+    Instruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
     }
 }
 
 fn load(offset: u32) -> Instruction {
-    Instruction {
-        code: LOAD,
-        jt: 0,
-        jf: 0,
-        k: offset,
-    }
+    instruction(LOAD, offset)
 }
 
 fn answer(action: Action) -> Instruction {
-    Instruction {
-        code: RETURN,
-        jt: 0,
-        jf: 0,
-        k: action.value(),
-    }
+    instruction(RETURN, action.value())
 }

@@ -1,0 +1,72 @@
+//! What a process of a container started, for where neither a control group nor a pid namespace holds just that: the processes
+//! of its session, and the descendants of those.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::sys::process as sys;
+
+/// Kills all processes of a session, and all that descend from one. The leader's number is not given to another process as long as
+/// one of them is there.
+pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
+    let mut found: HashMap<i32, OwnedFd> = HashMap::new();
+    loop {
+        let mut more = false;
+        for entry in std::fs::read_dir("/proc").map_err(number)?.flatten() {
+            let pid = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let Some(pid) = pid.filter(|pid| !found.contains_key(pid)) else {
+                continue;
+            };
+            if let Some(process) = belonging(pid, leader, &found) {
+                // One that is stopped starts no other, and its children keep their parent until all are found.
+                sys::send_signal(process.as_fd(), libc::SIGSTOP).ok();
+                found.insert(pid, process);
+                more = true;
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    // Those that have gone by themselves are no failure.
+    for process in found.values() {
+        sys::send_signal(process.as_fd(), libc::SIGKILL).ok();
+    }
+    Ok(())
+}
+
+/// The process of that number, if it is of the session or the child of one that was found.
+fn belonging(pid: i32, leader: i32, found: &HashMap<i32, OwnedFd>) -> Option<OwnedFd> {
+    let belongs = || {
+        let (parent, session) = origin(pid)?;
+        let child = found
+            .get(&parent)
+            // The number is that of another process by now if it does not take signals.
+            .is_some_and(|parent| sys::send_signal(parent.as_fd(), 0).is_ok());
+        (session == leader || child).then_some(())
+    };
+    belongs()?;
+    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    // It was that process before and after it was opened.
+    belongs().map(|()| process)
+}
+
+/// Fields 4 and 6 of /proc/PID/stat, proc_pid_stat(5): the parent and the session.
+fn origin(pid: i32) -> Option<(i32, i32)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The second field is a name in brackets, which may hold anything.
+    let mut fields = text.rsplit(')').next()?.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    Some((parent, fields.nth(1)?.parse().ok()?))
+}
+
+fn number(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
