@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use box_tests::{Home, Outcome};
+use box_tests::{Home, Outcome, behind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -16,17 +16,8 @@ const MEMORY: &str = "ulimit -d 65536; exec \"$@\"";
 
 /// Runs `box unpack` with the bound.
 fn unpack(home: &Home, args: &[&str]) -> Outcome {
-    let inner = home.command([&["unpack"], args].concat());
-    let mut command = Command::new("sh");
-    command.args(["-c", MEMORY, "sh"]).arg(inner.get_program());
-    command.args(inner.get_args()).current_dir(home.path());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    Outcome::of(command, b"")
+    let command = home.command([&["unpack"], args].concat());
+    Outcome::of(behind(MEMORY, &command), b"")
 }
 
 fn member(bytes: &[u8]) -> Vec<u8> {
