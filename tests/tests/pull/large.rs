@@ -134,6 +134,5 @@ fn memory_does_not_grow_with_the_image() {
         })
         .collect();
     assert_eq!(sizes, [SIZE]);
-    println!("pulled {SIZE} bytes with {peak} KiB");
     assert!(peak < MEMORY, "{peak} KiB of {MEMORY}");
 }
