@@ -14,7 +14,7 @@ pub mod terminal;
 
 pub use home::Home;
 pub use mirror::Mirror;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, behind};
 pub use terminal::Terminal;
 
 /// Fails the test where it cannot show anything: containers need root here.

@@ -214,6 +214,25 @@ fn read(pipe: Option<impl Read>) -> Vec<u8> {
     bytes
 }
 
+/// The command as `sh -c SCRIPT` runs it: the script ends in `exec "$@"`.
+pub fn behind(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        shell.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// The command as one line.
 pub fn describe(command: &Command) -> String {
     std::iter::once(command.get_program())

@@ -7,26 +7,24 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use box_tests::{Home, Outcome};
+use box_tests::{Home, Outcome, behind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// RLIMIT_DATA in KiB: it bounds private writable memory of every kind, setrlimit(2).
 const MEMORY: &str = "ulimit -d 65536; exec \"$@\"";
 
+/// Half of it.
+const LITTLE: &str = "ulimit -d 32768; exec \"$@\"";
+
 /// Runs `box unpack` with the bound.
 fn unpack(home: &Home, args: &[&str]) -> Outcome {
-    let inner = home.command([&["unpack"], args].concat());
-    let mut command = Command::new("sh");
-    command.args(["-c", MEMORY, "sh"]).arg(inner.get_program());
-    command.args(inner.get_args()).current_dir(home.path());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    Outcome::of(command, b"")
+    unpack_with(home, MEMORY, args)
+}
+
+fn unpack_with(home: &Home, memory: &str, args: &[&str]) -> Outcome {
+    let command = home.command([&["unpack"], args].concat());
+    Outcome::of(behind(memory, &command), b"")
 }
 
 fn member(bytes: &[u8]) -> Vec<u8> {
@@ -143,6 +141,30 @@ fn a_hundred_thousand_entries_in_a_directory_that_is_replaced_at_the_end() {
     let dir = format!("{dir}-replaced");
     unpack(&home, &["./replaced.tar", &dir]).succeeds();
     assert_eq!(fs::read(Path::new(&dir).join("many")).unwrap(), b"flat");
+}
+
+#[test]
+fn more_names_in_a_directory_than_fit_into_the_memory() {
+    const NAMES: usize = 150_000;
+    let home = Home::new();
+    let file = fs::File::create(home.path().join("many.tar.gz")).unwrap();
+    let mut builder = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(0);
+    for number in 0..NAMES {
+        let name = format!("{number}-{}", "n".repeat(240));
+        builder
+            .append_data(&mut header, name, std::io::empty())
+            .unwrap();
+    }
+    builder.into_inner().unwrap().finish().unwrap();
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let dir = memory.path().join("found");
+    // What is unpacked is moved up into a directory that is there.
+    fs::create_dir(&dir).unwrap();
+    unpack_with(&home, LITTLE, &["./many.tar.gz", dir.to_str().unwrap()]).succeeds();
+    assert_eq!(fs::read_dir(dir).unwrap().count(), NAMES);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Reading blobs again: whether they still are what their names say, and setting aside those that are not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::index::{Entry, Index};
 use crate::{
     Cache, Digest, Error, Event, Phase, Platform, Progress, Reference, Result, TaskId,
-    VerifiedReader,
+    VerifiedReader, beneath,
 };
 
 /// What reading the blobs again has shown.
@@ -150,9 +150,11 @@ impl Cache {
             return Ok(None);
         }
         let directory = self.layout().quarantine();
-        let moved = fs::create_dir_all(&directory).and_then(|()| {
+        let layout = self.layout();
+        let made = beneath::make_directory(layout, &directory, beneath::DIRECTORY);
+        let moved = made.and_then(|()| {
             let to = free_name(&directory, digest)?;
-            fs::rename(&path, &to).map(|()| to)
+            beneath::rename(layout, &path, &to).map(|()| to)
         });
         match moved {
             Ok(to) => Ok(Some(to)),

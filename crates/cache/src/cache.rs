@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::staging::StagedFile;
-use crate::{Error, Hold, Layout, Result};
+use crate::{Error, Hold, Layout, Result, beneath, lock};
 
 /// The version of the image layout that this crate reads and writes.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -32,20 +32,22 @@ impl Cache {
     /// make it an image layout come with its first image: an empty cache is not worth a wait for the disk.
     ///
     /// # Errors
-    /// [`Error::Layout`] where there is something else in the directory, [`Error::Io`] where it cannot be written.
+    /// [`Error::Layout`] where there is something else in the directory, [`Error::Io`] where it cannot be written, or where
+    /// one of the cache's own directories is a symbolic link.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Cache> {
         let cache = Cache::open_existing(directory);
         let layout = &cache.layout;
         cache.check_marker()?;
-        for directory in [
-            layout.blobs(),
-            layout.partial(),
-            layout.locks(),
-            layout.used(),
+        let root = layout.root();
+        beneath::make_root(layout).map_err(Error::io("create directory", root))?;
+        for (directory, mode) in [
+            (layout.blobs(), beneath::DIRECTORY),
+            (layout.partial(), beneath::DIRECTORY),
+            (layout.locks(), lock::DIRECTORY_MODE),
+            (layout.used(), beneath::DIRECTORY),
         ] {
-            if !directory.is_dir() {
-                create_directory(&directory)?;
-            }
+            beneath::make_directory(layout, &directory, mode)
+                .map_err(Error::io("create directory", &directory))?;
         }
         Ok(cache)
     }
@@ -70,7 +72,7 @@ impl Cache {
 
     /// Takes the right to rely on what is in the cache, waiting for a collector at work; see [`Hold`].
     pub fn hold(&self) -> Result<Hold> {
-        Hold::shared(&self.layout.collector_lock())
+        Hold::shared(&self.layout)
     }
 
     /// Whether the directory is marked as an image layout, and not as one of another version.
@@ -110,8 +112,4 @@ impl Cache {
         staged.set_mode(0o644)?;
         Ok(Some(staged))
     }
-}
-
-fn create_directory(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::io("create directory", path))
 }

@@ -1,12 +1,13 @@
 //! Downloads that were broken off and that nobody came back to.
 
-use std::fs::{self, OpenOptions};
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
+
 use crate::partial::{ANONYMOUS, is_same, remove, state_path};
 use crate::survey::{StoredFile, files};
-use crate::{Cache, Error, Result};
+use crate::{Cache, Error, Layout, Result, beneath};
 
 /// For how long broken-off downloads are kept to be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Cache {
     pub fn expire_downloads(&self, expiry: &Expiry) -> Result<Vec<StoredFile>> {
         self.expired(expiry)?
             .into_iter()
-            .filter_map(|file| delete_unlocked(file).transpose())
+            .filter_map(|file| delete_unlocked(self.layout(), file).transpose())
             .collect()
     }
 
@@ -60,9 +61,9 @@ impl Cache {
 }
 
 /// Deletes a download that nobody is at; none where somebody is or it is gone.
-fn delete_unlocked(file: StoredFile) -> Result<Option<StoredFile>> {
+fn delete_unlocked(layout: &Layout, file: StoredFile) -> Result<Option<StoredFile>> {
     let path = &file.path;
-    let opened = match OpenOptions::new().read(true).open(path) {
+    let opened = match beneath::open(layout, path, OFlags::RDONLY, 0) {
         Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("open", path)(error)),
@@ -77,11 +78,8 @@ fn delete_unlocked(file: StoredFile) -> Result<Option<StoredFile>> {
         return Ok(None);
     }
     if path.extension().is_none() {
-        remove(&state_path(path))?;
+        remove(layout, &state_path(path))?;
     }
-    match fs::remove_file(path) {
-        Ok(()) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("delete", path)(error)),
-    }
+    let deleted = remove(layout, path)?;
+    Ok(deleted.then_some(file))
 }

@@ -137,8 +137,8 @@ impl Cache {
 
     /// Waits until nobody holds the cache, and keeps everybody from holding it.
     pub(crate) fn hold_alone(&self) -> Result<Hold> {
-        Ok(Hold::from(Lock::exclusive(
-            &self.layout().collector_lock(),
-        )?))
+        let layout = self.layout();
+        let lock = Lock::exclusive(layout, &layout.collector_lock())?;
+        Ok(Hold::from(lock))
     }
 }

@@ -1,14 +1,15 @@
 //! Images: a manifest and a config that belong together, read and checked as one.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 
 use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
 use crate::index::{Entry, Index, Stamp};
-use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, lookup};
+use crate::{
+    Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, beneath, lookup,
+};
 
 /// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
@@ -165,19 +166,7 @@ impl Cache {
     /// Notes that an image is used now, for the collector's budget. A cache that cannot be written to is left as it is.
     pub fn touch(&self, image: &Image) -> Result<()> {
         let path = self.layout().used().join(image.manifest_digest.hex());
-        let touched = match rustix::fs::utimensat(
-            rustix::fs::CWD,
-            &path,
-            &rustix::fs::Timestamps {
-                last_access: NOW,
-                last_modification: NOW,
-            },
-            rustix::fs::AtFlags::empty(),
-        ) {
-            Err(rustix::io::Errno::NOENT) => fs::File::create(&path).map(drop),
-            other => other.map_err(io::Error::from),
-        };
-        match touched {
+        match beneath::touch(self.layout(), &path) {
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -379,9 +368,3 @@ impl Damaged {
         }
     }
 }
-
-/// The present, in the words of utimensat(2).
-const NOW: rustix::fs::Timespec = rustix::fs::Timespec {
-    tv_sec: 0,
-    tv_nsec: rustix::fs::UTIME_NOW,
-};

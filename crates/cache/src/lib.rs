@@ -18,6 +18,7 @@
 
 mod archive;
 mod audit;
+mod beneath;
 mod blob;
 mod cache;
 mod digest;

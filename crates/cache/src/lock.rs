@@ -3,11 +3,16 @@
 //! The kernel drops such a lock with its holder, so that a killed process leaves none behind. A lock belongs to the open
 //! file: two taken in one process exclude each other like those of two processes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::{Error, Result};
+use rustix::fs::OFlags;
+
+use crate::{Error, Layout, Result, beneath};
+
+/// Mode of the directory of locks. Whoever can open a lock file can lock it, and let everybody else wait.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 
 /// A lock that is held until dropped.
 #[derive(Debug)]
@@ -18,37 +23,29 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Waits for the lock that excludes all others.
-    pub(crate) fn exclusive(path: &Path) -> Result<Lock> {
-        let file = open(path)?;
+    pub(crate) fn exclusive(layout: &Layout, path: &Path) -> Result<Lock> {
+        let file = open(layout, path)?;
         retry(|| file.lock()).map_err(Error::io("lock", path))?;
         Ok(Lock { _file: file })
     }
 
     /// Waits for the lock that excludes only exclusive ones.
-    pub(crate) fn shared(path: &Path) -> Result<Lock> {
-        let file = open(path)?;
+    fn shared(layout: &Layout, path: &Path) -> Result<Lock> {
+        let file = open(layout, path)?;
         retry(|| file.lock_shared()).map_err(Error::io("lock", path))?;
         Ok(Lock { _file: file })
     }
 }
 
-fn open(path: &Path) -> Result<File> {
+fn open(layout: &Layout, path: &Path) -> Result<File> {
     let make = || {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        beneath::open(layout, path, flags, beneath::SHARED)
     };
     let opened = match make() {
         // A layout that another tool has made. Where the cache itself is missing, this fails and makes nothing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match path.parent().map(std::fs::create_dir) {
-                Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => make(),
-            }
+            beneath::make_directory(layout, &layout.locks(), DIRECTORY_MODE).and_then(|()| make())
         }
         // flock needs no right to write: on a read-only file system those who can only read lock each other all the same.
         Err(error)
@@ -57,7 +54,7 @@ fn open(path: &Path) -> Result<File> {
                 io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
             ) =>
         {
-            File::open(path).map_err(|_| error)
+            beneath::open(layout, path, OFlags::RDONLY, 0).map_err(|_| error)
         }
         opened => opened,
     };
@@ -86,10 +83,11 @@ pub struct Hold {
 
 impl Hold {
     /// Waits for a collector that is at work.
-    pub(crate) fn shared(path: &Path) -> Result<Hold> {
-        match Lock::shared(path) {
+    pub(crate) fn shared(layout: &Layout) -> Result<Hold> {
+        match Lock::shared(layout, &layout.collector_lock()) {
             Ok(lock) => Ok(Hold { _lock: Some(lock) }),
-            // Where not even a lock file can be made, no collector can work either.
+            // Where there can be no lock file, no collector can work either. Who may not lock another user's cache cannot keep
+            // that user from collecting: what is gone then is told as missing.
             Err(Error::Io { source, .. })
                 if matches!(
                     source.kind(),

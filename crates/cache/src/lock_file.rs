@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::partial::remove;
 use crate::survey::files;
-use crate::{Cache, Digest, Error, Result};
+use crate::{Cache, Digest, Error, Result, beneath};
 
 /// The longest path that is noted, in bytes; the kernel takes none that is longer.
 const MAX_PATH: u64 = 4096;
@@ -27,14 +27,17 @@ impl Cache {
             return Ok(());
         }
         let directory = self.layout().pins();
-        let written = fs::create_dir_all(&directory)
-            .and_then(|()| fs::write(&note, path.as_os_str().as_bytes()));
+        let layout = self.layout();
+        let written = beneath::make_directory(layout, &directory, beneath::DIRECTORY)
+            .and_then(|()| beneath::replace(layout, &note, path.as_os_str().as_bytes()));
         match written {
             Err(error)
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::ReadOnlyFilesystem
                         | io::ErrorKind::PermissionDenied
+                        // Somebody else notes the same just now.
+                        | io::ErrorKind::AlreadyExists
                         | io::ErrorKind::StorageFull
                         | io::ErrorKind::QuotaExceeded
                 ) =>
@@ -61,7 +64,8 @@ impl Cache {
 
     /// Forgets a lock file.
     pub fn forget_lock_file(&self, path: &Path) -> Result<()> {
-        remove(&self.note_of(path))
+        remove(self.layout(), &self.note_of(path))?;
+        Ok(())
     }
 
     fn note_of(&self, path: &Path) -> PathBuf {

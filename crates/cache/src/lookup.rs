@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::index::{Entry, Stamp};
-use crate::{Digest, Layout, Reference};
+use crate::{Digest, Layout, Reference, beneath};
 
 /// Where the directory is between two stamps: nobody finds it there.
 const MOVING: &str = "moving";
@@ -40,15 +40,12 @@ pub(crate) fn carry(layout: &Layout, from: Option<&Stamp>, to: &Stamp, changed: 
     let result = (|| {
         let moving = layout.lookup().join(MOVING);
         if let Some(from) = from
-            && fs::rename(directory(layout, from), &moving).is_ok()
+            && beneath::rename(layout, &directory(layout, from), &moving).is_ok()
         {
             for key in changed {
-                match fs::remove_file(moving.join(name(key))) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+                beneath::remove(layout, &moving.join(name(key)))?;
             }
-            fs::rename(&moving, directory(layout, to))?;
+            beneath::rename(layout, &moving, &directory(layout, to))?;
         }
         sweep(layout, Some(to))
     })();
@@ -75,14 +72,10 @@ pub(crate) fn sweep(layout: &Layout, current: Option<&Stamp>) -> io::Result<()> 
         {
             continue;
         }
-        let removed = match found.file_type()?.is_dir() {
-            true => fs::remove_dir_all(found.path()),
-            false => fs::remove_file(found.path()),
+        match found.file_type()?.is_dir() {
+            true => beneath::remove_directory(layout, &found.path())?,
+            false => beneath::remove(layout, &found.path())?,
         };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
     }
     Ok(())
 }
@@ -96,23 +89,27 @@ fn try_put(
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let target = file(layout, stamp, reference);
     if let Some(directory) = target.parent() {
-        fs::create_dir_all(directory)?;
+        beneath::make_directory(layout, directory, beneath::DIRECTORY)?;
     }
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let aside = layout
         .lookup()
         .join(format!("{}-{number}", std::process::id()));
-    let written = write(&aside, entries).and_then(|()| fs::rename(&aside, &target));
+    let written =
+        write(layout, &aside, entries).and_then(|()| beneath::rename(layout, &aside, &target));
     match &written {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::remove_file(&aside)?,
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            beneath::remove(layout, &aside)?;
+        }
         _ => {}
     }
     written
 }
 
-fn write(path: &Path, entries: &[Entry]) -> io::Result<()> {
+fn write(layout: &Layout, path: &Path, entries: &[Entry]) -> io::Result<()> {
     // New, as a process in another pid namespace may have our number.
-    fs::File::create_new(path)?.write_all(&serde_json::to_vec(entries)?)
+    let mut file = beneath::create_new(layout, path, beneath::SHARED)?;
+    file.write_all(&serde_json::to_vec(entries)?)
 }
 
 /// The answers to references by tag, which are carried along.

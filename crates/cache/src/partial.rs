@@ -4,19 +4,20 @@
 //! the file is either a blob by then, or theirs to continue. Beside it, `<name>.json` tells where its bytes came from,
 //! so that the rest can be asked for from the same version of the same file.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BLOB_MODE;
-use crate::{Cache, Digest, Error, Hasher, Hold, Result};
+use crate::{Cache, Digest, Error, Hasher, Hold, Layout, Result, beneath};
 
 /// Names of downloads that cannot be continued begin so.
 pub(crate) const ANONYMOUS: &str = "anonymous-";
@@ -77,6 +78,7 @@ pub struct Partial {
     file: File,
     path: PathBuf,
     state: PathBuf,
+    layout: Layout,
     hasher: Hasher,
     length: u64,
     origin: Option<Origin>,
@@ -104,16 +106,11 @@ impl Cache {
             {
                 return Ok(Claim::Present(size));
             }
-            let opened = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path);
+            let flags = OFlags::RDWR | OFlags::CREATE;
+            let opened = beneath::open(self.layout(), &path, flags, beneath::PRIVATE);
             let file = match opened {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    unseal(&path, watch, error)?;
+                    unseal(self.layout(), &path, watch, error)?;
                     continue;
                 }
                 opened => opened.map_err(Error::io("open", &path))?,
@@ -121,7 +118,7 @@ impl Cache {
             wait(&file, &path, watch)?;
             // Who had it may have made a blob of it or deleted it meanwhile: then the lock is on a file without this name.
             if is_same(&file, &path)? {
-                return Partial::open(file, path, *key == PartialKey::Anonymous)
+                return Partial::open(self.layout(), file, path, *key == PartialKey::Anonymous)
                     .map(|partial| Claim::Partial(Box::new(partial)));
             }
         }
@@ -148,8 +145,14 @@ impl PartialKey {
 }
 
 impl Partial {
-    fn open(file: File, path: PathBuf, anonymous: bool) -> Result<Partial> {
-        let length = file.metadata().map_err(Error::io("look up", &path))?.len();
+    fn open(layout: &Layout, file: File, path: PathBuf, anonymous: bool) -> Result<Partial> {
+        let metadata = file.metadata().map_err(Error::io("look up", &path))?;
+        // A hard link would be a file of somebody else's, which must be neither changed nor made readable for all.
+        if !metadata.is_file() || metadata.nlink() > 1 {
+            let reason = io::Error::other("it is no file of its own");
+            return Err(Error::io("continue the download", &path)(reason));
+        }
+        let length = metadata.len();
         let state = state_path(&path);
         // What cannot be read is not known: the bytes are verified as a whole anyway.
         let origin = fs::read(&state)
@@ -159,6 +162,7 @@ impl Partial {
             file,
             path,
             state,
+            layout: layout.clone(),
             hasher: Hasher::sha256(),
             length,
             origin,
@@ -184,7 +188,8 @@ impl Partial {
     /// Notes where the bytes come from, for the next try.
     pub fn set_origin(&mut self, origin: Origin) -> Result<()> {
         let text = serde_json::json!(origin).to_string();
-        fs::write(&self.state, text).map_err(Error::io("write", &self.state))?;
+        beneath::replace(&self.layout, &self.state, text.as_bytes())
+            .map_err(Error::io("write", &self.state))?;
         self.origin = Some(origin);
         Ok(())
     }
@@ -222,7 +227,8 @@ impl Partial {
         self.hasher = Hasher::sha256();
         self.length = 0;
         self.origin = None;
-        remove(&self.state)
+        remove(&self.layout, &self.state)?;
+        Ok(())
     }
 
     /// Appends bytes.
@@ -313,8 +319,9 @@ impl Partial {
     /// Deletes the bytes.
     pub fn discard(mut self) -> Result<()> {
         self.finished = true;
-        remove(&self.state)?;
-        remove(&self.path)
+        remove(&self.layout, &self.state)?;
+        remove(&self.layout, &self.path)?;
+        Ok(())
     }
 }
 
@@ -338,9 +345,10 @@ impl Whole {
     /// Gives the bytes, which must be on the disk, the name of their digest.
     pub(crate) fn name(mut self, cache: &Cache, _hold: &Hold) -> Result<Digest> {
         let blob = cache.layout().blob(&self.digest);
-        fs::rename(&self.partial.path, &blob).map_err(Error::io("rename a download to", &blob))?;
+        beneath::rename(cache.layout(), &self.partial.path, &blob)
+            .map_err(Error::io("rename a download to", &blob))?;
         self.partial.finished = true;
-        remove(&self.partial.state)?;
+        remove(cache.layout(), &self.partial.state)?;
         Ok(self.digest)
     }
 }
@@ -360,7 +368,7 @@ impl Drop for Partial {
     fn drop(&mut self) {
         if self.anonymous
             && !self.finished
-            && let Err(error) = remove(&self.path)
+            && let Err(error) = remove(&self.layout, &self.path)
         {
             tracing::debug!(%error, "an unfinished download stays until the next collection");
         }
@@ -384,8 +392,8 @@ pub(crate) fn is_same(file: &File, path: &Path) -> Result<bool> {
 
 /// Makes a download writable again that was killed between getting a blob's mode and a blob's name. Who is just
 /// naming it is waited for: its blob must keep its mode.
-fn unseal(path: &Path, watch: Watch<'_>, denied: io::Error) -> Result<()> {
-    let file = match File::open(path) {
+fn unseal(layout: &Layout, path: &Path, watch: Watch<'_>, denied: io::Error) -> Result<()> {
+    let file = match beneath::open(layout, path, OFlags::RDONLY, 0) {
         // Named or deleted meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => return Err(Error::io("open", path)(denied)),
@@ -426,12 +434,7 @@ fn wait(file: &File, path: &Path, watch: Watch<'_>) -> Result<()> {
     }
 }
 
-/// Deletes a file that may be gone already.
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("delete", path)(error))
-        }
-        _ => Ok(()),
-    }
+/// Deletes a file that may be gone already; whether it was there.
+pub(crate) fn remove(layout: &Layout, path: &Path) -> Result<bool> {
+    beneath::remove(layout, path).map_err(Error::io("delete", path))
 }

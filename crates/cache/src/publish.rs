@@ -150,7 +150,7 @@ impl Cache {
         directories: &[PathBuf],
         change: impl FnOnce(&mut Index) -> Result<Vec<String>>,
     ) -> Result<()> {
-        let _lock = Lock::exclusive(&self.layout().index_lock())?;
+        let _lock = Lock::exclusive(self.layout(), &self.layout().index_lock())?;
         let (mut index, before) = Index::read(self.layout())?;
         let keys = change(&mut index)?;
         if keys.is_empty() {

@@ -1,7 +1,5 @@
 //! Taking images off the list, on a full disk too.
 
-use std::fs;
-
 use crate::index::{Entry, Index, Stamp};
 use crate::partial::remove;
 use crate::survey::files;
@@ -67,7 +65,7 @@ impl Cache {
             .iter()
             .filter(|file| file.is_staged())
         {
-            remove(&file.path)?;
+            remove(self.layout(), &file.path)?;
         }
         let result = self.change_index(alone, &mut *change);
         if !full(&result) {
@@ -77,7 +75,7 @@ impl Cache {
         change(&mut index)?;
         let survey = self.survey_marked(&self.mark(&index.manifests)?)?;
         for blob in survey.blobs.iter().filter(|blob| !blob.referenced) {
-            fs::remove_file(&blob.path).map_err(Error::io("delete", &blob.path))?;
+            remove(self.layout(), &blob.path)?;
         }
         self.change_index(alone, &mut *change)
     }

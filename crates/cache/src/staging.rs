@@ -1,12 +1,12 @@
 //! Files written aside: they get their name by one rename, after their bytes are on disk.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Hold, Layout, Result};
+use crate::{Error, Hold, Layout, Result, beneath};
 
 /// Files written aside have names that begin so. No download's name does.
 pub(crate) const PREFIX: &str = "tmp-";
@@ -16,6 +16,7 @@ pub(crate) const PREFIX: &str = "tmp-";
 pub(crate) struct StagedFile<'h> {
     file: File,
     path: PathBuf,
+    layout: Layout,
     published: bool,
     _hold: &'h Hold,
 }
@@ -28,11 +29,12 @@ impl<'h> StagedFile<'h> {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = directory.join(format!("{PREFIX}{}-{number}", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match beneath::create_new(layout, &path, beneath::PRIVATE) {
                 Ok(file) => {
                     return Ok(StagedFile {
                         file,
                         path,
+                        layout: layout.clone(),
                         published: false,
                         _hold: hold,
                     });
@@ -40,7 +42,7 @@ impl<'h> StagedFile<'h> {
                 // Left behind by a killed process that had our process id, perhaps in another pid namespace.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.is_dir() => {
-                    fs::create_dir_all(&directory)
+                    beneath::make_directory(layout, &directory, beneath::DIRECTORY)
                         .map_err(Error::io("create directory", &directory))?;
                 }
                 Err(error) => return Err(Error::io("create", &path)(error)),
@@ -82,7 +84,8 @@ impl<'h> StagedFile<'h> {
 
     /// Gives the file, which must be on the disk, its name, replacing what had it.
     pub(crate) fn name(mut self, name: &Path) -> Result<()> {
-        fs::rename(&self.path, name).map_err(Error::io("rename a new file to", name))?;
+        beneath::rename(&self.layout, &self.path, name)
+            .map_err(Error::io("rename a new file to", name))?;
         self.published = true;
         Ok(())
     }
@@ -91,7 +94,7 @@ impl<'h> StagedFile<'h> {
 impl Drop for StagedFile<'_> {
     fn drop(&mut self) {
         if !self.published
-            && let Err(error) = fs::remove_file(&self.path)
+            && let Err(error) = beneath::remove(&self.layout, &self.path)
         {
             tracing::debug!(path = %self.path.display(), %error, "a file written aside stays until the next collection");
         }

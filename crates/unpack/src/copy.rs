@@ -102,17 +102,19 @@ impl Copy<'_> {
         self.creator.note_default_acl(&metadata);
         steps.push(Step::Leave(path.to_vec(), metadata));
         let mut below = Vec::new();
-        for name in remove::names(&from).doing("list")? {
+        let failed = |errno| Failure::Kernel("list", errno);
+        remove::each_name(&from, failed, |name| {
             let mut child = path.to_vec();
             if !child.is_empty() {
                 child.push(b'/');
             }
-            child.extend_from_slice(&name);
+            child.extend_from_slice(name);
             self.at.clone_from(&child);
-            if self.entry(&from, &to, &name, &child)? {
+            if self.entry(&from, &to, name, &child)? {
                 below.push(child);
             }
-        }
+            Ok(false)
+        })?;
         Ok(below)
     }
 

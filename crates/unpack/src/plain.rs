@@ -191,9 +191,9 @@ impl Found {
         let dir = open_directory(path)?;
         let before = rustix::fs::fstat(&dir).map_err(|errno| Error::io("look at", path, errno))?;
         staging::sweep(path, UNFINISHED)?;
-        let listed = remove::names(&dir).map_err(|errno| Error::io("list", path, errno))?;
-        if let Some(first) = listed.first() {
-            let first = String::from_utf8_lossy(first).into_owned();
+        let there = remove::any_name(&dir).map_err(|errno| Error::io("list", path, errno))?;
+        if let Some(first) = there {
+            let first = String::from_utf8_lossy(&first).into_owned();
             return Err(Error::NotEmpty {
                 path: path.to_owned(),
                 first,
@@ -222,10 +222,11 @@ impl Found {
     fn take(&self, root: &OwnedFd) -> Result<Metadata, Failure> {
         let stat = rustix::fs::fstat(root).doing("look at")?;
         let metadata = metadata_of(&stat, root)?;
-        for name in remove::names(root).doing("list")? {
-            rustix::fs::renameat(root, &*name, &self.dir, &*name)
-                .doing("move what was unpacked to")?;
-        }
+        let failed = |errno| Failure::Kernel("list", errno);
+        remove::each_name(root, failed, |name| {
+            rustix::fs::renameat(root, name, &self.dir, name).doing("move what was unpacked to")?;
+            Ok(true)
+        })?;
         metadata::set_directory(&self.dir, &metadata)?;
         Ok(metadata)
     }

@@ -126,19 +126,18 @@ pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
         other => other?,
     };
     let mut swept = 0;
-    for name in remove::names(&dir).map_err(failed)? {
-        let Some(text) = std::str::from_utf8(&name)
+    remove::each_name(&dir, failed, |name| {
+        let text = std::str::from_utf8(name)
             .ok()
-            .filter(|text| text.starts_with(prefix))
-        else {
-            continue;
+            .filter(|text| text.starts_with(prefix));
+        let locked = text.map(|text| lock_entry(&dir, text)).transpose();
+        let Some(_locked) = locked.map_err(failed)?.flatten() else {
+            return Ok(false);
         };
-        if let Some(locked) = lock_entry(&dir, text).map_err(failed)? {
-            remove::tree(&dir, &name).map_err(failed)?;
-            drop(locked);
-            swept += 1;
-        }
-    }
+        remove::tree(&dir, name).map_err(failed)?;
+        swept += 1;
+        Ok(true)
+    })?;
     Ok(swept)
 }
 
@@ -152,13 +151,14 @@ pub(crate) fn leftovers(parent: &Path) -> Result<Vec<PathBuf>, Error> {
         other => other?,
     };
     let mut found = Vec::new();
-    for name in remove::names(&dir).map_err(failed)? {
-        if let Ok(text) = std::str::from_utf8(&name)
+    remove::each_name(&dir, failed, |name| {
+        if let Ok(text) = std::str::from_utf8(name)
             && lock_entry(&dir, text).map_err(failed)?.is_some()
         {
             found.push(parent.join(text));
         }
-    }
+        Ok(false)
+    })?;
     Ok(found)
 }
 

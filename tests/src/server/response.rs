@@ -42,6 +42,17 @@ pub enum Body {
         /// Number of zeros.
         zeros: u64,
     },
+    /// Bytes around others that come again and again.
+    Repeated {
+        /// What comes first.
+        head: Vec<u8>,
+        /// What is repeated.
+        part: Vec<u8>,
+        /// How often.
+        times: u64,
+        /// What comes last.
+        tail: Vec<u8>,
+    },
 }
 
 impl Response {
@@ -164,6 +175,12 @@ impl Body {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { length, .. } | Self::Zeros(length) => *length,
             Self::Padded { head, zeros } => head.len() as u64 + zeros,
+            Self::Repeated {
+                head,
+                part,
+                times,
+                tail,
+            } => (head.len() + tail.len()) as u64 + part.len() as u64 * times,
         }
     }
 
@@ -179,6 +196,19 @@ impl Body {
             Self::Padded { head, zeros } => {
                 Box::new(head.as_slice().chain(std::io::repeat(0).take(*zeros)))
             }
+            Self::Repeated {
+                head,
+                part,
+                times,
+                tail,
+            } => {
+                let parts = Repeat {
+                    part,
+                    at: 0,
+                    left: *times,
+                };
+                Box::new(head.as_slice().chain(parts).chain(tail.as_slice()))
+            }
             Self::File {
                 path,
                 start,
@@ -189,6 +219,28 @@ impl Body {
                 Box::new(file.take(*length))
             }
         })
+    }
+}
+
+/// Reads the same bytes a number of times.
+struct Repeat<'p> {
+    part: &'p [u8],
+    at: usize,
+    left: u64,
+}
+
+impl Read for Repeat<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let count = (&self.part[self.at..]).read(buffer)?;
+        self.at += count;
+        if self.at == self.part.len() {
+            self.at = 0;
+            self.left -= 1;
+        }
+        Ok(count)
     }
 }
 

@@ -64,6 +64,102 @@ fn a_pull_that_does_not_fit_leaves_the_cache_as_it_was() {
     }
 }
 
+/// A subvolume of a btrfs of its own, whose bytes can be bounded. Of all quotas this one asks the least of the kernel:
+/// those of ext4, XFS and tmpfs are options of its configuration.
+struct Quota {
+    subvolume: PathBuf,
+    _here: Mount,
+    _disk: Mount,
+}
+
+impl Quota {
+    /// Mounts it at `at`, without a bound.
+    fn make(home: &Home, at: &Path) -> Quota {
+        let image = home.path().join("disk");
+        fs::File::create(&image)
+            .unwrap()
+            .set_len(256 << 20)
+            .unwrap();
+        let made = Command::new("mkfs.btrfs").arg("-q").arg(&image).output();
+        assert!(made.unwrap().status.success());
+        let top = home.path().join("volume");
+        let disk = Mount::make(&["-o", "loop", image.to_str().unwrap()], &top);
+        let subvolume = top.join("box");
+        btrfs(&["quota", "enable"], &top);
+        btrfs(&["subvolume", "create"], &subvolume);
+        let here = Mount::make(&["--bind", subvolume.to_str().unwrap()], at);
+        Quota {
+            subvolume,
+            _here: here,
+            _disk: disk,
+        }
+    }
+
+    /// Leaves so many bytes beyond those that are there; none lifts the bound.
+    fn leave(&self, bytes: Option<u64>) {
+        let show = ["qgroup", "show", "--raw", "-f", "--sync"];
+        let shown = btrfs(&show, &self.subvolume);
+        // A line for each group: its name, then its bytes.
+        let used = shown
+            .lines()
+            .last()
+            .and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        let limit = bytes.map_or("none".to_owned(), |bytes| {
+            (used.unwrap() + bytes).to_string()
+        });
+        btrfs(&["qgroup", "limit", &limit], &self.subvolume);
+    }
+}
+
+fn btrfs(arguments: &[&str], path: &Path) -> String {
+    let output = Command::new("btrfs")
+        .args(arguments)
+        .arg(path)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "btrfs {arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_pull_beyond_the_quota_leaves_the_cache_as_it_was() {
+    let home = Home::new();
+    let quota = Quota::make(&home, &home.root());
+    home.run(["pull", "-q", "alpine:3.18"]).succeeds();
+    let index = fs::read(home.cache().join("index.json")).unwrap();
+    let blobs = check::names(&home.cache().join("blobs/sha256"));
+    for bytes in [100_000, 2 << 20, 5 << 20] {
+        quota.leave(Some(bytes));
+        home.run(["pull", "-q", "alpine:3.20"])
+            .fails(&["disk quota exceeded"])
+            .hints(&["free some space"]);
+        assert_eq!(
+            fs::read(home.cache().join("index.json")).unwrap(),
+            index,
+            "with {bytes}"
+        );
+        assert_eq!(
+            check::names(&home.cache().join("blobs/sha256")),
+            blobs,
+            "with {bytes}"
+        );
+        check::sound(&home.cache());
+        home.run(["verify"]).succeeds();
+        assert!(check::names(&home.root().join("layers/.staging")).is_empty());
+    }
+    quota.leave(None);
+    home.run(["pull", "-q", "alpine:3.20"]).succeeds();
+    // What is there can be deleted with nothing left to use.
+    quota.leave(Some(0));
+    home.run(["rmi", "alpine:3.20"]).succeeds();
+    home.run(["gc"]).succeeds();
+    assert_eq!(
+        check::sound(&home.cache()),
+        ["alpine:3.18".to_owned()].into()
+    );
+}
+
 #[test]
 fn deleting_works_on_a_full_disk() {
     let home = Home::new();

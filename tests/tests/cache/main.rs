@@ -8,4 +8,5 @@ mod collection;
 mod crowd;
 mod disks;
 mod kills;
+mod shared;
 mod verify;

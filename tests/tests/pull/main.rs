@@ -6,6 +6,7 @@
 mod faults;
 mod imports;
 mod kills;
+mod large;
 mod many;
 mod pins;
 mod reach;

@@ -1,15 +1,16 @@
 //! A collection at work, step by step.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::{BoxError, Collection, Doomed, Garbage, Kind, Needs, Policy, Trees};
 use crate::eviction::{self, Evicted};
 use crate::index::{Index, Stamp};
 use crate::partial::remove;
 use crate::survey::{Marked, StoredBlob, StoredFile, Survey, files};
-use crate::{Cache, DiffId, Digest, Error, Hold, Result, lookup};
+use crate::{Cache, DiffId, Digest, Error, Hold, Result, beneath, lookup};
 
 /// How many deleted files are held open at a time, to be freed after the lock is given back.
 const MAX_OPEN: usize = 256;
@@ -194,7 +195,7 @@ impl<'c> Collector<'c> {
             let name = name(&file.path);
             let known = Digest::from_sha256_hex(&name).or_else(|_| Digest::from_sha512_hex(&name));
             if known.is_ok_and(|manifest| !layout.blob(&manifest).exists()) {
-                remove(&file.path)?;
+                remove(layout, &file.path)?;
             }
         }
         Ok(())
@@ -204,20 +205,14 @@ impl<'c> Collector<'c> {
     fn delete(&mut self, path: &Path) -> bool {
         // It may be unreadable: then its space is freed right here.
         if self.open.len() < MAX_OPEN
-            && let Ok(file) = File::open(path)
+            && let Ok(file) = beneath::open(self.cache.layout(), path, OFlags::RDONLY, 0)
         {
             self.open.push(file);
         }
-        match fs::remove_file(path) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                self.collection
-                    .failures
-                    .push(Error::io("delete", path)(error).into());
-                false
-            }
-        }
+        remove(self.cache.layout(), path).unwrap_or_else(|error| {
+            self.collection.failures.push(error.into());
+            false
+        })
     }
 }
 

@@ -268,7 +268,7 @@ impl Tree {
         let open = self.directories.at(parent);
         let (dir, identity) = (open.fd.clone(), open.identity()?);
         match &mut self.made {
-            Some(made) => made.remove_lower(&dir, identity, name),
+            Some(made) => made.remove_lower(&dir, identity, name).map(drop),
             None => Ok(()),
         }
     }

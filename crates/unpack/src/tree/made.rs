@@ -1,7 +1,7 @@
 //! What one archive made in a plain tree that earlier layers were unpacked to: whiteouts mean only what was there
 //! before it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 
@@ -11,12 +11,12 @@ use rustix::io::Errno;
 use super::directories::OPEN;
 use super::{Doing, Failure, remove};
 
-/// Hashes of directory identity and name: 8 bytes for each entry, keyed afresh for each archive, so that nobody can
-/// craft names that collide.
+/// Hashes of directory identity and name: some 16 bytes for each entry, keyed afresh for each archive, so that nobody can
+/// craft names that collide. A tree of them, as a table takes three times its size while it grows.
 #[derive(Default)]
 pub(super) struct Made {
     keys: RandomState,
-    names: HashSet<u64>,
+    names: BTreeSet<u64>,
     /// Directories in which nothing of earlier layers is left, and in which nothing of theirs comes to be again.
     cleared: HashSet<(u64, u64)>,
 }
@@ -35,30 +35,28 @@ impl Made {
         if !self.cleared.insert(identity) {
             return Ok(());
         }
-        for name in remove::names(dir).doing("list the directory")? {
-            self.remove_lower(dir, identity, &name)?;
-        }
-        Ok(())
+        let failed = |errno| Failure::Kernel("list the directory", errno);
+        remove::each_name(dir, failed, |name| self.remove_lower(dir, identity, name))
     }
 
-    /// Removes what earlier layers have by one name in a directory.
+    /// Removes what earlier layers have by one name in a directory; whether the name is gone with it.
     pub fn remove_lower(
         &mut self,
         dir: &OwnedFd,
         identity: (u64, u64),
         name: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(false),
             other => other.doing("look at what it removes")?,
         };
         let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
         match (self.contains(identity, name), directory) {
-            (true, false) => Ok(()),
+            (true, false) => return Ok(false),
             (false, false) => {
-                rustix::fs::unlinkat(dir, name, AtFlags::empty()).doing("remove what it names")
+                rustix::fs::unlinkat(dir, name, AtFlags::empty()).doing("remove what it names")?;
             }
-            (false, true) => remove::tree(dir, name).doing("remove what it names"),
+            (false, true) => remove::tree(dir, name).doing("remove what it names")?,
             // Made anew by this layer, yet with what lower layers have in it.
             (true, true) => {
                 let below = rustix::fs::openat(dir, name, OPEN, Mode::empty())
@@ -69,8 +67,10 @@ impl Made {
                 };
                 self.clear_lower(&below, (stat.st_dev, stat.st_ino))?;
                 let times = crate::metadata::times(mtime);
-                rustix::fs::futimens(&below, &times).doing("set the times of a directory")
+                rustix::fs::futimens(&below, &times).doing("set the times of a directory")?;
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 }

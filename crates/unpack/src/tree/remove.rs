@@ -37,7 +37,7 @@ pub(crate) fn tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
 /// Removes everything in a directory.
 pub(crate) fn contents(root: &OwnedFd) -> Result<(), Errno> {
     // The descriptor may have been listed before.
-    rustix::fs::seek(root, rustix::fs::SeekFrom::Start(0))?;
+    rewind(root)?;
     let mut buffer = vec![MaybeUninit::uninit(); LISTING];
     let mut moved = Moved::default();
     below(root, root, DEPTH, &mut moved, &mut buffer)?;
@@ -124,19 +124,58 @@ fn children(parent: Arc<OwnedFd>) -> Vec<(Arc<OwnedFd>, Vec<u8>)> {
         .collect()
 }
 
-/// The names in a directory, in the file system's order.
-pub(crate) fn names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+/// Hands every name in a directory to `each`, in the file system's order, which says whether it took the name away. Only
+/// some names are kept at a time: an archive decides how many there are.
+pub(crate) fn each_name<E>(
+    dir: &OwnedFd,
+    failed: impl Fn(Errno) -> E,
+    mut each: impl FnMut(&[u8]) -> Result<bool, E>,
+) -> Result<(), E> {
+    loop {
+        rewind(dir).map_err(&failed)?;
+        let mut taken = false;
+        loop {
+            let names = next_names(dir).map_err(&failed)?;
+            if names.is_empty() {
+                break;
+            }
+            for name in names {
+                taken |= each(&name)?;
+            }
+        }
+        // Not every file system's listing survives removals: look again until none was needed.
+        if !taken {
+            return Ok(());
+        }
+    }
+}
+
+/// A name in a directory that has any.
+pub(crate) fn any_name(dir: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
+    rewind(dir)?;
+    Ok(next_names(dir)?.pop())
+}
+
+/// The next names of a listing, as many as fit into its buffer; none at its end.
+fn next_names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
-    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
     let mut buffer = vec![MaybeUninit::uninit(); LISTING];
     let mut listing = RawDir::new(dir, &mut buffer);
-    while let Some(entry) = listing.next() {
+    while names.is_empty() || !listing.is_buffer_empty() {
+        let Some(entry) = listing.next() else {
+            break;
+        };
         let name = entry?.file_name().to_bytes().to_vec();
         if name != b"." && name != b".." {
             names.push(name);
         }
     }
     Ok(names)
+}
+
+/// The next listing begins at the first name.
+fn rewind(dir: &OwnedFd) -> Result<(), Errno> {
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0)).map(drop)
 }
 
 /// Directories that were moved up to the tree's root.
@@ -189,7 +228,7 @@ fn below(
         }
         if ended {
             // Not every file system's listing survives removals: look again until nothing is there.
-            rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+            rewind(dir)?;
             empty = true;
         }
     }
