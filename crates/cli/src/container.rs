@@ -239,13 +239,7 @@ impl ContainerArgs {
                 .transpose()?
                 .map(|signal| signal.to_string()),
             read_only: self.read_only,
-            net: match self.net.as_deref() {
-                None | Some("host") => Network::Host,
-                Some("none") => Network::None,
-                Some(other) => {
-                    return Err(options::refused("--net", other, "expected host or none"));
-                }
-            },
+            net: network(self.net.as_deref())?,
             pid: sharing("--pid", self.pid.as_deref())?,
             ipc: sharing("--ipc", self.ipc.as_deref())?,
             uts: sharing("--uts", self.uts.as_deref())?,
@@ -268,17 +262,7 @@ impl ContainerArgs {
             oom_score_adj: self.oom_score_adj,
             sysctl: pairs("--sysctl", &self.sysctls)?,
             umask: self.umask.as_deref().map(options::umask).transpose()?,
-            linux32: match self.personality.as_deref() {
-                None | Some("linux") => false,
-                Some("linux32") => true,
-                Some(other) => {
-                    return Err(options::refused(
-                        "--personality",
-                        other,
-                        "expected linux or linux32",
-                    ));
-                }
-            },
+            linux32: is_linux32(self.personality.as_deref())?,
             resources: self.limits.resources()?,
             annotations: pairs("--annotation", &self.annotations)?,
             ..Overrides::default()
@@ -346,6 +330,25 @@ impl ContainerArgs {
             }
         };
         Ok(())
+    }
+}
+
+fn network(text: Option<&str>) -> Result<Network, Failure> {
+    match text {
+        None | Some("host") => Ok(Network::Host),
+        Some("none") => Ok(Network::None),
+        Some(other) => Err(options::refused("--net", other, "expected host or none")),
+    }
+}
+
+fn is_linux32(personality: Option<&str>) -> Result<bool, Failure> {
+    match personality {
+        None | Some("linux") => Ok(false),
+        Some("linux32") => Ok(true),
+        Some(other) => {
+            let expected = "expected linux or linux32";
+            Err(options::refused("--personality", other, expected))
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use box_cache::{Digest, Event, Hasher, Origin, Partial, Phase, Progress, TaskId}
 
 use crate::BoxError;
 use crate::error::{Cause, Error, Result, Tried};
-use crate::fetch::{BUFFER, Failed, Fetcher, Opened};
+use crate::fetch::{Failed, Fetcher, Opened};
 use crate::http::{Continue, FileVersion};
+use crate::keeper::Keeper;
 use crate::layer::{LayerSink, LayerWriter, StagedLayer};
 use crate::mirror::Location;
 
@@ -52,6 +53,16 @@ enum Feed {
     /// The unpacking refused. If the bytes turn out to be the right ones, that is the failure; otherwise it is only
     /// its consequence.
     Broken(BoxError),
+}
+
+/// How much an answer brought.
+enum Taken {
+    /// All that there was.
+    All,
+    /// What came before it broke off.
+    Some(Cause),
+    /// More than there may be.
+    TooMuch,
 }
 
 /// A file that is what it should be, and the layer made of it.
@@ -243,14 +254,10 @@ impl<'a> Download<'a> {
         if let Some(url) = url {
             self.note_origin(url, &opened.version, size)?;
         }
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let count = match opened.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(cause) => return Ok(Err(cause)),
-            };
-            if self.partial.length() + count as u64 > limit {
+        match self.take_all(&mut opened, limit)? {
+            Taken::All => {}
+            Taken::Some(cause) => return Ok(Err(cause)),
+            Taken::TooMuch => {
                 self.restart()?;
                 return match size {
                     Some(limit) => Ok(Err(Cause::TooLong { limit })),
@@ -260,7 +267,6 @@ impl<'a> Download<'a> {
                     }),
                 };
             }
-            self.take(&buffer[..count])?;
         }
         let actual = self.partial.length();
         Ok(match size {
@@ -269,19 +275,49 @@ impl<'a> Download<'a> {
         })
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        // To be unpacked first: that goes on in other threads while the rest is done here.
-        if let Err(error) = self.layer.give(bytes) {
-            return Err(self.layer_failed(error.into()));
+    /// Unpacks here what comes, and has it kept and hashed by another thread.
+    fn take_all(&mut self, opened: &mut Opened, limit: u64) -> Result<Taken> {
+        let before = self.partial.length();
+        let mut length = before;
+        let Self {
+            partial,
+            sha512,
+            layer,
+            progress,
+            task,
+            ..
+        } = self;
+        let mut full = None;
+        let taken = std::thread::scope(|scope| {
+            let keeper = Keeper::start(scope, partial, sha512.as_mut())?;
+            let taken = loop {
+                let mut buffer = keeper.buffer();
+                let count = match opened.read(&mut buffer) {
+                    Ok(0) => break Taken::All,
+                    Ok(count) => count,
+                    Err(cause) => break Taken::Some(cause),
+                };
+                if length + count as u64 > limit {
+                    break Taken::TooMuch;
+                }
+                full = layer.give(&buffer[..count]).err();
+                if full.is_some() || !keeper.keep(buffer, count) {
+                    break Taken::All;
+                }
+                length += count as u64;
+                progress.event(Event::Advanced {
+                    task: *task,
+                    bytes: length,
+                });
+            };
+            keeper.finish().map(|()| taken)
+        });
+        self.fed += length - before;
+        self.received += length - before;
+        match full {
+            Some(error) => Err(self.layer_failed(error.into())),
+            None => taken,
         }
-        self.partial.append(bytes)?;
-        if let Some(hasher) = &mut self.sha512 {
-            hasher.update(bytes);
-        }
-        self.fed += bytes.len() as u64;
-        self.received += bytes.len() as u64;
-        self.advance();
-        Ok(())
     }
 
     /// Whether the whole is what it should be; `None` where it is.

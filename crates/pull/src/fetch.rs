@@ -12,9 +12,6 @@ use crate::listing;
 use crate::mirror::{Location, Mirror};
 use crate::retry::{Backoff, Retry};
 
-/// Bytes asked for at a time.
-pub(crate) const BUFFER: usize = 128 << 10;
-
 /// Largest listing of a directory that is read.
 const LISTING_LIMIT: u64 = 2 << 20;
 

@@ -10,6 +10,7 @@ mod fetch;
 mod foreign;
 mod http;
 mod image;
+mod keeper;
 mod layer;
 mod listing;
 mod mirror;

@@ -53,14 +53,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     let mut placed = false;
     let pid = host_pid(plan).map_err(Step::Hook.failed(0))?;
     // 1. Life and death.
-    die_with_parent(channel)?;
-    if let Some(score) = &plan.oom_score_adj {
-        // The host's procfs, as the root is still the host's.
-        write_file(c"/proc/self/oom_score_adj", score.to_bytes())
-            .map_err(Step::OomScore.failed(0))?;
-    }
-    // Nobody looks into this process while it holds descriptors of the host (CVE-2016-9962); exec ends it.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))?;
+    depend_on_box(plan, channel)?;
     // 2. Namespaces that clone3 did not make.
     progress.at(Step::Unshare, 0);
     if plan.idmap.is_some() {
@@ -74,19 +67,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     progress.at(Step::Rootfs, 0);
     umask(Mode::empty());
     let root = rootfs(plan, channel)?;
-    let mut mounted = Mounted::with_capacity(plan.mounts.len());
-    let mut terminal = None;
-    for index in 0..plan.mounts.len() {
-        progress.at(Step::Mount, index);
-        if matches!(plan.mounts[index].kind, Kind::Cgroup { .. }) {
-            wait_until_placed(plan, channel, &mut placed)?;
-        }
-        mounts::make(root.as_fd(), &plan.mounts, index, &mut mounted)?;
-        make_nodes(plan, index, &mounted)?;
-        if plan.terminal == Some(index) {
-            terminal = Some(open_terminal(plan, index, &mounted, channel)?);
-        }
-    }
+    let (mounted, terminal) = make_mounts(plan, channel, root.as_fd(), &mut placed, progress)?;
     // 4. The control group, if no mount needed it before.
     progress.at(Step::Handshake, 0);
     wait_until_placed(plan, channel, &mut placed)?;
@@ -97,24 +78,10 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
         .map_err(|(index, errno)| Step::Mask.failed(index)(errno))?;
     let hidden = mounts::read_only(root.as_fd(), &plan.read_only, &mounted);
     hidden.map_err(|(index, errno)| Step::ReadOnlyPath.failed(index)(errno))?;
-    // 6. The root.
+    // 6. The root, and what is named in there.
     progress.at(Step::Pivot, 0);
-    if plan.root_read_only {
-        let read_only = mount::Attributes {
-            set: libc::MOUNT_ATTR_RDONLY,
-            ..mount::Attributes::default()
-        };
-        mount::set_attributes(root.as_fd(), &read_only, false)
-            .map_err(Step::ReadOnlyRoot.failed(0))?;
-    }
-    run_hooks(plan, Point::CreateContainer, pid)?;
-    change_root(plan, root.as_fd()).map_err(Step::Pivot.failed(0))?;
-    if let Some(hostname) = &plan.hostname {
-        rustix::system::sethostname(hostname.to_bytes()).map_err(Step::Hostname.failed(0))?;
-    }
-    if let Some(domainname) = &plan.domainname {
-        rustix::system::setdomainname(domainname.to_bytes()).map_err(Step::Domainname.failed(0))?;
-    }
+    enter_root(plan, root.as_fd(), pid)?;
+    set_names(plan)?;
     process::new_session_keyring()
         .or_else(without_keys)
         .map_err(Step::Keyring.failed(0))?;
@@ -146,6 +113,64 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     )?;
     run_hooks(plan, Point::StartContainer, pid)?;
     Ok(reaper.map_or(Ok(()), reaper::split)?)
+}
+
+/// This process dies with box, and when memory runs out as was asked for.
+fn depend_on_box(plan: &Plan, channel: &Channel) -> Result<(), Failed> {
+    die_with_parent(channel)?;
+    if let Some(score) = &plan.oom_score_adj {
+        // The host's procfs, as the root is still the host's.
+        write_file(c"/proc/self/oom_score_adj", score.to_bytes())
+            .map_err(Step::OomScore.failed(0))?;
+    }
+    // Nobody looks into this process while it holds descriptors of the host (CVE-2016-9962); exec ends it.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))
+}
+
+/// All mounts in their order, with the nodes in /dev and the terminal as soon as their file systems are there.
+fn make_mounts(
+    plan: &Plan,
+    channel: &Channel,
+    root: BorrowedFd<'_>,
+    placed: &mut bool,
+    progress: &Progress,
+) -> Result<(Mounted, Option<OwnedFd>), Failed> {
+    let mut mounted = Mounted::with_capacity(plan.mounts.len());
+    let mut terminal = None;
+    for index in 0..plan.mounts.len() {
+        progress.at(Step::Mount, index);
+        if matches!(plan.mounts[index].kind, Kind::Cgroup { .. }) {
+            wait_until_placed(plan, channel, placed)?;
+        }
+        mounts::make(root, &plan.mounts, index, &mut mounted)?;
+        make_nodes(plan, index, &mounted)?;
+        if plan.terminal == Some(index) {
+            terminal = Some(open_terminal(plan, index, &mounted, channel)?);
+        }
+    }
+    Ok((mounted, terminal))
+}
+
+fn enter_root(plan: &Plan, root: BorrowedFd<'_>, pid: i32) -> Result<(), Message> {
+    if plan.root_read_only {
+        let read_only = mount::Attributes {
+            set: libc::MOUNT_ATTR_RDONLY,
+            ..mount::Attributes::default()
+        };
+        mount::set_attributes(root, &read_only, false).map_err(Step::ReadOnlyRoot.failed(0))?;
+    }
+    run_hooks(plan, Point::CreateContainer, pid)?;
+    Ok(change_root(plan, root).map_err(Step::Pivot.failed(0))?)
+}
+
+fn set_names(plan: &Plan) -> Result<(), Failed> {
+    if let Some(hostname) = &plan.hostname {
+        rustix::system::sethostname(hostname.to_bytes()).map_err(Step::Hostname.failed(0))?;
+    }
+    if let Some(domainname) = &plan.domainname {
+        rustix::system::setdomainname(domainname.to_bytes()).map_err(Step::Domainname.failed(0))?;
+    }
+    Ok(())
 }
 
 /// Closes everything above what the command gets but the line and, if there is to be one, the reaper's program.

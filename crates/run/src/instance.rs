@@ -306,6 +306,8 @@ impl Instance {
             held.write(&state)?;
         }
         if !self.record.remove {
+            let _place = rename::lock(&self.dir)?;
+            self.take_written_options();
             self.record.started = Some(Started {
                 at: state.started,
                 boot_id: boot_id()?,
@@ -333,15 +335,19 @@ impl Instance {
                 store::remove_bundle(&self.dir)?;
             }
         } else {
-            // An update may have changed the options while it ran.
-            let path = self.files().join("instance.json");
-            if let Ok(Some(written)) = files::read_json::<Record>(&path) {
-                self.record.options = written.options;
-            }
+            self.take_written_options();
             self.record.ended = Some(ended.clone());
             self.save()?;
         }
         self.held.take().map_or(Ok(()), RunDir::remove)
+    }
+
+    /// An update may have changed them since this record was read.
+    fn take_written_options(&mut self) {
+        let path = self.files().join("instance.json");
+        if let Ok(Some(written)) = files::read_json::<Record>(&path) {
+            self.record.options = written.options;
+        }
     }
 
     /// Replaces `instance.json`.

@@ -123,8 +123,23 @@ impl Overlay {
                 .all(|path| path.as_os_str().len() <= MOST)
     }
 
-    /// Mounts it, attached nowhere: fsopen(2), fsmount(2). As [`Overlay::mount`] otherwise.
-    pub fn detached(&self) -> Result<OwnedFd, Errno> {
+    /// Mounts it, attached nowhere: fsopen(2), fsmount(2). As [`Overlay::mount`] otherwise. `None` where this kernel does not take it
+    /// in that way, and nothing was done.
+    pub fn detached(&self) -> Result<Option<OwnedFd>, Errno> {
+        let Ok(context) = self.context() else {
+            return Ok(None);
+        };
+        // From here on the work directory is not what it was, and a second try would fail for that.
+        fsconfig_create(context.as_fd())?;
+        fsmount(
+            context.as_fd(),
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::MOUNT_ATTR_NODEV,
+        )
+        .map(Some)
+    }
+
+    fn context(&self) -> Result<OwnedFd, Errno> {
         let lower = lower(&self.layers);
         let values: [(&CStr, &[u8]); 6] = [
             (c"lowerdir", &lower),
@@ -142,12 +157,7 @@ impl Overlay {
         if self.volatile {
             fsconfig_set_flag(context.as_fd(), c"volatile")?;
         }
-        fsconfig_create(context.as_fd())?;
-        fsmount(
-            context.as_fd(),
-            FsMountFlags::FSMOUNT_CLOEXEC,
-            MountAttrFlags::MOUNT_ATTR_NODEV,
-        )
+        Ok(context)
     }
 
     /// The options, for people.

@@ -3,6 +3,7 @@
 
 mod command;
 mod describe;
+mod ownership;
 mod preserved;
 mod sysctl;
 mod unsupported;
@@ -13,15 +14,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci_spec::runtime::{
-    Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, Process, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process, Spec};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Capabilities, Set};
-use crate::channel::Message;
+use crate::channel::{Message, Step};
 use crate::diagnosis::{ExecFailure, Finding};
 use crate::hooks::{Hooks, Point};
 use crate::idmap::IdMap;
@@ -33,6 +32,7 @@ use crate::seccomp::Filter;
 use crate::storage::{self, Storage};
 use crate::{Error, Instance, Instances, NewInstance, reaper, rlimits, spec};
 pub(crate) use command::Command;
+use ownership::without_ownership;
 use preserved::check_preserved;
 use sysctl::{Sysctl, sysctls};
 use unsupported::refuse;
@@ -267,64 +267,31 @@ impl Plan {
             .then(|| IdMap::plan(linux))
             .transpose()?;
         let mounts = spec.mounts().as_deref().unwrap_or(&[]);
-        let mounts = match &idmap {
-            Some(_) => MountStep::plan(
-                bundle,
-                &without_ownership(mounts, &namespaces),
-                Some(&resources),
-            )?,
-            None => MountStep::plan(bundle, mounts, Some(&resources))?,
-        };
+        let borrowed = idmap
+            .is_some()
+            .then(|| without_ownership(mounts, &namespaces));
+        let mounts = borrowed.as_deref().unwrap_or(mounts);
+        let mounts = MountStep::plan(bundle, mounts, Some(&resources))?;
         let capabilities = process
             .capabilities()
             .as_ref()
             .map(Capabilities::from_oci)
             .unwrap_or_default();
-        let filesystem = |wanted: &[u8]| {
-            mounts.iter().position(|step| matches!(&step.kind, Kind::Filesystem { name, .. } if name.to_bytes() == wanted))
-        };
-        let terminal = process
-            .terminal()
-            .unwrap_or(false)
-            .then(|| filesystem(b"devpts"));
-        let terminal = match terminal {
-            Some(None) => {
-                return Err(Error::spec(
-                    "process.terminal",
-                    "a terminal needs a devpts mount",
-                ));
-            }
-            other => other.flatten(),
-        };
         let user = process.user();
-        let cwd = process.cwd();
-        if !cwd.is_absolute() {
-            return Err(Error::spec(
-                "process.cwd",
-                format!("{} is not an absolute path", cwd.display()),
-            ));
-        }
         let masked_paths = linux.masked_paths().clone().unwrap_or_default();
         let read_only_paths = linux.readonly_paths().clone().unwrap_or_default();
-        let text = |value: &Option<String>| {
-            value
-                .as_ref()
-                .map(|value| c_string(value.as_bytes()))
-                .transpose()
-        };
-        let groups = user.additional_gids().as_deref().unwrap_or(&[]);
         let limits = process.rlimits().clone().unwrap_or_default();
         Ok(Self {
             nodes: Nodes::plan(linux, &mounts)?,
-            terminal,
+            terminal: terminal(process, &mounts)?,
             masked: Hidden::plan(&masked_paths, &mounts)?,
             masked_paths,
             read_only: Hidden::plan(&read_only_paths, &mounts)?,
             read_only_paths,
             sysctls: sysctls(linux, &namespaces)?,
-            proc: filesystem(b"proc"),
-            hostname: text(spec.hostname())?,
-            domainname: text(spec.domainname())?,
+            proc: filesystem(&mounts, b"proc"),
+            hostname: text(spec.hostname().as_deref())?,
+            domainname: text(spec.domainname().as_deref())?,
             rlimits: limits
                 .iter()
                 .map(|limit| (rlimits::number(limit.typ()), limit.soft(), limit.hard()))
@@ -333,10 +300,12 @@ impl Plan {
                 .iter()
                 .map(|limit| rlimits::name(limit.typ()))
                 .collect(),
-            oom_score_adj: process
-                .oom_score_adj()
-                .map(|score| c_string(score.to_string().as_bytes()))
-                .transpose()?,
+            oom_score_adj: text(
+                process
+                    .oom_score_adj()
+                    .map(|score| score.to_string())
+                    .as_deref(),
+            )?,
             umask: user.umask().unwrap_or(0o022),
             personality: personality(linux)?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
@@ -344,12 +313,8 @@ impl Plan {
             capabilities,
             uid: user.uid(),
             gid: user.gid(),
-            groups: groups
-                .iter()
-                .copied()
-                .map(rustix::process::Gid::from_raw)
-                .collect(),
-            cwd: c_string(cwd.as_os_str().as_bytes())?,
+            groups: groups(process),
+            cwd: working_directory(process)?,
             command: Command::plan(process)?,
             root_read_only: spec
                 .root()
@@ -375,12 +340,14 @@ impl Plan {
         matches!(&self.rootfs, Rootfs::Overlay { overlay, .. } if overlay.can_be_detached())
     }
 
-    /// The root file system, attached nowhere. None where that failed: the child tries in its way, and tells why not.
-    pub(crate) fn mount_root(&self) -> Option<OwnedFd> {
-        match &self.rootfs {
-            Rootfs::Overlay { overlay, .. } => overlay.detached().ok(),
-            _ => None,
-        }
+    /// The root file system, attached nowhere. `None`: the child is to mount it in its way.
+    pub(crate) fn mount_root(&self) -> Result<Option<OwnedFd>, Error> {
+        let Rootfs::Overlay { overlay, .. } = &self.rootfs else {
+            return Ok(None);
+        };
+        overlay
+            .detached()
+            .map_err(|errno| self.refusal(Message::Failed(Step::Rootfs.failed(0)(errno))))
     }
 
     /// Opens what the plan names on the host, so that the child needs no path of it.
@@ -423,6 +390,43 @@ impl Plan {
     }
 }
 
+/// The step that mounts a file system of that type.
+fn filesystem(mounts: &[MountStep], wanted: &[u8]) -> Option<usize> {
+    mounts.iter().position(
+        |step| matches!(&step.kind, Kind::Filesystem { name, .. } if name.to_bytes() == wanted),
+    )
+}
+
+/// The step after which the terminal can be made, if there is to be one.
+fn terminal(process: &Process, mounts: &[MountStep]) -> Result<Option<usize>, Error> {
+    if !process.terminal().unwrap_or(false) {
+        return Ok(None);
+    }
+    let devpts = filesystem(mounts, b"devpts");
+    devpts
+        .ok_or_else(|| Error::spec("process.terminal", "a terminal needs a devpts mount"))
+        .map(Some)
+}
+
+fn text(value: Option<&str>) -> Result<Option<CString>, Error> {
+    value.map(|value| c_string(value.as_bytes())).transpose()
+}
+
+fn groups(process: &Process) -> Vec<rustix::process::Gid> {
+    let groups = process.user().additional_gids();
+    let groups = groups.iter().flatten().copied();
+    groups.map(rustix::process::Gid::from_raw).collect()
+}
+
+fn working_directory(process: &Process) -> Result<CString, Error> {
+    let cwd = process.cwd();
+    if !cwd.is_absolute() {
+        let reason = format!("{} is not an absolute path", cwd.display());
+        return Err(Error::spec("process.cwd", reason));
+    }
+    c_string(cwd.as_os_str().as_bytes())
+}
+
 pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
     let namespaces = spec
         .linux()
@@ -432,39 +436,6 @@ pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
         .into_iter()
         .flatten()
         .any(|namespace| namespace.typ() == LinuxNamespaceType::User)
-}
-
-/// A file system that shows a namespace can be mounted by who owns that namespace. Where the container shares the host's,
-/// it gets the host's mount instead.
-fn without_ownership(mounts: &[Mount], namespaces: &Namespaces) -> Vec<Mount> {
-    let borrowed = |mount: &Mount| match mount.typ().as_deref() {
-        Some("sysfs") => !namespaces.owns(libc::CLONE_NEWNET),
-        Some("mqueue") => !namespaces.owns(libc::CLONE_NEWIPC),
-        _ => false,
-    };
-    let one = |mount: &Mount| {
-        let mut mount = mount.clone();
-        if borrowed(&mount) {
-            mount.set_source(Some(mount.destination().clone()));
-            mount.set_typ(Some("bind".to_owned()));
-            let options = mount.options().as_deref().unwrap_or(&[]);
-            let all = options.iter().map(|option| {
-                if option == "ro" {
-                    "rro"
-                } else {
-                    option.as_str()
-                }
-            });
-            let all = ["rbind"]
-                .into_iter()
-                .chain(all)
-                .map(str::to_owned)
-                .collect();
-            mount.set_options(Some(all));
-        }
-        mount
-    };
-    mounts.iter().map(one).collect()
 }
 
 fn filter(

@@ -156,7 +156,7 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
         signals,
     };
     if plan.sends_root() {
-        let root = plan.mount_root();
+        let root = plan.mount_root()?;
         let files: Vec<BorrowedFd<'_>> = root.iter().map(AsFd::as_fd).collect();
         channel.order(Order::Root, &files).map_err(told)?;
     }

@@ -4,6 +4,8 @@
 //! never, and the sync before a tree gets its name waits for all of it at once.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -19,6 +21,7 @@ pub(crate) struct Writeback {
 
 struct Worker {
     ask: Option<SyncSender<()>>,
+    over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,8 +47,10 @@ impl Writeback {
 impl Worker {
     fn start(directory: OwnedFd) -> Option<Worker> {
         let (ask, asked) = sync_channel(1);
+        let over = Arc::<AtomicBool>::default();
+        let ended = over.clone();
         let work = move || {
-            while asked.recv().is_ok() {
+            while asked.recv().is_ok() && !ended.load(Ordering::Relaxed) {
                 if rustix::fs::syncfs(&directory).is_err() {
                     return;
                 }
@@ -56,6 +61,7 @@ impl Worker {
         let thread = thread.spawn(work).ok()?;
         Some(Worker {
             ask: Some(ask),
+            over,
             thread: Some(thread),
         })
     }
@@ -63,6 +69,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
         self.ask = None;
         if let Some(thread) = self.thread.take() {
             // It has nothing to tell.

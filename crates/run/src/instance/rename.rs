@@ -211,6 +211,8 @@ impl Instance {
                 Ok(place) => place,
                 Err(_) if self.find_name() => continue,
                 Err(_) if self.bundle_went_ahead()? => continue,
+                // The state may have followed between the two looks.
+                Err(_) if self.find_name() => continue,
                 Err(_) => return Ok(None),
             };
             if !self.find_name() {

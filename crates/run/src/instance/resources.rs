@@ -5,7 +5,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use super::rename::lock;
 use super::{Instance, Record};
 use crate::cgroup::{self, Cgroup};
-use crate::state::{State, Status};
+use crate::state::{RunDir, State, Status};
 use crate::{Error, files};
 
 impl Instance {
@@ -40,6 +40,12 @@ impl Instance {
         self.reload()?;
         match self.cgroup() {
             Ok(cgroup) => cgroup.update(resources)?,
+            // It is being started with what was written down before, or removed.
+            Err(Error::NotRunning { .. }) if RunDir::is_held(&self.run, &self.name)? => {
+                return Err(Error::Busy {
+                    name: self.name.clone(),
+                });
+            }
             Err(Error::NotRunning { .. }) => {}
             Err(error) => return Err(error),
         }

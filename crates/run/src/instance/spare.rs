@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, mkdirat, open, openat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, mkdirat, open,
     renameat_with, rmdir, statat, unlinkat,
 };
 use rustix::io::Errno;
@@ -28,7 +28,7 @@ pub(super) fn take(dir: &Path) -> bool {
 
 /// Sets the directory of an instance aside if its container left nothing in it. False: it is to be removed.
 pub(super) fn put(dir: &Path) -> bool {
-    is_unused(&dir.join("upper")) && move_to_a_slot(dir, |slot| used(dir, slot))
+    is_unused(dir) && move_to_a_slot(dir, |slot| used(dir, slot))
 }
 
 /// Cleans one of those that were set aside beside `dir`, for as long as there is `time`. What cannot be cleaned is removed, and
@@ -54,6 +54,7 @@ pub(super) fn clean_one(dir: &Path, time: &dyn Fn() -> bool) {
             let removed = rmdir(&place).or_else(|_| removal::remove_tree(&place));
             if let Err(error) = removed {
                 tracing::debug!(%error, "a directory that was set aside stays");
+                continue;
             }
         }
         return;
@@ -74,8 +75,10 @@ fn move_to_a_slot(dir: &Path, slot: impl Fn(usize) -> PathBuf) -> bool {
         .any(|number| renameat_with(CWD, dir, CWD, slot(number), RenameFlags::NOREPLACE).is_ok())
 }
 
-fn is_unused(upper: &Path) -> bool {
-    std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_none())
+/// Whether the container left nothing in its upper directory, and box nothing beside it, such as a log.
+fn is_unused(dir: &Path) -> bool {
+    let count = |dir: &Path| std::fs::read_dir(dir).map(Iterator::count).ok();
+    count(&dir.join("upper")) == Some(0) && count(dir) == Some(2)
 }
 
 fn is_still(directory: BorrowedFd<'_>, place: &Path) -> bool {
@@ -104,19 +107,7 @@ fn clean(directory: BorrowedFd<'_>, time: &dyn Fn() -> bool) -> Result<(), Errno
         }
     }
     let _mask = DefaultMask::set();
-    mkdirat(directory, "upper", Mode::from_raw_mode(0o755))?;
-    // Nothing else is in it, or it is none of ours.
-    let names = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let listed = rustix::fs::Dir::new(openat(directory, ".", names, Mode::empty())?)?;
-    let mut others = 0;
-    for entry in listed {
-        let name = entry?.file_name().to_owned();
-        others += usize::from(![c".", c"..", c"upper", c"work"].contains(&&*name));
-    }
-    match others {
-        0 => Ok(()),
-        _ => Err(Errno::NOTEMPTY),
-    }
+    mkdirat(directory, "upper", Mode::from_raw_mode(0o755))
 }
 
 #[cfg(test)]
@@ -171,7 +162,10 @@ mod tests {
         let one = gone(top.path(), "one");
         fs::write(one.join("upper/secret"), "").unwrap();
         assert!(!put(&one));
-        assert_eq!(names(top.path()), ["one"]);
+        let two = gone(top.path(), "two");
+        fs::create_dir(two.join("log")).unwrap();
+        assert!(!put(&two));
+        assert_eq!(names(top.path()), ["one", "two"]);
     }
 
     #[test]
@@ -208,11 +202,6 @@ mod tests {
         fs::write(one.join("work/work/#1"), "").unwrap();
         assert!(put(&one));
         clean_one(&one, &|| true);
-        assert_eq!(names(top.path()), [] as [&str; 0]);
-        let two = gone(top.path(), "two");
-        fs::write(two.join("stray"), "").unwrap();
-        assert!(put(&two));
-        clean_one(&two, &|| true);
         assert_eq!(names(top.path()), [] as [&str; 0]);
     }
 }

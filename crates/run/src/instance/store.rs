@@ -314,29 +314,31 @@ impl Instances {
 impl Instance {
     /// Makes the bundle's directories and files.
     fn make(&mut self) -> Result<(), Error> {
-        let directory = |path: &Path| {
-            mkdir(path, Mode::from_raw_mode(0o755))
-                .map_err(|errno| Error::io("create directory", path, errno))
-        };
         let _mask = DefaultMask::set();
         let overlay = self.record.storage == Storage::Overlay;
         let spare = overlay && self.record.remove && spare::take(&self.dir);
+        let dir = self.dir.clone();
+        let directory = |name: &str| {
+            let path = dir.join(name);
+            match mkdir(&path, Mode::from_raw_mode(0o755)) {
+                // A spare has them, unless a crash of the machine took them.
+                Err(Errno::EXIST) if spare => Ok(()),
+                made => made.map_err(|errno| Error::io("create directory", &path, errno)),
+            }
+        };
         if !spare {
             // Only root of the host looks into it: images hold setuid files.
             mkdir(&self.dir, Mode::from_raw_mode(0o700))
                 .map_err(|errno| Error::io("create directory", &self.dir, errno))?;
         }
-        match (overlay, spare) {
-            // Has both.
-            (true, true) => {}
-            (true, false) => {
-                directory(&self.dir.join("upper"))?;
-                directory(&self.dir.join("work"))?;
-            }
-            (false, _) => self.copy_layers()?,
+        if overlay {
+            directory("upper")?;
+            directory("work")?;
+        } else {
+            self.copy_layers()?;
         }
         if overlay && self.mount_point() == self.dir.join("rootfs") {
-            directory(&self.dir.join("rootfs"))?;
+            directory("rootfs")?;
         }
         let etc = self.etc.take().unwrap_or_default();
         for (name, text) in [

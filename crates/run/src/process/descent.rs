@@ -5,15 +5,22 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
 
 use crate::sys::process as sys;
+
+/// Looks through all processes, at most: somebody may let go on what was stopped, and it start others for ever.
+const MOST_PASSES: usize = 1000;
 
 /// Kills all processes of a session, and all that descend from one. The leader's number is not given to another process as long as
 /// one of them is there.
 pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
+    // A descriptor for each of them.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).ok();
     let mut found: HashMap<i32, OwnedFd> = HashMap::new();
-    loop {
+    for _ in 0..MOST_PASSES {
         let mut more = false;
         for entry in std::fs::read_dir("/proc").map_err(number)?.flatten() {
             let pid = entry
@@ -23,7 +30,17 @@ pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
             let Some(pid) = pid.filter(|pid| !found.contains_key(pid)) else {
                 continue;
             };
-            if let Some(process) = belonging(pid, leader, &found) {
+            let process = match belonging(pid, leader, &found) {
+                // More than there are descriptors: these first.
+                Err(Errno::MFILE | Errno::NFILE) => {
+                    kill(&found);
+                    found.clear();
+                    more = true;
+                    break;
+                }
+                process => process.ok().flatten(),
+            };
+            if let Some(process) = process {
                 // One that is stopped starts no other, and its children keep their parent until all are found.
                 sys::send_signal(process.as_fd(), libc::SIGSTOP).ok();
                 found.insert(pid, process);
@@ -34,15 +51,23 @@ pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
             break;
         }
     }
-    // Those that have gone by themselves are no failure.
-    for process in found.values() {
-        sys::send_signal(process.as_fd(), libc::SIGKILL).ok();
-    }
+    kill(&found);
     Ok(())
 }
 
+/// Those that have gone by themselves are no failure.
+fn kill(found: &HashMap<i32, OwnedFd>) {
+    for process in found.values() {
+        sys::send_signal(process.as_fd(), libc::SIGKILL).ok();
+    }
+}
+
 /// The process of that number, if it is of the session or the child of one that was found.
-fn belonging(pid: i32, leader: i32, found: &HashMap<i32, OwnedFd>) -> Option<OwnedFd> {
+fn belonging(
+    pid: i32,
+    leader: i32,
+    found: &HashMap<i32, OwnedFd>,
+) -> Result<Option<OwnedFd>, Errno> {
     let belongs = || {
         let (parent, session) = origin(pid)?;
         let child = found
@@ -51,10 +76,15 @@ fn belonging(pid: i32, leader: i32, found: &HashMap<i32, OwnedFd>) -> Option<Own
             .is_some_and(|parent| sys::send_signal(parent.as_fd(), 0).is_ok());
         (session == leader || child).then_some(())
     };
-    belongs()?;
-    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    let (Some(()), Some(number)) = (belongs(), Pid::from_raw(pid)) else {
+        return Ok(None);
+    };
+    let process = match pidfd_open(number, PidfdFlags::empty()) {
+        Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
+        process => process?,
+    };
     // It was that process before and after it was opened.
-    belongs().map(|()| process)
+    Ok(belongs().map(|()| process))
 }
 
 /// Fields 4 and 6 of /proc/PID/stat, proc_pid_stat(5): the parent and the session.

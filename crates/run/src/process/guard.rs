@@ -50,23 +50,25 @@ fn stand_by(caller: OwnedFd, stood_by: &Watched<'_>) -> Result<(), Errno> {
     sys::close_from(2)?;
     rustix::process::chdir(c"/")?;
     memory::release()?;
+    let mut both = 2;
     loop {
         let mut files = [
             PollFd::new(&caller, PollFlags::IN),
             PollFd::new(&watched, PollFlags::IN),
         ];
-        match poll(&mut files, None) {
+        match poll(&mut files[..both], None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
         }
-        // One that joined may be told first that box is gone, and leave what it started.
-        if !files[1].revents().is_empty() && stood_by.group.is_some() {
-            return Ok(());
-        }
         if !files[0].revents().is_empty() {
             break;
         }
+        if stood_by.group.is_some() {
+            return Ok(());
+        }
+        // One that joined ends before what it started. Its descriptor stays readable, and is not looked at again.
+        both = 1;
     }
     let Some(group) = stood_by.group else {
         return descent::kill_session(stood_by.pid);

@@ -21,6 +21,9 @@ const KILL_AFTER: Duration = Duration::from_secs(10);
 /// How long there was nothing to do before memory is given back.
 pub(crate) const QUIET_AFTER: Duration = Duration::from_millis(100);
 
+/// How long until it is tried again, where that failed.
+const GUARD_AGAIN: Duration = Duration::from_secs(1);
+
 /// What the waiting has found out so far.
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -204,7 +207,14 @@ impl Watched<'_> {
         if watch.quiet.is_some_and(|quiet| Instant::now() >= quiet) {
             watch.quiet = None;
             if watch.guard.is_none() {
-                watch.guard = Some(Guard::stand(self)?);
+                match Guard::stand(self) {
+                    Ok(guard) => watch.guard = Some(guard),
+                    // No room for one more process is no reason to end those that run.
+                    Err(errno) => {
+                        tracing::debug!(%errno, "no guard yet");
+                        watch.quiet = Some(Instant::now() + GUARD_AGAIN);
+                    }
+                }
             }
             memory::release()?;
         }

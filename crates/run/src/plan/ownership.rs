@@ -1,0 +1,38 @@
+//! Mounts that a container in a user namespace cannot make by itself.
+
+use oci_spec::runtime::Mount;
+
+use crate::namespaces::Namespaces;
+
+/// A file system that shows a namespace can be mounted by who owns that namespace. Where the container shares the host's,
+/// it gets the host's mount instead.
+pub(super) fn without_ownership(mounts: &[Mount], namespaces: &Namespaces) -> Vec<Mount> {
+    let borrowed = |mount: &Mount| match mount.typ().as_deref() {
+        Some("sysfs") => !namespaces.owns(libc::CLONE_NEWNET),
+        Some("mqueue") => !namespaces.owns(libc::CLONE_NEWIPC),
+        _ => false,
+    };
+    let one = |mount: &Mount| {
+        let mut mount = mount.clone();
+        if borrowed(&mount) {
+            mount.set_source(Some(mount.destination().clone()));
+            mount.set_typ(Some("bind".to_owned()));
+            let options = mount.options().as_deref().unwrap_or(&[]);
+            let all = options.iter().map(|option| {
+                if option == "ro" {
+                    "rro"
+                } else {
+                    option.as_str()
+                }
+            });
+            let all = ["rbind"]
+                .into_iter()
+                .chain(all)
+                .map(str::to_owned)
+                .collect();
+            mount.set_options(Some(all));
+        }
+        mount
+    };
+    mounts.iter().map(one).collect()
+}
