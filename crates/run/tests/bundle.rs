@@ -162,12 +162,9 @@ fn a_failing_hook_stops_the_start() {
             .build()
             .unwrap(),
     );
-    assert!(
-        engine
-            .run(asked)
-            .unwrap_err()
-            .to_string()
-            .starts_with("run the createContainer hooks")
+    assert_eq!(
+        engine.run(asked).unwrap_err().to_string(),
+        "createContainer hook /bin/false: it exited with status 1"
     );
     assert!(engine.left().is_empty(), "{:?}", engine.left());
 }

@@ -152,6 +152,11 @@ impl<R: BufRead> Archive<R> {
         (self.entries, self.bytes)
     }
 
+    /// The stream itself, for who reads no more members.
+    pub(crate) fn reader_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     /// The stream itself.
     pub fn into_inner(self) -> R {
         self.reader

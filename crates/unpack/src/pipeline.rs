@@ -74,7 +74,14 @@ impl<T: Send + 'static> Pipeline<T> {
                     ended: false,
                 };
                 let mut archive = Archive::new(decoded, archive_limits);
-                let result = work(&mut archive)?;
+                let result = match work(&mut archive) {
+                    Err(Error::Archive { place, problem }) => {
+                        let damage = archive.reader_mut().damage_ahead();
+                        let problem = damage.unwrap_or(problem);
+                        return Err(Error::Archive { place, problem });
+                    }
+                    result => result?,
+                };
                 archive.drain()?;
                 let Decoded {
                     hasher, decoded, ..
@@ -207,6 +214,23 @@ pub(crate) struct Decoded {
     filled: usize,
     taken: usize,
     ended: bool,
+}
+
+impl Decoded {
+    /// What the decoder finds wrong within the next bytes. Of a damaged stream it hands on what it makes of it, and compares the
+    /// checksum at the end of a block, which is up to 900 kB in bzip2: what the archive says until then means nothing.
+    fn damage_ahead(&mut self) -> Option<Problem> {
+        const BLOCK: usize = 1 << 20;
+        let mut seen = 0;
+        while seen < BLOCK {
+            match self.from_decoder.recv() {
+                Ok(Message::Decoded(_, filled)) => seen += filled,
+                Ok(Message::Failed(problem)) => return Some(problem),
+                Ok(Message::End) | Err(_) => return None,
+            }
+        }
+        None
+    }
 }
 
 impl BufRead for Decoded {

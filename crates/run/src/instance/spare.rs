@@ -173,7 +173,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let one = gone(top.path(), "one");
         assert!(put(&one));
-        for steps in 0..5 {
+        for steps in 0..5u32 {
             let left = Cell::new(steps);
             clean_one(&one, &|| left.replace(left.get().saturating_sub(1)) > 0);
             assert_eq!(names(top.path()), [".spare-used-0"], "after {steps} steps");
