@@ -40,7 +40,9 @@ fn worded(error: &clap::Error) -> Failure {
     let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
     let tip = paragraphs.find_map(|paragraph| {
         let line = joined(paragraph);
-        line.strip_prefix("tip: ").map(str::to_owned)
+        // The first: what follows it is about another mistake.
+        let tip = line.strip_prefix("tip: ")?;
+        Some(tip.split(" tip: ").next().unwrap_or(tip).to_owned())
     });
     let help = format!("see '{} --help'", verb(error));
     Failure::new(what).hint(match tip {
@@ -105,6 +107,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("see 'box run --help'"), "{text}");
+        assert!(!text.contains("tip:"), "{text}");
         let text = refused("box pull");
         assert!(
             text.contains("required arguments were not provided: <IMAGE>"),

@@ -330,8 +330,7 @@ impl Instance {
         let _place = self.keep_place()?;
         live::tell_waiters(&self.state_directory(), ended);
         if self.record.remove {
-            let plain = self.mount_point() != self.dir.join("rootfs");
-            if !(plain && spare::put(&self.dir)) {
+            if !spare::put(&self.dir) {
                 store::remove_bundle(&self.dir)?;
             }
         } else {

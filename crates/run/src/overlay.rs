@@ -141,17 +141,16 @@ impl Overlay {
 
     fn context(&self) -> Result<OwnedFd, Errno> {
         let lower = lower(&self.layers);
-        let values: [(&CStr, &[u8]); 6] = [
-            (c"lowerdir", &lower),
-            (c"upperdir", self.upper.as_os_str().as_bytes()),
-            (c"workdir", self.work.as_os_str().as_bytes()),
-            (c"index", b"off"),
-            (c"metacopy", b"off"),
-            (c"redirect_dir", b"nofollow"),
+        let own = [
+            ("lowerdir", lower.as_slice()),
+            ("upperdir", self.upper.as_os_str().as_bytes()),
+            ("workdir", self.work.as_os_str().as_bytes()),
         ];
+        let fixed = FIXED.split(',').filter_map(|option| option.split_once('='));
+        let fixed = fixed.map(|(key, value)| (key, value.as_bytes()));
         let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
-        for (key, value) in values {
+        for (key, value) in own.into_iter().chain(fixed) {
             fsconfig_set_string(context.as_fd(), key, value)?;
         }
         if self.volatile {

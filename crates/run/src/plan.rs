@@ -272,11 +272,7 @@ impl Plan {
             .then(|| without_ownership(mounts, &namespaces));
         let mounts = borrowed.as_deref().unwrap_or(mounts);
         let mounts = MountStep::plan(bundle, mounts, Some(&resources))?;
-        let capabilities = process
-            .capabilities()
-            .as_ref()
-            .map(Capabilities::from_oci)
-            .unwrap_or_default();
+        let capabilities = capabilities(process);
         let user = process.user();
         let masked_paths = linux.masked_paths().clone().unwrap_or_default();
         let read_only_paths = linux.readonly_paths().clone().unwrap_or_default();
@@ -316,11 +312,7 @@ impl Plan {
             groups: groups(process),
             cwd: working_directory(process)?,
             command: Command::plan(process)?,
-            root_read_only: spec
-                .root()
-                .as_ref()
-                .and_then(|root| root.readonly())
-                .unwrap_or(false),
+            root_read_only: is_root_read_only(spec),
             cgroup: linux.cgroups_path().clone().unwrap_or(cgroup),
             resources,
             gated: false,
@@ -406,6 +398,16 @@ fn terminal(process: &Process, mounts: &[MountStep]) -> Result<Option<usize>, Er
     devpts
         .ok_or_else(|| Error::spec("process.terminal", "a terminal needs a devpts mount"))
         .map(Some)
+}
+
+fn capabilities(process: &Process) -> Capabilities {
+    let capabilities = process.capabilities().as_ref();
+    capabilities.map(Capabilities::from_oci).unwrap_or_default()
+}
+
+fn is_root_read_only(spec: &Spec) -> bool {
+    let root = spec.root().as_ref();
+    root.and_then(|root| root.readonly()).unwrap_or(false)
 }
 
 fn text(value: Option<&str>) -> Result<Option<CString>, Error> {

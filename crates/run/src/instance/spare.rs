@@ -6,11 +6,13 @@
 //! while it waits for its own container anyway, and the one after that finds it ready. What a container could reach, its upper
 //! directory, is made anew then.
 
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, mkdirat, open,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, RenameFlags, flock, fstat, mkdirat, open,
     renameat_with, rmdir, statat, unlinkat,
 };
 use rustix::io::Errno;
@@ -75,10 +77,29 @@ fn move_to_a_slot(dir: &Path, slot: impl Fn(usize) -> PathBuf) -> bool {
         .any(|number| renameat_with(CWD, dir, CWD, slot(number), RenameFlags::NOREPLACE).is_ok())
 }
 
-/// Whether the container left nothing in its upper directory, and box nothing beside it, such as a log.
+/// Whether the container left nothing in its upper directory, and box nothing beside it: no log, no mount point of its own.
 fn is_unused(dir: &Path) -> bool {
-    let count = |dir: &Path| std::fs::read_dir(dir).map(Iterator::count).ok();
-    count(&dir.join("upper")) == Some(0) && count(dir) == Some(2)
+    holds(&dir.join("upper"), &[]) && holds(dir, &[c"upper", c"work"])
+}
+
+/// Whether a directory has these entries and no others.
+fn holds(dir: &Path, names: &[&CStr]) -> bool {
+    // Room for what is expected: more than that needs not be read.
+    let mut space = [MaybeUninit::uninit(); 256];
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(directory) = open(dir, flags, Mode::empty()) else {
+        return false;
+    };
+    let mut entries = RawDir::new(directory, &mut space);
+    let mut found = 0;
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) if [c".", c".."].contains(&entry.file_name()) => {}
+            Ok(entry) if names.contains(&entry.file_name()) => found += 1,
+            _ => return false,
+        }
+    }
+    found == names.len()
 }
 
 fn is_still(directory: BorrowedFd<'_>, place: &Path) -> bool {
