@@ -79,7 +79,7 @@ fn a_copy_is_the_containers_own() {
         "echo x >> /n; wc -l < /n",
     ])
     .succeeds();
-    home.run(["start", "again"]).succeeds();
+    home.run(["start", "-a", "again"]).succeeds();
     assert_eq!(
         fs::read_to_string(tree(&home, "again").join("n")).unwrap(),
         "x\nx\n"
@@ -87,7 +87,7 @@ fn a_copy_is_the_containers_own() {
     assert_eq!(home.run(["diff", "again"]).succeeds().text(), "A /n");
     // The image may go meanwhile, and come back.
     home.run(["rename", "again", "other"]).succeeds();
-    home.run(["start", "other"]).succeeds();
+    home.run(["start", "-a", "other"]).succeeds();
     home.run(["cp", "other:/n", "n"]).succeeds();
     assert_eq!(
         fs::read_to_string(home.path().join("n")).unwrap(),
