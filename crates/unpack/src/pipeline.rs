@@ -114,12 +114,13 @@ impl<T: Send + 'static> Pipeline<T> {
         self.passed_on(decoded)
     }
 
-    /// All bytes of the archive were written: waits for the worker.
-    pub fn finish(mut self) -> Result<Outcome<T>, Error> {
+    /// All bytes of the archive were written: does `meanwhile`, and waits for the worker.
+    pub fn finish(mut self, meanwhile: impl FnOnce()) -> Result<Outcome<T>, Error> {
         let decoded = self.decoder.finish(&mut self.buffers);
         self.passed_on(decoded)?;
         self.buffers.flush();
         self.buffers.send(Message::End);
+        meanwhile();
         self.join()
     }
 

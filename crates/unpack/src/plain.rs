@@ -89,7 +89,7 @@ fn unpack_layer<R: Read>(
             Err(error) => return Err(Error::Read(error)),
         }
     }
-    let outcome = pipeline.finish()?;
+    let outcome = pipeline.finish(|| ())?;
     let actual = outcome.digest.map(DiffId);
     if let (Some(expected), Some(actual)) = (layer.diff_id, actual)
         && expected != actual

@@ -10,6 +10,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -268,15 +269,15 @@ impl LayerWriter {
     /// As [`Write::write_all`], with this crate's error.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.pipeline.write(bytes)?;
-        let staging = &self.staging;
-        self.writeback
-            .took(bytes.len(), || staging::open_directory(staging.path()).ok());
+        self.writeback.took(bytes.len(), || reopen(&self.staging));
         Ok(())
     }
 
     /// All bytes were given: the tree is complete, but seen by nobody yet.
     pub fn finish(self) -> Result<Staged, Error> {
-        let outcome = self.pipeline.finish()?;
+        let mut writeback = self.writeback;
+        let meanwhile = || writeback.rest(|| reopen(&self.staging));
+        let outcome = self.pipeline.finish(meanwhile)?;
         let digest = outcome
             .digest
             .expect("a layer's pipeline is started with an algorithm");
@@ -376,6 +377,11 @@ impl Staged {
         }
         Ok(path)
     }
+}
+
+/// A layer's directory as [`Writeback`] wants it.
+fn reopen(staging: &Staging) -> Option<OwnedFd> {
+    staging::open_directory(staging.path()).ok()
 }
 
 fn sync_directory(path: &Path) -> Result<(), Error> {

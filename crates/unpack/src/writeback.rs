@@ -12,6 +12,9 @@ use std::thread::JoinHandle;
 /// Packed bytes that are worth another round. Layers of most distributions' smallest images stay below.
 const EVERY: u64 = 16 << 20;
 
+/// Packed bytes that are worth a round at the end.
+const WORTH: u64 = 1 << 20;
+
 /// Asks the kernel to write, now and then, in a thread that only waits. Dropped, it ends with the round it is in.
 #[derive(Default)]
 pub(crate) struct Writeback {
@@ -40,6 +43,17 @@ impl Writeback {
         if let Some(ask) = self.worker.as_ref().and_then(|worker| worker.ask.as_ref()) {
             // One round that waits is enough.
             ask.try_send(()).unwrap_or_default();
+        }
+    }
+
+    /// All was taken, and the last of it is being made: what is there goes to the disk meanwhile, in this thread, which has
+    /// nothing else to do. The last sync would wait for as much.
+    pub fn rest(&mut self, open: impl FnOnce() -> Option<OwnedFd>) {
+        if self.taken >= WORTH
+            && let Some(directory) = open()
+        {
+            // The last sync tells of what fails.
+            rustix::fs::syncfs(&directory).unwrap_or_default();
         }
     }
 }
