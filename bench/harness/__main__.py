@@ -64,6 +64,7 @@ def main():
 def measure(shop, name, options):
     """One suite: measured, printed, kept. Gives a sentence for each table without a figure of box, which is not kept."""
     failed = []
+    shop.calm()
     about = machine.describe(shop, options.box) | {"busy_before": machine.busy(), "priority": "nice -20" if options.priority else "normal priority"}
     began = time.monotonic()
     for table_name, result in importlib.import_module(f"suites.{name}").run(shop, options.only):

@@ -54,6 +54,37 @@ fn load(home: &Home, layers: &[&str], name: &str) {
 }
 
 #[test]
+fn the_root_directory_is_as_the_image_has_it() {
+    let home = Home::with_alpine();
+    // The second layer says nothing of it.
+    load(&home, &["chown 12:34 .; chmod 1771 ."], "one");
+    let silent = "mkdir d; tar -cf ../layer.tar d; cd ..; tar() { :; }";
+    load(&home, &["chown 12:34 .; chmod 1771 .", silent], "two");
+    let seen = |image: &str, flags: &[&str]| {
+        let run = [
+            &["run", "--rm"],
+            flags,
+            &[image, "stat", "-c", "%a %u %g", "/"],
+        ]
+        .concat();
+        home.run(run).succeeds().text().to_owned()
+    };
+    for storage in ["overlay", "copy"] {
+        let storage = ["--storage", storage];
+        assert_eq!(seen("alpine", &storage), "755 0 0");
+        assert_eq!(seen("one", &storage), "1771 12 34");
+    }
+    assert_eq!(seen("two", &[]), "1771 12 34");
+    // What a container that went had there is nobody else's.
+    for _ in 0..3 {
+        assert_eq!(seen("one", &[]), "1771 12 34");
+        assert_eq!(seen("alpine", &[]), "755 0 0");
+    }
+    // Whoever owns it in the image: a container with users of its own may do there what its root may.
+    assert_eq!(seen("one", &["--userns", "100000:65536"]), "1771 0 0");
+}
+
+#[test]
 fn layers_are_stacked_and_an_opaque_root_hides_all_below_it() {
     let home = Home::with_alpine();
     let first = "mkdir -p srv/a srv/b; echo 1 > srv/a/one; echo 1 > srv/b/one; echo 1 > srv/both";

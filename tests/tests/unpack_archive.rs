@@ -45,6 +45,15 @@ fn a_real_tarball_unpacks_as_with_tar() {
 }
 
 #[test]
+fn who_leaves_out_the_dot_and_slash_is_told() {
+    let home = Home::new();
+    fs::write(home.path().join("rootfs.tar.gz"), "").unwrap();
+    home.run(["unpack", "rootfs.tar.gz", "here"])
+        .fails(&["rootfs.tar.gz"])
+        .hints(&["box unpack ./rootfs.tar.gz here"]);
+}
+
+#[test]
 fn an_archive_of_every_compression_is_told_by_its_content() {
     let home = Home::new();
     fs::create_dir(home.path().join("tree")).unwrap();

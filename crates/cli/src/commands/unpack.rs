@@ -67,7 +67,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     }
     let summary = match is_path(&args.image) {
         true => archive(Path::new(&args.image), &args.dir, &limits)?,
-        false => image(args, settings, &limits)?,
+        false => image(args, settings, &limits).map_err(|failure| named_a_file(failure, args))?,
     };
     let written = Written {
         dir: args.dir.display().to_string(),
@@ -85,6 +85,18 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         ))?,
     }
     Ok(0)
+}
+
+/// Who leaves out the `./` means the archive that lies there.
+fn named_a_file(failure: Failure, args: &Args) -> Failure {
+    if !Path::new(&args.image).is_file() {
+        return failure;
+    }
+    failure.hint(format!(
+        "to unpack the file of that name: box unpack ./{} {}",
+        args.image,
+        args.dir.display()
+    ))
 }
 
 fn is_path(text: &str) -> bool {

@@ -1,5 +1,7 @@
 //! All instances of one root: made, found, listed, removed.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, mkdir, unlinkat};
@@ -290,6 +292,7 @@ impl Instances {
             return Ok(());
         }
         files::create_private_dir(&self.dir)?;
+        let _mask = DefaultMask::set();
         let aside = self
             .dir
             .join(format!("{MOUNT_POINTS}.{}", rustix::process::getpid()));
@@ -334,6 +337,7 @@ impl Instance {
         if overlay {
             directory("upper")?;
             directory("work")?;
+            self.take_over_the_root()?;
         } else {
             self.copy_layers()?;
         }
@@ -354,6 +358,24 @@ impl Instance {
         } else {
             self.write_bundle()
         }
+    }
+
+    /// Gives the upper directory, which is what the container sees as `/`, the mode and owner that the image gives to it. A layer
+    /// whose archive says nothing of its root has the usual ones there.
+    fn take_over_the_root(&self) -> Result<(), Error> {
+        let layers = self.record.layers.iter().rev();
+        let said = layers
+            .filter_map(|layer| rustix::fs::stat(layer).ok())
+            .map(|stat| (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid))
+            .find(|root| *root != (0o755, 0, 0));
+        let Some((mode, user, group)) = said else {
+            return Ok(());
+        };
+        let upper = self.dir.join("upper");
+        let chown = std::os::unix::fs::chown(&upper, Some(user), Some(group));
+        chown
+            .and_then(|()| std::fs::set_permissions(&upper, Permissions::from_mode(mode)))
+            .map_err(|error| Error::io("change the mode and owner of", &upper, error))
     }
 
     fn copy_layers(&mut self) -> Result<(), Error> {
