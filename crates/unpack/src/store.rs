@@ -275,8 +275,7 @@ impl LayerWriter {
 
     /// All bytes were given: the tree is complete, but seen by nobody yet.
     pub fn finish(self) -> Result<Staged, Error> {
-        let mut writeback = self.writeback;
-        let meanwhile = || writeback.rest(|| reopen(&self.staging));
+        let meanwhile = || self.writeback.rest(|| reopen(&self.staging));
         let outcome = self.pipeline.finish(meanwhile)?;
         let digest = outcome
             .digest

@@ -48,7 +48,7 @@ impl Writeback {
 
     /// All was taken, and the last of it is being made: what is there goes to the disk meanwhile, in this thread, which has
     /// nothing else to do. The last sync would wait for as much.
-    pub fn rest(&mut self, open: impl FnOnce() -> Option<OwnedFd>) {
+    pub fn rest(&self, open: impl FnOnce() -> Option<OwnedFd>) {
         if self.taken >= WORTH
             && let Some(directory) = open()
         {

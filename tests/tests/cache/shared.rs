@@ -29,12 +29,14 @@ fn a_lax_umask_lets_nobody_write() {
         &["lock", "alpine:3.20"],
         &["inspect", "alpine:3.20"],
         &["verify"],
+        &["run", "--name", "kept", "alpine:3.20", "true"],
     ] {
         let lax = behind("umask 0; exec \"$@\"", &home.command(arguments));
         Outcome::of(lax, b"").succeeds();
     }
     let mut found = Vec::new();
     modes(&home.cache(), &mut found);
+    modes(&home.root().join("instances"), &mut found);
     for name in ["locks/gc", "partial", "used", "pins", "index.json"] {
         let path = home.cache().join(name).display().to_string();
         assert!(
@@ -44,7 +46,12 @@ fn a_lax_umask_lets_nobody_write() {
     }
     found.retain(|(_, mode)| mode & 0o022 != 0);
     assert!(found.is_empty(), "{found:?}");
-    for (directory, expected) in [(home.cache(), 0o755), (home.cache().join("locks"), 0o700)] {
+    for (directory, expected) in [
+        (home.root(), 0o755),
+        (home.cache(), 0o755),
+        (home.cache().join("locks"), 0o700),
+        (home.root().join("instances"), 0o700),
+    ] {
         let mode = fs::metadata(&directory).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode, expected, "{}", directory.display());
     }

@@ -364,6 +364,7 @@ impl Instance {
     /// whose archive says nothing of its root has the usual ones there.
     fn take_over_the_root(&self) -> Result<(), Error> {
         let layers = self.record.layers.iter().rev();
+        // A layer that is not there is the overlay's to tell.
         let said = layers
             .filter_map(|layer| rustix::fs::stat(layer).ok())
             .map(|stat| (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid))
