@@ -139,7 +139,11 @@ impl<R> Drop for Watched<'_, R> {
 /// tree with its owners and device nodes.
 pub fn sink(settings: &Settings) -> Box<dyn LayerSink> {
     match is_root() {
-        true => Box::new(Trees(LayerStore::open(&settings.dirs.layers))),
+        true => {
+            // Now, as the HTTP client will start threads.
+            box_unpack::reserve_descriptors();
+            Box::new(Trees(LayerStore::open(&settings.dirs.layers)))
+        }
         false => Box::new(Sieve),
     }
 }

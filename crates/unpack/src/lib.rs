@@ -10,6 +10,7 @@
 mod archive;
 mod copy;
 mod decode;
+mod descriptors;
 pub mod entry;
 mod error;
 mod limits;
@@ -26,6 +27,7 @@ mod writeback;
 pub use archive::Archive;
 pub use copy::copy_layers;
 pub use decode::{Buffers, Decoder, Format};
+pub use descriptors::reserve_descriptors;
 pub use error::{Error, Place, Quoted};
 pub use limits::{LimitKind, Limits, RATIO_GRACE, Setting, SettingError};
 pub use plain::{Layer, unpack_archive, unpack_layers};

@@ -12,6 +12,7 @@ use box_cache::{Algorithm, Digest, Hasher};
 
 use crate::archive::Archive;
 use crate::decode::{Buffers, Decoder};
+use crate::descriptors::reserve_descriptors;
 use crate::entry::Problem;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -56,6 +57,7 @@ impl<T: Send + 'static> Pipeline<T> {
     where
         W: FnOnce(&mut Archive<Decoded>) -> Result<T, Error> + Send + 'static,
     {
+        reserve_descriptors();
         let (to_worker, from_decoder) = sync_channel(WAITING);
         let (used, spare) = sync_channel(WAITING + 2);
         let archive_limits = limits.clone();

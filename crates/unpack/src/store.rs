@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use box_cache::{Algorithm, DiffId, Digest, Synced};
 use rustix::fs::Mode;
 
+use crate::descriptors::reserve_descriptors;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::pipeline::Pipeline;
@@ -157,6 +158,7 @@ impl LayerStore {
                 }
             }
         };
+        reserve_descriptors();
         std::thread::scope(|scope| {
             // Each layer keeps two threads busy; two layers fill each other's gaps.
             for _ in 1..layers.len().min(MAKERS) {
