@@ -8,6 +8,7 @@ pub mod home;
 pub mod leftovers;
 pub mod mirror;
 pub mod outcome;
+pub mod process;
 pub mod server;
 pub mod signer;
 pub mod terminal;

@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use box_tests::process::{status, with_few_descriptors};
 use box_tests::{Home, Mirror};
 
 /// A line for each path: what `find` knows of it, and the digest of what is in it.
@@ -214,6 +216,32 @@ fn an_interrupt_leaves_the_directory_as_it_was() {
         );
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "{target}");
     }
+}
+
+#[test]
+fn no_thread_waits_for_room_for_its_descriptors() {
+    let home = Home::new();
+    let fifo = home.path().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (mut shell, pid) = with_few_descriptors(&home.command(["unpack", "./fifo", "dir"]));
+    // Open at both ends, and nothing comes: both threads are there, and no directory is open yet.
+    let writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    while status(pid, "Threads") < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let room = status(pid, "FDSize");
+    drop(writer);
+    shell.wait().unwrap();
+    assert!(
+        room >= 256,
+        "the table of descriptors has to grow beyond {room} while threads share it"
+    );
 }
 
 fn names(dir: &Path) -> Vec<String> {

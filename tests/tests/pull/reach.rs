@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, mpsc};
 
+use box_tests::process::{status, with_few_descriptors};
 use box_tests::server::{Certificate, Files, Http2Server, Request, Response, Server};
 use box_tests::{Home, Mirror, Outcome};
 
@@ -188,4 +190,26 @@ fn http2_is_agreed_upon_with_a_server_that_speaks_it() {
     let paths = server.paths();
     assert_eq!(paths.first(), Some(&list()));
     assert_eq!(paths.last(), Some(&crate::release::tarball()));
+}
+
+#[test]
+fn room_for_descriptors_is_made_before_the_client_starts_threads() {
+    let (ask, asked) = mpsc::channel();
+    let (answer, answered) = mpsc::channel::<()>();
+    let gate = Mutex::new((ask, answered));
+    let server = Server::new(move |_| {
+        let gate = gate.lock().unwrap();
+        gate.0.send(()).ok();
+        gate.1.recv().ok();
+        Response::status(404)
+    });
+    let home = Home::with_mirror(&server.url());
+    let (mut shell, pid) = with_few_descriptors(&home.command(["pull", "alpine:3.20"]));
+    asked.recv().unwrap();
+    let (threads, room) = (status(pid, "Threads"), status(pid, "FDSize"));
+    drop(answer);
+    shell.wait().unwrap();
+    assert!(threads > 1);
+    // A layer's tree needs more than there are at first, and threads that share a table wait while it grows.
+    assert!(room >= 256, "a table for {room} descriptors");
 }
