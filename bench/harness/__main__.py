@@ -33,7 +33,7 @@ def main():
     if options.suite == "page":
         return write_page(options.check)
     if os.getuid() != 0:
-        raise SystemExit("error: containers and caches are measured as root\nhint: sudo scripts/bench")
+        raise SystemExit('error: containers and caches are measured as root\nhint: sudo env "PATH=$PATH" scripts/bench')
     if options.priority:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     names = SUITES if options.suite == "all" else [options.suite]
@@ -44,7 +44,8 @@ def main():
     # As Ctrl-C does, so that all is cleaned up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     began, failed = time.monotonic(), []
-    with Workshop(options.work, names, options.box, 0.2 if options.quick else 1) as shop:
+    binary = options.box and os.path.abspath(options.box)
+    with Workshop(options.work, names, binary, 0.2 if options.quick else 1) as shop:
         if options.suite == "smoke":
             return smoke(shop)
         for name in names:
@@ -64,8 +65,8 @@ def main():
 def measure(shop, name, options):
     """One suite: measured, printed, kept. Gives a sentence for each table without a figure of box, which is not kept."""
     failed = []
-    shop.calm()
-    about = machine.describe(shop, options.box) | {"busy_before": machine.busy(), "priority": "nice -20" if options.priority else "normal priority"}
+    disk = shop.calm()
+    about = machine.describe(shop, options.box) | {"disk": disk, "busy_before": machine.busy(), "priority": "nice -20" if options.priority else "normal priority"}
     began = time.monotonic()
     for table_name, result in importlib.import_module(f"suites.{name}").run(shop, options.only):
         about = about | {"busy_after": machine.busy()}
@@ -109,7 +110,7 @@ def shorten(result, shop):
     for entry in result["rows"]:
         for key in ("command", "reason"):
             if key in entry:
-                text = entry[key].replace(shop.box, "box").replace(str(shop.runs), "$RUN").replace(str(shop.work), "$WORK")
+                text = entry[key].replace(shop.box, "box").replace(str(shop.runs), "$RUN").replace(shop.running, "$STATE").replace(str(shop.work), "$WORK")
                 text = text.replace(str(inputs.minirootfs(shop)), "minirootfs.tar.gz").replace(str(TOP.parent), "..")
                 for pattern, plain in GENERIC:
                     text = re.sub(pattern, plain, text)
@@ -118,7 +119,7 @@ def shorten(result, shop):
 
 # A directory of a run is named NUMBER-WHAT-ROUND.
 GENERIC = (
-    (r"\$RUN/\d+-([a-z]+(?:-[a-z]+)*)(?:-\d+)?", r"$RUN/\1"),
+    (r"\$(RUN|STATE)/\d+-([a-z]+(?:-[a-z]+)*)(?:-\d+)?", r"$\1/\2"),
     (r"unix://\S*/box-bench-docker\S*\.sock", "unix://$RUN/docker.sock"),
     (r"http://127\.0\.0\.1:\d+", "$MIRROR"),
     (r"127\.0\.0\.1:\d+", "$REGISTRY"),

@@ -14,6 +14,11 @@ from workshop import TOP, need, output, say
 
 ALPINE = "https://dl-cdn.alpinelinux.org/alpine"
 RELEASE = "v3.20/releases/{arch}/alpine-minirootfs-3.20.3-{arch}.tar.gz"
+# Of x86_64 and aarch64, as the release lists them.
+SHA256 = {
+    "x86_64": "d4e6fd67dcf75e40c451560ac7265166c2b72a0f38ddc9aae756a7de3d1efa0c",
+    "aarch64": "041fa34a81788242df9e78fa69b97ab45b8ec47ddbf88864755610414a7bf3de",
+}
 DEBIAN = ["mmdebstrap", "--variant=minbase", "--include=python3,perl,git,curl", "bookworm"]
 
 
@@ -33,6 +38,9 @@ def minirootfs(shop):
         say(f"fetching {ALPINE}/{path}")
         with urllib.request.urlopen(f"{ALPINE}/{path}") as response, open(f"{target}.part", "wb") as file:
             shutil.copyfileobj(response, file)
+        digest = hashlib.sha256(pathlib.Path(f"{target}.part").read_bytes()).hexdigest()
+        if digest != SHA256.get(arch(), digest):
+            raise SystemExit(f"error: {ALPINE}/{path} has the sha256 {digest}, not {SHA256[arch()]}")
         os.rename(f"{target}.part", target)
     return target
 

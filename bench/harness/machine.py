@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 
+import services
 from workshop import TOP
 
 
@@ -25,7 +26,7 @@ def describe(shop, given=None):
         "memory_gib": round(int(memory[1]) / 2**20, 1),
         "kernel": platform.release(),
         "system": ask("sh", "-c", '. /etc/os-release; echo "$PRETTY_NAME"'),
-        "filesystem": ask("stat", "-f", "-c", "%T", shop.work),
+        "filesystem": filesystem(shop.work),
         "capabilities": "all" if all_capabilities() else "without CAP_SYS_RESOURCE" if not has_capability(24) else "restricted",
         "versions": versions(),
     }
@@ -35,7 +36,7 @@ def versions():
     """The versions of the peers, as they say them."""
     commands = {
         "bubblewrap": ["bwrap", "--version"], "crun": ["crun", "--version"], "runc": ["runc", "--version"],
-        "systemd-nspawn": ["systemd-nspawn", "--version"], "podman": ["podman", "--version"], "docker": ["dockerd", "--version"],
+        "systemd-nspawn": ["systemd-nspawn", "--version"], "podman": ["podman", "--version"], "dockerd": ["dockerd", "--version"], "docker": [services.docker_client(), "--version"],
         "GNU tar": ["tar", "--version"], "bsdtar": ["bsdtar", "--version"], "pigz": ["pigz", "--version"], "curl": ["curl", "--version"],
         "umoci": ["umoci", "--version"], "skopeo": ["skopeo", "--version"], "docker-registry": ["docker-registry", "--version"],
     }
@@ -44,6 +45,14 @@ def versions():
         number = re.search(r"\d+(\.\d+)+\S*|\b\d{3}\b", ask(*command))
         found[name] = number[0].rstrip(",") if number else "not installed"
     return found
+
+
+def filesystem(directory):
+    """The type and the options of the file system that holds `directory`."""
+    mounts = [line.split() for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+    holding = [m for m in mounts if directory == pathlib.Path(m[1]) or pathlib.Path(m[1]) in directory.parents]
+    best = max(holding, key=lambda mount: len(mount[1]), default=None)
+    return f"{best[2]} ({best[3]})" if best else "an unknown file system"
 
 
 def busy(seconds=1.0):

@@ -15,7 +15,8 @@ class Subject:
     `argv` is a list, or a function of the round's number where each round needs a directory of its own; `{n}` in it
     stands for that number.
     `before` and `after` are called around every run, outside the measured time. `daemons` gives the process ids
-    that do the command's work elsewhere: their CPU time is added. A `reason` means that it cannot be measured.
+    that do the command's work elsewhere: their CPU time is added. A `reason` means that it cannot be measured. `base` names
+    the row that it is compared with, where that is another one than the table's.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Subject:
     terminal: bool = False
     daemons: object = None
     reason: str | None = None
+    base: str | None = None
 
     def command(self, turn):
         return [str(a).replace("{n}", str(turn)) for a in (self.argv(turn) if callable(self.argv) else self.argv)]
@@ -46,7 +48,11 @@ class Run:
 
 
 class Failed(Exception):
-    """A command of a comparison ended with an error."""
+    """A command of a comparison ended with an error; `number` says which one of those that were given."""
+
+    def __init__(self, message, number=0):
+        super().__init__(message)
+        self.number = number
 
 
 class Meter:
@@ -73,9 +79,18 @@ class Meter:
         for subject in subjects:
             for _ in range(warmup if subject.reason is None else 0):
                 self._turn(subject, 0, None)
-        rounds = self.rounds(rounds)
         able = [s for s in subjects if s.reason is None]
+        try:
+            return self._tight(able, self.rounds(rounds))
+        except Failed as failed:
+            # Its row says why; the others are measured without it.
+            able[failed.number].reason = str(failed)
+            return self.alternate_tight(subjects, rounds, warmup)
+
+    def _tight(self, able, rounds):
         measured = {s.name: [] for s in able}
+        if not able:
+            return measured
         arguments = []
         for subject in able:
             arguments += ["++"] * bool(arguments) + subject.options() + subject.command(0)
@@ -114,7 +129,7 @@ class Meter:
             _, number, status, wall, user, system, rss = map(int, line.split())
             if status != 0:
                 code = os.waitstatus_to_exitcode(status)
-                raise Failed(f"not measured: {subjects[number].command(0)[0]} ended with {code}: {said[0][:200]}")
+                raise Failed(f"not measured: {subjects[number].command(0)[0]} ended with {code}: {said[0][:600]}", number)
             yield number, Run(wall / 1e6, (user + system) / 1e3, rss)
 
 
@@ -147,6 +162,8 @@ def row(subject, runs, base):
         entry["note"] = subject.note
     if subject.argv is not None:
         entry["command"] = shlex.join(subject.command(0))
+    if subject.target is not None:
+        entry["target"] = subject.target
     if not runs or subject.reason:
         return entry | {"reason": subject.reason or "not measured"}
     entry |= {
@@ -158,10 +175,10 @@ def row(subject, runs, base):
     if base and base is not runs:
         entry["ratio"] = spread([b.wall / r.wall for b, r in zip(base, runs)])
     if subject.target is not None and "ratio" in entry:
-        entry |= {"target": subject.target, "met": entry["ratio"]["median"] <= subject.target}
+        entry["met"] = entry["ratio"]["median"] <= subject.target
     return entry
 
 
 def rows(subjects, measured, base):
     """The rows of a comparison, the subject named `base` first."""
-    return [row(s, measured.get(s.name), measured.get(base)) for s in subjects]
+    return [row(s, measured.get(s.name), measured.get(s.base or base)) for s in subjects]

@@ -90,24 +90,23 @@ def docker(shop):
     directory = shop.fresh("docker")
     # A path for a socket has at most 107 bytes.
     host = f"unix:///tmp/box-bench-docker-{os.getpid()}-{directory.name.split('-')[0]}.sock"
-    client = ["docker", "-H", host]
-    daemon = ["dockerd", "-H", host, "--data-root", directory / "data", "--exec-root", directory / "exec",
+    client = [docker_client(), "-H", host]
+    daemon = ["dockerd", "-H", host, "--data-root", directory / "data", "--exec-root", shop.state("docker"),
               "--pidfile", directory / "pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
 
     def ready():
         return subprocess.run([*client, "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     with running(daemon, directory / "log", ready) as process:
-        yield client, lambda: [process.pid, *children(process.pid)], directory
+        # Where the machine has a containerd that runs, dockerd uses that one.
+        yield client, lambda: [process.pid, *children(process.pid), *named("containerd")], directory
     with contextlib.suppress(FileNotFoundError):
         os.unlink(host.removeprefix("unix://"))
 
 
 def podman(shop):
-    """Podman's command with storage of its own, and without the limits that need CAP_SYS_RESOURCE."""
-    directory = shop.fresh("podman")
-    return ["podman", "--root", directory / "root", "--runroot", directory / "run", "--runtime", shutil.which("runc") or "runc",
-            "--cgroup-manager", "cgroupfs"]
+    """Podman's command with storage of its own. Its runtime is the one it chooses itself, which is crun where there is one."""
+    return ["podman", "--root", shop.fresh("podman"), "--runroot", shop.state("podman"), "--cgroup-manager", "cgroupfs"]
 
 
 # Where CAP_SYS_RESOURCE is missing, podman's and runc's own hard limits cannot be set.
@@ -120,6 +119,20 @@ def children(pid):
         text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
         return [int(child) for child in text.split()]
     return []
+
+
+def named(name):
+    """The process ids of the programs of that name that are nobody's children but init's."""
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            if (path / "comm").read_text().strip() == name and parent == "1":
+                yield int(path.name)
+
+
+def docker_client():
+    """The client of Debian's package, which another one of the same name may hide."""
+    return "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
 
 
 def free_port():

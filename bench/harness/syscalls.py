@@ -53,6 +53,9 @@ def starts(peers):
             entries.append(entry | {"reason": reason})
             continue
         enter = ["nsenter", f"--mount={subject.mount_ns}"] if subject.mount_ns else []
+        # After many at once, box's first starts clear away what those left.
+        for _ in range(10):
+            output([*enter, *subject.command(0)])
         counts = count(peers.shop, [*enter, *subject.command(0)], "/bin/true")
         entry |= total(counts, START_BUDGET if entry["name"] == "box" else None)
         if entries and entries[0].get("value"):

@@ -20,7 +20,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = {
     "bwrap": "bubblewrap", "crun": "crun", "runc": "runc", "umoci": "umoci", "skopeo": "skopeo", "podman": "podman",
     "dockerd": "docker.io", "docker": "docker.io", "docker-registry": "docker-registry", "mmdebstrap": "mmdebstrap",
-    "systemd-nspawn": "systemd-container", "bsdtar": "libarchive-tools", "pigz": "pigz", "hyperfine": "hyperfine",
+    "systemd-nspawn": "systemd-container", "bsdtar": "libarchive-tools", "pigz": "pigz",
     "curl": "curl", "cc": "gcc", "strace": "strace", "gzip": "gzip", "tar": "tar",
 }
 
@@ -60,19 +60,27 @@ class Workshop:
             raise SystemExit(f"error: {self.work} has {free} GiB free, and what is made is deleted at the end only: {self._space} GiB are needed\nhint: --work DIR")
         self.runs.mkdir()
         self.meter = Meter(self.program("measure"), self._share)
-        # The box that is measured reads nobody's configuration, and marks the processes that we start (see `monitors`).
+        # The box that is measured knows nothing of the person's own: no cache, configuration, lock file or proxy. It marks the
+        # processes that we start (see `monitors`).
+        for name in [name for name in os.environ if name.startswith("BOX_") and name != "BOX_TEST_MIRROR"]:
+            del os.environ[name]
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
         os.environ["BOX_CONFIG"] = str(self.fresh("config"))
+        os.chdir(self.fresh("cwd"))
         os.environ["BOX_BENCH"] = str(os.getpid())
-        # As in an installation, where the state of what runs is in /run, and /run in memory.
+        # As in an installation, where the state of what runs is in /run, and /run in memory; the peers' too.
         shared = "/dev/shm" if os.path.ismount("/dev/shm") else None
         self.running = tempfile.mkdtemp(prefix=f"box-bench-{os.getpid()}-", dir=shared)
-        os.environ["BOX_RUN"] = self.running
+        os.environ["BOX_RUN"] = str(self.state("box"))
         self._groups = set(groups())
         return self
 
     def __exit__(self, *_):
         say("deleting what was made")
+        os.chdir(TOP)
         end_processes(self.runs)
+        end_processes(self.running)
+        unmount_below(self.running)
         for left in self.work.glob("runs-*"):
             # Ours, and those of one that was killed: its process is gone.
             if left == self.runs or not os.path.exists(f"/proc/{left.name.removeprefix('runs-')}"):
@@ -87,7 +95,8 @@ class Workshop:
                 os.rmdir(group)
 
     def calm(self):
-        """Waits until the file system has forgotten what was deleted on it, by us or by anybody.
+        """Waits until the file system has forgotten what was deleted on it, by us or by anybody. Gives how many times as long
+        as in memory it takes to make a file.
 
         ext4 without a journal does not use an inode again within minutes of its deletion, and looks at each of them anew
         for every file that is made: making one takes ten times as long. Files in memory are the measure. A directory may
@@ -96,11 +105,13 @@ class Workshop:
         until, told = time.monotonic() + PATIENCE, False
         while (ratio := max(self._ratio() for _ in range(PROBES))) > CALM:
             if time.monotonic() > until:
-                return say(f"to make a file here still takes {ratio:.0f} times as long as in memory")
+                say(f"to make a file here still takes {ratio:.0f} times as long as in memory")
+                break
             if not told:
                 say(f"waiting: to make a file here takes {ratio:.0f} times as long as in memory, as many were deleted just now")
                 told = True
             time.sleep(5)
+        return round(ratio, 1)
 
     def _ratio(self):
         """What it costs here to make files, against memory."""
@@ -120,6 +131,12 @@ class Workshop:
         path = self.runs / f"{next(self._numbers)}-{name}"
         if make:
             path.mkdir()
+        return path
+
+    def state(self, name):
+        """A new directory for what a program keeps of what runs: short, as podman takes no more than 50 bytes, and in memory."""
+        path = pathlib.Path(self.running) / f"{next(self._numbers)}-{name}"
+        path.mkdir()
         return path
 
     def fresh_for(self, name, make=True):

@@ -28,6 +28,10 @@ def run(shop, only=None):
         raise SystemExit("error: cargo bench failed; what it said is above")
     found = sorted(pathlib.Path(environment["CRITERION_HOME"]).rglob("new/estimates.json"))
     entries = [entry(path) for path in found]
+    ours = next((e["ns"] for e in entries if "(box's)" in e["name"]), None)
+    for other in entries:
+        if ours and other["name"].startswith("inflate/") and "(box's)" not in other["name"]:
+            other["ratio"] = {"median": round(ours / other["ns"], 3)}
     for name, title, mine in (
         ("inflate", "Ways to inflate the minirootfs", [e for e in entries if e["name"].startswith("inflate/")]),
         ("micro", "The inner parts", [e for e in entries if not e["name"].startswith("inflate/")]),

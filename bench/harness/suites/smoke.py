@@ -17,7 +17,7 @@ NOISY = 30
 
 
 def run(shop):
-    """Starts against crun, which makes cgroups and filters too, and unpacking against tar."""
+    """Starts against crun, which makes cgroups too, and unpacking against tar."""
     need("crun", "runc", "tar", "gzip", "strace")
     with contextlib.ExitStack() as stack:
         starts = Peers(shop, stack, images=False).subjects(names=("box", "crun"))

@@ -14,13 +14,16 @@ from measure import Failed, Subject, rows, spread
 from suites import table
 from workshop import missing, need, output, say
 
-WARM, PARALLEL, CONTAINERS = 100, 200, 20
+WARM, ENGINES, PARALLEL, CONTAINERS = 100, 30, 200, 20
+# How long a pause goes before the start of an engine and of box beside it, in seconds: the daemons and monitors of the one before
+# still clear up when its client has ended.
+PAUSE = 0.2
 # What may stay in memory for each running container besides its command.
 MONITOR_KIB = 2048
 TARGETS = {"floor": 1.3, "bwrap": 1.2, "crun": 0.6, "podman": 1 / 30}
 
 
-TABLES = ("start-warm", "start-cold", "start-pty", "start-parallel", "memory-running", "start-syscalls", "start-kernel")
+TABLES = ("start-warm", "start-engines", "start-cold", "start-pty", "start-parallel", "memory-running", "start-syscalls", "start-kernel")
 
 
 def run(shop, only=None):
@@ -28,7 +31,7 @@ def run(shop, only=None):
     need("bwrap", "crun", "runc", "systemd-nspawn", "podman", "dockerd", "strace", "tar", "gzip", "skopeo")
     with contextlib.ExitStack() as stack:
         peers = Peers(shop, stack)
-        makers = (warm, cold, terminal, parallel, resident, syscalls.starts, syscalls.kernel)
+        makers = (warm, engines, cold, terminal, parallel, resident, syscalls.starts, syscalls.kernel)
         for name, make in zip(TABLES, makers, strict=True):
             if only is None or name in only:
                 say(name)
@@ -56,74 +59,91 @@ class Peers:
         self.rootfs = inputs.tree(shop, "minirootfs", self.tarball)
         self.root = box_root(shop)
         self.podman = services.podman(shop)
-        self.docker = self.daemons = self.docker_reason = None
-        self.images = images and not missing("podman")
+        # podman's runtime is crun, and where crun works podman must always be: it remembers what it has mounted.
+        self.enter = ["nsenter", f"--mount={shop.v1_only()}"] if shop.v1_only() else []
+        self.docker = self.daemons = self.docker_directory = self.podman_image = None
+        self.podman_reason = self.docker_reason = None if images else "not measured here"
         if not images:
-            self.docker_reason = "not measured here"
             return
-        if self.images:
-            # The process id of podman's pause or database set-up must not fall into the first measured run.
-            output([*self.podman, "pull", "-q", f"oci:{inputs.oci_layout(shop, 'alpine', self.tarball)}:alpine"])
         try:
-            self.docker, self.daemons, _ = stack.enter_context(services.docker(shop))
+            layout = inputs.oci_layout(shop, "alpine", self.tarball)
+            # What podman sets up at its first use must not fall into the first measured run.
+            output([*self.enter, *self.podman, "pull", "-q", f"oci:{layout}:alpine"])
+            # Its name depends on how it was pulled.
+            self.podman_image = output([*self.enter, *self.podman, "images", "-q"]).splitlines()[0]
+        except (SystemExit, FileNotFoundError) as error:
+            self.podman_reason = missing("podman") or f"not measured: {error}"
+        try:
+            self.docker, self.daemons, self.docker_directory = stack.enter_context(services.docker(shop))
             output(["sh", "-c", f"gzip -dc {self.tarball} | {shlex.join(self.docker)} import - alpine"])
-        except (services.Unavailable, FileNotFoundError) as error:
+        except (services.Unavailable, SystemExit, FileNotFoundError) as error:
             self.docker_reason = f"not measured: {error}"
 
     def subjects(self, args=("/bin/true",), pty=False, names=None, detached=False):
         """One subject for each program."""
-        shop, runtimes = self.shop, self.shop.once("runtimes", lambda: self.shop.fresh("runtimes"))
+        shop, runtimes = self.shop, self.shop.once("runtimes", lambda: self.shop.state("runtimes"))
         args = list(args)
         bundle = shop.once(("bundle", tuple(args), pty), lambda: inputs.bundle(shop, self.rootfs, args, pty)) if not missing("runc") else ""
-        image = self.image()
         tty, detach = ["-t"] * pty, ["-d"] * detached
         keep = detach or ["--rm"]
         limits = ["--network", "none", *services.PODMAN_LIMITS]
         v1 = shop.v1_only()
+        inside = ", where the v2 tree of the hybrid host is unmounted" if v1 else ""
         nspawn = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "-D", self.rootfs, *(["--console=interactive"] * pty), *args]
         every = [
             Subject("box", [shop.box, "--root", self.root, "run", *keep, *tty, "--net", "none", *(["--name", "b{n}"] * detached), "alpine", *args]),
-            Subject("floor", [shop.program("floor"), self.rootfs, *args], "the same kernel work by the shortest C program"),
+            floor(shop, [self.rootfs, *args]),
             Subject("seed", [shop.program("seed"), self.rootfs, *args], "pid and uts namespaces, chroot, /proc: no sandbox"),
             Subject("bwrap", ["bwrap", "--unshare-all", "--bind", self.rootfs, "/", "--proc", "/proc", "--dev", "/dev", *args], "no overlay, cgroup or seccomp"),
-            Subject("crun", ["crun", "--root", runtimes / "crun", "run", *detach, "-b", bundle, "c{n}"], "an unpacked bundle" + (", where the v2 tree of the hybrid host is unmounted" if v1 else ""), mount_ns=v1),
-            Subject("runc", ["runc", "--root", runtimes / "runc", "run", *detach, "-b", bundle, "r{n}"], "an unpacked bundle"),
+            Subject("crun", ["crun", "--root", runtimes / "crun", "run", *detach, "-b", bundle, "c{n}"], f"an unpacked bundle, no overlay or seccomp{inside}", mount_ns=v1),
+            Subject("runc", ["runc", "--root", runtimes / "runc", "run", *detach, "-b", bundle, "r{n}"], "an unpacked bundle, no overlay or seccomp"),
             Subject("systemd-nspawn", nspawn, "an unpacked directory, no registration"),
-            Subject("podman", [*self.podman, "run", *keep, *tty, *limits, image, *args], "--network none"),
-            Subject("docker", [*(self.docker or []), "run", *keep, *tty, "--network", "none", "alpine", *args], "--network none; the daemon's CPU included", daemons=self.daemons, reason=self.docker_reason),
+            Subject("podman", [*self.podman, "run", *keep, *tty, *limits, self.podman_image or "alpine", *args], f"--network none{inside}", mount_ns=v1, reason=self.podman_reason),
+            Subject("docker", [*(self.docker or ["docker"]), "run", *keep, *tty, "--network", "none", "alpine", *args], "--network none; the daemon's CPU included", daemons=self.daemons, reason=self.docker_reason),
         ]
         for subject in every:
             subject.terminal = pty
             subject.target = TARGETS.get(subject.name)
-            command = subject.argv[0] if subject.argv else None
-            subject.reason = subject.reason or ("not measured: shared/floor/floor.c is not beside the checkout" if command is None else missing(str(command)))
+            if pty and subject.name in ("floor", "seed"):
+                subject.reason = "makes no terminal"
+            subject.reason = subject.reason or missing(str(subject.argv[0]))
         return [s for s in every if names is None or s.name in names]
 
-    def image(self):
-        """The id of podman's image: its name depends on how it was pulled."""
-        return self.shop.once("image", lambda: output([*self.podman, "images", "-q"]).splitlines()[0]) if self.images else ""
+
+def floor(shop, args):
+    """The floor program, or why it cannot be measured."""
+    program, reason = shop.program("floor"), None
+    if program is None:
+        reason = "not measured: shared/floor/floor.c is not beside the checkout"
+    elif not os.path.isdir("/sys/fs/cgroup/memory"):
+        reason = "not measured: it makes its groups on cgroup v1, which is not there, and would do less than box"
+    return Subject("floor", [program or "floor", *args], "the same kernel work by the shortest C program", reason=reason)
+
+
+# What takes long enough that its rounds would only stretch the others'.
+SLOW = ("runc", "systemd-nspawn", "podman", "docker")
 
 
 def warm(peers):
     """Starts one after the other, everything in the page cache."""
-    subjects = peers.subjects()
-    quick = [s for s in subjects if s.name not in ("podman", "docker", "systemd-nspawn", "runc")]
-    # The slow ones would only stretch the run; each of their rounds has a start of box beside it to compare with.
-    slow = [s for s in subjects if s not in quick]
-    measured = peers.shop.meter.alternate_tight(quick, WARM)
-    entries = rows(quick, measured, "box")
-    beside = [subjects[0], *slow]
-    entries += rows(beside, peers.shop.meter.alternate_tight(beside, WARM // 5), "box")[1:]
-    return table("A start, warm", entries, chart="wall_ms")
+    subjects = [s for s in peers.subjects() if s.name not in SLOW]
+    return table("A start, warm", rows(subjects, peers.shop.meter.alternate_tight(subjects, WARM), "box"), chart="wall_ms")
+
+
+def engines(peers):
+    """The same for what takes longer, with a pause before each."""
+    subjects = [s for s in peers.subjects() if s.name in ("box", "floor", *SLOW)]
+    for subject in subjects:
+        subject.before = lambda _: time.sleep(PAUSE)
+    return table("A start, warm, beside engines", rows(subjects, peers.shop.meter.alternate(subjects, ENGINES), "box"), chart="wall_ms")
 
 
 def cold(peers):
     """Starts after the image's files were dropped from the page cache."""
-    subjects = peers.subjects(names=("box", "floor", "bwrap", "crun", "runc", "podman"))
-    layers = peers.root / "layers"
-    storage = peers.podman[2]
+    subjects = peers.subjects()
+    storage = {"box": peers.root / "layers", "podman": peers.podman[2], "docker": peers.docker_directory}
     for subject in subjects:
-        where = {"box": layers, "podman": storage}.get(subject.name, peers.rootfs)
+        where = storage.get(subject.name, peers.rootfs)
         subject.before = lambda _, where=where: drop(where)
         subject.target = None
     return table("A start, the image's files not in the page cache", rows(subjects, peers.shop.meter.alternate(subjects, 15), "box"))
@@ -131,7 +151,7 @@ def cold(peers):
 
 def terminal(peers):
     """Starts on a terminal, each program with a pty of its own for the container where it makes one."""
-    subjects = peers.subjects(names=("box", "bwrap", "crun", "runc", "podman", "docker"), pty=True)
+    subjects = peers.subjects(pty=True)
     for subject in subjects:
         subject.target = None
         if subject.name == "bwrap":
@@ -141,25 +161,31 @@ def terminal(peers):
 
 def parallel(peers):
     """Many starts at once: starts per second."""
-    subjects = peers.subjects(names=("box", "floor", "bwrap", "crun", "runc", "podman"))
+    subjects = peers.subjects()
     cpus = os.cpu_count()
+    fewer = ("podman", "docker")
     for subject in subjects:
         subject.target = None
-        count = PARALLEL if subject.name != "podman" else 20
+        count = PARALLEL if subject.name not in fewer else 20
+        if subject.name == "systemd-nspawn":
+            subject.reason = ALONE
         if subject.reason is None:
             line = shlex.join(str(a).replace("{n}", "{}") for a in subject.argv)
             subject.argv = ["sh", "-c", f"seq {count} | xargs -P {2 * cpus} -I{{}} {line}"]
         subject.note = f"{count} starts, {2 * cpus} at a time" + (f"; {subject.note}" if subject.note else "")
-    measured = peers.shop.meter.alternate(subjects, 3, warmup=0)
+    measured = peers.shop.meter.alternate(subjects, 4)
     entries = rows(subjects, measured, "box")
     for subject, entry in zip(subjects, entries):
         if "wall_ms" in entry:
-            count = PARALLEL if subject.name != "podman" else 20
+            count = PARALLEL if subject.name not in fewer else 20
             entry["value"] = round(count * 1000 / entry["wall_ms"]["median"], 1)
             entry.pop("rss_kib")
             entry["ratio"] = spread([entries[0]["value"] / entry["value"]])
     entries[0].pop("ratio", None)
     return table(f"Starts per second on {cpus} CPUs", entries, unit="starts/s", note="Here more is better, and the ratio is that of the starts per second.")
+
+
+ALONE = "not measured: it keeps a directory to itself, so each would need a tree of its own"
 
 
 def drop(directory):
@@ -175,9 +201,13 @@ def drop(directory):
 
 def resident(peers):
     """Memory that a running container holds besides its command: monitors, shims, the waiting program itself."""
-    subjects = peers.subjects(("/bin/sleep", "1000"), detached=True, names=("box", "bwrap", "crun", "runc", "podman", "docker"))
+    subjects = peers.subjects(("/bin/sleep", "1000"), detached=True)
     entries = []
     for subject in subjects:
+        if subject.name in ("floor", "seed"):
+            continue
+        if subject.name == "systemd-nspawn":
+            subject.reason = ALONE
         entry = {"name": subject.name, "command": shlex.join(subject.command(0)), "note": f"{CONTAINERS} running"}
         try:
             if subject.reason:
@@ -223,7 +253,7 @@ def monitors(shop):
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             marked = f"BOX_BENCH={os.getpid()}\0".encode() in (path / "environ").read_bytes()
-            marked |= str(shop.runs).encode() in (path / "cmdline").read_bytes()
+            marked |= any(str(ours).encode() in (path / "cmdline").read_bytes() for ours in (shop.runs, shop.running))
             if marked and (path / "comm").read_text().strip() not in ("sleep", "sh") and int(path.name) != os.getpid():
                 found.add(int(path.name))
     return found
@@ -251,7 +281,7 @@ def end(peers, subject, started):
             enter = ["nsenter", f"--mount={subject.mount_ns}"] if subject.mount_ns else []
             subprocess.run([*enter, *command[:3], "delete", "-f", name], **quiet)
     elif subject.name == "podman":
-        subprocess.run([*map(str, peers.podman), "rm", "-f", "-a", "-t", "0"], **quiet)
+        subprocess.run([*peers.enter, *map(str, peers.podman), "rm", "-f", "-a", "-t", "0"], **quiet)
     elif subject.name == "docker":
         listed = output([*peers.docker, "ps", "-aq"]).split()
         subprocess.run([*peers.docker, "rm", "-f", *listed], **quiet)

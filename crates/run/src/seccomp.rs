@@ -1,7 +1,7 @@
 //! Seccomp: which system calls a container may make at all, see seccomp(2).
 //!
 //! The default policy is an allow-list. For the default capabilities it is compiled to BPF while box is built, so that a
-//! start costs one system call; for other capabilities and for profiles it is compiled at the start, some 0.1 ms.
+//! start costs one system call; for other capabilities and for profiles it is compiled at the start.
 //!
 //! The compiler is our own. `seccompiler` gives one answer to all calls that match and one to the rest, and judges one
 //! architecture; EPERM for the forbidden and ENOSYS for clone3 and the unknown would take several filters, each run at
