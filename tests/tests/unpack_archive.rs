@@ -219,6 +219,76 @@ fn an_interrupt_leaves_the_directory_as_it_was() {
 }
 
 #[test]
+fn an_interrupt_counts_also_when_all_was_read() {
+    let home = Home::new();
+    // A kilobyte, and a hundred thousand directories: its end is read at once.
+    let mut archive = tar::Builder::new(Vec::new());
+    for n in 0..100 {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        let path = format!("{n}/{}file", "d/".repeat(1000));
+        archive
+            .append_data(&mut header, path, std::io::empty())
+            .unwrap();
+    }
+    fs::write(home.path().join("deep.tar"), archive.into_inner().unwrap()).unwrap();
+    let child = home
+        .command(["unpack", "./deep.tar", "dir"])
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = child.unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    // It has begun to make them.
+    while !names(home.path()).iter().any(|n| n.contains("unpacking")) {
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(names(home.path()), ["deep.tar"]);
+}
+
+#[test]
+fn what_others_put_into_the_directory_meanwhile_stays() {
+    let home = Home::new();
+    let dir = home.path().join("dir");
+    let fifo = home.path().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut archive = tar::Builder::new(Vec::new());
+    for name in ["a", "b", "c"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(4);
+        archive
+            .append_data(&mut header, name, &b"ours"[..])
+            .unwrap();
+    }
+    let archive = archive.into_inner().unwrap();
+    // Broken off; and whole, with a file of the same name there meanwhile.
+    for (length, name) in [(700, "mine"), (archive.len(), "b")] {
+        fs::create_dir(&dir).unwrap();
+        let mut child = home
+            .command(["unpack", "./fifo", "dir"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        while fs::read_dir(&dir).unwrap().count() == 0 {}
+        fs::write(dir.join(name), "mine").unwrap();
+        std::io::Write::write_all(&mut writer, &archive[..length]).unwrap();
+        drop(writer);
+        assert_eq!(child.wait().unwrap().code(), Some(125));
+        assert_eq!(names(&dir), [name]);
+        assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), "mine");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+#[test]
 fn no_thread_waits_for_room_for_its_descriptors() {
     let home = Home::new();
     let fifo = home.path().join("fifo");

@@ -26,6 +26,8 @@ pub struct Archive<R> {
     padding: u64,
     global: Records,
     entries: u64,
+    /// Directories that were made for entries below them, and have none of their own.
+    implied: u64,
     /// Logical bytes of all files so far, and those of their extended attributes.
     bytes: u64,
     place: Place,
@@ -51,6 +53,7 @@ impl<R: BufRead> Archive<R> {
             padding: 0,
             global: Records::default(),
             entries: 0,
+            implied: 0,
             bytes: 0,
             place: Place::default(),
         }
@@ -297,8 +300,19 @@ impl<R: BufRead> Archive<R> {
 
     fn count_entry(&mut self) -> Result<(), Error> {
         self.entries += 1;
-        if self.entries > self.limits.entries {
-            let (value, allowed) = (self.entries, self.limits.entries);
+        self.check_entries()
+    }
+
+    /// Tells of directories that were made for the current member's path: they count as entries do.
+    pub(crate) fn count_implied(&mut self, directories: u64) -> Result<(), Error> {
+        self.implied += directories;
+        self.check_entries()
+    }
+
+    fn check_entries(&self) -> Result<(), Error> {
+        let value = self.entries + self.implied;
+        if value > self.limits.entries {
+            let allowed = self.limits.entries;
             return Err(self.fail(Problem::Limit {
                 limit: LimitKind::Entries,
                 value,

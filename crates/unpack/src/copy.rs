@@ -31,7 +31,7 @@ pub fn copy_layers(layers: &[PathBuf], dir: &Path) -> Result<(), Error> {
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
-    target.keep()
+    target.keep(true)
 }
 
 fn copy_layer(layer: &Path, to: &OwnedFd) -> Result<(), Error> {

@@ -14,9 +14,23 @@ const MAGIC: usize = 6;
 /// One compressed format, stepping through its stream.
 trait Codec: Send {
     /// Decodes from `input` to `output` as far as one of them goes; gives the bytes taken and made.
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String>;
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault>;
     /// Whether the stream may end here.
     fn complete(&self) -> bool;
+}
+
+/// Why a codec gives up.
+enum Fault {
+    /// What is wrong with the stream, in words.
+    Damaged(String),
+    /// It needs more history than it may keep.
+    Window,
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Fault {
+        Fault::Damaged(reason)
+    }
 }
 
 /// Decodes one archive of any known format.
@@ -181,13 +195,18 @@ impl Decoder {
         let output = sink.spare();
         let (taken, made) = match &mut self.state {
             State::Packed(format, codec) => {
-                codec
-                    .step(input, output)
-                    .map_err(|reason| Problem::Compressed {
-                        format: format.as_str(),
-                        offset: self.packed,
+                let (format, offset) = (format.as_str(), self.packed);
+                codec.step(input, output).map_err(|fault| match fault {
+                    Fault::Damaged(reason) => Problem::Compressed {
+                        format,
+                        offset,
                         reason,
-                    })?
+                    },
+                    Fault::Window => Problem::Window {
+                        format,
+                        allowed: self.limits.window,
+                    },
+                })?
             }
             State::Plain | State::Start(_) => {
                 let count = input.len().min(output.len());

@@ -5,8 +5,11 @@
 //! time, in buffers that go round.
 
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use box_cache::{Algorithm, Digest, Hasher};
 
@@ -22,6 +25,9 @@ use crate::limits::Limits;
 const BUFFER: usize = 64 * 1024;
 const WAITING: usize = 14;
 
+/// How often whoever waits for the worker asks whether its work is still wanted.
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// What came out of the worker: its own result and what the stream was.
 pub(crate) struct Outcome<T> {
     pub result: T,
@@ -36,6 +42,10 @@ pub(crate) struct Pipeline<T> {
     decoder: Decoder,
     buffers: Outgoing,
     worker: Option<JoinHandle<Result<Outcome<T>, Error>>>,
+    /// Closed when the worker has ended.
+    ended: Receiver<()>,
+    /// Tells the worker that nobody wants what it makes.
+    stop: Arc<AtomicBool>,
 }
 
 enum Message {
@@ -60,14 +70,19 @@ impl<T: Send + 'static> Pipeline<T> {
         reserve_descriptors();
         let (to_worker, from_decoder) = sync_channel(WAITING);
         let (used, spare) = sync_channel(WAITING + 2);
+        let (ending, ended) = sync_channel(0);
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = stop.clone();
         let archive_limits = limits.clone();
         let worker = std::thread::Builder::new()
             .name("unpack".to_owned())
             .spawn(move || {
+                let _ending = ending;
                 let hasher = algorithm.map(Hasher::new);
                 let decoded = Decoded {
                     from_decoder,
                     used,
+                    stopped,
                     hasher,
                     decoded: 0,
                     buffer: Vec::new(),
@@ -107,6 +122,8 @@ impl<T: Send + 'static> Pipeline<T> {
             decoder: Decoder::new(limits),
             buffers,
             worker: Some(worker),
+            ended,
+            stop,
         })
     }
 
@@ -116,13 +133,23 @@ impl<T: Send + 'static> Pipeline<T> {
         self.passed_on(decoded)
     }
 
-    /// All bytes of the archive were written: does `meanwhile`, and waits for the worker.
-    pub fn finish(mut self, meanwhile: impl FnOnce()) -> Result<Outcome<T>, Error> {
+    /// All bytes of the archive were written: does `meanwhile`, and waits for the worker as long as it is `wanted`. What is still
+    /// to be made may be much: one buffer has room for the paths of a hundred thousand directories.
+    pub fn finish(
+        mut self,
+        meanwhile: impl FnOnce(),
+        mut wanted: impl FnMut() -> Result<(), Error>,
+    ) -> Result<Outcome<T>, Error> {
         let decoded = self.decoder.finish(&mut self.buffers);
         self.passed_on(decoded)?;
         self.buffers.flush();
         self.buffers.send(Message::End);
+        // The worker sees that nothing more comes.
+        self.buffers.to_worker = None;
         meanwhile();
+        while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(GLANCE) {
+            wanted()?;
+        }
         self.join()
     }
 
@@ -151,6 +178,7 @@ impl<T> Drop for Pipeline<T> {
     /// The worker sees the channel end; what it works on must not be cleared away under its hands.
     fn drop(&mut self) {
         self.buffers.to_worker = None;
+        self.stop.store(true, Ordering::Relaxed);
         if let Some(worker) = self.worker.take() {
             // It can only say that it was abandoned.
             drop(worker.join());
@@ -211,6 +239,7 @@ impl Buffers for Outgoing {
 pub(crate) struct Decoded {
     from_decoder: Receiver<Message>,
     used: SyncSender<Vec<u8>>,
+    stopped: Arc<AtomicBool>,
     hasher: Option<Hasher>,
     decoded: u64,
     buffer: Vec<u8>,
@@ -237,7 +266,11 @@ impl Decoded {
 }
 
 impl BufRead for Decoded {
+    /// Asked for at each header and each piece of content.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other(Error::Abandoned));
+        }
         if self.taken == self.filled && !self.ended {
             match self.from_decoder.recv() {
                 Ok(Message::Decoded(buffer, filled)) => {

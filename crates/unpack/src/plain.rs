@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use box_cache::DiffId;
-use rustix::fs::{Gid, Mode, Stat, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Stat, Uid};
+use rustix::io::Errno;
 
 use crate::copy::metadata_of;
 use crate::entry::{Metadata, Time};
@@ -63,8 +64,9 @@ pub fn unpack_layers<R: Read>(
         total.entries += summary.entries;
         total.bytes += summary.bytes;
         total.decoded += summary.decoded;
+        total.root |= summary.root;
     }
-    target.keep()?;
+    target.keep(total.root)?;
     Ok(total)
 }
 
@@ -89,7 +91,12 @@ fn unpack_layer<R: Read>(
             Err(error) => return Err(Error::Read(error)),
         }
     }
-    let outcome = pipeline.finish(|| ())?;
+    // At its end it has nothing more, yet may say that it was interrupted.
+    let wanted = || match layer.blob.read(&mut [0]) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Error::Read(error)),
+        _ => Ok(()),
+    };
+    let outcome = pipeline.finish(|| (), wanted)?;
     let actual = outcome.digest.map(DiffId);
     if let (Some(expected), Some(actual)) = (layer.diff_id, actual)
         && expected != actual
@@ -155,7 +162,9 @@ impl Target {
         staging.duplicate()
     }
 
-    pub fn keep(self) -> Result<(), Error> {
+    /// Gives the tree its place. What its root has is taken over by a directory that was there, where `root` says that it is
+    /// somebody's wish.
+    pub fn keep(self, root: bool) -> Result<(), Error> {
         match self {
             Target::New { mut staging, path } => match staging.rename(&path)? {
                 true => Ok(()),
@@ -164,7 +173,7 @@ impl Target {
                     Err(Error::io("rename the unpacked tree to", path, taken))
                 }
             },
-            Target::Found { staging, found } => found.fill(staging),
+            Target::Found { staging, found } => found.fill(staging, root),
         }
     }
 }
@@ -183,6 +192,8 @@ pub(crate) struct Found {
     dir: OwnedFd,
     before: Stat,
     path: PathBuf,
+    /// The names moved to it, each with a zero byte behind it.
+    moved: Vec<u8>,
     filled: bool,
 }
 
@@ -203,36 +214,53 @@ impl Found {
             dir,
             before,
             path: path.to_owned(),
+            moved: Vec::new(),
             filled: false,
         })
     }
 
-    /// Moves the tree's entries up, and gives the directory what the tree's root has.
-    fn fill(mut self, staging: Staging) -> Result<(), Error> {
-        let metadata = self
-            .take(staging.dir())
-            .map_err(|failure| failure.on(&self.path))?;
+    /// Moves the tree's entries up, and where `takes_root` gives the directory what the tree's root has.
+    fn fill(mut self, staging: Staging, takes_root: bool) -> Result<(), Error> {
+        let taken = self.take(staging.dir(), takes_root);
+        let metadata = taken.map_err(|failure| {
+            self.give_back(staging.dir());
+            failure.on(&self.path)
+        })?;
         staging.remove()?;
-        rustix::fs::futimens(&self.dir, &times(metadata.mtime))
-            .map_err(|errno| Error::io("set the times of", &self.path, errno))?;
+        if let Some(metadata) = metadata {
+            rustix::fs::futimens(&self.dir, &times(metadata.mtime))
+                .map_err(|errno| Error::io("set the times of", &self.path, errno))?;
+        }
         self.filled = true;
         Ok(())
     }
 
-    fn take(&self, root: &OwnedFd) -> Result<Metadata, Failure> {
+    fn take(&mut self, root: &OwnedFd, takes_root: bool) -> Result<Option<Metadata>, Failure> {
         let stat = rustix::fs::fstat(root).doing("look at")?;
-        let metadata = metadata_of(&stat, root)?;
+        let metadata = takes_root.then(|| metadata_of(&stat, root)).transpose()?;
         let failed = |errno| Failure::Kernel("list", errno);
         remove::each_name(root, failed, |name| {
-            rustix::fs::renameat(root, name, &self.dir, name).doing("move what was unpacked to")?;
+            move_to(root, &self.dir, name).doing("move what was unpacked to")?;
+            self.moved.extend_from_slice(name);
+            self.moved.push(0);
             Ok(true)
         })?;
-        metadata::set_directory(&self.dir, &metadata)?;
+        if let Some(metadata) = &metadata {
+            metadata::set_directory(&self.dir, metadata)?;
+        }
         Ok(metadata)
     }
 
+    /// Moves back what was moved. What others have put there meanwhile stays.
+    fn give_back(&self, root: &OwnedFd) {
+        let moved = self.moved.split(|&b| b == 0);
+        for name in moved.filter(|name| !name.is_empty()) {
+            // What cannot be moved is told of by the failure that led here.
+            move_to(&self.dir, root, name).unwrap_or_default();
+        }
+    }
+
     fn restore(&self) -> Result<(), rustix::io::Errno> {
-        remove::contents(&self.dir)?;
         let before = &self.before;
         let now = rustix::fs::fstat(&self.dir)?;
         if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid) {
@@ -246,7 +274,23 @@ impl Found {
             seconds: before.st_mtime,
             nanos: before.st_mtime_nsec as u32,
         };
-        rustix::fs::futimens(&self.dir, &times(mtime))
+        if (now.st_mtime, now.st_mtime_nsec) != (before.st_mtime, before.st_mtime_nsec) {
+            rustix::fs::futimens(&self.dir, &times(mtime))?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves an entry from one directory to another that has none of that name.
+fn move_to(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+        // Some file systems know no flags.
+        Err(Errno::INVAL) => match rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => rustix::fs::renameat(from, name, to, name),
+            Ok(_) => Err(Errno::EXIST),
+            Err(errno) => Err(errno),
+        },
+        other => other,
     }
 }
 

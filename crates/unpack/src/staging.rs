@@ -116,7 +116,8 @@ impl Drop for Staging {
     }
 }
 
-/// Removes the directories in `parent` with names that begin so, and that nobody holds the lock of; gives their number.
+/// Removes the directories in `parent` with names that begin so and end as [`Staging::create`] makes them, and that nobody holds
+/// the lock of; gives their number. Without a prefix all are ours.
 pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
     let failed = |errno: Errno| Error::io("sweep", parent, errno);
     let dir = match open_directory(parent) {
@@ -129,7 +130,7 @@ pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
     remove::each_name(&dir, failed, |name| {
         let text = std::str::from_utf8(name)
             .ok()
-            .filter(|text| text.starts_with(prefix));
+            .filter(|text| prefix.is_empty() || text.strip_prefix(prefix).is_some_and(is_number));
         let locked = text.map(|text| lock_entry(&dir, text)).transpose();
         let Some(_locked) = locked.map_err(failed)?.flatten() else {
             return Ok(false);
@@ -139,6 +140,12 @@ pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
         Ok(true)
     })?;
     Ok(swept)
+}
+
+/// Whether this is what makes a name unique: a process and a number.
+fn is_number(text: &str) -> bool {
+    text.split_once('-')
+        .is_some_and(|(pid, number)| pid.parse::<u32>().is_ok() && number.parse::<u64>().is_ok())
 }
 
 /// The directories in `parent` that nobody holds the lock of.

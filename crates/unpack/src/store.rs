@@ -119,6 +119,9 @@ impl LayerStore {
 
     /// The trees to stack for an image, the lowest first: all of the layers', but none below one that hides everything
     /// before it, as the overlay does not look for that mark on the layers' own roots.
+    ///
+    /// A layer that comes several times, as empty ones do, is there once, as the overlay refuses a tree that it has already. At
+    /// its topmost place: whatever the lower one shows or hides, that one shows or hides before it.
     pub fn stack(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, Error> {
         let mut stack = Vec::with_capacity(layers.len());
         for layer in layers {
@@ -127,6 +130,7 @@ impl LayerStore {
             if !stack.is_empty() && self.is_opaque(&path)? {
                 stack.clear();
             }
+            stack.retain(|below| *below != path);
             stack.push(path);
         }
         Ok(stack)
@@ -278,7 +282,7 @@ impl LayerWriter {
     /// All bytes were given: the tree is complete, but seen by nobody yet.
     pub fn finish(self) -> Result<Staged, Error> {
         let meanwhile = || self.writeback.rest(|| reopen(&self.staging));
-        let outcome = self.pipeline.finish(meanwhile)?;
+        let outcome = self.pipeline.finish(meanwhile, || Ok(()))?;
         let digest = outcome
             .digest
             .expect("a layer's pipeline is started with an algorithm");

@@ -48,6 +48,10 @@ pub(crate) struct Tree {
     creator: Creator,
     /// What this archive made so far; none where there was nothing before it that whiteouts could mean.
     made: Option<Made>,
+    /// Directories made for the current entry that have none of their own.
+    implied: u64,
+    /// Whether the archive had an entry for the root.
+    has_root: bool,
 }
 
 impl Tree {
@@ -75,7 +79,14 @@ impl Tree {
             links,
             creator,
             made,
+            implied: 0,
+            has_root: false,
         })
+    }
+
+    /// Whether there was an entry for the root.
+    pub fn has_root(&self) -> bool {
+        self.has_root
     }
 
     /// Writes one entry; a file's content is taken from the archive it came from.
@@ -90,7 +101,8 @@ impl Tree {
             Err(problem) => Err(problem.into()),
         };
         let applied = applied.and_then(|()| Ok(self.links.check()?));
-        applied.map_err(|failure| failure.at(archive.place()))
+        applied.map_err(|failure| failure.at(archive.place()))?;
+        archive.count_implied(std::mem::take(&mut self.implied))
     }
 
     /// Sets what had to wait for the last child.
@@ -155,44 +167,54 @@ impl Tree {
         open.mtime = Some(metadata.mtime);
         open.setgid = metadata.mode & 0o2000 != 0;
         self.creator.note_default_acl(metadata);
+        self.has_root = true;
         Ok(())
     }
 
     /// The open directory of that path, made with all that lead to it where the archive left them out: owned by root,
     /// mode 0755, as old as the entry that needs them.
     fn parent(&mut self, path: &[u8], needed_by: &Metadata) -> Result<usize, Failure> {
-        match self.directories.find(path) {
-            Ok(index) => return Ok(index),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-            Err(errno) => return Err(Failure::Kernel("open the directory it is in", errno)),
+        let index = self.parent_made(path, needed_by)?;
+        if let Some(made) = &mut self.made {
+            let open = self.directories.at(index);
+            let identity = open.identity()?;
+            made.hold(&open.fd, identity)
+                .doing("look at the directories it is in")?;
+        }
+        Ok(index)
+    }
+
+    fn parent_made(&mut self, path: &[u8], needed_by: &Metadata) -> Result<usize, Failure> {
+        // From the end, as most of the way is there mostly, and was used just before.
+        let mut there = path;
+        let mut index = loop {
+            match self.directories.find(there) {
+                Ok(index) => break index,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !there.is_empty() => {
+                    there = EntryPath::split_bytes(there).0;
+                }
+                Err(errno) => return Err(Failure::Kernel("open the directory it is in", errno)),
+            }
+        };
+        if there.len() == path.len() {
+            return Ok(index);
         }
         let implied = Metadata {
             mode: 0o755,
             mtime: needed_by.mtime,
             ..Metadata::default()
         };
-        let slashes = path
+        let missing = if there.is_empty() { 0 } else { there.len() + 1 };
+        let slashes = path[missing..]
             .iter()
             .enumerate()
             .filter(|(_, b)| **b == b'/')
-            .map(|(index, _)| index);
-        let mut index = None;
+            .map(|(index, _)| missing + index);
         for end in slashes.chain([path.len()]) {
-            let part = &path[..end];
-            index = Some(match self.directories.find(part) {
-                Ok(index) => index,
-                Err(Errno::NOENT | Errno::NOTDIR) => self.implied_directory(part, &implied)?,
-                Err(Errno::LOOP) => return Err(Problem::ParentDangling(part.to_vec()).into()),
-                Err(errno) => return Err(Failure::Kernel("open the directory it is in", errno)),
-            });
+            index = self.implied_directory(&path[..end], &implied)?;
+            self.implied += 1;
         }
-        match index {
-            Some(index) => Ok(index),
-            None => self
-                .directories
-                .find(b"")
-                .doing("open the directory to unpack to"),
-        }
+        Ok(index)
     }
 
     /// Makes a directory that has no entry of its own (yet).

@@ -18,6 +18,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Bytes of the uncompressed archive.
     pub decoded: u64,
+    /// Whether it said what the tree's root is to be.
+    pub root: bool,
 }
 
 /// Writes an archive below `root`, in the calling thread, which must be one made for this: its umask changes.
@@ -34,6 +36,7 @@ pub(crate) fn write_tree<R: BufRead>(
     while let Some(entry) = archive.next_entry()? {
         tree.apply(&entry, archive)?;
     }
+    let root = tree.has_root();
     tree.finish()
         .map_err(|failure| failure.at(archive.place()))?;
     let (entries, bytes) = archive.totals();
@@ -41,5 +44,6 @@ pub(crate) fn write_tree<R: BufRead>(
         entries,
         bytes,
         decoded: 0,
+        root,
     })
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use box_unpack::Limits;
+use box_unpack::{Limits, unpack_archive};
 use support::archive::{Head, Tar};
 use support::arena::{Arena, WAYS, Way};
 use support::require_root;
@@ -253,5 +253,49 @@ fn a_thousand_levels() {
         &|root, _| {
             assert_eq!(fs::read(root.join("d")).unwrap(), b"flat");
         },
+    );
+}
+
+#[test]
+fn directories_that_are_only_implied_count_as_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Tar::new()
+        .file("a/b/c/d", "")
+        .file("e/f/g/h", "")
+        .file("e/f/g/i", "")
+        .end();
+    let limits = |entries| Limits {
+        entries,
+        ..Limits::default()
+    };
+    let unpack = |entries| unpack_archive(&archive[..], &dir.path().join("t"), &limits(entries));
+    let refused = unpack(8).unwrap_err().to_string();
+    assert!(
+        refused.contains("limit entries exceeded: 9 of at most 8"),
+        "{refused}"
+    );
+    assert!(!dir.path().join("t").exists());
+    // What is reported is what the archive has.
+    assert_eq!(unpack(9).unwrap().entries, 3);
+}
+
+#[test]
+fn many_names_below_one_deep_directory_that_is_only_implied() {
+    // Were each way looked for from the top, this would take minutes: four million lookups of names of two kilobytes.
+    let dir = tempfile::tempdir().unwrap();
+    let deep = "d/".repeat(1000);
+    let archive = (0..4000).fold(Tar::new(), |tar, n| {
+        tar.pax(&[("path", format!("{deep}e{n}/f"))]).file("f", "")
+    });
+    let target = dir.path().join("t");
+    unpack_archive(&archive.end()[..], &target, &Limits::default()).unwrap();
+    let last = format!("{deep}e3999/f");
+    assert!(
+        std::process::Command::new("test")
+            .args(["-e", &last])
+            .current_dir(&target)
+            .status()
+            .unwrap()
+            .success()
     );
 }

@@ -257,6 +257,69 @@ fn types_change_between_layers() {
 }
 
 #[test]
+fn whiteouts_keep_what_their_own_layer_put_into_a_lower_directory() {
+    // No entry for `etc`, `var/cache` or `sub`: the layer only passes through them.
+    let top = Tar::new()
+        .dir("./")
+        .file("etc/new", "new")
+        .file(".wh.etc", "")
+        .file("var/cache/sub/new", "new")
+        .file("var/cache/.wh..wh..opq", "");
+    let seen = assert_alike(&[base().end(), top.end()]);
+    assert!(seen.contains("etc/new") && seen.contains("var/cache/sub/new"));
+    assert!(!seen.contains("etc/passwd") && !seen.contains("var/cache/sub/b"));
+    assert!(!seen.contains("var/cache/a"));
+}
+
+#[test]
+fn a_layer_may_come_again() {
+    let layer = || Tar::new().dir("./").dir("extra");
+    let extra = layer().file("extra/a", "a").end();
+    let hides = layer().file("extra/.wh.a", "").file("b", "b").end();
+    let empty = Tar::new().dir("./").end();
+    let seen = assert_alike(&[
+        base().end(),
+        extra.clone(),
+        empty.clone(),
+        hides.clone(),
+        empty.clone(),
+    ]);
+    assert!(!seen.contains("extra/a"));
+    let seen = assert_alike(&[base().end(), extra.clone(), empty, hides, extra]);
+    assert!(seen.contains("extra/a") && seen.contains("b"));
+}
+
+#[test]
+fn clearing_has_an_end_below_links_that_lead_ever_deeper() {
+    require_root();
+    let dir = tempfile::tempdir().unwrap();
+    let lower = Tar::new().dir("x").file("x/old", "").end();
+    let mut upper = Tar::new();
+    let mut above = String::new();
+    for step in 0..15 {
+        let mut path = above.clone();
+        for _ in 0..200 {
+            path += "d/";
+            upper = upper.pax(&[("path", &path)]).dir("d");
+        }
+        let link = format!("link-{step}");
+        upper = upper.pax(&[("linkpath", &path)]).symlink(&link, "d");
+        above = link + "/";
+    }
+    let archives = [lower, upper.file(".wh.d", "").end()];
+    let layers = archives.iter().map(|archive| {
+        Ok(Layer {
+            blob: &archive[..],
+            diff_id: None,
+        })
+    });
+    let plain = dir.path().join("plain");
+    let refused = unpack_layers(layers, &plain, &Limits::default()).unwrap_err();
+    assert!(refused.to_string().contains("levels"), "{refused}");
+    assert!(!plain.exists());
+}
+
+#[test]
 fn an_opaque_root_ends_the_stack() {
     let top = Tar::new()
         .dir("./")

@@ -385,9 +385,33 @@ fn an_empty_directory_is_filled_and_stays_the_directory_it_is() {
         .unwrap_err()
         .to_string();
     assert!(again.contains("is not empty: it holds \"etc\""), "{again}");
+    // What only looks as if an attempt had left it is somebody's.
+    let (kept, others) = (
+        dir.path().join("kept"),
+        dir.path().join("kept/.unpacking-notes"),
+    );
+    fs::create_dir_all(&others).unwrap();
+    unpack_archive(&archive[..], &kept, &Limits::default()).unwrap_err();
+    assert!(others.exists());
     // A directory beside it that was left by a killed attempt goes too.
     let left = dir.path().join(".new.unpacking-4711-0");
     fs::create_dir_all(left.join("etc")).unwrap();
     unpack_archive(&archive[..], &dir.path().join("new"), &Limits::default()).unwrap();
     assert!(!left.exists());
+}
+
+#[test]
+fn a_directory_keeps_what_it_has_where_the_archive_says_nothing_of_its_root() {
+    require_root();
+    let dir = tempfile::tempdir().unwrap();
+    let ours = dir.path().join("ours");
+    fs::create_dir(&ours).unwrap();
+    std::os::unix::fs::chown(&ours, Some(1000), Some(1000)).unwrap();
+    fs::set_permissions(&ours, fs::Permissions::from_mode(0o2700)).unwrap();
+    let archive = Tar::new().file("file", "x").end();
+    unpack_archive(&archive[..], &ours, &Limits::default()).unwrap();
+    let about = fs::metadata(&ours).unwrap();
+    assert_eq!((about.uid(), about.gid()), (1000, 1000));
+    assert_eq!(about.mode() & 0o7777, 0o2700);
+    assert!(ours.join("file").exists());
 }

@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use box_cache::{Cache, Image, Platform};
-use box_unpack::{Layer, Limits, Summary, unpack_archive, unpack_layers};
+use box_unpack::entry::Problem;
+use box_unpack::{Layer, LimitKind, Limits, Summary, unpack_archive, unpack_layers};
 use serde::Serialize;
 
 use crate::args::Format;
@@ -116,8 +117,23 @@ fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure>
         box_unpack::Error::Read(error) => {
             Failure::new(format!("read {}: {}", path.display(), cause(&error)))
         }
+        box_unpack::Error::Archive { place, problem } => {
+            let hint = limit_of(&problem)
+                .map(|name| format!("if you trust it: box unpack --limit {name}=VALUE"));
+            Failure::new(format!("unpack {}: {place}: {problem}", path.display())).maybe_hint(hint)
+        }
         error => error.into(),
     })
+}
+
+/// The limit that an archive exceeds.
+fn limit_of(problem: &Problem) -> Option<LimitKind> {
+    match problem {
+        Problem::Limit { limit, .. } => Some(*limit),
+        Problem::Ratio { .. } => Some(LimitKind::Ratio),
+        Problem::Window { .. } => Some(LimitKind::Window),
+        _ => None,
+    }
 }
 
 fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, Failure> {

@@ -2,7 +2,7 @@
 
 use bzip2::{Decompress, Status};
 
-use super::Codec;
+use super::{Codec, Fault};
 
 pub(super) struct Bzip2 {
     stream: Decompress,
@@ -19,12 +19,16 @@ impl Bzip2 {
 }
 
 impl Codec for Bzip2 {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault> {
         if self.ended {
             match input.first() {
                 None => return Ok((0, 0)),
                 Some(b'B') => *self = Bzip2::new(),
-                Some(_) => return Err("what follows its last stream is not another one".to_owned()),
+                Some(_) => {
+                    return Err(Fault::Damaged(
+                        "what follows its last stream is not another one".to_owned(),
+                    ));
+                }
             }
         }
         let (taken, made) = (self.stream.total_in(), self.stream.total_out());
@@ -34,7 +38,11 @@ impl Codec for Bzip2 {
             .map_err(|error| error.to_string())?
         {
             Status::StreamEnd => self.ended = true,
-            Status::MemNeeded => return Err("it needs more memory than there is".to_owned()),
+            Status::MemNeeded => {
+                return Err(Fault::Damaged(
+                    "it needs more memory than there is".to_owned(),
+                ));
+            }
             _ => {}
         }
         // At most a buffer's length, which is a usize.

@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::Codec;
+use super::{Codec, Fault};
 
 pub(super) struct Gzip {
     member: Decompress,
@@ -29,7 +29,7 @@ impl Gzip {
 }
 
 impl Codec for Gzip {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault> {
         match (self.place, input.first()) {
             (Place::Member, _) => {}
             (Place::BetweenMembers, Some(0x1f)) => *self = Gzip::new(),
@@ -40,9 +40,8 @@ impl Codec for Gzip {
                 return Ok((zeros, 0));
             }
             (Place::BetweenMembers | Place::Padding, Some(_)) => {
-                return Err(
-                    "what follows its last member is neither another one nor zeros".to_owned(),
-                );
+                let reason = "what follows its last member is neither another one nor zeros";
+                return Err(Fault::Damaged(reason.to_owned()));
             }
         }
         let (taken, made) = (self.member.total_in(), self.member.total_out());

@@ -1,8 +1,8 @@
 //! xz: streams one after another, with their checks.
 
-use liblzma::stream::{Action, CONCATENATED, Status, Stream};
+use liblzma::stream::{Action, CONCATENATED, Error, Status, Stream};
 
-use super::Codec;
+use super::{Codec, Fault};
 
 /// What the decoder needs beside the dictionary.
 const OVERHEAD: u64 = 4 << 20;
@@ -27,13 +27,15 @@ impl Xz {
         input: &[u8],
         output: &mut [u8],
         action: Action,
-    ) -> Result<(usize, usize), String> {
+    ) -> Result<(usize, usize), Fault> {
         let (taken, made) = (self.stream.total_in(), self.stream.total_out());
         match self
             .stream
             .process(input, output, action)
-            .map_err(|error| error.to_string())?
-        {
+            .map_err(|error| match error {
+                Error::MemLimit => Fault::Window,
+                error => Fault::Damaged(error.to_string()),
+            })? {
             Status::StreamEnd => self.ended = true,
             // Only says that there is neither input nor room for output; the caller sees no progress.
             Status::MemNeeded => {}
@@ -48,7 +50,7 @@ impl Xz {
 }
 
 impl Codec for Xz {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault> {
         if self.ended {
             return Ok((0, 0));
         }

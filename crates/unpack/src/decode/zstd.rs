@@ -2,7 +2,7 @@
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::Codec;
+use super::{Codec, Fault};
 
 pub(super) struct Zstd {
     decoder: Decoder<'static>,
@@ -27,7 +27,7 @@ impl Zstd {
 }
 
 impl Codec for Zstd {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), String> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault> {
         if input.is_empty() && self.frame_ended {
             return Ok((0, 0));
         }
@@ -36,12 +36,20 @@ impl Codec for Zstd {
         let hint = self
             .decoder
             .run(&mut from, &mut to)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| fault(&error))?;
         self.frame_ended = hint == 0;
         Ok((from.pos(), to.pos()))
     }
 
     fn complete(&self) -> bool {
         self.frame_ended
+    }
+}
+
+/// The library hands on its own codes as text alone.
+fn fault(error: &std::io::Error) -> Fault {
+    match error.to_string() {
+        text if text.contains("too much memory") => Fault::Window,
+        text => Fault::Damaged(text),
     }
 }

@@ -100,6 +100,10 @@ pub enum Problem {
         offset: u64,
         reason: String,
     },
+    #[error(
+        "limit window exceeded: to decode the {format} stream takes more history than {allowed} bytes"
+    )]
+    Window { format: &'static str, allowed: u64 },
     #[error("the {format} stream is cut off after {offset} bytes")]
     CompressedCut { format: &'static str, offset: u64 },
     #[error("the file is empty, not an archive")]

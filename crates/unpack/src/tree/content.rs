@@ -13,6 +13,9 @@ use crate::entry::SparseMap;
 /// From this size on the file system is told beforehand how long a file will be.
 const PREALLOCATED: u64 = 8 << 20;
 
+/// So much of it at once: a header may claim what never comes, and memory is what some file systems are made of.
+const STEP: u64 = 64 << 20;
+
 /// Writes the content of the archive's current entry to a new file.
 pub(super) fn write<R: BufRead>(
     file: &OwnedFd,
@@ -21,10 +24,17 @@ pub(super) fn write<R: BufRead>(
     archive: &mut Archive<R>,
 ) -> Result<(), Failure> {
     let Some(map) = sparse else {
-        if size >= PREALLOCATED {
-            preallocate(file, size)?;
+        let step = if size >= PREALLOCATED { STEP } else { size };
+        let mut done = 0;
+        while done < size {
+            let next = step.min(size - done);
+            if size >= PREALLOCATED {
+                preallocate(file, done, next)?;
+            }
+            copy(file, done, next, archive)?;
+            done += next;
         }
-        return copy(file, 0, size, archive);
+        return Ok(());
     };
     // The holes are what is never written.
     rustix::fs::ftruncate(file, size).doing("set the size of the sparse file")?;
@@ -34,9 +44,10 @@ pub(super) fn write<R: BufRead>(
     Ok(())
 }
 
-/// Finding out that the disk is full before the work is better than after; where it cannot be told, nothing is lost.
-fn preallocate(file: &OwnedFd, size: u64) -> Result<(), Failure> {
-    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
+/// Finding out that the disk is full before the work is better than after, and the file is in one piece; where it cannot be told,
+/// nothing is lost.
+fn preallocate(file: &OwnedFd, offset: u64, length: u64) -> Result<(), Failure> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, length) {
         Err(errno @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) => {
             Err(Failure::Kernel("reserve room for the file", errno))
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directories::OPEN;
@@ -19,7 +19,13 @@ pub(super) struct Made {
     names: BTreeSet<u64>,
     /// Directories in which nothing of earlier layers is left, and in which nothing of theirs comes to be again.
     cleared: HashSet<(u64, u64)>,
+    /// Directories with something of this archive in them, at any depth; they may be an earlier layer's.
+    holding: HashSet<(u64, u64)>,
 }
+
+/// Levels of directories that are cleared: each takes a descriptor and its share of the thread's stack. Names have fewer by
+/// default, yet links lead to any depth.
+const LEVELS: usize = 200;
 
 impl Made {
     pub fn insert(&mut self, directory: (u64, u64), name: &[u8]) {
@@ -30,13 +36,35 @@ impl Made {
         self.names.contains(&self.keys.hash_one((directory, name)))
     }
 
+    /// Something is made in a directory: it stays, and so do those that it is in, whatever whiteouts name them.
+    pub fn hold(&mut self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Errno> {
+        let above = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut next = None;
+        let mut identity = identity;
+        // Up to one that is known, or to the root of all, which is above itself.
+        while self.holding.insert(identity) {
+            let dir = next.as_ref().unwrap_or(dir);
+            let up = rustix::fs::openat(dir, "..", above, Mode::empty())?;
+            let stat = rustix::fs::fstat(&up)?;
+            identity = (stat.st_dev, stat.st_ino);
+            next = Some(up);
+        }
+        Ok(())
+    }
+
     /// Removes what earlier layers have in a directory.
     pub fn clear_lower(&mut self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Failure> {
+        self.clear(dir, identity, 0)
+    }
+
+    fn clear(&mut self, dir: &OwnedFd, identity: (u64, u64), level: usize) -> Result<(), Failure> {
         if !self.cleared.insert(identity) {
             return Ok(());
         }
         let failed = |errno| Failure::Kernel("list the directory", errno);
-        remove::each_name(dir, failed, |name| self.remove_lower(dir, identity, name))
+        remove::each_name(dir, failed, |name| {
+            self.remove_below(dir, identity, name, level)
+        })
     }
 
     /// Removes what earlier layers have by one name in a directory; whether the name is gone with it.
@@ -46,26 +74,44 @@ impl Made {
         identity: (u64, u64),
         name: &[u8],
     ) -> Result<bool, Failure> {
+        self.remove_below(dir, identity, name, 0)
+    }
+
+    fn remove_below(
+        &mut self,
+        dir: &OwnedFd,
+        identity: (u64, u64),
+        name: &[u8],
+        level: usize,
+    ) -> Result<bool, Failure> {
         let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(false),
             other => other.doing("look at what it removes")?,
         };
         let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
-        match (self.contains(identity, name), directory) {
+        let own = (stat.st_dev, stat.st_ino);
+        let made = self.contains(identity, name) || directory && self.holding.contains(&own);
+        match (made, directory) {
             (true, false) => return Ok(false),
             (false, false) => {
                 rustix::fs::unlinkat(dir, name, AtFlags::empty()).doing("remove what it names")?;
             }
             (false, true) => remove::tree(dir, name).doing("remove what it names")?,
-            // Made anew by this layer, yet with what lower layers have in it.
+            // Made anew or filled by this layer, yet with what lower layers have in it.
             (true, true) => {
+                if level == LEVELS {
+                    return Err(Failure::Kernel(
+                        "clear that many levels of directories",
+                        Errno::NAMETOOLONG,
+                    ));
+                }
                 let below = rustix::fs::openat(dir, name, OPEN, Mode::empty())
                     .doing("open what it names")?;
                 let mtime = crate::entry::Time {
                     seconds: stat.st_mtime,
                     nanos: stat.st_mtime_nsec as u32,
                 };
-                self.clear_lower(&below, (stat.st_dev, stat.st_ino))?;
+                self.clear(&below, own, level + 1)?;
                 let times = crate::metadata::times(mtime);
                 rustix::fs::futimens(&below, &times).doing("set the times of a directory")?;
                 return Ok(false);
