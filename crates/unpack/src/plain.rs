@@ -1,6 +1,8 @@
 //! Archives unpacked to a directory of the caller's, all or nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -192,8 +194,9 @@ pub(crate) struct Found {
     dir: OwnedFd,
     before: Stat,
     path: PathBuf,
-    /// The names moved to it, each with a zero byte behind it.
-    moved: Vec<u8>,
+    /// Hashes of the names moved to it: there may be more names than fit into the memory.
+    moved: BTreeSet<u64>,
+    keys: RandomState,
     filled: bool,
 }
 
@@ -214,7 +217,8 @@ impl Found {
             dir,
             before,
             path: path.to_owned(),
-            moved: Vec::new(),
+            moved: BTreeSet::new(),
+            keys: RandomState::new(),
             filled: false,
         })
     }
@@ -241,8 +245,7 @@ impl Found {
         let failed = |errno| Failure::Kernel("list", errno);
         remove::each_name(root, failed, |name| {
             move_to(root, &self.dir, name).doing("move what was unpacked to")?;
-            self.moved.extend_from_slice(name);
-            self.moved.push(0);
+            self.moved.insert(self.keys.hash_one(name));
             Ok(true)
         })?;
         if let Some(metadata) = &metadata {
@@ -253,11 +256,16 @@ impl Found {
 
     /// Moves back what was moved. What others have put there meanwhile stays.
     fn give_back(&self, root: &OwnedFd) {
-        let moved = self.moved.split(|&b| b == 0);
-        for name in moved.filter(|name| !name.is_empty()) {
-            // What cannot be moved is told of by the failure that led here.
-            move_to(&self.dir, root, name).unwrap_or_default();
-        }
+        let given = remove::each_name(
+            &self.dir,
+            |errno| errno,
+            |name| {
+                let ours = self.moved.contains(&self.keys.hash_one(name));
+                Ok(ours && move_to(&self.dir, root, name).is_ok())
+            },
+        );
+        // What cannot be moved is told of by the failure that led here.
+        given.unwrap_or_default();
     }
 
     fn restore(&self) -> Result<(), rustix::io::Errno> {

@@ -11,16 +11,15 @@ use rustix::io::Errno;
 use super::directories::OPEN;
 use super::{Doing, Failure, remove};
 
-/// Hashes of directory identity and name: some 16 bytes for each entry, keyed afresh for each archive, so that nobody can
-/// craft names that collide. A tree of them, as a table takes three times its size while it grows.
+/// Hashes of directory identity and name, and of the identities of directories with something of this archive in them, at any depth
+/// (they may be an earlier layer's): some 16 bytes for each, keyed afresh for each archive, so that nobody can craft names that
+/// collide. A tree of them, as a table takes three times its size while it grows.
 #[derive(Default)]
 pub(super) struct Made {
     keys: RandomState,
     names: BTreeSet<u64>,
     /// Directories in which nothing of earlier layers is left, and in which nothing of theirs comes to be again.
     cleared: HashSet<(u64, u64)>,
-    /// Directories with something of this archive in them, at any depth; they may be an earlier layer's.
-    holding: HashSet<(u64, u64)>,
 }
 
 /// Levels of directories that are cleared: each takes a descriptor and its share of the thread's stack. Names have fewer by
@@ -36,13 +35,17 @@ impl Made {
         self.names.contains(&self.keys.hash_one((directory, name)))
     }
 
+    fn holds(&self, directory: (u64, u64)) -> bool {
+        self.names.contains(&self.keys.hash_one(directory))
+    }
+
     /// Something is made in a directory: it stays, and so do those that it is in, whatever whiteouts name them.
     pub fn hold(&mut self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Errno> {
         let above = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut next = None;
         let mut identity = identity;
         // Up to one that is known, or to the root of all, which is above itself.
-        while self.holding.insert(identity) {
+        while self.names.insert(self.keys.hash_one(identity)) {
             let dir = next.as_ref().unwrap_or(dir);
             let up = rustix::fs::openat(dir, "..", above, Mode::empty())?;
             let stat = rustix::fs::fstat(&up)?;
@@ -90,7 +93,7 @@ impl Made {
         };
         let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
         let own = (stat.st_dev, stat.st_ino);
-        let made = self.contains(identity, name) || directory && self.holding.contains(&own);
+        let made = self.contains(identity, name) || directory && self.holds(own);
         match (made, directory) {
             (true, false) => return Ok(false),
             (false, false) => {
