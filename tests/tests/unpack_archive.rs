@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -187,14 +187,7 @@ fn an_interrupt_leaves_the_directory_as_it_was() {
     let dir = home.path().join("dir");
     fs::create_dir(&dir).unwrap();
     // An archive that never ends: box waits for more of it.
-    let fifo = home.path().join("fifo");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let fifo = fifo(&home);
     for target in ["dir", "new"] {
         let mut child = home
             .command(["unpack", "./fifo", target])
@@ -251,14 +244,7 @@ fn an_interrupt_counts_also_when_all_was_read() {
 fn what_others_put_into_the_directory_meanwhile_stays() {
     let home = Home::new();
     let dir = home.path().join("dir");
-    let fifo = home.path().join("fifo");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let fifo = fifo(&home);
     let mut archive = tar::Builder::new(Vec::new());
     for name in ["a", "b", "c"] {
         let mut header = tar::Header::new_gnu();
@@ -291,14 +277,7 @@ fn what_others_put_into_the_directory_meanwhile_stays() {
 #[test]
 fn no_thread_waits_for_room_for_its_descriptors() {
     let home = Home::new();
-    let fifo = home.path().join("fifo");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let fifo = fifo(&home);
     let (mut shell, pid) = with_few_descriptors(&home.command(["unpack", "./fifo", "dir"]));
     // Open at both ends, and nothing comes: both threads are there, and no directory is open yet.
     let writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
@@ -312,6 +291,14 @@ fn no_thread_waits_for_room_for_its_descriptors() {
         room >= 256,
         "the table of descriptors has to grow beyond {room} while threads share it"
     );
+}
+
+/// A fifo in the home, for an archive that comes as the test likes.
+fn fifo(home: &Home) -> PathBuf {
+    let fifo = home.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    fifo
 }
 
 fn names(dir: &Path) -> Vec<String> {

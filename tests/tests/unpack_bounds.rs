@@ -204,3 +204,49 @@ fn two_thousand_levels() {
             .success()
     );
 }
+
+/// The lines of a trace of these system calls; the command itself may fail.
+fn traced(home: &Home, calls: &str, args: &[&str]) -> Vec<String> {
+    let log = home.path().join("trace");
+    let script = format!(
+        "exec strace -f -qq -e signal=none -e trace={calls} -o {} \"$@\"",
+        log.display()
+    );
+    let command = home.command([&["unpack"], args].concat());
+    Outcome::of(behind(&script, &command), b"");
+    let trace = fs::read_to_string(log).unwrap();
+    trace.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_deep_directory_that_is_only_implied_is_found_from_its_end() {
+    const NAMES: usize = 100;
+    let home = Home::new();
+    let mut builder = tar::Builder::new(Vec::new());
+    for number in 0..NAMES {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        let path = format!("{}e{number}/f", "d/".repeat(1000));
+        builder
+            .append_data(&mut header, path, std::io::empty())
+            .unwrap();
+    }
+    fs::write(home.path().join("deep.tar"), builder.into_inner().unwrap()).unwrap();
+    let lookups = traced(&home, "openat2", &["./deep.tar", "dir"]).len();
+    assert!(home.path().join("dir/d/d/d").is_dir());
+    // Up the thousand levels once, and some for each name; from the top it would be a thousand for each.
+    assert!((NAMES..5000).contains(&lookups), "{lookups} lookups");
+}
+
+#[test]
+fn room_is_not_made_for_what_a_header_only_claims() {
+    let home = Home::new();
+    let claims = header(tar::EntryType::Regular, 8 << 30);
+    fs::write(home.path().join("claims.tar"), claims).unwrap();
+    let calls = traced(&home, "fallocate", &["./claims.tar", "dir"]);
+    let lengths: Vec<u64> = calls
+        .iter()
+        .filter_map(|call| call.split(", ").nth(3)?.split(')').next()?.parse().ok())
+        .collect();
+    assert_eq!(lengths, [64 << 20], "{calls:?}");
+}

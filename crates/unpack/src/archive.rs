@@ -401,6 +401,9 @@ impl<R: BufRead> Archive<R> {
                 if filled == 0 {
                     return Ok(None);
                 }
+                if self.offset == filled as u64 {
+                    return Err(self.fail(Problem::Short(filled)));
+                }
                 return Err(self.fail(Problem::Truncated {
                     missing: (BLOCK - filled) as u64,
                 }));

@@ -12,7 +12,8 @@ const ROOM: i32 = 256;
 /// processor can still be reading the old one (`expand_fdtable` in the kernel's fs/file.c): some ten milliseconds, in which
 /// whoever opened the file sleeps. With one thread it only takes memory.
 pub fn reserve_descriptors() {
-    // Any open descriptor does; the table stays large when the copy is closed. Where it cannot be had, unpacking only takes longer.
+    // Any open descriptor does; the table stays large when the copy is closed. Where it cannot be had, unpacking only takes
+    // longer.
     drop(rustix::io::fcntl_dupfd_cloexec(
         rustix::stdio::stdin().as_fd(),
         ROOM - 1,

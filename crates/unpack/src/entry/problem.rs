@@ -90,6 +90,8 @@ pub enum Problem {
     },
     #[error("the archive ends here, {missing} bytes too early")]
     Truncated { missing: u64 },
+    #[error("it has {0} bytes, less than one header: this is no tar archive")]
+    Short(usize),
     #[error("the archive ends here without its end-of-archive blocks; it is cut off")]
     NoEnd,
     #[error("a lone block of zeros; the end of an archive has two")]

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use super::directories::OPEN;
 use super::{Doing, Failure, remove};
 
-/// Hashes of directory identity and name, and of the identities of directories with something of this archive in them, at any depth
-/// (they may be an earlier layer's): some 16 bytes for each, keyed afresh for each archive, so that nobody can craft names that
+/// Hashes of directory identity and name, and of the identities of directories with something of this archive in them, at any
+/// depth (they may be an earlier layer's): some 16 bytes for each, keyed afresh for each archive, so that nobody can craft names that
 /// collide. A tree of them, as a table takes three times its size while it grows.
 #[derive(Default)]
 pub(super) struct Made {
