@@ -30,6 +30,8 @@ pub struct Archive<R> {
     implied: u64,
     /// Logical bytes of all files so far, and those of their extended attributes.
     bytes: u64,
+    /// No bytes at all are an archive of nothing.
+    may_be_empty: bool,
     place: Place,
 }
 
@@ -55,8 +57,15 @@ impl<R: BufRead> Archive<R> {
             entries: 0,
             implied: 0,
             bytes: 0,
+            may_be_empty: false,
             place: Place::default(),
         }
+    }
+
+    /// Takes a stream of no bytes at all for an archive of nothing, as Go's archive/tar does. GNU tar does not, and it is what
+    /// is left of a download or a pipe that failed: only for a layer whose digest says so.
+    pub(crate) fn accept_nothing(&mut self) {
+        self.may_be_empty = true;
     }
 
     /// The next member; none at the end of the archive. Content of the last one that was not taken is skipped.
@@ -358,21 +367,20 @@ impl<R: BufRead> Archive<R> {
         Ok(())
     }
 
-    /// The next header; none where the two zero blocks of the end stand.
+    /// The next header; none at the end, which is two blocks of zeros. Some writers leave one or both of them out, and GNU tar,
+    /// bsdtar and Go's archive/tar agree that an archive is complete where its last member is. That a compressed stream
+    /// is not cut there is the decoder's to say.
     fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let Some(block) = self.try_block()? else {
-            let empty = self.offset == 0;
-            return Err(self.fail(if empty {
-                Problem::Empty
-            } else {
-                Problem::NoEnd
-            }));
+            return match self.offset {
+                0 if !self.may_be_empty => Err(self.fail(Problem::Empty)),
+                _ => Ok(None),
+            };
         };
         if block != [0; BLOCK] {
             return Ok(Some(block));
         }
         match self.try_block()? {
-            // Some writers leave the second one out.
             None => Ok(None),
             Some(second) if second == [0; BLOCK] => Ok(None),
             Some(_) => Err(self.fail(Problem::LoneZeroBlock)),

@@ -12,6 +12,7 @@ use box_cache::DiffId;
 use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use crate::archive::Archive;
 use crate::copy::metadata_of;
 use crate::entry::{Metadata, Time};
 use crate::error::Error;
@@ -19,6 +20,7 @@ use crate::limits::Limits;
 use crate::metadata::{self, times};
 use crate::pipeline::Pipeline;
 use crate::staging::{self, Staging, open_directory};
+use crate::store::is_of_nothing;
 use crate::tree::{Doing, Failure, Flavor, Links, remove};
 use crate::work::{self, Summary};
 
@@ -81,8 +83,13 @@ fn unpack_layer<R: Read>(
 ) -> Result<Summary, Error> {
     // Where nothing is known to compare with, nothing is hashed.
     let algorithm = layer.diff_id.map(|id| id.0.algorithm());
-    let work =
-        move |archive: &mut _| work::write_tree(archive, root, Flavor::Plain, over_others, links);
+    let may_be_empty = layer.diff_id.is_some_and(|id| is_of_nothing(&id));
+    let work = move |archive: &mut Archive<_>| {
+        if may_be_empty {
+            archive.accept_nothing();
+        }
+        work::write_tree(archive, root, Flavor::Plain, over_others, links)
+    };
     let mut pipeline = Pipeline::start(limits.clone(), algorithm, work)?;
     let mut buffer = vec![0; READ];
     loop {

@@ -15,9 +15,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use box_cache::{Algorithm, DiffId, Digest, Synced};
+use box_cache::{Algorithm, DiffId, Digest, Hasher, Synced};
 use rustix::fs::Mode;
 
+use crate::archive::Archive;
 use crate::descriptors::reserve_descriptors;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -80,7 +81,7 @@ impl LayerStore {
 
     /// Starts a layer whose bytes are pushed; its compression is told by them, its diff_id known at the end.
     pub fn writer(&self, limits: Limits) -> Result<LayerWriter, Error> {
-        self.start(limits, Algorithm::Sha256)
+        self.start(limits, Algorithm::Sha256, false)
     }
 
     /// Makes the layer from its blob, unless it is there. Where another process makes it, its work is waited for;
@@ -99,7 +100,7 @@ impl LayerStore {
             return Ok(path);
         }
         let mut reader = open().map_err(Error::Read)?;
-        let mut writer = self.start(limits, layer.0.algorithm())?;
+        let mut writer = self.start(limits, layer.0.algorithm(), is_of_nothing(layer))?;
         let mut buffer = vec![0; READ];
         loop {
             match reader.read(&mut buffer) {
@@ -134,6 +135,14 @@ impl LayerStore {
             stack.push(path);
         }
         Ok(stack)
+    }
+
+    /// The tree of a layer without files: what an image that has no layers stands on, as an overlay and a copy need one.
+    pub fn empty(&self) -> Result<PathBuf, Error> {
+        // The end of an archive, and nothing before it.
+        const NOTHING: [u8; 1024] = [0; 1024];
+        let layer = DiffId(Digest::of(&NOTHING));
+        self.unpack(&layer, || Ok(&NOTHING[..]), Limits::default())
     }
 
     /// Makes several layers, as many at once as help; each as [`LayerStore::unpack`] does. The first failure ends all.
@@ -221,14 +230,22 @@ impl LayerStore {
         is_opaque(&root).map_err(|errno| Error::io("read the attributes of", path, errno))
     }
 
-    fn start(&self, limits: Limits, algorithm: Algorithm) -> Result<LayerWriter, Error> {
+    fn start(
+        &self,
+        limits: Limits,
+        algorithm: Algorithm,
+        may_be_empty: bool,
+    ) -> Result<LayerWriter, Error> {
         let parent = self.make_directory(STAGING)?;
         let staging = Staging::create(&parent, "")?;
         // What a layer without an entry for its root gets.
         rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
             .map_err(|errno| Error::io("change the mode of a directory in", &parent, errno))?;
         let root = staging.duplicate()?;
-        let work = move |archive: &mut _| {
+        let work = move |archive: &mut Archive<_>| {
+            if may_be_empty {
+                archive.accept_nothing();
+            }
             work::write_tree(archive, root, Flavor::Layer, false, Default::default())
         };
         let pipeline = Pipeline::start(limits, Some(algorithm), work)?;
@@ -382,6 +399,11 @@ impl Staged {
         }
         Ok(path)
     }
+}
+
+/// Whether a layer's digest is that of no bytes at all.
+pub(crate) fn is_of_nothing(layer: &DiffId) -> bool {
+    Hasher::new(layer.0.algorithm()).finish() == layer.0
 }
 
 /// A layer's directory as [`Writeback`] wants it.

@@ -84,14 +84,10 @@ pub(crate) fn is_whiteout(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<boo
     }
 }
 
-/// Whether a directory has the overlay's sign that nothing below it is to be seen.
+/// Whether a directory has the overlay's sign that nothing below it is to be seen: the one that an overlay of this process's user
+/// looks for, as the other means nothing to it.
 pub(crate) fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
-    for name in OPAQUE_ATTRIBUTES {
-        if is_set(dir, name)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    is_set(dir, opaque_attribute())
 }
 
 fn is_set(fd: &OwnedFd, attribute: &str) -> Result<bool, Errno> {
@@ -114,6 +110,11 @@ pub(crate) struct Marks {
 /// The attribute of an opaque directory, for privileged mounts and for those with the option `userxattr`.
 const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 
+/// As an overlay that this process's user can mount has it.
+fn opaque_attribute() -> &'static str {
+    OPAQUE_ATTRIBUTES[usize::from(!rustix::process::geteuid().is_root())]
+}
+
 /// The other sign for a whiteout, on an empty file: for file systems that take no device 0:0, as an overlay itself
 /// does not (Linux 6.7 and later).
 const WHITEOUT_ATTRIBUTE: &str = "trusted.overlay.whiteout";
@@ -121,9 +122,8 @@ const WHITEOUT_ATTRIBUTE: &str = "trusted.overlay.whiteout";
 impl Marks {
     /// As an overlay that this process's user can mount will look for them.
     pub fn for_this_process() -> Marks {
-        let root = rustix::process::geteuid().is_root();
         Marks {
-            opaque: OPAQUE_ATTRIBUTES[usize::from(!root)],
+            opaque: opaque_attribute(),
             any: false,
         }
     }

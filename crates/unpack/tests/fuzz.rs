@@ -135,6 +135,24 @@ fn changed_headers_are_parsed_or_refused() {
         checks::entries(&data);
         checks::mend_checksums(&mut data);
         checks::entries(&data);
+        checks::ends(&data);
+    }
+}
+
+#[test]
+fn records_of_every_spelling_are_parsed_or_refused() {
+    let seed = b"\0user.a%3Db=1\xff\x01user.a%3Db=MQ\xff\x02opaque=y\xff\x03opaque=eQ\xff\x04user::rw-\xff\x051.5\xff\x06x\xff\x07uid=5";
+    let mut chance = Chance(0xa77);
+    for _ in 0..20_000 {
+        let mut data = seed.to_vec();
+        // As many pieces as there are decide what is refused first.
+        let from = chance.below(data.len());
+        data.drain(..from);
+        for _ in 0..chance.below(5) {
+            let at = chance.below(data.len());
+            data[at] = b"=%2356DduX.\0\n\xff\x01"[chance.below(15)];
+        }
+        checks::records(&data);
     }
 }
 

@@ -152,6 +152,18 @@ fn add_xattrs(dir: &Path) {
     set("plain", "user.comment", b"some \0 bytes = \n");
     set("empty", "user.empty", b"");
     set("sub", "user.directory", b"yes");
+    // What the keys of extended headers cannot hold, or hold in an encoding.
+    for name in [
+        "a=b",
+        "p%q",
+        "x%3Dy",
+        "n\nl",
+        "\u{fc}",
+        "=",
+        &"%".repeat(250),
+    ] {
+        set("empty", &format!("user.{name}"), name.as_bytes());
+    }
     set(
         "setuid",
         "security.capability",

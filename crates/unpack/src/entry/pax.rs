@@ -1,5 +1,7 @@
 //! PAX records: `length key=value\n`, each overriding a field of the header that follows.
 
+use std::collections::HashSet;
+
 use super::header::id;
 use super::sparse::SparseRecords;
 use super::{Problem, Time, Xattr, acl, xattr};
@@ -27,17 +29,24 @@ pub struct Records {
 impl Records {
     /// Adds the records of a local extended header (type `x`); a later record of the same key wins.
     pub fn local(&mut self, text: &[u8]) -> Result<(), Problem> {
+        let twins = Twins::of(text);
         for record in split(text) {
             let (key, value) = record?;
-            self.record(key, value)?;
+            if !twins.has(key, value) {
+                self.record(key, value)?;
+            }
         }
         self.check_xattrs()
     }
 
     /// Adds the records of a global extended header (type `g`). What names or measures one member is refused there.
     pub fn global(&mut self, text: &[u8]) -> Result<(), Problem> {
+        let twins = Twins::of(text);
         for record in split(text) {
             let (key, value) = record?;
+            if twins.has(key, value) {
+                continue;
+            }
             let for_one =
                 matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.");
             if for_one {
@@ -64,10 +73,10 @@ impl Records {
 
     /// Unknown keys (comments, vendors' extensions, times we do not keep) change nothing, as POSIX demands.
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            return self.xattr(name, value);
+        if let Some(name) = key.strip_prefix(SCHILY) {
+            return self.xattr(&xattr::decode_keyword(name), value);
         }
-        if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
+        if let Some(name) = key.strip_prefix(LIBARCHIVE) {
             return self.xattr(
                 &xattr::decode_name(name)?,
                 &xattr::decode_value(name, value)?,
@@ -131,6 +140,41 @@ impl Records {
             false => Ok(()),
         }
     }
+}
+
+/// Keys of extended attributes; the attribute's name follows.
+const SCHILY: &[u8] = b"SCHILY.xattr.";
+const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
+
+/// What libarchive's records of attributes in one header say a second time.
+///
+/// It writes each attribute twice: under its own key, encoded so that nothing is ambiguous, and under SCHILY's with the value as it
+/// is and the name in one of two ways, by version: in its own encoding, or as it is. What that says of a name with `=`, `%` or
+/// bytes beyond ASCII is something else to a reader of GNU tar's spelling, and would be an attribute that the file does not have.
+struct Twins(HashSet<Vec<u8>>);
+
+impl Twins {
+    fn of(text: &[u8]) -> Twins {
+        let records = split(text).map_while(Result::ok);
+        let spelled = records.filter_map(|(key, value)| {
+            let encoded = key.strip_prefix(LIBARCHIVE)?;
+            // One that is malformed is refused when its turn comes.
+            let name = xattr::decode_name(encoded).ok()?;
+            let value = xattr::decode_value(&name, value).ok()?;
+            Some([joined(encoded, &value), joined(&name, &value)])
+        });
+        Twins(spelled.flatten().collect())
+    }
+
+    fn has(&self, key: &[u8], value: &[u8]) -> bool {
+        let name = key.strip_prefix(SCHILY).filter(|_| !self.0.is_empty());
+        name.is_some_and(|name| self.0.contains(&joined(name, value)))
+    }
+}
+
+/// A record's text behind its prefix. Where in it the name ends is not told, as the name may have a `=`.
+fn joined(name: &[u8], value: &[u8]) -> Vec<u8> {
+    [name, b"=", value].concat()
 }
 
 type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
@@ -319,6 +363,83 @@ mod tests {
                 "{}",
                 text.escape_ascii()
             );
+        }
+    }
+
+    fn xattrs(records: &[(&str, &str)]) -> Result<Vec<(String, String)>, Problem> {
+        let text: Vec<u8> = records.iter().flat_map(|(k, v)| record(k, v)).collect();
+        let mut records = Records::default();
+        records.local(&text)?;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let mut found: Vec<_> = records
+            .xattrs
+            .into_iter()
+            .map(|xattr| (text(xattr.name), text(xattr.value)))
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    #[test]
+    fn names_of_attributes_are_read_as_gnu_tar_writes_them() {
+        for (key, name) in [
+            ("user.a%3Db", "user.a=b"),
+            ("user.p%25q", "user.p%q"),
+            ("user.x%253Dy", "user.x%3Dy"),
+            // What GNU tar does not write it does not decode.
+            ("user.p%q%3d%2E%", "user.p%q%3d%2E%"),
+            ("user.n\nl", "user.n\nl"),
+        ] {
+            let found = xattrs(&[(&format!("SCHILY.xattr.{key}"), "c=d")]).unwrap();
+            assert_eq!(found, [(name.to_owned(), "c=d".to_owned())], "{key}");
+        }
+    }
+
+    #[test]
+    fn what_libarchive_says_twice_is_one_attribute() {
+        let one = [("user.a=%".to_owned(), "c=d".to_owned())];
+        let encoded = ("LIBARCHIVE.xattr.user.a%3D%25", "Yz1k");
+        // As 3.6 spells it and as it is, in either order.
+        for twin in [
+            ("SCHILY.xattr.user.a%3D%25", "c=d"),
+            ("SCHILY.xattr.user.a=%", "c=d"),
+        ] {
+            assert_eq!(xattrs(&[encoded, twin]).unwrap(), one, "{twin:?}");
+            assert_eq!(xattrs(&[twin, encoded]).unwrap(), one, "{twin:?}");
+        }
+        // Its own encoding of a byte that GNU tar leaves alone.
+        let found = xattrs(&[
+            ("LIBARCHIVE.xattr.user.n%0Al", "MQ"),
+            ("SCHILY.xattr.user.n%0Al", "1"),
+        ]);
+        assert_eq!(found.unwrap(), [("user.n\nl".to_owned(), "1".to_owned())]);
+        // Another value is another attribute's.
+        let found = xattrs(&[
+            ("LIBARCHIVE.xattr.user.n%0Al", "MQ"),
+            ("SCHILY.xattr.user.n%0Al", "2"),
+        ]);
+        assert_eq!(found.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn no_spelling_of_a_steering_attribute_gets_through() {
+        for (key, value) in [
+            ("SCHILY.xattr.trusted.overlay.a%3Db", "y"),
+            ("SCHILY.xattr.user.overlay.%25", "y"),
+            ("SCHILY.xattr.user.overlay.opaque=", "y"),
+            ("LIBARCHIVE.xattr.%74rusted.overlay%2Eopaque", "eQ"),
+            ("LIBARCHIVE.xattr.user%2eoverlay.whiteout", ""),
+        ] {
+            let refused = xattrs(&[(key, value)]);
+            assert!(matches!(refused, Err(Problem::SteeringXattr(_))), "{key}");
+            // Nor is one let through as another's twin.
+            let twin = xattrs(&[(key, value), ("SCHILY.xattr.user.overlay.opaque", "y")]);
+            assert!(twin.is_err(), "{key}");
+        }
+        // Only the kernel's own spelling is an attribute that steers: these are names like any other, and left out.
+        for key in ["trusted%2Eoverlay.opaque", "%74rusted.overlay.opaque"] {
+            let found = xattrs(&[(&format!("SCHILY.xattr.{key}"), "y")]).unwrap();
+            assert_eq!(found, [], "{key}");
         }
     }
 

@@ -92,8 +92,6 @@ pub enum Problem {
     Truncated { missing: u64 },
     #[error("it has {0} bytes, less than one header: this is no tar archive")]
     Short(usize),
-    #[error("the archive ends here without its end-of-archive blocks; it is cut off")]
-    NoEnd,
     #[error("a lone block of zeros; the end of an archive has two")]
     LoneZeroBlock,
     #[error("the {format} stream is damaged at its byte {offset}: {reason}")]

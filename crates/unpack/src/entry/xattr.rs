@@ -1,4 +1,4 @@
-//! Which extended attributes an archive may set, and how libarchive writes them down.
+//! Which extended attributes an archive may set, and how GNU tar and libarchive write them down.
 
 use super::{Problem, Xattr, acl};
 
@@ -52,6 +52,23 @@ pub(super) fn admit(name: &[u8], value: &[u8]) -> Result<bool, Problem> {
         || name
             .strip_prefix(b"user.")
             .is_some_and(|rest| !rest.is_empty()))
+}
+
+/// GNU tar writes `=` as `%3D`, as a key ends at the first one, and so `%` as `%25`; nothing else (xheader.c,
+/// `xattr_encode_keyword`). Go's archive/tar encodes nothing and refuses names with `=`.
+pub(super) fn decode_keyword(text: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, others @ ..] = rest {
+        let (byte, behind) = match rest {
+            [b'%', b'3', b'D', behind @ ..] => (b'=', behind),
+            [b'%', b'2', b'5', behind @ ..] => (b'%', behind),
+            _ => (*first, others),
+        };
+        name.push(byte);
+        rest = behind;
+    }
+    name
 }
 
 /// libarchive writes names with `%XX` for unusual bytes.

@@ -61,9 +61,14 @@ fn damaged_streams() {
                 good()[..2 * BLOCK + 3010].to_vec(),
             ),
             fixed(
-                "cut between entries",
+                "cut behind an extended header",
+                "followed by no entry",
+                Tar::new().pax(&[("mtime", "1")]).cut(),
+            ),
+            fixed(
+                "gzip cut between entries",
                 "cut off",
-                good()[..2 * BLOCK + 3072].to_vec(),
+                gzip(&good()[..2 * BLOCK + 3072])[..60].to_vec(),
             ),
             fixed(
                 "lone zero block",
