@@ -6,4 +6,4 @@ mod load;
 mod save;
 mod tarball;
 
-pub use load::LoadOptions;
+pub use load::{Decompress, LoadOptions};

@@ -79,7 +79,39 @@ pub struct Damaged {
 pub(crate) struct Manifest {
     schema_version: u32,
     pub(crate) config: Blob,
+    /// Go's encoder writes an empty list as null.
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) layers: Vec<Blob>,
+}
+
+/// Takes null for what is there by default.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A config as it stands there, or as it was meant: docker leaves out the list of layers where it is empty.
+fn config(bytes: &[u8]) -> serde_json::Result<ImageConfiguration> {
+    serde_json::from_slice(bytes).or_else(|error| {
+        let mut config: serde_json::Value = serde_json::from_slice(bytes)?;
+        let layers = config
+            .pointer_mut("/rootfs")
+            .and_then(|rootfs| rootfs.as_object_mut());
+        match layers {
+            Some(rootfs)
+                if rootfs
+                    .get("diff_ids")
+                    .is_none_or(serde_json::Value::is_null) =>
+            {
+                rootfs.insert("diff_ids".to_owned(), serde_json::json!([]));
+                serde_json::from_value(config)
+            }
+            _ => Err(error),
+        }
+    })
 }
 
 /// What box needs of a descriptor.
@@ -276,10 +308,9 @@ impl Cache {
             path: path.clone(),
             reason,
         };
-        let config: ImageConfiguration =
-            serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let config = config(&bytes).map_err(|error| malformed(error.to_string()))?;
         let diff_ids = config.rootfs().diff_ids();
-        if diff_ids.len() != manifest.layers.len() || diff_ids.is_empty() {
+        if diff_ids.len() != manifest.layers.len() {
             return Err(malformed(format!(
                 "it names {} layers, the manifest {}",
                 diff_ids.len(),

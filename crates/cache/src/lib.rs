@@ -44,7 +44,7 @@ mod staging;
 mod survey;
 mod verify;
 
-pub use archive::LoadOptions;
+pub use archive::{Decompress, LoadOptions};
 pub use audit::{Audit, DamagedBlob};
 pub use cache::Cache;
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::image::{Blob, MAX_DOCUMENT};
+use crate::image::{Blob, MAX_DOCUMENT, or_default};
 use crate::index::{Entry, Index};
 use crate::staging::PREFIX;
 use crate::{Algorithm, Cache, DiffId, Digest, Error, Result};
@@ -64,11 +64,11 @@ pub(crate) struct Marked {
 #[derive(Deserialize)]
 struct Node {
     config: Option<Blob>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     layers: Vec<Blob>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     blobs: Vec<Blob>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     manifests: Vec<Entry>,
     subject: Option<Blob>,
 }
@@ -81,7 +81,7 @@ struct Config {
 
 #[derive(Deserialize)]
 struct RootFs {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     diff_ids: Vec<DiffId>,
 }
 

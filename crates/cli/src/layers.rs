@@ -29,8 +29,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// The trees of an image's layers, topmost last; those that are missing are made of their blobs. `bars` is called only
-/// where there is something to show.
+/// The trees of an image's layers, topmost last; those that are missing are made of their blobs. An image without layers
+/// (`FROM scratch` and no files) stands on an empty one. `bars` is called only where there is something to show.
 pub fn trees(
     settings: &Settings,
     cache: &Cache,
@@ -38,6 +38,9 @@ pub fn trees(
     bars: impl Fn() -> Bars,
 ) -> Result<Vec<PathBuf>, Error> {
     let store = LayerStore::open(&settings.dirs.layers);
+    if image.layers.is_empty() {
+        return Ok(vec![store.empty().map_err(Error::Unpack)?]);
+    }
     let missing: Vec<&Layer> = image
         .layers
         .iter()

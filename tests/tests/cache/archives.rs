@@ -177,3 +177,182 @@ fn all_platforms_of_an_image_move_in_one_archive() {
     assert_eq!(loaded, digests);
     check::sound(&there.cache());
 }
+
+/// What `docker save` of older versions writes: a config, and layers named by whatever name.
+fn docker_archive(name: &str, config: &serde_json::Value, layers: &[Vec<u8>]) -> Vec<u8> {
+    let names: Vec<String> = (0..layers.len())
+        .map(|n| format!("{n}/layer.tar"))
+        .collect();
+    // docker writes null for an empty list.
+    let listed = (!names.is_empty()).then_some(&names);
+    let manifest =
+        serde_json::json!([{"Config": "config.json", "RepoTags": [name], "Layers": listed}]);
+    let documents = [("manifest.json", &manifest), ("config.json", config)]
+        .map(|(name, document)| (name.to_owned(), document.to_string().into_bytes()));
+    let mut tar = tar::Builder::new(Vec::new());
+    let layers = names.into_iter().zip(layers.iter().cloned());
+    for (name, bytes) in documents.into_iter().chain(layers) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes.as_slice())
+            .unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn config(layers: &[&[u8]], command: &[&str]) -> serde_json::Value {
+    use sha2::Digest;
+    let hex = |layer: &&[u8]| {
+        let hash = sha2::Sha256::digest(layer);
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    };
+    let ids: Vec<String> = layers.iter().map(hex).collect();
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    serde_json::json!({"architecture": architecture, "os": "linux", "config": {"Cmd": command},
+        "rootfs": {"type": "layers", "diff_ids": ids}})
+}
+
+fn packed(program: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut command = Command::new(program);
+    command.args(["-1", "-c"]);
+    box_tests::Outcome::of(command, bytes).succeeds().stdout
+}
+
+/// The minirootfs as a plain tar archive.
+fn rootfs() -> Vec<u8> {
+    let tarball = box_tests::Mirror::get().tarball("3.20.3");
+    tool_bytes("gzip", &["-dc", tarball.to_str().unwrap()])
+}
+
+fn tool_bytes(name: &str, arguments: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(name);
+    command.args(arguments);
+    box_tests::Outcome::of(command, b"").succeeds().stdout
+}
+
+#[test]
+fn layers_of_docker_archives_load_however_they_are_packed() {
+    let home = Home::new();
+    let plain = rootfs();
+    let config = config(&[&plain], &["cat", "/etc/alpine-release"]);
+    for program in ["xz", "bzip2", "zstd", "gzip"] {
+        let name = format!("{program}:1");
+        let layer = packed(program, &plain);
+        let archive = docker_archive(&name, &config, std::slice::from_ref(&layer));
+        home.run_with_stdin(["load", "-q"], &archive).succeeds();
+        let ran = home.run(["run", "--rm", "--offline", &name]).succeeds();
+        assert_eq!(ran.text(), "3.20.3", "{program}");
+        // The blob has a form that other tools know.
+        let seen = tool(
+            "skopeo",
+            &[
+                "inspect",
+                "--raw",
+                &format!("oci:{}:{name}", home.cache().display()),
+            ],
+        );
+        let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        let suffix = match program {
+            "gzip" | "zstd" => format!("+{program}"),
+            _ => String::new(),
+        };
+        let expected = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
+        assert_eq!(seen["layers"][0]["mediaType"], expected, "{program}");
+        // Cut or changed, it is told now and not when it is run.
+        let cut = docker_archive("bad:1", &config, &[layer[..layer.len() / 2].to_vec()]);
+        home.run_with_stdin(["load"], &cut)
+            .fails(&["0/layer.tar", "cut off"]);
+        let other = docker_archive("bad:1", &config, &[packed(program, &plain[..512 * 3])]);
+        home.run_with_stdin(["load"], &other)
+            .fails(&["0/layer.tar", "digest mismatch"]);
+    }
+    assert!(!check::sound(&home.cache()).contains("bad:1"));
+    home.run(["save", "xz:1", "-o", "saved.tar"]).succeeds();
+    home.run(["load", "-i", "saved.tar", "--name", "again:1"])
+        .succeeds();
+    home.run(["run", "--name", "c", "--offline", "again:1", "touch", "/x"])
+        .succeeds();
+    home.run(["commit", "c", "committed:1"]).succeeds();
+    home.run(["run", "--rm", "committed:1", "test", "-e", "/x"])
+        .succeeds();
+    home.run(["rm", "c"]).succeeds();
+}
+
+#[test]
+fn an_image_without_layers_is_an_image() {
+    let home = Home::new();
+    let mut config = config(&[], &["/x/busybox", "echo", "ran"]);
+    let archive = docker_archive("none:1", &config, &[]);
+    // docker leaves out a list that is empty.
+    config["rootfs"] = serde_json::json!({"type": "layers"});
+    let short = docker_archive("none:2", &config, &[]);
+    for archive in [archive, short] {
+        home.run_with_stdin(["load"], &archive).succeeds();
+    }
+    home.run(["pull", "-q", "alpine:3.20"]).succeeds();
+    home.run(["unpack", "-q", "alpine:3.20", "rootfs"])
+        .succeeds();
+    for name in ["none:1", "none:2"] {
+        home.run(["unpack", "-q", name, &format!("out-{name}")])
+            .succeeds();
+        assert!(check::names(&home.path().join(format!("out-{name}"))).is_empty());
+        // The program and its loader come from elsewhere.
+        let volumes = [
+            "-v",
+            "./rootfs/bin/busybox:/x/busybox:ro",
+            "-v",
+            "./rootfs/lib:/lib:ro",
+        ];
+        for storage in ["overlay", "copy"] {
+            let run = ["run", "--rm", "--storage", storage].iter();
+            let ran = home.run(run.chain(&volumes).chain(&[name])).succeeds();
+            assert_eq!(ran.text(), "ran", "{name} {storage}");
+        }
+        home.run(["run", "--rm", name])
+            .fails_with(127, &["/x/busybox"]);
+        home.run(["save", name, "-o", "saved.tar"]).succeeds();
+        home.run(["load", "-i", "saved.tar", "--name", "again:1"])
+            .succeeds();
+        let script = "/x/busybox echo hi > /new";
+        let run = ["run", "--name", "c"].iter();
+        let command = ["again:1", "/x/busybox", "sh", "-c", script];
+        home.run(run.chain(&volumes).chain(&command)).succeeds();
+        assert_eq!(home.run(["diff", "c"]).succeeds().text(), "A /new");
+        home.run(["cp", "c:/new", "copied"]).succeeds();
+        home.run(["commit", "c", "more:1"]).succeeds();
+        home.run(["rm", "c"]).succeeds();
+        home.run(["unpack", "-q", "more:1", &format!("more-{name}")])
+            .succeeds();
+        assert_eq!(
+            check::names(&home.path().join(format!("more-{name}"))),
+            ["new"]
+        );
+        home.run(["gc"]).succeeds();
+    }
+    check::sound(&home.cache());
+}
+
+#[test]
+fn an_archive_ends_with_its_last_file() {
+    let home = Home::new();
+    home.run(["pull", "-q", "alpine:3.20"]).succeeds();
+    home.run(["save", "alpine:3.20", "-o", "x.tar"]).succeeds();
+    let whole = fs::read(home.path().join("x.tar")).unwrap();
+    let end = whole.len() - whole.iter().rev().take_while(|byte| **byte == 0).count();
+    let end = end.next_multiple_of(512);
+    for kept in [end, end + 512] {
+        home.run(["rmi", "alpine:3.20"]).succeeds();
+        home.run_with_stdin(["load"], &whole[..kept]).succeeds();
+    }
+    home.run_with_stdin(["load"], &whole[..end - 512])
+        .fails(&["in the middle of an entry"]);
+    // Cut behind the last file, a compressed archive is not whole.
+    let gzip = packed("gzip", &whole);
+    home.run_with_stdin(["load"], &gzip[..gzip.len() - 4])
+        .fails(&["cut off"]);
+}

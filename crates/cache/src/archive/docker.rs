@@ -1,12 +1,14 @@
 //! What `docker save` writes, as far as it is not an OCI layout: `manifest.json`, a list of configs, names and layers; see
 //! <https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format>.
 
+use std::io::{self, Read, Write};
+
 use serde::Deserialize;
 
-use crate::archive::load::{Contents, LoadOptions, familiar};
+use crate::archive::load::{Contents, Decompress, File, LoadOptions, familiar};
 use crate::index::{Entry, MANIFEST};
 use crate::publish::{CONFIG, manifest_of};
-use crate::{DiffId, Digest, Expected, Hold, Image, Layer, Reference, Result};
+use crate::{DiffId, Digest, Error, Expected, Hasher, Hold, Image, Layer, Reference, Result};
 
 /// The most layers that an image may have; overlay mounts take fewer.
 const MAX_LAYERS: usize = 1000;
@@ -17,7 +19,8 @@ const MAX_LAYERS: usize = 1000;
 struct Item {
     config: String,
     repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
+    /// docker writes null where an image has none.
+    layers: Option<Vec<String>>,
 }
 
 /// What is needed of a config here.
@@ -26,9 +29,36 @@ struct Config {
     rootfs: RootFs,
 }
 
-#[derive(Deserialize)]
+/// docker leaves the list out where an image has no layers.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct RootFs {
-    diff_ids: Vec<DiffId>,
+    diff_ids: Option<Vec<DiffId>>,
+}
+
+/// What a layer is packed with.
+enum Packing {
+    /// OCI layers can be packed so; the media type's end.
+    Layer(&'static str),
+    /// They cannot: the plain archive becomes the layer.
+    Other(&'static str),
+    Plain,
+}
+
+impl Packing {
+    /// Tells it by the first bytes (RFC 1952, RFC 8878, and the formats of xz and bzip2).
+    fn detect(head: &[u8]) -> Packing {
+        match head {
+            [0x1f, 0x8b, ..] => Packing::Layer("+gzip"),
+            // A frame, or a skippable one before it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                Packing::Layer("+zstd")
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Other("xz"),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Packing::Other("bzip2"),
+            _ => Packing::Plain,
+        }
+    }
 }
 
 impl Contents<'_> {
@@ -47,7 +77,7 @@ impl Contents<'_> {
         let mut images = Vec::new();
         for item in items {
             let names = self.names(&item, options)?;
-            let manifest = self.make_manifest(&hold, &item)?;
+            let manifest = self.make_manifest(&hold, &item, options)?;
             let (digest, size): (Digest, u64) = (manifest.digest.parse()?, manifest.size);
             for name in names {
                 let provenance = self.provenance();
@@ -81,22 +111,23 @@ impl Contents<'_> {
     }
 
     /// Makes blobs of an image's config and layers, and of a manifest for them.
-    fn make_manifest(&mut self, hold: &Hold, item: &Item) -> Result<Entry> {
+    fn make_manifest(&mut self, hold: &Hold, item: &Item, options: &LoadOptions) -> Result<Entry> {
         let bytes = self.document(&item.config)?;
         let config: Config = serde_json::from_slice(&bytes)
             .map_err(|error| self.malformed(format!("malformed {}: {error}", item.config)))?;
-        let diff_ids = config.rootfs.diff_ids;
-        if diff_ids.len() != item.layers.len() || diff_ids.len() > MAX_LAYERS {
+        let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
+        let files = item.layers.as_deref().unwrap_or_default();
+        if diff_ids.len() != files.len() || diff_ids.len() > MAX_LAYERS {
             return Err(self.malformed(format!(
                 "{} names {} layers, manifest.json {}, at most {MAX_LAYERS} are possible",
                 item.config,
                 diff_ids.len(),
-                item.layers.len()
+                files.len()
             )));
         }
         let mut layers = Vec::with_capacity(diff_ids.len());
-        for (name, diff_id) in item.layers.iter().zip(diff_ids) {
-            layers.push(self.commit_layer(hold, name, diff_id)?);
+        for (name, diff_id) in files.iter().zip(diff_ids) {
+            layers.push(self.commit_layer(hold, name, diff_id, options.decompress)?);
         }
         let (digest, size) = self.commit(hold, &item.config, &Expected::default())?;
         let config = Entry::new(CONFIG, &digest, size);
@@ -105,19 +136,36 @@ impl Contents<'_> {
         Ok(Entry::new(MANIFEST, &digest, manifest.len() as u64))
     }
 
-    fn commit_layer(&mut self, hold: &Hold, name: &str, diff_id: DiffId) -> Result<Layer> {
-        let (suffix, expected) = match self.head(name)? {
-            [0x1f, 0x8b, ..] => ("+gzip", Expected::default()),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => ("+zstd", Expected::default()),
-            // A plain archive is its own diff: it can be verified here and now.
-            _ => (
-                "",
-                Expected {
-                    digest: Some(diff_id.0),
-                    size: None,
-                },
-            ),
-        };
+    /// Makes a layer's file a blob. Its content is compared with the digest that the config has of it, whatever it is packed
+    /// with; the blob is the file as it stands there where an OCI layer may be so, else its plain archive.
+    fn commit_layer(
+        &mut self,
+        hold: &Hold,
+        name: &str,
+        diff_id: DiffId,
+        decompress: Option<Decompress>,
+    ) -> Result<Layer> {
+        let mut expected = Expected::default();
+        let mut suffix = "";
+        match (self.packing(name, &diff_id)?, decompress) {
+            // A plain archive is its own diff.
+            (Packing::Plain, _) => expected.digest = Some(diff_id.0),
+            (Packing::Layer(end), None) => suffix = end,
+            (Packing::Layer(end), Some(decompress)) => {
+                suffix = end;
+                self.compare(name, &diff_id, decompress)?;
+            }
+            (Packing::Other(_), Some(decompress)) => {
+                let mut plain = self.unnamed()?;
+                self.decompress(name, decompress, &mut plain)?;
+                let name = self.resolve(name)?;
+                self.files.insert(name, File::Large(plain));
+                expected.digest = Some(diff_id.0);
+            }
+            (Packing::Other(format), None) => {
+                return Err(self.malformed(format!("{name} is packed with {format}")));
+            }
+        }
         let (digest, size) = self.commit(hold, name, &expected)?;
         let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
         Ok(Layer {
@@ -126,5 +174,57 @@ impl Contents<'_> {
             media_type,
             diff_id,
         })
+    }
+
+    /// What a layer is packed with; whatever it begins with, it is plain if it is what the config says.
+    fn packing(&mut self, name: &str, diff_id: &DiffId) -> Result<Packing> {
+        let resolved = self.resolve(name)?;
+        let digest = match self.files.get_mut(&resolved) {
+            Some(File::Small(bytes)) => Digest::of(bytes),
+            Some(File::Large(partial)) => partial.digest()?,
+            Some(File::Blob(digest, _)) => *digest,
+            None => return Err(self.malformed(format!("{name} is missing in it"))),
+        };
+        if digest == diff_id.0 {
+            return Ok(Packing::Plain);
+        }
+        let mut head = Vec::new();
+        self.reader(name)?
+            .take(6)
+            .read_to_end(&mut head)
+            .map_err(Error::io("read", name))?;
+        Ok(Packing::detect(&head))
+    }
+
+    fn compare(&self, name: &str, diff_id: &DiffId, decompress: Decompress) -> Result<()> {
+        let mut sieve = Sieve(Hasher::new(diff_id.0.algorithm()));
+        self.decompress(name, decompress, &mut sieve)?;
+        let actual = sieve.0.finish();
+        match actual == diff_id.0 {
+            true => Ok(()),
+            false => {
+                let what = format!("the content of {name} in {}", self.what);
+                Err(Error::digest_mismatch(what, diff_id.0, actual))
+            }
+        }
+    }
+
+    fn decompress(&self, name: &str, decompress: Decompress, to: &mut dyn Write) -> Result<()> {
+        decompress(&mut self.reader(name)?, to)
+            .map_err(|error| self.malformed(format!("{name} cannot be decompressed: {error}")))
+    }
+}
+
+/// Bytes go into a hash and nowhere else.
+struct Sieve(Hasher);
+
+impl Write for Sieve {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

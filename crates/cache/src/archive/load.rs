@@ -1,7 +1,7 @@
 //! Reading image archives that others made. Nothing in them is believed before it was verified.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
@@ -31,7 +31,13 @@ pub struct LoadOptions {
     pub name: Option<Reference>,
     /// The archive's size in bytes, where it is known, for the progress.
     pub total: Option<u64>,
+    /// Writes what a compressed stream holds, for the layers of docker archives: they are named by their content, whatever
+    /// they are packed with. Without it they are not compared, and those in xz and bzip2 are refused.
+    pub decompress: Option<Decompress>,
 }
+
+/// Unpacks a compressed stream to its plain bytes, within limits of its own.
+pub type Decompress = fn(&mut dyn Read, &mut dyn Write) -> io::Result<()>;
 
 impl Cache {
     /// Reads an archive of images and lists those that are in it: an OCI layout (`oci-archive`) or what `docker save`
@@ -74,8 +80,8 @@ impl Cache {
 /// What was read from an archive, none of it visible in the cache yet.
 pub(super) struct Contents<'c> {
     pub(super) cache: &'c Cache,
-    what: String,
-    files: BTreeMap<String, File>,
+    pub(super) what: String,
+    pub(super) files: BTreeMap<String, File>,
     links: BTreeMap<String, String>,
     small: u64,
     large: usize,
@@ -123,7 +129,8 @@ impl<'c> Contents<'c> {
                 None => self.add_file(member, &mut tarball, advance)?,
             }
         }
-        Ok(())
+        // A compressed archive that is cut behind its last file is cut all the same, and who writes to a pipe wants it read.
+        tarball.drain()
     }
 
     fn add_link(&mut self, member: Member) -> Result<()> {
@@ -171,12 +178,7 @@ impl<'c> Contents<'c> {
             if self.large > MAX_LARGE {
                 return Err(self.malformed(format!("more than {MAX_LARGE} large files")));
             }
-            let Claim::Partial(mut partial) = self
-                .cache
-                .partial(&PartialKey::Anonymous, &mut |_| ControlFlow::Continue(()))?
-            else {
-                return Err(self.malformed("a file without a name is in the cache"));
-            };
+            let mut partial = self.unnamed()?;
             let mut left = member.size;
             let mut buffer = vec![0; 128 * 1024];
             while left > 0 {
@@ -252,20 +254,24 @@ impl<'c> Contents<'c> {
         }
     }
 
-    /// The first bytes of a file, by which its compression can be told.
-    pub(super) fn head(&self, name: &str) -> Result<[u8; 6]> {
-        let mut head = [0; 6];
-        let mut fill = |bytes: &mut dyn Read| -> io::Result<()> {
-            let mut rest = &mut head[..];
-            io::copy(&mut bytes.take(6), &mut rest).map(drop)
-        };
-        let filled = match &self.files[&self.resolve(name)?] {
-            File::Small(bytes) => fill(&mut bytes.as_slice()),
-            File::Large(partial) => fill(&mut partial.reader()?),
-            File::Blob(digest, _) => fill(&mut self.cache.open_blob(digest)?),
-        };
-        filled.map_err(Error::io("read", &self.what))?;
-        Ok(head)
+    /// The bytes of a file.
+    pub(super) fn reader(&self, name: &str) -> Result<Box<dyn Read + '_>> {
+        Ok(match &self.files[&self.resolve(name)?] {
+            File::Small(bytes) => Box::new(bytes.as_slice()),
+            File::Large(partial) => Box::new(partial.reader()?),
+            File::Blob(digest, _) => Box::new(self.cache.open_blob(digest)?),
+        })
+    }
+
+    /// A file without a name, for bytes that come in pieces.
+    pub(super) fn unnamed(&self) -> Result<Box<Partial>> {
+        match self
+            .cache
+            .partial(&PartialKey::Anonymous, &mut |_| ControlFlow::Continue(()))?
+        {
+            Claim::Partial(partial) => Ok(partial),
+            Claim::Present(_) => Err(self.malformed("a file without a name is in the cache")),
+        }
     }
 
     /// Makes a file a blob, if it has the digest and size that it must have, and returns what it has.

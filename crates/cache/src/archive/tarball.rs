@@ -143,6 +143,14 @@ impl<R: Read> Tarball<R> {
         }
     }
 
+    /// After the last member: reads on to the end of the stream, ignoring what is there, as tar does.
+    pub(crate) fn drain(mut self) -> Result<()> {
+        match io::copy(&mut self.inner, &mut io::sink()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
     /// A failure that says where.
     pub(crate) fn malformed(&self, at: u64, reason: &str) -> Error {
         Error::Archive {

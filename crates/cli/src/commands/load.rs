@@ -1,7 +1,7 @@
 //! `box load`.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             None => (Box::new(std::io::stdin().lock()), "stdin".to_owned(), None),
         };
     let cache = Cache::open(&settings.dirs.cache)?;
-    let options = LoadOptions { name, total };
+    let options = LoadOptions {
+        name,
+        total,
+        decompress: Some(decompress),
+    };
     let input = Decoded::new(input, Limits::default());
     let images = cache.load(input, &what, &options, &Bars::new(settings))?;
     match args.format {
@@ -72,6 +76,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         }
     }
     Ok(0)
+}
+
+fn decompress(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
+    io::copy(&mut Decoded::new(from, Limits::default()), to).map(drop)
 }
 
 /// The bytes that reading a file will give, where that is known: it is a file, and not compressed.
