@@ -1,7 +1,7 @@
 //! Tar archives in the POSIX (pax) format, as OCI layers are: written from open files, the same bytes for the same files.
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use crate::Error;
+use crate::xattrs::{self, Mapping, Xattr};
 
 /// Writes one archive.
 pub(crate) struct Archive<W: Write> {
@@ -19,7 +20,12 @@ pub(crate) struct Archive<W: Write> {
     /// Files with several names, by device and inode: the first name.
     links: HashMap<(u64, u64), PathBuf>,
     ids: Ids,
+    /// How many files have attributes that are left out as they steer an overlay, and the first of them.
+    steering: (u64, Option<String>),
 }
+
+/// Key and value of a pax record.
+type Record = (Vec<u8>, Vec<u8>);
 
 /// How the owners of files on disk are written: a container with a user namespace has its own numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +61,7 @@ impl<W: Write> Archive<W> {
             tar: Builder::new(out),
             links: HashMap::new(),
             ids,
+            steering: (0, None),
         }
     }
 
@@ -78,14 +85,16 @@ impl<W: Write> Archive<W> {
             self.links
                 .insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
-        let xattrs = xattrs(&handle).map_err(read("read the xattrs of"))?;
+        let records = self
+            .xattrs(path, &magic(&handle))
+            .map_err(read("read the xattrs of"))?;
         match kind {
             EntryType::Regular => {
                 let size = stat.st_size as u64;
                 let file = reopen(&handle, OFlags::RDONLY).map_err(read("open"))?;
                 // The header has said how long it is: a container that writes to it changes nothing about that.
                 let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
-                self.write(path, kind, stat, Path::new(""), xattrs, size, data)
+                self.write(path, kind, stat, Path::new(""), records, size, data)
             }
             EntryType::Symlink => {
                 let target =
@@ -93,10 +102,25 @@ impl<W: Write> Archive<W> {
                 let target = PathBuf::from(OsString::from(std::ffi::OsStr::from_bytes(
                     target.as_bytes(),
                 )));
-                self.write(path, kind, stat, &target, xattrs, 0, io::empty())
+                self.write(path, kind, stat, &target, records, 0, io::empty())
             }
-            _ => self.write(path, kind, stat, Path::new(""), xattrs, 0, io::empty()),
+            _ => self.write(path, kind, stat, Path::new(""), records, 0, io::empty()),
         }
+    }
+
+    /// A file's extended attributes as records, with the container's ids.
+    fn xattrs(&mut self, path: &Path, file: &str) -> Result<Vec<Record>, Errno> {
+        if let Some(name) = xattrs::steering(file)? {
+            self.steering.0 += 1;
+            self.steering
+                .1
+                .get_or_insert_with(|| format!("{} of /{}", name.escape_ascii(), path.display()));
+        }
+        let record = |mut xattr: Xattr| {
+            xattr.map(Mapping::Inside(self.ids));
+            (xattr.key(), xattr.value)
+        };
+        Ok(xattrs::read(file)?.into_iter().map(record).collect())
     }
 
     /// Adds an empty file that belongs to root and has no time.
@@ -109,6 +133,11 @@ impl<W: Write> Archive<W> {
 
     /// Writes the end of the archive and gives the writer back.
     pub(crate) fn finish(self) -> Result<W, Error> {
+        if let (count, Some(first)) = &self.steering {
+            tracing::warn!(
+                "extended attributes of {count} files are left out, such as {first}: they would steer the overlay that a container runs on"
+            );
+        }
         self.tar
             .into_inner()
             .map_err(|error| Error::system("write the archive", error))
@@ -121,7 +150,7 @@ impl<W: Write> Archive<W> {
         kind: EntryType,
         stat: &Stat,
         link: &Path,
-        xattrs: Vec<(String, Vec<u8>)>,
+        mut records: Vec<Record>,
         size: u64,
         data: impl Read,
     ) -> Result<(), Error> {
@@ -130,11 +159,10 @@ impl<W: Write> Archive<W> {
         let (uid, gid) = (self.ids.inside(stat.st_uid), self.ids.inside(stat.st_gid));
         header.set_uid(uid.into());
         header.set_gid(gid.into());
-        let mut records = xattrs;
         for (name, id) in [("uid", uid), ("gid", gid)] {
             // Seven octal digits are what the field holds.
             if id > 0o7_777_777 {
-                records.push((name.to_owned(), id.to_string().into_bytes()));
+                records.push((name.into(), id.to_string().into_bytes()));
             }
         }
         // Before 1970 there was no file: a clock that was not set.
@@ -158,7 +186,7 @@ impl<W: Write> Archive<W> {
         path: &Path,
         kind: EntryType,
         link: &Path,
-        mut records: Vec<(String, Vec<u8>)>,
+        mut records: Vec<Record>,
     ) -> Result<(), Error> {
         header.set_entry_type(kind);
         let mut name = path.as_os_str().as_bytes().to_vec();
@@ -168,16 +196,12 @@ impl<W: Write> Archive<W> {
         let link = link.as_os_str().as_bytes();
         for (record, text) in [("path", name.as_slice()), ("linkpath", link)] {
             if text.len() > PLAIN {
-                records.push((record.to_owned(), text.to_vec()));
+                records.push((record.into(), text.to_vec()));
             }
         }
         records.sort();
         if !records.is_empty() {
-            let records = records
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_slice()));
-            self.tar
-                .append_pax_extensions(records)
+            self.extend(&records)
                 .map_err(|error| Error::io("archive", path, error))?;
         }
         let fields = header
@@ -191,6 +215,28 @@ impl<W: Write> Archive<W> {
             field[..length].copy_from_slice(&text[..length]);
         }
         Ok(())
+    }
+
+    /// Writes an extended header. The keys of attributes are bytes, as their names are.
+    fn extend(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut text = vec![];
+        for (key, value) in records {
+            // The length counts its own digits.
+            let rest = key.len() + value.len() + " =\n".len();
+            let mut length = rest + 1;
+            while length != rest + length.to_string().len() {
+                length = rest + length.to_string().len();
+            }
+            text.extend_from_slice(format!("{length} ").as_bytes());
+            for part in [key, &b"="[..], value, b"\n"] {
+                text.extend_from_slice(part);
+            }
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size(text.len() as u64);
+        header.set_cksum();
+        self.tar.append(&header, text.as_slice())
     }
 
     fn append(
@@ -222,44 +268,4 @@ pub(crate) fn reopen(handle: impl AsFd, flags: OFlags) -> Result<std::os::fd::Ow
 /// The path of an open file itself, not of its name: proc_pid_fd(5).
 pub(crate) fn magic(handle: impl AsFd) -> String {
     format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
-}
-
-/// Extended attributes as pax records, without those that only mean something to this overlay or this host.
-pub(crate) fn xattrs(handle: impl AsFd) -> Result<Vec<(String, Vec<u8>)>, Errno> {
-    let path = magic(handle);
-    let mut names = vec![0u8; 64 << 10];
-    let length = match rustix::fs::listxattr(&path, &mut names[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(vec![]),
-        Err(errno) => return Err(errno),
-    };
-    let mut found = vec![];
-    for name in names[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
-        let Ok(text) = std::str::from_utf8(name) else {
-            continue;
-        };
-        if !portable(text) {
-            continue;
-        }
-        let Ok(name) = CString::new(name) else {
-            continue;
-        };
-        let mut value = vec![0u8; 64 << 10];
-        match rustix::fs::getxattr(&path, name.as_c_str(), &mut value[..]) {
-            Ok(length) => value.truncate(length),
-            Err(Errno::NODATA) => continue,
-            Err(errno) => return Err(errno),
-        }
-        found.push((format!("SCHILY.xattr.{text}"), value));
-    }
-    Ok(found)
-}
-
-pub(crate) fn portable(xattr: &str) -> bool {
-    xattr == "security.capability"
-        || xattr.starts_with("system.posix_acl_")
-        || xattr.starts_with("user.") && !xattr.starts_with("user.overlay.")
 }

@@ -9,6 +9,7 @@ mod alike;
 mod lower;
 mod upper;
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -120,7 +121,19 @@ pub(crate) fn walk(
         held_back: vec![],
         visit,
     };
-    walk.directory(Path::new(""), root, Some(below), false, &mut tell)
+    // No recursion: the container decides how deep its directories go.
+    let mut open = vec![walk.directory(PathBuf::new(), root, Some(below), false, &mut tell)?];
+    while let Some(directory) = open.last_mut() {
+        let Some(name) = directory.names.next() else {
+            // What is held back still had no change in it.
+            tell.held_back.truncate(directory.depth);
+            open.pop();
+            continue;
+        };
+        let below = walk.entry(directory, name, &mut tell)?;
+        open.extend(below);
+    }
+    Ok(())
 }
 
 struct Walk<'a> {
@@ -148,85 +161,102 @@ impl Teller<'_> {
         }
         (self.visit)(entry)
     }
+
+    fn deleted(&mut self, path: &Path) -> Result<(), Error> {
+        self.tell(Entry {
+            kind: Kind::Deleted,
+            path,
+            file: None,
+        })
+    }
+}
+
+/// A directory of the upper whose content is being told of.
+struct Directory {
+    path: PathBuf,
+    /// The directories of the layers that it lies over.
+    below: Option<Merged>,
+    /// They do not show through.
+    hidden: bool,
+    /// What is left.
+    names: std::vec::IntoIter<OsString>,
+    /// How many of its parents were held back before it.
+    depth: usize,
 }
 
 impl Walk<'_> {
     /// A directory of the upper that lies over these directories of the layers; `hidden`: they do not show through.
     fn directory(
         &self,
-        path: &Path,
+        path: PathBuf,
         file: File,
         below: Option<Merged>,
         hidden: bool,
         tell: &mut Teller,
-    ) -> Result<(), Error> {
-        let hidden = hidden || self.copy || self.upper.is_opaque(path)?;
+    ) -> Result<Directory, Error> {
+        let hidden = hidden || self.copy || self.upper.is_opaque(&path)?;
         let depth = tell.held_back.len();
         match &below {
             Some(below) if !alike(&file.stat, &below.stat) => {
                 tell.tell(Entry {
                     kind: Kind::Changed,
-                    path,
+                    path: &path,
                     file: Some(file),
                 })?;
             }
             Some(_) if path.as_os_str().is_empty() => {}
-            Some(_) => tell.held_back.push((path.to_owned(), file)),
+            Some(_) => tell.held_back.push((path.clone(), file)),
             None => tell.tell(Entry {
                 kind: Kind::Added,
-                path,
+                path: &path,
                 file: Some(file),
             })?,
         }
-        self.content(path, below.as_ref(), hidden, tell)?;
-        // What is held back still had no change in it.
-        tell.held_back.truncate(depth);
-        Ok(())
+        self.content(path, below, hidden, depth)
     }
 
     /// What a directory of the upper holds.
     fn content(
         &self,
-        path: &Path,
-        below: Option<&Merged>,
+        path: PathBuf,
+        below: Option<Merged>,
         hidden: bool,
-        tell: &mut Teller,
-    ) -> Result<(), Error> {
-        let mut names = self.upper.names(path)?;
-        if hidden && let Some(below) = below {
+        depth: usize,
+    ) -> Result<Directory, Error> {
+        let mut names = self.upper.names(&path)?;
+        if hidden && let Some(below) = &below {
             names.extend(self.lower.names(below)?);
             names.sort_unstable();
             names.dedup();
         }
-        for name in names {
-            let path = path.join(name);
-            let found = match below {
-                Some(below) => self.lower.find(below, &path)?,
-                None => Found::Nothing,
-            };
-            match self.upper.file(&path)? {
-                Some(file) => self.entry(&path, file, found, hidden, tell)?,
-                None if hidden => tell.tell(Entry {
-                    kind: Kind::Deleted,
-                    path: &path,
-                    file: None,
-                })?,
-                // Gone since the directory was listed: the container is at work.
-                None => {}
-            }
-        }
-        Ok(())
+        Ok(Directory {
+            path,
+            below,
+            hidden,
+            names: names.into_iter(),
+            depth,
+        })
     }
 
-    /// Whatever is in the upper at this path, over what the layers have there.
+    /// Whatever is in the upper under a name, over what the layers have there. Gives the directory to go on with, where it is one.
     fn entry(
         &self,
-        path: &Path,
-        file: File,
-        found: Found,
-        hidden: bool,
+        directory: &Directory,
+        name: OsString,
         tell: &mut Teller,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Directory>, Error> {
+        let (path, hidden) = (directory.path.join(name), directory.hidden);
+        let found = match &directory.below {
+            Some(below) => self.lower.find(below, &path)?,
+            None => Found::Nothing,
+        };
+        let Some(file) = self.upper.file(&path)? else {
+            // Gone since the directory was listed: the container is at work.
+            if hidden {
+                tell.deleted(&path)?;
+            }
+            return Ok(None);
+        };
         let kind = if matches!(found, Found::Nothing) {
             Kind::Added
         } else {
@@ -234,31 +264,35 @@ impl Walk<'_> {
         };
         let whiteout = !self.copy && upper::is_whiteout(&file.stat);
         match (FileType::from_raw_mode(file.stat.st_mode), found) {
-            (_, Found::Nothing) if whiteout => Ok(()),
-            (_, Found::Nothing) if self.is_mount_point(path, &file)? => Ok(()),
-            _ if whiteout => tell.tell(Entry {
-                kind: Kind::Deleted,
-                path,
-                file: None,
-            }),
+            (_, Found::Nothing) if whiteout => return Ok(None),
+            (_, Found::Nothing) if self.is_mount_point(&path, &file)? => return Ok(None),
+            _ if whiteout => {
+                tell.deleted(&path)?;
+                return Ok(None);
+            }
             (FileType::Directory, Found::Directory(below)) => {
-                self.directory(path, file, Some(below), hidden, tell)
+                return self
+                    .directory(path, file, Some(below), hidden, tell)
+                    .map(Some);
             }
-            (FileType::Directory, Found::Nothing) => self.directory(path, file, None, false, tell),
-            (_, Found::Other(below)) if self.copy && self.is_alike(path, &file, &below)? => Ok(()),
-            (FileType::Directory, Found::Other(_)) => {
-                tell.tell(Entry {
-                    kind,
-                    path,
-                    file: Some(file),
-                })?;
-                self.content(path, None, false, tell)
+            (FileType::Directory, Found::Nothing) => {
+                return self.directory(path, file, None, false, tell).map(Some);
             }
-            _ => tell.tell(Entry {
-                kind,
-                path,
-                file: Some(file),
-            }),
+            (_, Found::Other(below)) if self.copy && self.is_alike(&path, &file, &below)? => {
+                return Ok(None);
+            }
+            _ => {}
+        }
+        let over_another = FileType::from_raw_mode(file.stat.st_mode) == FileType::Directory;
+        tell.tell(Entry {
+            kind,
+            path: &path,
+            file: Some(file),
+        })?;
+        let depth = tell.held_back.len();
+        match over_another {
+            true => self.content(path, None, false, depth).map(Some),
+            false => Ok(None),
         }
     }
 

@@ -27,7 +27,7 @@ pub fn write<W: Write>(
     let mut archive = Archive::new(out, ids);
     diff::walk(changed, layers, mounted, &mut |entry| {
         let name = entry.path.file_name().unwrap_or_default();
-        if name.as_encoded_bytes().starts_with(WHITEOUT.as_bytes()) {
+        if named_as_whiteout(entry.path) {
             let path = entry.path.display();
             tracing::warn!(
                 "/{path} is left out: a layer cannot hold a file whose name begins with {WHITEOUT}"
@@ -58,6 +58,12 @@ pub fn write<W: Write>(
         }
     })?;
     archive.finish()
+}
+
+/// Whether it, or a directory that it is in, has a name that a layer cannot hold.
+fn named_as_whiteout(path: &Path) -> bool {
+    path.iter()
+        .any(|name| name.as_encoded_bytes().starts_with(WHITEOUT.as_bytes()))
 }
 
 /// Only a copy can have one as a mere device: an overlay lets nobody make it.
@@ -94,6 +100,8 @@ mod tests {
         fs::hard_link(upper.join(&long), upper.join("same")).unwrap();
         std::os::unix::fs::symlink("t".repeat(150), upper.join("link")).unwrap();
         fs::write(upper.join(".wh.mine"), "").unwrap();
+        fs::create_dir(upper.join(".wh.dir")).unwrap();
+        fs::write(upper.join(".wh.dir/file"), "").unwrap();
         let make = || {
             write(
                 &Changed::Upper(upper.clone()),

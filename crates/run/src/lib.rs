@@ -46,6 +46,7 @@ pub mod top;
 pub mod tty;
 pub mod user;
 pub mod volumes;
+mod xattrs;
 
 pub use archive::Ids;
 pub use error::Error;

@@ -1,6 +1,7 @@
 //! Containers in the background and all that is done to them: the verbs of a container's life.
 #![allow(clippy::unwrap_used)]
 
+mod attributes;
 mod background;
 mod crowd;
 mod exec;

@@ -6,12 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::place::{self, Target};
 use super::{Copied, Options};
-use crate::archive::{magic, portable, reopen};
+use crate::archive::{magic, reopen};
+use crate::xattrs::{self, Mapping};
 use crate::{Error, diff};
 
 pub(super) struct Transfer {
@@ -200,7 +201,11 @@ impl Transfer {
             rustix::fs::chmod(&path, Mode::from_raw_mode(stat.st_mode & kept))?;
         }
         if self.options.archive && !link {
-            copy_xattrs(&magic(source), &path)?;
+            let mapping = match self.options.inward {
+                true => Mapping::Outside(self.options.ids),
+                false => Mapping::Inside(self.options.ids),
+            };
+            xattrs::copy(&magic(source), &path, mapping)?;
         }
         let time = |seconds: i64, nanoseconds| rustix::fs::Timespec {
             tv_sec: seconds,
@@ -217,29 +222,4 @@ impl Transfer {
             result => result,
         }
     }
-}
-
-fn copy_xattrs(source: &str, target: &str) -> Result<(), Errno> {
-    let mut names = vec![0u8; 64 << 10];
-    let length = match rustix::fs::listxattr(source, &mut names[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    for name in names[..length].split(|&byte| byte == 0) {
-        let Ok(name) = std::str::from_utf8(name) else {
-            continue;
-        };
-        if name.is_empty() || !portable(name) {
-            continue;
-        }
-        let mut value = vec![0u8; 64 << 10];
-        let length = rustix::fs::getxattr(source, name, &mut value[..])?;
-        match rustix::fs::setxattr(target, name, &value[..length], XattrFlags::empty()) {
-            // Not all file systems have all kinds.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }

@@ -133,6 +133,32 @@ fn an_opaque_directory_deletes_what_it_hides_at_every_depth() {
 }
 
 #[test]
+fn marks_that_anybody_can_set_mean_nothing() {
+    let it = Fixture::new();
+    for (path, name) in [
+        ("upper/etc", "user.overlay.opaque"),
+        ("upper/etc", "trusted.overlay.overlay.opaque"),
+        ("high/lib", "user.overlay.opaque"),
+    ] {
+        it.file("low/etc/passwd");
+        it.file("low/lib/a");
+        it.dir(path);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(it.dir.path().join(path), name, b"y", flags).unwrap();
+    }
+    it.whiteout("upper/lib/a");
+    assert_eq!(it.changes(&[]), ["C /lib", "D /lib/a"]);
+}
+
+#[test]
+fn deep_trees_are_told_of() {
+    const LEVELS: usize = 700;
+    let it = Fixture::new();
+    it.dir(&format!("upper{}", "/d".repeat(LEVELS)));
+    assert_eq!(it.changes(&[]).len(), LEVELS);
+}
+
+#[test]
 fn layers_hide_each_other() {
     let it = Fixture::new();
     it.file("low/a/x");

@@ -103,15 +103,10 @@ pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// The same: the xattr is `y`.
+/// The same: the xattr is `y`. Only `trusted.` means that to an overlay that root mounts without `userxattr`, as box does; what begins
+/// with `user.overlay.` anybody in the container can set, and hides nothing from it.
 pub(super) fn is_opaque(directory: impl AsFd) -> Result<bool, Errno> {
-    const NAMES: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
-    for name in NAMES {
-        if has_attribute(directory.as_fd(), name)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    has_attribute(directory, c"trusted.overlay.opaque")
 }
 
 /// Whether an attribute is `y`.

@@ -1,0 +1,200 @@
+//! Extended attributes: what a container may say with them, and how they come out of it and into it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use box_tests::{Home, Outcome};
+
+/// `cap_net_raw+ep` as `setcap` writes it, and a list for the user 1000: linux/capability.h, linux/posix_acl_xattr.h.
+const CAPABILITY: &str = "0x0100000200200000000000000000000000000000";
+const LIST: &str =
+    "0x02000000010006ffffffffff02000700e803000004000400ffffffff10000700ffffffff20000400ffffffff";
+
+/// Names that archives have to encode, and two that carry ids.
+const ATTRIBUTES: [(&str, &str); 7] = [
+    ("security.capability", CAPABILITY),
+    ("system.posix_acl_access", LIST),
+    ("user.a=b", "0x633d64"),
+    ("user.line\nfeed", "0x00"),
+    ("user.p%q", "0x31"),
+    ("user.x%3Dy", "0x32"),
+    ("user.\u{fc}", "0x33"),
+];
+
+/// Everything that `getfattr` tells of a file, seen from the user namespace of a process or from here.
+fn attributes(pid: Option<&str>, path: &str) -> String {
+    let mut tool = command(pid, "getfattr");
+    tool.args(["--absolute-names", "-d", "-m", "-", "-e", "hex", path]);
+    let told = Outcome::of(tool, b"").succeeds();
+    let mut lines: Vec<&str> = told.text().lines().skip(1).collect();
+    lines.sort_unstable();
+    lines.join("\n").trim().to_owned()
+}
+
+/// A program of this machine, with the rights of root in the namespace of a process.
+fn command(pid: Option<&str>, program: &str) -> Command {
+    let Some(pid) = pid else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("nsenter");
+    command.args(["-t", pid, "-U", "-S", "0", "-G", "0", program]);
+    command
+}
+
+fn set(pid: Option<&str>, path: &str, name: &str, value: &str) {
+    let mut tool = command(pid, "setfattr");
+    tool.args(["-n", name, "-v", value, path]);
+    Outcome::of(tool, b"").succeeds();
+}
+
+/// A container that waits, and its process.
+fn start(home: &Home, name: &str, options: &[&str], image: &str) -> String {
+    let run = ["run", "-d", "--name", name];
+    let command = [image, "sleep", "1000"];
+    home.run(run.iter().chain(options).chain(&command))
+        .succeeds();
+    let rows = home.run(["ps", "--format", "json"]).succeeds().json();
+    let rows = rows.as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name).unwrap();
+    row["pid"].to_string()
+}
+
+/// A path in a container as this machine has it.
+fn within(pid: &str, path: &str) -> String {
+    format!("/proc/{pid}/root{path}")
+}
+
+#[test]
+fn attributes_and_the_ids_in_them_come_through_every_way() {
+    let home = Home::with_alpine();
+    let at = |name: &str| home.path().join(name).display().to_string();
+    fs::write(at("model"), "x").unwrap();
+    for (name, value) in ATTRIBUTES {
+        set(None, &at("model"), name, value);
+    }
+    let model = attributes(None, &at("model"));
+    assert_eq!(model.lines().count(), ATTRIBUTES.len(), "{model}");
+    for (storage, range) in [
+        ("overlay", ""),
+        ("overlay", "200000:65536"),
+        ("copy", "200000:65536"),
+    ] {
+        let options = ["--storage", storage, "--userns", range];
+        let options = &options[..if range.is_empty() { 2 } else { 4 }];
+        let at = |name: &str| at(&format!("{name}-{storage}-{}", range.len()));
+        let pid = start(&home, "c", options, "alpine");
+        home.run(["exec", "c", "sh", "-c", "touch /f; mkdir /d"])
+            .succeeds();
+        for (name, value) in ATTRIBUTES {
+            set(Some(&pid), &within(&pid, "/f"), name, value);
+        }
+        set(
+            Some(&pid),
+            &within(&pid, "/d"),
+            "system.posix_acl_default",
+            LIST,
+        );
+        let default = attributes(Some(&pid), &within(&pid, "/d"));
+        assert_eq!(attributes(Some(&pid), &within(&pid, "/f")), model);
+
+        // Out of it and into it, and through a stream both ways; of a running and of a stopped one.
+        home.run(["cp", "-a", "c:/f", &at("out")]).succeeds();
+        assert_eq!(attributes(None, &at("out")), model, "{options:?}");
+        home.run(["cp", "-a", "c:/d", &at("out-d")]).succeeds();
+        assert_eq!(attributes(None, &at("out-d")), default, "{options:?}");
+        home.run(["cp", "-a", "model", "c:/in"]).succeeds();
+        assert_eq!(
+            attributes(Some(&pid), &within(&pid, "/in")),
+            model,
+            "{options:?}"
+        );
+        let stream = home.run(["cp", "c:/f", "-"]).succeeds().stdout;
+        fs::create_dir(at("tar")).unwrap();
+        let mut tar = Command::new("tar");
+        tar.args([
+            "--xattrs",
+            "--xattrs-include=*",
+            "-xf",
+            "-",
+            "-C",
+            &at("tar"),
+        ]);
+        Outcome::of(tar, &stream).succeeds();
+        // GNU tar takes no ACL out of an attribute, and mode and ACL are one.
+        let taken = attributes(None, &format!("{}/f", at("tar")));
+        for line in model.lines().filter(|line| !line.contains("posix_acl")) {
+            assert!(taken.contains(line), "{line}: {taken}");
+        }
+        home.run(["exec", "c", "mkdir", "/streamed"]).succeeds();
+        home.run_with_stdin(["cp", "-", "c:/streamed"], &stream)
+            .succeeds();
+        let streamed = within(&pid, "/streamed/f");
+        assert_eq!(attributes(Some(&pid), &streamed), model, "{options:?}");
+
+        // As an image, in whatever range of ids.
+        home.run(["commit", "-q", "c", "made:1"]).succeeds();
+        home.run(["stop", "-t", "0", "c"]).succeeds();
+        home.run(["cp", "-a", "c:/f", &at("stopped")]).succeeds();
+        assert_eq!(attributes(None, &at("stopped")), model, "{options:?}");
+        home.run(["rm", "c"]).succeeds();
+        home.run(["unpack", "-q", "made:1", &at("tree")]).succeeds();
+        let tree = at("tree");
+        for name in ["f", "in", "streamed/f"] {
+            assert_eq!(attributes(None, &format!("{tree}/{name}")), model, "{name}");
+        }
+        assert_eq!(
+            attributes(None, &format!("{tree}/d")),
+            default,
+            "{options:?}"
+        );
+        let pid = start(&home, "other", &["--userns", "300000:65536"], "made:1");
+        assert_eq!(
+            attributes(Some(&pid), &within(&pid, "/f")),
+            model,
+            "{options:?}"
+        );
+        home.run(["rm", "-f", "other"]).succeeds();
+    }
+}
+
+#[test]
+fn marks_that_a_container_makes_itself_hide_nothing() {
+    let home = Home::with_alpine();
+    let pid = start(&home, "c", &[], "alpine");
+    home.run(["exec", "c", "sh", "-c", "touch /etc/new /f; mkdir -p /a/b"])
+        .succeeds();
+    for name in [
+        "user.overlay.opaque",
+        "user.overlay.whiteout",
+        "user.fuseoverlayfs.opaque",
+    ] {
+        set(None, &within(&pid, "/etc"), name, "y");
+        set(None, &within(&pid, "/f"), name, "y");
+    }
+    set(
+        None,
+        &within(&pid, "/f"),
+        "user.containers.override_stat",
+        "0:0:0755",
+    );
+    set(None, &within(&pid, "/f"), "user.mine", "kept");
+    let changed = "A /a\nA /a/b\nC /etc\nA /etc/new\nA /f";
+    assert_eq!(home.run(["diff", "c"]).succeeds().text(), changed);
+    let committed = home.run(["commit", "c", "made:1"]).succeeds();
+    // Said once, however many files there are.
+    let said = committed.stderr.matches("left out").count();
+    assert_eq!(said, 1, "{}", committed.stderr);
+    assert!(committed.stderr.contains("2 files"), "{}", committed.stderr);
+    home.run(["cp", "-a", "c:/f", "f"]).succeeds();
+    home.run(["rm", "-f", "c"]).succeeds();
+    let look = "test -f /etc/alpine-release && test -f /etc/new";
+    home.run(["run", "--rm", "made:1", "sh", "-c", look])
+        .succeeds();
+    home.run(["unpack", "-q", "made:1", "tree"]).succeeds();
+    for path in ["f", "tree/f"] {
+        let path = home.path().join(path).display().to_string();
+        assert_eq!(attributes(None, &path), "user.mine=0x6b657074");
+    }
+    assert!(Path::new(&home.path().join("tree/etc/alpine-release")).exists());
+}
