@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use box_unpack::entry::{EntryPath, Kind};
+use box_unpack::entry::{EntryPath, Kind, Xattr};
 use box_unpack::{Archive, Buffers, Decoder, LayerStore, Limits, unpack_archive};
 
 /// Limits that keep one run short.
@@ -31,10 +31,7 @@ pub fn entries(data: &[u8]) {
         assert!(entry.metadata.mode <= 0o7777);
         assert!(entry.metadata.uid != u32::MAX && entry.metadata.gid != u32::MAX);
         assert!(entry.metadata.mtime.nanos < 1_000_000_000);
-        for xattr in &entry.metadata.xattrs {
-            let overlay = xattr.name.windows(8).any(|part| part == b"overlay.");
-            assert!(!xattr.name.contains(&0) && (!overlay || !xattr.name.starts_with(b"trusted.")));
-        }
+        check_xattrs(&entry.metadata.xattrs);
         match &entry.kind {
             Kind::File { size, sparse } => {
                 assert!(*size <= limits.bytes);
@@ -55,6 +52,105 @@ pub fn entries(data: &[u8]) {
             .content()
             .map_or(0, |content| content.len().div_ceil(2));
         archive.consume(taken);
+    }
+}
+
+/// The records of an extended header: `data` is cut into well-formed ones at each byte 0xff, of which the first byte chooses the key. What
+/// is let through is what the kernel takes, and steers no overlay, however it was spelled.
+pub fn records(data: &[u8]) {
+    const KEYS: [&[u8]; 8] = [
+        b"SCHILY.xattr.",
+        b"LIBARCHIVE.xattr.",
+        b"SCHILY.xattr.user.overlay.",
+        b"LIBARCHIVE.xattr.trusted.overlay.",
+        b"SCHILY.acl.access=",
+        b"mtime=",
+        b"path=",
+        b"",
+    ];
+    let mut text = Vec::new();
+    for piece in data.split(|&b| b == 0xff) {
+        let Some((first, rest)) = piece.split_first() else {
+            continue;
+        };
+        let record = [b" ", KEYS[usize::from(*first) % KEYS.len()], rest, b"\n"].concat();
+        let digits = (1..8).find(|digits| (record.len() + digits).to_string().len() == *digits);
+        let Some(digits) = digits else { return };
+        text.extend_from_slice((record.len() + digits).to_string().as_bytes());
+        text.extend_from_slice(&record);
+    }
+    for kind in [b'x', b'g'] {
+        let mut archive = header(kind, text.len());
+        archive.extend_from_slice(&text);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+        archive.extend(header(b'0', 0));
+        mend_checksums(&mut archive);
+        entries(&archive);
+        ends(&archive);
+    }
+}
+
+fn header(kind: u8, size: usize) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    block[0] = b'x';
+    block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    block[156] = kind;
+    block
+}
+
+fn check_xattrs(xattrs: &[Xattr]) {
+    for (number, xattr) in xattrs.iter().enumerate() {
+        let name = &xattr.name[..];
+        assert!(!name.is_empty() && name.len() <= 255 && !name.contains(&0));
+        let taken = name == b"security.capability" || name.starts_with(b"system.posix_acl_");
+        assert!(taken || name.starts_with(b"user."), "{xattr:?}");
+        for prefix in [
+            "user.overlay.",
+            "user.fuseoverlayfs.",
+            "user.containers.override_",
+        ] {
+            assert!(!name.starts_with(prefix.as_bytes()), "{xattr:?}");
+        }
+        let twice = xattrs[..number].iter().any(|other| other.name == name);
+        assert!(!twice, "{xattr:?} is there twice");
+    }
+}
+
+/// An archive is complete where an entry ends, and nowhere else.
+pub fn ends(data: &[u8]) {
+    // Where each of the first entries ends, as far as it can be told from here.
+    let mut archive = Archive::new(data, limits());
+    let mut found = Vec::new();
+    while let (Ok(Some(entry)), 0..4) = (archive.next_entry(), found.len()) {
+        let sparse = matches!(
+            &entry.kind,
+            Kind::File {
+                sparse: Some(_),
+                ..
+            }
+        );
+        let end = archive.place().offset + 512 + entry.stored.next_multiple_of(512);
+        match usize::try_from(end) {
+            Ok(end) if !sparse && end <= data.len() => found.push(end),
+            _ => break,
+        }
+    }
+    for (number, &end) in found.iter().enumerate() {
+        assert_eq!(count(&data[..end]), Some(number + 1), "cut at {end}");
+        assert_eq!(count(&data[..end - 1]), None, "cut at {}", end - 1);
+    }
+}
+
+/// How many entries an archive has; none where it is damaged.
+fn count(data: &[u8]) -> Option<usize> {
+    let mut archive = Archive::new(data, limits());
+    let mut count = 0;
+    loop {
+        match archive.next_entry() {
+            Ok(Some(_)) => count += 1,
+            Ok(None) => return Some(count),
+            Err(_) => return None,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Headers, names, extended headers, and the decoders, without a file system.
+//! Headers, names, extended headers, where archives end, and the decoders, without a file system.
 #![no_main]
 
 #[path = "../checks.rs"]
@@ -11,4 +11,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut mended = data.to_vec();
     checks::mend_checksums(&mut mended);
     checks::entries(&mended);
+    checks::ends(&mended);
 });

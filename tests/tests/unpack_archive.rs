@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use box_tests::process::{status, with_few_descriptors};
-use box_tests::{Home, Mirror};
+use box_tests::{Home, Mirror, Outcome};
 
 /// A line for each path: what `find` knows of it, and the digest of what is in it.
 fn listing(dir: &Path) -> String {
@@ -79,6 +79,71 @@ fn an_archive_of_every_compression_is_told_by_its_content() {
             "content"
         );
     }
+}
+
+#[test]
+fn an_archive_is_complete_where_its_last_entry_ends() {
+    let home = Home::with_alpine();
+    let tree = home.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("a"), vec![b'a'; 700]).unwrap();
+    fs::write(tree.join("b"), "").unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["-c", "-C"]).arg(&tree).args(["a", "b"]);
+    let whole = Outcome::of(tar, b"").succeeds().stdout;
+    let (header, a, b) = (512, 512 + 1024, 512 + 1024 + 512);
+    home.run(["run", "-d", "--name", "c", "alpine", "sleep", "1000"])
+        .succeeds();
+    let pack = |program: &str, bytes: &[u8]| match program {
+        "cat" => bytes.to_vec(),
+        program => Outcome::of(Command::new(program), bytes).succeeds().stdout,
+    };
+    for program in ["cat", "gzip", "xz", "bzip2", "zstd"] {
+        for (number, kept) in [a, b, b + 512, b + 1024].into_iter().enumerate() {
+            let bytes = pack(program, &whole[..kept]);
+            fs::write(home.path().join("archive"), &bytes).unwrap();
+            let out = home.path().join(format!("{program}-{number}"));
+            home.run(["unpack", "-q", "./archive", out.to_str().unwrap()])
+                .succeeds();
+            assert_eq!(fs::read(out.join("a")).unwrap(), vec![b'a'; 700]);
+            assert_eq!(out.join("b").exists(), kept > a);
+            home.run(["import", "-q", "archive", "imported:1"])
+                .succeeds();
+            home.run([
+                "unpack",
+                "-q",
+                "imported:1",
+                &format!("image-{program}-{number}"),
+            ])
+            .succeeds();
+            home.run_with_stdin(["cp", "-", "c:/tmp"], &bytes)
+                .succeeds();
+        }
+        for kept in [a + 100, a - 10, header + 100, header] {
+            let bytes = pack(program, &whole[..kept]);
+            fs::write(home.path().join("archive"), &bytes).unwrap();
+            let ways = [
+                vec!["unpack", "./archive", "cut"],
+                vec!["import", "archive", "cut:1"],
+            ];
+            for way in ways {
+                home.run(way).fails(&["bytes too early"]);
+            }
+            home.run_with_stdin(["cp", "-", "c:/tmp"], &bytes)
+                .fails(&["bytes too early"]);
+        }
+        if program != "cat" {
+            let bytes = pack(program, &whole[..b]);
+            fs::write(home.path().join("archive"), &bytes[..bytes.len() - 3]).unwrap();
+            home.run(["unpack", "./archive", "cut"]).fails(&["cut off"]);
+        }
+    }
+    // Nothing at all is what a download or a pipe that failed leaves.
+    for way in [["unpack", "./none", "cut"], ["import", "none", "cut:1"]] {
+        fs::write(home.path().join("none"), "").unwrap();
+        home.run(way).fails(&["empty"]);
+    }
+    home.run(["rm", "-f", "c"]).succeeds();
 }
 
 #[test]
