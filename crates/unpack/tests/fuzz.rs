@@ -130,12 +130,14 @@ fn changed_archives_change_nothing_outside() {
 fn changed_headers_are_parsed_or_refused() {
     let seeds = seeds();
     let mut chance = Chance(0xca5e);
-    for _ in 0..20_000 {
+    for number in 0..20_000 {
         let mut data = changed(&seeds[chance.below(seeds.len())], &mut chance);
         checks::entries(&data);
         checks::mend_checksums(&mut data);
         checks::entries(&data);
-        checks::ends(&data);
+        if number % 8 == 0 {
+            checks::ends(&data);
+        }
     }
 }
 
@@ -143,7 +145,7 @@ fn changed_headers_are_parsed_or_refused() {
 fn records_of_every_spelling_are_parsed_or_refused() {
     let seed = b"\0user.a%3Db=1\xff\x01user.a%3Db=MQ\xff\x02opaque=y\xff\x03opaque=eQ\xff\x04user::rw-\xff\x051.5\xff\x06x\xff\x07uid=5";
     let mut chance = Chance(0xa77);
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         let mut data = seed.to_vec();
         // As many pieces as there are decide what is refused first.
         let from = chance.below(data.len());
