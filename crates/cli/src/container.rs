@@ -325,7 +325,8 @@ impl ContainerArgs {
             Some("unconfined") => Seccomp::Unconfined,
             Some(file) => {
                 let held = overrides.held.unwrap_or(Set::ALL);
-                let set = Set::DEFAULT.changed(&overrides.cap_add, &overrides.cap_drop, held);
+                let set = Set::default_on(overrides.net);
+                let set = set.changed(&overrides.cap_add, &overrides.cap_drop, held);
                 Seccomp::Profile(Box::new(options::seccomp_profile(Path::new(file), set)?))
             }
         };

@@ -28,13 +28,13 @@ fn start() -> Result<u8, Error> {
     let init = arguments.next_if_eq("-i").is_some();
     let root = PathBuf::from(arguments.next().unwrap_or_default());
     let layers = vec![PathBuf::from(arguments.next().unwrap_or_default())];
-    let asked = Overrides {
+    let mut asked = Overrides {
         command: arguments.collect(),
         net: Network::None,
-        accounts: user::Accounts::read(&layers)?,
         terminal,
         ..Overrides::default()
     };
+    asked.accounts = user::Accounts::of_layers(&layers, &asked)?;
     let spec = spec::build(&Default::default(), &asked)?;
     let instances = Instances::open(root.join("instances"), root.join("run"));
     let instance = instances.create(NewInstance {

@@ -15,6 +15,7 @@ use rustix::thread::{
 };
 
 use crate::Error;
+use crate::overrides::Network;
 
 /// One capability, by its kernel number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +52,8 @@ pub enum Change {
 impl Capability {
     /// Make device nodes, mknod(2).
     pub const MKNOD: Self = Self(27);
+    /// Sockets that see and forge every packet of a network, packet(7), raw(7).
+    pub const NET_RAW: Self = Self(13);
     /// The catch-all: mounts, namespaces, and much else.
     pub const SYS_ADMIN: Self = Self(21);
 
@@ -101,7 +104,7 @@ impl Set {
     /// Every capability this release knows.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
 
-    /// What a container gets unless told otherwise: Docker's default set without MKNOD, as containers have no use
+    /// What a container with a network of its own gets unless told otherwise: Docker's default set without MKNOD, as containers have no use
     /// for device nodes, and AUDIT_WRITE, as they have none for the host's audit log.
     pub const DEFAULT: Self = Self(
         1 << 0 // CHOWN
@@ -157,6 +160,16 @@ impl Set {
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What a container gets unless told otherwise. On the host's network it could read what passes over the host's interfaces,
+    /// loopback included, and speak in the name of others: there, [`Capability::NET_RAW`] is only given where it is asked for.
+    #[must_use]
+    pub fn default_on(network: Network) -> Self {
+        match network {
+            Network::Host => Self::DEFAULT.difference(Self::EMPTY.with(Capability::NET_RAW)),
+            Network::None => Self::DEFAULT,
+        }
     }
 
     /// What is here and not in `other`.

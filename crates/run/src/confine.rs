@@ -12,6 +12,7 @@ use crate::channel::{Failed, Message, Step};
 use crate::diagnosis::{Finding, Text, examine};
 use crate::plan::{Command, Plan};
 use crate::sys::process;
+use crate::user::NO_ID;
 
 /// Applies everything of `process` in the spec but its command. Afterwards the process is what the command will be.
 pub(crate) fn confine(plan: &Plan) -> Result<(), Failed> {
@@ -44,7 +45,13 @@ pub(crate) fn confine(plan: &Plan) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The plan has refused [`NO_ID`]; were it to get here all the same, the command would keep box's own ids, credentials(7).
 fn become_user(plan: &Plan) -> Result<(), Failed> {
+    if [plan.uid, plan.gid].contains(&NO_ID)
+        || plan.groups.iter().any(|group| group.as_raw() == NO_ID)
+    {
+        return Err(Step::User.failed(2)(Errno::INVAL));
+    }
     let (uid, gid) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
     set_thread_groups(&plan.groups).map_err(Step::Groups.failed(0))?;
     set_thread_res_gid(gid, gid, gid).map_err(Step::User.failed(0))?;

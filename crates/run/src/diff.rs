@@ -6,7 +6,7 @@
 //! read, so that everything in it is opened below its root with no symbolic link followed.
 
 mod alike;
-mod lower;
+pub(crate) mod lower;
 mod upper;
 
 use std::ffi::OsString;

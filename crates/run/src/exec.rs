@@ -70,8 +70,10 @@ fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Er
             status: "paused".to_owned(),
         });
     }
-    let root = PathBuf::from(format!("/proc/{}/root", live.pid()));
-    let accounts = Accounts::read(&[root])?;
+    let accounts = match &request.user {
+        Some(_) => Accounts::of_container(instance, &live)?,
+        None => Accounts::default(),
+    };
     let mut plan = Plan::joining(instance, |process| adapt(process, request, &accounts))?;
     if request.detach {
         let null = || tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));

@@ -24,6 +24,7 @@ mod init;
 pub mod instance;
 pub mod layer;
 pub mod logs;
+mod lookup;
 mod mounts;
 pub mod names;
 mod namespaces;

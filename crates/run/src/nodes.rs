@@ -16,6 +16,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use crate::Error;
 use crate::devices::{self, DEFAULT_LINKS, DEFAULT_NODES};
 use crate::mounts::{Kind, MountStep, c_string};
+use crate::user::NO_ID;
 
 /// What is made in the file system that mount number `base` puts on /dev.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ impl Nodes {
             let number =
                 |value: i64| u32::try_from(value).map_err(|_| bad("its number is out of range"));
             let (major, minor) = (number(device.major())?, number(device.minor())?);
+            let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+            if [owner.0, owner.1].contains(&NO_ID) {
+                return Err(bad("4294967295 is no id of an owner"));
+            }
             // The container's path for it may be another one.
             let host = match kind {
                 FileType::BlockDevice => devices::host_node(devices::Kind::Block, major, minor),
@@ -87,7 +92,7 @@ impl Nodes {
                 kind,
                 device: makedev(major, minor),
                 mode: device.file_mode().unwrap_or(0o666) & 0o7777,
-                owner: Some((device.uid().unwrap_or(0), device.gid().unwrap_or(0))),
+                owner: Some(owner),
             });
         }
         Ok(Some(Self { base, nodes, links }))

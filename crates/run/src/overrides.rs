@@ -26,7 +26,7 @@ pub struct Overrides {
     pub user: Option<String>,
     /// `--group-add`, by name or number.
     pub groups: Vec<String>,
-    /// The image's passwd and group texts, for names, HOME and supplementary groups; see [`Accounts::read`].
+    /// The image's passwd and group texts, for names, HOME and supplementary groups; see [`Accounts::of_layers`].
     pub accounts: Accounts,
     /// `--hostname`; `container` if `None`.
     pub hostname: Option<String>,

@@ -3,6 +3,7 @@
 
 mod command;
 mod describe;
+mod identity;
 mod ownership;
 mod preserved;
 mod sysctl;
@@ -32,6 +33,7 @@ use crate::seccomp::Filter;
 use crate::storage::{self, Storage};
 use crate::{Error, Instance, Instances, NewInstance, reaper, rlimits, spec};
 pub(crate) use command::Command;
+use identity::Identity;
 use ownership::without_ownership;
 use preserved::check_preserved;
 use sysctl::{Sysctl, sysctls};
@@ -273,7 +275,7 @@ impl Plan {
         let mounts = borrowed.as_deref().unwrap_or(mounts);
         let mounts = MountStep::plan(bundle, mounts, Some(&resources))?;
         let capabilities = capabilities(process);
-        let user = process.user();
+        let user = Identity::plan(process.user())?;
         let masked_paths = linux.masked_paths().clone().unwrap_or_default();
         let read_only_paths = linux.readonly_paths().clone().unwrap_or_default();
         let limits = process.rlimits().clone().unwrap_or_default();
@@ -302,14 +304,14 @@ impl Plan {
                     .map(|score| score.to_string())
                     .as_deref(),
             )?,
-            umask: user.umask().unwrap_or(0o022),
+            umask: user.umask,
             personality: personality(linux)?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             seccomp: filter(spec, linux.seccomp().as_ref(), capabilities.bounding)?,
             capabilities,
-            uid: user.uid(),
-            gid: user.gid(),
-            groups: groups(process),
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
             cwd: working_directory(process)?,
             command: Command::plan(process)?,
             root_read_only: is_root_read_only(spec),
@@ -412,12 +414,6 @@ fn is_root_read_only(spec: &Spec) -> bool {
 
 fn text(value: Option<&str>) -> Result<Option<CString>, Error> {
     value.map(|value| c_string(value.as_bytes())).transpose()
-}
-
-fn groups(process: &Process) -> Vec<rustix::process::Gid> {
-    let groups = process.user().additional_gids();
-    let groups = groups.iter().flatten().copied();
-    groups.map(rustix::process::Gid::from_raw).collect()
 }
 
 fn working_directory(process: &Process) -> Result<CString, Error> {

@@ -26,7 +26,7 @@ pub use profile::Host;
 use crate::capabilities::Set;
 use crate::{Error, sys};
 
-/// The default policy for [`Set::DEFAULT`] on the architecture box is built for, compiled by the build script.
+/// The default policy for [`Set::DEFAULT`], and for each set that differs in nothing it depends on, on the architecture box is built for, compiled by the build script.
 static DEFAULT: &[Instruction] = include!(concat!(env!("OUT_DIR"), "/default_filter.rs"));
 
 /// A filter ready to be installed.
@@ -39,7 +39,8 @@ pub struct Filter {
 impl Filter {
     /// The default filter of a container whose bounding set is `capabilities`.
     pub fn default_for(capabilities: Set) -> Result<Self, Error> {
-        if capabilities == Set::DEFAULT && !DEFAULT.is_empty() {
+        let differs = capabilities.bits() ^ Set::DEFAULT.bits();
+        if differs & default::capabilities_that_matter() == 0 && !DEFAULT.is_empty() {
             return Ok(Self {
                 program: Cow::Borrowed(DEFAULT),
                 flags: profile::SPEC_ALLOW,

@@ -220,7 +220,7 @@ fn environment(image: &ImageConfiguration, asked: &Overrides, identity: &Identit
 
 fn capabilities(asked: &Overrides, identity: &Identity) -> Capabilities {
     let held = asked.held.unwrap_or(Set::ALL);
-    let set = Set::DEFAULT.changed(&asked.cap_add, &asked.cap_drop, held);
+    let set = Set::default_on(asked.net).changed(&asked.cap_add, &asked.cap_drop, held);
     if identity.uid == 0 {
         return Capabilities::for_root(set);
     }
@@ -250,7 +250,7 @@ fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount 
     mount
 }
 
-fn mounts(asked: &Overrides) -> Vec<Mount> {
+pub(crate) fn mounts(asked: &Overrides) -> Vec<Mount> {
     let shm = format!(
         "size={}k",
         asked.shm_size.unwrap_or(SHM_SIZE).div_ceil(1024)

@@ -34,7 +34,7 @@ impl Instance {
     /// Its processes, by their number in the container.
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
         let live = self.live()?;
-        let accounts = Accounts::read(&[format!("/proc/{}/root", live.pid())])?;
+        let accounts = Accounts::users_of_container(self, &live)?;
         let ids = self.ids()?;
         let group = live.cgroup()?.filter(|group| group.exists());
         let pids: BTreeSet<i32> = match group {

@@ -61,7 +61,7 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
     let mut asked = shell(script);
     asked.terminal = rustix::termios::isatty(rustix::stdio::stdin());
     let layers = vec![root.join("layer")];
-    asked.accounts = box_run::user::Accounts::read(&layers).unwrap();
+    asked.accounts = box_run::user::Accounts::of_layers(&layers, &asked).unwrap();
     let instances = Instances::open(root.join("instances"), root.join("run"));
     let instance = instances
         .create(box_run::NewInstance {

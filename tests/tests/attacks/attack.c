@@ -3,6 +3,7 @@
  *   attack write PATH          opens PATH for writing and writes a line there
  *   attack chroot PATH         leaves a chroot by a directory held open, then looks for PATH
  *   attack abstract NAME       connects to an abstract socket
+ *   attack packets             opens sockets that see what passes on the network
  *   attack descriptors         the descriptors it was given
  *   attack trace PID           attaches to a process
  *   attack type                types into the terminal on stdin
@@ -112,6 +113,11 @@ static void abstract(const char *name) {
     told("connect", connect(fd, (struct sockaddr *)&address, sizeof(sa_family_t) + 1 + strlen(name)));
 }
 
+static void packets(void) {
+    TRY("packet", SYS_socket, AF_PACKET, SOCK_RAW, 0x300);
+    TRY("raw", SYS_socket, AF_INET, SOCK_RAW, 6);
+}
+
 static void descriptors(void) {
     for (int fd = 3; fd < 1024; fd++) {
         char link[64], target[256] = "";
@@ -153,6 +159,7 @@ int main(int count, char **words) {
     else if (!strcmp(what, "write")) for (int i = 2; i < count; i++) write_to(words[i]);
     else if (!strcmp(what, "chroot")) leave_chroot(object);
     else if (!strcmp(what, "abstract")) abstract(object);
+    else if (!strcmp(what, "packets")) packets();
     else if (!strcmp(what, "descriptors")) descriptors();
     else if (!strcmp(what, "trace")) told("attach", ptrace(PTRACE_ATTACH, atoi(object), 0, 0));
     else if (!strcmp(what, "type")) { ioctl(0, TIOCSCTTY, 1); told("type", ioctl(0, TIOCSTI, "x")); }

@@ -126,11 +126,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         fetch: &args.fetch,
     };
     let supplied = wanted.ready(settings)?;
-    overrides.accounts = Accounts::read(&supplied.layers)?;
+    overrides.accounts = Accounts::of_layers(&supplied.layers, &overrides)?;
     let new = args.instance(settings, &supplied, &overrides, options)?;
     if args.execution.dry_run {
         let plan = box_run::Plan::preview(&new)?.to_string();
-        return output::text(&format!("{}\n", plan.trim_end())).map(|()| 0);
+        return output::lines(plan.trim_end()).map(|()| 0);
     }
     let instance = instances.create(new)?;
     // The instance's record names its layers from here on: the collector may come.

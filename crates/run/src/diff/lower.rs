@@ -12,12 +12,12 @@ use super::upper::{has_attribute, is_opaque, is_whiteout, look, names};
 use crate::Error;
 
 /// The layers, topmost first.
-pub(super) struct Lower {
+pub(crate) struct Lower {
     layers: Vec<(OwnedFd, PathBuf)>,
 }
 
 /// What the layers have at a path.
-pub(super) enum Found {
+pub(crate) enum Found {
     Nothing,
     Directory(Merged),
     /// A file of any other kind.
@@ -25,22 +25,22 @@ pub(super) enum Found {
 }
 
 /// A file of a layer.
-pub(super) struct Below {
+pub(crate) struct Below {
     layer: usize,
     stat: Stat,
 }
 
 /// A directory of the merged view.
-pub(super) struct Merged {
+pub(crate) struct Merged {
     path: PathBuf,
     /// The layers in which it is, topmost first.
     layers: Vec<usize>,
     /// Of the topmost.
-    pub(super) stat: Stat,
+    pub(crate) stat: Stat,
 }
 
 impl Lower {
-    pub(super) fn open(layers: &[PathBuf]) -> Result<Self, Error> {
+    pub(crate) fn open(layers: &[PathBuf]) -> Result<Self, Error> {
         let open = |path: &PathBuf| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::openat(CWD, path, flags, Mode::empty())
@@ -54,7 +54,7 @@ impl Lower {
         Ok(Self { layers })
     }
 
-    pub(super) fn root(&self) -> Result<Merged, Error> {
+    pub(crate) fn root(&self) -> Result<Merged, Error> {
         let (descriptor, path) = &self.layers[0];
         let stat = rustix::fs::fstat(descriptor)
             .map_err(|errno| Error::io("look at layer", path, errno))?;
@@ -66,7 +66,7 @@ impl Lower {
     }
 
     /// What the layers have at `path`, which is a name in the directory `parent`.
-    pub(super) fn find(&self, parent: &Merged, path: &Path) -> Result<Found, Error> {
+    pub(crate) fn find(&self, parent: &Merged, path: &Path) -> Result<Found, Error> {
         let mut merged: Option<Merged> = None;
         for &layer in &parent.layers {
             let failed =
@@ -97,7 +97,7 @@ impl Lower {
     }
 
     /// The names in a merged directory, in order.
-    pub(super) fn names(&self, merged: &Merged) -> Result<Vec<OsString>, Error> {
+    pub(crate) fn names(&self, merged: &Merged) -> Result<Vec<OsString>, Error> {
         let mut all: Vec<OsString> = vec![];
         for &layer in &merged.layers {
             let failed = |errno: Errno| {
@@ -121,7 +121,7 @@ impl Lower {
     }
 
     /// Opens what was found.
-    pub(super) fn file(&self, below: &Below, path: &Path) -> Result<File, Error> {
+    pub(crate) fn file(&self, below: &Below, path: &Path) -> Result<File, Error> {
         let (descriptor, root) = &self.layers[below.layer];
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(descriptor, path, flags, Mode::empty())

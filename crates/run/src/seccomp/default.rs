@@ -84,6 +84,12 @@ const BY_CAPABILITY: &[(u8, &str)] = &[
 
 const SYS_ADMIN: u8 = 21;
 
+/// The capabilities that the policy depends on, bit N for number N: sets that have the same of these have the same policy.
+pub fn capabilities_that_matter() -> u64 {
+    let bits = BY_CAPABILITY.iter().map(|(number, _)| 1 << number);
+    bits.fold(0, std::ops::BitOr::bitor)
+}
+
 /// Execution domains: Linux and Linux with 32-bit uname, each also with UNAME26, and the query, personality(2).
 const PERSONALITIES: &[u64] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 

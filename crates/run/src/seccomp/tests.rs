@@ -8,6 +8,7 @@ mod profiles;
 use super::policy::{Action, Arch, Comparison, Condition, Policy, Rule};
 use super::*;
 use crate::capabilities::Capability;
+use crate::overrides::Network;
 use interpreter::judge;
 use proptest::prelude::*;
 
@@ -48,6 +49,27 @@ fn the_built_in_filter_is_the_default_policy() {
     let policy = default::policy(native().unwrap(), Set::DEFAULT.bits());
     assert_eq!(*filter.program, bpf::compile(&policy, &table));
     assert!(filter.len() < 1000, "{} instructions", filter.len());
+}
+
+/// No start with common flags compiles one: not on the host's network, and not where capabilities are dropped.
+#[test]
+fn the_built_in_filter_is_used_wherever_it_is_the_same() {
+    let table = syscalls::Table::load();
+    let program = |set: Set| bpf::compile(&default::policy(native().unwrap(), set.bits()), &table);
+    let built_in = program(Set::DEFAULT);
+    for capability in Set::ALL.iter() {
+        let one = Set::EMPTY.with(capability);
+        for set in [Set::DEFAULT.union(one), Set::DEFAULT.difference(one)] {
+            let filter = Filter::default_for(set).unwrap();
+            assert_eq!(*filter.program, program(set), "{set:?}");
+            let borrowed = matches!(filter.program, Cow::Borrowed(_));
+            assert_eq!(borrowed, *filter.program == built_in, "{set:?}");
+        }
+    }
+    for network in [Network::Host, Network::None] {
+        let filter = Filter::default_for(Set::default_on(network)).unwrap();
+        assert!(matches!(filter.program, Cow::Borrowed(_)), "{network:?}");
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Engine {
         mut options: Options,
     ) -> Result<Instance, Error> {
         let layers = vec![self.layer()];
-        asked.accounts = user::Accounts::read(&layers)?;
+        asked.accounts = user::Accounts::of_layers(&layers, &asked)?;
         options.pids_by_default = true;
         self.instances.create(NewInstance {
             name: name.map(str::to_owned),
