@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
-use crate::report::{Failure, cause, printable};
+use crate::report::{Failure, cause, is_unprintable, printable};
 
 /// Prints text as it is.
 pub fn text(text: &str) -> Result<(), Failure> {
@@ -23,12 +23,41 @@ pub fn line(line: &str) -> Result<(), Failure> {
     text(&format!("{}\n", printable(line)))
 }
 
+/// Prints lines, each made safe for a terminal.
+pub fn lines(lines: &str) -> Result<(), Failure> {
+    text(
+        &lines
+            .lines()
+            .fold(String::new(), |text, line| text + &printable(line) + "\n"),
+    )
+}
+
 /// Prints a value as indented JSON.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut document = serde_json::to_string_pretty(value)
+    text(&document(value)?)
+}
+
+/// A value as indented JSON. What a terminal would act on is written as `\uXXXX`, which means the same to programs.
+pub fn document(value: &impl Serialize) -> Result<String, Failure> {
+    let document = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
-    document.push('\n');
-    text(&document)
+    Ok(escaped(&document) + "\n")
+}
+
+/// A JSON document with nothing unprintable in it but line breaks. Outside of strings JSON is ASCII without control characters, so
+/// that all there is to escape stands in one.
+fn escaped(document: &str) -> String {
+    let mut out = String::with_capacity(document.len() + 1);
+    for c in document.chars() {
+        if c == '\n' || !is_unprintable(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    out
 }
 
 /// Prints rows under their headings, each column as wide as its widest cell.
@@ -148,6 +177,26 @@ mod tests {
         assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(rfc3339(1_725_622_456), "2024-09-06T11:34:16Z");
         assert_eq!(rfc3339(4_107_542_399), "2100-02-28T23:59:59Z");
+    }
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_acts_on() {
+        let hostile = "a\u{9b}31m\x1b[2J\x7f\u{61c}\u{200f}\u{202e}\u{2066}\u{feff}\u{e0041}\u{85}\n\t\"\\ü🦀";
+        let value = serde_json::json!({ hostile: [hostile] });
+        let document = escaped(&serde_json::to_string_pretty(&value).unwrap_or_default());
+        assert!(
+            document.chars().all(|c| c == '\n' || !is_unprintable(c)),
+            "{document:?}"
+        );
+        assert!(
+            document.contains("\\u009b31m\\u001b[2J\\u007f\\u061c") && document.contains("ü🦀"),
+            "{document}"
+        );
+        assert!(document.contains("\\udb40\\udc41"), "{document}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&document).ok(),
+            Some(value)
+        );
     }
 
     #[test]

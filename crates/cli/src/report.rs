@@ -154,19 +154,26 @@ pub fn cause(error: &std::io::Error) -> String {
 }
 
 /// Text from anywhere made safe for a terminal and kept on one line: control characters are removed (line breaks and
-/// tabs become a space), and so are the Unicode marks that reorder text.
+/// tabs become a space), and so is what [`is_unprintable`] names.
 pub fn printable(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
             '\n' | '\r' | '\t' => Some(' '),
-            c if c.is_control() || is_reordering(c) => None,
+            c if is_unprintable(c) => None,
             c => Some(c),
         })
         .collect()
 }
 
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// What a terminal acts on, or shows as something else than what is there: the control characters (C0, DEL and C1, which a
+/// terminal takes for the beginning of a sequence too), the marks of Unicode's bidirectional algorithm (UAX #9), with which a text
+/// reads otherwise than it is (CVE-2021-42574), the separators of lines, and what is invisible without a use
+/// (the joiners of emoji and of Persian have one): spaces of no width, the byte order mark, tags.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Removes every ` (os error N)` and lowers the first letter of the message that it stands behind.
@@ -244,5 +251,12 @@ mod tests {
             printable("a\x1b[31mb\u{9b}2Jc\nd\u{202e}e\x7f"),
             "a[31mb2Jc de"
         );
+        for c in
+            "\u{61c}\u{200e}\u{200f}\u{202a}\u{2066}\u{2069}\u{feff}\u{2028}\u{85}\u{200b}".chars()
+        {
+            assert_eq!(printable(&format!("a{c}b")), "ab", "{c:?}");
+        }
+        let plain = "naïve 名前 🦀 \u{202f}";
+        assert_eq!(printable(plain), plain);
     }
 }

@@ -189,3 +189,42 @@ fn the_end_of_input_is_there_for_all_who_read() {
         .succeeds();
     assert!(outcome.text().contains("over"), "{}", outcome.text());
 }
+
+/// Nothing that an image says of itself moves the cursor, begins a sequence or turns the direction of text; JSON says all of it.
+#[test]
+fn texts_of_images_are_harmless_on_a_terminal() {
+    let home = Home::with_alpine();
+    let hostile = "a\u{9b}31m\x1b[2J\u{202e}b\u{2066}c\u{61c}\u{200f}\u{feff}\u{85}d";
+    home.run(["run", "--name", "c", "alpine", "true"])
+        .succeeds();
+    let label = format!("LABEL key=\"{hostile}\"");
+    let entrypoint = format!(
+        "ENTRYPOINT [\"echo\", \"{}\"]",
+        hostile.replace('\x1b', "\\u001b")
+    );
+    let lines = ["commit", "-c", &label, "-c", &entrypoint, "c", "hostile"];
+    home.run(lines).succeeds();
+    home.run(["run", "--name", "h", "hostile"]).succeeds();
+    let is_harmless = |c: char| !matches!(c, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\x1b');
+    for line in [
+        &["inspect", "hostile"][..],
+        &["inspect", "h"],
+        &["ps", "-a"],
+        &["ps", "-a", "--format", "json"],
+        &["ps", "-a", "--format", "name,command"],
+        &["images", "--format", "json"],
+        &["run", "--dry-run", "hostile"],
+        &["run", "--rm", "-u", hostile, "hostile"],
+    ] {
+        let mut terminal = home.terminal(line);
+        terminal.wait();
+        let shown = terminal.transcript();
+        assert!(shown.chars().all(is_harmless), "{line:?}: {shown:?}");
+    }
+    let image = home.run(["inspect", "hostile"]).succeeds();
+    assert!(image.text().chars().all(is_harmless));
+    assert_eq!(
+        image.json()[0]["config"]["config"]["Labels"]["key"],
+        hostile
+    );
+}

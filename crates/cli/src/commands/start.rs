@@ -209,10 +209,7 @@ impl Report {
 }
 
 fn write(path: &Path, report: &Report) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::new(format!("write the report as JSON: {error}")))?;
-    text.push('\n');
-    std::fs::write(path, text).map_err(|error| {
+    std::fs::write(path, output::document(report)?).map_err(|error| {
         Failure::new(format!(
             "write the report {}: {}",
             path.display(),
