@@ -24,6 +24,7 @@ mod quick;
 mod report;
 mod settings;
 mod supply;
+mod switches;
 mod trees;
 mod usage;
 

@@ -7,14 +7,19 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args::Args;
 use crate::report::Failure;
-use crate::{output, quick};
+use crate::{output, quick, switches};
 
 /// Reads the process's arguments. `--help` and `--version` are printed, and end in a silent success.
 pub fn read() -> Result<Args, Failure> {
     let words: Vec<OsString> = std::env::args_os().collect();
     match quick::read(&words) {
         Some(args) => Ok(args),
-        None => Args::try_parse_from(words).map_err(refusal),
+        None => Args::try_parse_from(&words)
+            .or_else(|error| match switches::may_be_in(&words) {
+                true => switches::read(&words),
+                false => Err(error),
+            })
+            .map_err(refusal),
     }
 }
 

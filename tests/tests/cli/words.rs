@@ -91,3 +91,38 @@ fn a_misspelt_setting_is_refused() {
     home.run(["images"])
         .fails(&["config.toml", "line 1", "oflline"]);
 }
+
+/// As docker's own flags are written, too; help shows them without.
+#[test]
+fn switches_may_have_values() {
+    let home = Home::with_alpine();
+    let tty = |flag: &str| {
+        let mut terminal = home.terminal(["run", "--rm=true", "-i", flag, "alpine", "tty"]);
+        terminal.wait();
+        terminal.transcript().contains("/dev/pts/0")
+    };
+    assert!(tty("--tty=true"));
+    assert!(!tty("--tty=false"));
+    assert!(home.instances().is_empty());
+    let line = [
+        "run",
+        "--rm=false",
+        "--name",
+        "kept",
+        "alpine",
+        "echo",
+        "--rm=yes",
+    ];
+    assert_eq!(home.run(line).succeeds().text(), "--rm=yes");
+    let kept = home.run(["ps", "--all=true", "-q"]).succeeds();
+    assert_eq!(kept.text(), "kept");
+    home.run(["rm", "--force=1", "kept"]).succeeds();
+    home.run(["run", "--rm=perhaps", "alpine"]).fails(&[
+        "--rm",
+        "perhaps",
+        "expected true or false",
+    ]);
+    let help = home.run(["run", "--rm=true", "--help"]).succeeds();
+    assert_eq!(help.text(), home.run(["run", "--help"]).succeeds().text());
+    assert!(!help.text().contains("--rm["), "{}", help.text());
+}

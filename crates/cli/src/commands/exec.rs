@@ -18,7 +18,7 @@ use crate::settings::{Settings, require_root};
 )]
 pub struct Args {
     /// The container, and the command; what follows NAME belongs to the command
-    #[arg(required = true, num_args = 2.., trailing_var_arg = true, allow_hyphen_values = true, value_names = ["NAME", "CMD"], add = ArgValueCandidates::new(crate::complete::names))]
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["NAME", "CMD"], add = ArgValueCandidates::new(crate::complete::names))]
     name_and_command: Vec<String>,
     /// Run it in the background, without input and output
     #[arg(short, long, conflicts_with = "tty")]
