@@ -196,6 +196,47 @@ fn a_container_becomes_an_image() {
     home.run(["rm", "c"]).succeeds();
 }
 
+/// The Dockerfile's grammar, with the variables of the image.
+#[test]
+fn changes_are_instructions_of_a_dockerfile() {
+    let home = Home::with_alpine();
+    home.run(["run", "--name", "c", "alpine", "true"])
+        .succeeds();
+    let changes = [
+        "ENV A=b C=\"d e\" F=g\\ h PATH=/x:$PATH",
+        "ENV W=${A:-no}${NO:+x}\n# a comment\nLABEL a=b \\\n  \"c d\"='$A'",
+        "EXPOSE 8000-8001 53/udp",
+        "WORKDIR /srv/$A",
+        "WORKDIR ../$W",
+        "USER guest:users",
+        "CMD echo \"$C\" $W $PWD $(id -un) $(id -gn)",
+    ];
+    let changes = changes.iter().flat_map(|change| ["--change", change]);
+    home.run(["commit", "c", "mine"].into_iter().chain(changes))
+        .succeeds();
+    let run = home.run(["run", "--rm", "mine"]).succeeds();
+    assert_eq!(run.text(), "d e b /srv/b guest users");
+    let image = home.run(["inspect", "mine"]).succeeds().json();
+    let config = &image[0]["config"]["config"];
+    let labels = serde_json::json!({"a": "b", "c d": "$A"});
+    assert_eq!(config["Labels"], labels);
+    let ports = config["ExposedPorts"].as_object().unwrap().keys();
+    assert_eq!(
+        ports.collect::<Vec<_>>(),
+        ["53/udp", "8000/tcp", "8001/tcp"]
+    );
+    for (change, reason) in [
+        ("ENV A='b", "ENV A='b"),
+        ("EXPOSE 99999", "99999 is no port"),
+        ("USER 4294967295", "4294967295 is no id"),
+        ("ONBUILD RUN x", "ONBUILD"),
+    ] {
+        home.run(["commit", "-c", change, "c", "y"])
+            .fails(&["--change", reason]);
+    }
+    home.run(["rm", "c"]).succeeds();
+}
+
 #[test]
 fn a_running_container_becomes_an_image() {
     let home = with_web();

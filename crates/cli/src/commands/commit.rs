@@ -21,6 +21,8 @@ use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
 
 mod changes;
+mod dockerfile;
+mod expansion;
 
 /// Makes an image of a container: its image, and what the container changed as a further layer. A running container is paused
 /// meanwhile. The image keeps its command; --change gives it another one.
@@ -35,7 +37,8 @@ pub struct Args {
     /// Name of the new image
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// Change the new image's config: CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR, EXPOSE, VOLUME or STOPSIGNAL and its value
+    /// Change the new image's config with an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER,
+    /// VOLUME or WORKDIR, with quotes and variables such as $PATH
     #[arg(short, long = "change", value_name = "CHANGE")]
     changes: Vec<String>,
     /// Do not pause a running container: files that it writes meanwhile may be incomplete
@@ -60,9 +63,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let cache = Cache::open(&settings.dirs.cache)?;
     let parent = parent(&cache, &instance)?;
     let mut config = parent.config.clone();
-    for change in &args.changes {
-        apply(&mut config, change)?;
-    }
+    apply(&mut config, &args.changes)?;
     let paused = match instance.status()? {
         box_run::Status::Running { .. } if !args.no_pause => {
             instance.pause()?;

@@ -1,95 +1,201 @@
-//! `--change`: instructions as a Dockerfile has them. Pure.
+//! `--change`: what the instructions do to an image's config. Pure.
 
-use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::image::{Config, ImageConfiguration};
 
+use super::dockerfile::{Dockerfile, Instruction};
+use super::expansion::expand;
 use crate::options::{refused, signal};
 use crate::report::Failure;
 
-/// Applies one instruction, such as `CMD ["nginx", "-g", "daemon off;"]`.
-pub fn apply(image: &mut ImageConfiguration, text: &str) -> Result<(), Failure> {
-    let bad = |why: &str| refused("--change", text, why);
-    let (word, value) = text
-        .trim()
-        .split_once([' ', '\t', '='])
-        .ok_or_else(|| bad("expected a value"))?;
-    let value = value.trim();
-    let mut config: Config = image.config().clone().unwrap_or_default();
-    match word.to_ascii_uppercase().as_str() {
-        "CMD" => drop(config.set_cmd(Some(command(value)))),
-        "ENTRYPOINT" => {
-            config.set_entrypoint(Some(command(value)));
-            // It was meant for the entrypoint of before, as docker sees it.
-            config.set_cmd(None);
-        }
-        "ENV" => {
-            let mut env = config.env().clone().unwrap_or_default();
-            let (key, value) = pair(value).ok_or_else(|| bad("expected K=V"))?;
-            env.retain(|entry| entry.split('=').next() != Some(&key));
-            env.push(format!("{key}={value}"));
-            config.set_env(Some(env));
-        }
-        "LABEL" => {
-            let mut labels: HashMap<_, _> = config.labels().clone().unwrap_or_default();
-            let (key, value) = pair(value).ok_or_else(|| bad("expected K=V"))?;
-            labels.insert(key, value);
-            config.set_labels(Some(labels));
-        }
-        "USER" => drop(config.set_user(Some(value.to_owned()))),
-        "WORKDIR" if value.starts_with('/') => drop(config.set_working_dir(Some(value.to_owned()))),
-        "WORKDIR" => return Err(bad("expected an absolute path")),
-        "STOPSIGNAL" => {
-            signal::read("--change STOPSIGNAL", value)?;
-            config.set_stop_signal(Some(value.to_owned()));
-        }
-        "EXPOSE" => {
-            let mut ports = config.exposed_ports().clone().unwrap_or_default();
-            ports.extend(
-                value
-                    .split_whitespace()
-                    .map(|port| match port.contains('/') {
-                        true => port.to_owned(),
-                        false => format!("{port}/tcp"),
-                    }),
-            );
-            config.set_exposed_ports(Some(ports));
-        }
-        "VOLUME" => {
-            let mut volumes = config.volumes().clone().unwrap_or_default();
-            volumes.extend(match value.starts_with('[') {
-                true => command(value),
-                false => value.split_whitespace().map(str::to_owned).collect(),
-            });
-            config.set_volumes(Some(volumes));
-        }
-        _ => {
-            return Err(bad(
-                "expected CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR, EXPOSE, VOLUME or STOPSIGNAL",
-            ));
-        }
+/// Applies the instructions in order, all of them being one Dockerfile, as docker sees it.
+pub fn apply(image: &mut ImageConfiguration, changes: &[String]) -> Result<(), Failure> {
+    let text = changes.join("\n");
+    let read = Dockerfile::read(&text);
+    let read = read.map_err(|problem| refused("--change", &problem.line, &problem.reason))?;
+    for change in changes.iter().filter(|change| change.trim().is_empty()) {
+        return Err(refused("--change", change, "it is empty"));
     }
-    image.set_config(Some(config));
+    let mut changed = Changed {
+        config: image.config().clone().unwrap_or_default(),
+        escape: read.escape,
+        has_command: false,
+    };
+    for (instruction, line) in &read.instructions {
+        let done = changed.carry_out(instruction);
+        done.map_err(|reason| refused("--change", line, &reason))?;
+    }
+    image.set_config(Some(changed.config));
     Ok(())
 }
 
-/// A JSON list, or a line for the shell.
-fn command(text: &str) -> Vec<String> {
-    serde_json::from_str(text)
-        .unwrap_or_else(|_| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+struct Changed {
+    config: Config,
+    escape: char,
+    /// `CMD` was among the instructions.
+    has_command: bool,
 }
 
-/// `K=V` with quotes taken off, or `K V`.
-fn pair(text: &str) -> Option<(String, String)> {
-    let (key, value) = text
-        .split_once('=')
-        .or_else(|| text.split_once(char::is_whitespace))?;
-    let value = value.trim();
-    let plain = value
-        .strip_prefix('"')
-        .and_then(|value| value.strip_suffix('"'))
-        .unwrap_or(value);
-    (!key.is_empty()).then(|| (key.to_owned(), plain.to_owned()))
+impl Changed {
+    fn carry_out(&mut self, instruction: &Instruction) -> Result<(), String> {
+        match instruction {
+            Instruction::Cmd(words) => {
+                self.has_command = true;
+                self.config.set_cmd(Some(words.clone()));
+            }
+            Instruction::Entrypoint(words) => {
+                let words = Some(words.clone()).filter(|words| !words.is_empty());
+                self.config.set_entrypoint(words);
+                // The image's command was meant for the entrypoint of before, as docker sees it.
+                if !self.has_command {
+                    self.config.set_cmd(None);
+                }
+            }
+            Instruction::Env(pairs) => self.set_variables(pairs)?,
+            Instruction::Label(pairs) => {
+                let mut labels = self.config.labels().clone().unwrap_or_default();
+                labels.extend(self.pairs(pairs)?);
+                self.config.set_labels(Some(labels));
+            }
+            Instruction::Expose(specs) => self.expose(specs)?,
+            Instruction::Volume(paths) => self.add_volumes(paths)?,
+            Instruction::User(user) => {
+                let user = self.value("the user", user)?;
+                box_run::user::check(&user).map_err(|error| error.to_string())?;
+                self.config.set_user(Some(user));
+            }
+            Instruction::Workdir(path) => {
+                let path = self.value("the directory", path)?;
+                let before = self.config.working_dir().clone().unwrap_or_default();
+                let path = directory(Path::new(&before), Path::new(&path));
+                self.config.set_working_dir(Some(path));
+            }
+            Instruction::Stopsignal(name) => {
+                let name = self.value("the signal", name)?;
+                signal::read("STOPSIGNAL", &name)
+                    .map_err(|failure| failure.message().to_owned())?;
+                self.config.set_stop_signal(Some(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A word as it is meant, with the variables that the image has at this point.
+    fn expanded(&self, word: &str) -> Result<String, String> {
+        let env = self.config.env().as_deref().unwrap_or(&[]);
+        let variable = |name: &str| {
+            let pairs = env.iter().filter_map(|entry| entry.split_once('='));
+            let mut pairs = pairs.filter(|(key, _)| *key == name);
+            pairs.next().map(|(_, value)| value.to_owned())
+        };
+        let text = expand(word, self.escape, &variable)?;
+        match text.contains('\0') {
+            true => Err("a zero byte can be in no value".to_owned()),
+            false => Ok(text),
+        }
+    }
+
+    fn value(&self, what: &str, word: &str) -> Result<String, String> {
+        let value = self.expanded(word)?;
+        match value.is_empty() {
+            true => Err(format!("{what} is empty")),
+            false => Ok(value),
+        }
+    }
+
+    /// All of them with the variables of before: in `ENV A=b C=$A` the last is the A of an earlier line.
+    fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
+        let one = |(name, value): &(String, String)| {
+            Ok((self.value("a name", name)?, self.expanded(value)?))
+        };
+        pairs.iter().map(one).collect()
+    }
+
+    fn set_variables(&mut self, pairs: &[(String, String)]) -> Result<(), String> {
+        let pairs = self.pairs(pairs)?;
+        let mut env = self.config.env().clone().unwrap_or_default();
+        for (name, value) in pairs {
+            if name.contains('=') {
+                return Err(format!("{name} is no name of a variable"));
+            }
+            let entry = format!("{name}={value}");
+            let named = |known: &&mut String| known.split('=').next() == Some(&name);
+            match env.iter_mut().find(named) {
+                Some(known) => *known = entry,
+                None => env.push(entry),
+            }
+        }
+        self.config.set_env(Some(env));
+        Ok(())
+    }
+
+    fn expose(&mut self, specs: &[String]) -> Result<(), String> {
+        let mut exposed = self.config.exposed_ports().clone().unwrap_or_default();
+        for spec in specs {
+            // A variable may hold several.
+            for spec in self.expanded(spec)?.split_whitespace() {
+                for port in ports(spec)? {
+                    if !exposed.contains(&port) {
+                        exposed.push(port);
+                    }
+                }
+            }
+        }
+        self.config.set_exposed_ports(Some(exposed));
+        Ok(())
+    }
+
+    fn add_volumes(&mut self, paths: &[String]) -> Result<(), String> {
+        let mut volumes = self.config.volumes().clone().unwrap_or_default();
+        for path in paths {
+            let path = self.expanded(path)?.trim().to_owned();
+            if path.is_empty() {
+                return Err("a path is empty".to_owned());
+            }
+            if !volumes.contains(&path) {
+                volumes.push(path);
+            }
+        }
+        self.config.set_volumes(Some(volumes));
+        Ok(())
+    }
+}
+
+/// `PORT[-PORT][/PROTOCOL]`, each port by itself. A port of the host before it, as in `8080:80`, is left out as docker does.
+fn ports(spec: &str) -> Result<Vec<String>, String> {
+    let bad = || {
+        format!(
+            "{spec} is no port, expected 1 to 65535, or a range such as 8000-8002, and perhaps /tcp, /udp or /sctp"
+        )
+    };
+    let (range, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    let range = range.rsplit(':').next().unwrap_or(range);
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse::<u16>().ok().filter(|&port| port > 0),
+        false => None,
+    };
+    match (number(first), number(last), protocol.as_str()) {
+        (Some(first), Some(last), "tcp" | "udp" | "sctp") if first <= last => Ok((first..=last)
+            .map(|port| format!("{port}/{protocol}"))
+            .collect()),
+        _ => Err(bad()),
+    }
+}
+
+/// An absolute path: a relative one is meant from the working directory of before.
+fn directory(before: &Path, path: &Path) -> String {
+    let mut out = PathBuf::from("/");
+    for part in Path::new("/").join(before).join(path).components() {
+        match part {
+            Component::ParentDir => drop(out.pop()),
+            Component::Normal(name) => out.push(name),
+            _ => {}
+        }
+    }
+    out.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -97,44 +203,115 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn instructions() {
+    fn changed(texts: &[&str]) -> Result<Config, Failure> {
         let mut image = ImageConfiguration::default();
-        for text in [
-            "ENV A=1",
-            "ENV A=2",
-            "ENV B=\"x y\"",
-            "LABEL k=v",
-            "USER web",
-            "WORKDIR /srv",
-            "EXPOSE 80 53/udp",
-            "STOPSIGNAL QUIT",
-            "ENTRYPOINT [\"a\", \"b c\"]",
-            "CMD echo hi",
-        ] {
-            apply(&mut image, text).unwrap();
-        }
-        let config = image.config().as_ref().unwrap();
-        let env = config.env().as_ref().unwrap();
-        assert_eq!(env[env.len() - 2..], ["A=2", "B=x y"]);
-        assert_eq!(config.entrypoint().as_ref().unwrap(), &["a", "b c"]);
+        let mut config = Config::default();
+        config
+            .set_env(Some(vec![
+                "PATH=/bin".into(),
+                "A=1".into(),
+                "W=/srv".into(),
+            ]))
+            .set_cmd(Some(vec!["sh".into()]))
+            .set_working_dir(Some("/home/web".into()));
+        image.set_config(Some(config));
+        let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+        apply(&mut image, &texts)?;
+        Ok(image.config().clone().unwrap())
+    }
+
+    #[test]
+    fn variables_are_those_of_before() {
+        let config = changed(&["ENV A=2 B=$A PATH=/x:$PATH", "ENV C=$A \"D E\"='$A'"]).unwrap();
+        let expected = ["PATH=/x:/bin", "A=2", "W=/srv", "B=1", "C=2", "D E=$A"];
+        assert_eq!(config.env().as_deref().unwrap(), expected);
+    }
+
+    #[test]
+    fn labels_ports_and_volumes() {
+        let config = changed(&[
+            "LABEL a=$A b=\"x y\" a=3",
+            "EXPOSE 8000-8002 53/UDP 8001/tcp 8080:80 $A",
+            "VOLUME $W /y",
+            "VOLUME [\"/a b\", \"/$x\"]",
+        ])
+        .unwrap();
+        let labels = config.labels().as_ref().unwrap();
+        assert_eq!((labels["a"].as_str(), labels["b"].as_str()), ("3", "x y"));
         assert_eq!(
-            config.cmd().as_ref().unwrap(),
-            &["/bin/sh", "-c", "echo hi"]
+            config.exposed_ports().as_deref().unwrap(),
+            [
+                "8000/tcp", "8001/tcp", "8002/tcp", "53/udp", "80/tcp", "1/tcp"
+            ]
         );
         assert_eq!(
-            config.exposed_ports().as_ref().unwrap(),
-            &["80/tcp", "53/udp"]
+            config.volumes().as_deref().unwrap(),
+            ["/srv", "/y", "/a b", "/$x"]
         );
-        for text in [
-            "",
-            "CMD",
-            "FROM x",
-            "WORKDIR srv",
-            "ENV x",
-            "STOPSIGNAL nope",
+    }
+
+    #[test]
+    fn commands_and_entrypoints() {
+        let config = changed(&["ENTRYPOINT [\"a\"]"]).unwrap();
+        assert_eq!(
+            (config.entrypoint().as_deref().unwrap(), config.cmd()),
+            (&["a".to_owned()][..], &None)
+        );
+        let config = changed(&["CMD echo $A", "ENTRYPOINT [\"a\"]"]).unwrap();
+        assert_eq!(
+            config.cmd().as_deref().unwrap(),
+            ["/bin/sh", "-c", "echo $A"]
+        );
+        assert_eq!(changed(&["ENTRYPOINT []"]).unwrap().entrypoint(), &None);
+    }
+
+    #[test]
+    fn single_values() {
+        let config = changed(&[
+            "USER \"web\"",
+            "WORKDIR sub",
+            "WORKDIR ../$A",
+            "STOPSIGNAL SIGQUIT",
+        ])
+        .unwrap();
+        assert_eq!(config.user().as_deref(), Some("web"));
+        assert_eq!(config.working_dir().as_deref(), Some("/home/web/1"));
+        assert_eq!(config.stop_signal().as_deref(), Some("SIGQUIT"));
+        assert_eq!(
+            changed(&["WORKDIR /x/../../y"])
+                .unwrap()
+                .working_dir()
+                .as_deref(),
+            Some("/y")
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_instruction() {
+        for (text, reason) in [
+            ("", "empty"),
+            ("ENV A=\"b", "double quote"),
+            ("ENV $NO=b", "a name is empty"),
+            ("USER $NO", "the user is empty"),
+            ("USER 4294967295", "is no id"),
+            ("USER web:+5", "is no id"),
+            ("WORKDIR \"\"", "the directory is empty"),
+            ("STOPSIGNAL nope", "nope"),
+            ("EXPOSE 0", "0 is no port"),
+            ("EXPOSE 70000", "70000 is no port"),
+            ("EXPOSE 9-8", "9-8 is no port"),
+            ("EXPOSE 80/icmp", "80/icmp is no port"),
+            ("EXPOSE +80", "+80 is no port"),
+            ("VOLUME [\" \"]", "a path is empty"),
+            ("FROM x", "for builds"),
         ] {
-            assert!(apply(&mut image, text).is_err(), "{text}");
+            let failure = changed(&["USER ok", text]).unwrap_err();
+            let message = failure.message();
+            assert!(
+                message.starts_with(&format!("--change {text}")),
+                "{text}: {message}"
+            );
+            assert!(message.contains(reason), "{text}: {message}");
         }
     }
 }
