@@ -1,5 +1,5 @@
-//! Compiles the default seccomp policy to BPF, so that a start installs it without compiling, and the program that is PID 1 with
-//! `--init`.
+//! Compiles the default seccomp policy to BPF, so that a start installs it without compiling, and the program that takes box's
+//! place in containers.
 
 #![allow(clippy::print_stdout)] // cargo is told by printing
 use std::{env, fmt::Write as _, fs, path::Path, process::Command};
@@ -38,12 +38,12 @@ fn main() {
     text.push_str("]\n");
     let directory = Path::new(&directory);
     fs::write(directory.join("default_filter.rs"), text).expect("OUT_DIR is writable");
-    compile_reaper(&directory.join("reaper"));
+    compile_sealed(&directory.join("sealed"));
 }
 
 /// A static program without the C library or the standard one: a few kilobytes that are executed from memory.
-fn compile_reaper(out: &Path) {
-    println!("cargo::rerun-if-changed=src/reaper/program.rs");
+fn compile_sealed(out: &Path) {
+    println!("cargo::rerun-if-changed=src/sealed");
     let variable = |name| env::var_os(name).expect("cargo sets it for build scripts");
     let mut rustc = Command::new(variable("RUSTC"));
     rustc
@@ -71,7 +71,7 @@ fn compile_reaper(out: &Path) {
         .arg(variable("TARGET"))
         .arg("-o")
         .arg(out)
-        .arg("src/reaper/program.rs");
+        .arg("src/sealed/program.rs");
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         let mut chosen = std::ffi::OsString::from("-Clinker=");
         chosen.push(linker);
@@ -80,6 +80,6 @@ fn compile_reaper(out: &Path) {
     let status = rustc.status().expect("rustc runs, it compiled this");
     assert!(
         status.success(),
-        "src/reaper/program.rs does not compile: {status}"
+        "src/sealed/program.rs does not compile: {status}"
     );
 }

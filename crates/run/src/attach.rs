@@ -47,7 +47,11 @@ pub fn attach(instance: &Instance, options: &Options, out: &mut dyn Write) -> Re
     let live = instance.live()?;
     let spec = instance.spec()?;
     let failed = |errno: Errno| Error::system(format!("attach to {}", instance.name()), errno);
-    let signals = Forwarding::begin().map_err(failed)?;
+    let signals = match options.forward_signals {
+        true => Forwarding::to_container(),
+        false => Forwarding::to_command(),
+    };
+    let signals = signals.map_err(failed)?;
     let terminal = spec
         .process()
         .as_ref()
@@ -115,7 +119,7 @@ impl Person<'_> {
                 PollFd::new(socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             ];
-            if self.writing {
+            if self.writing && tty::is_ours() {
                 files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
             }
             match poll(&mut files, None) {
@@ -140,7 +144,7 @@ impl Person<'_> {
                     Err(errno) => return Err(errno),
                 }
             }
-            if !ready[1].is_empty() && self.forward(Some(socket))? {
+            if !ready[1].is_empty() && self.forward(Some((socket, raw.as_ref())))? {
                 return Ok(Left::Detached);
             }
             if ready.get(2).is_some_and(|ready| !ready.is_empty()) && self.type_to(socket)? {
@@ -182,11 +186,18 @@ impl Person<'_> {
     }
 
     /// True: a signal is for us alone, and we leave.
-    fn forward(&self, terminal: Option<&OwnedFd>) -> Result<bool, Errno> {
+    fn forward(&self, terminal: Option<(&OwnedFd, Option<&RawMode>)>) -> Result<bool, Errno> {
         while let Some(signal) = self.signals.next()? {
             match (signal, terminal) {
-                (libc::SIGWINCH, Some(socket)) => send_size(socket)?,
-                (libc::SIGWINCH, None) => {}
+                (libc::SIGWINCH, Some((socket, _))) => send_size(socket)?,
+                (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU, Some((_, raw))) => {
+                    raw.map_or(Ok(()), RawMode::stop)?;
+                }
+                (libc::SIGCONT, Some((socket, raw))) => {
+                    send_size(socket)?;
+                    raw.map_or(Ok(()), RawMode::resume)?;
+                }
+                (libc::SIGWINCH | libc::SIGCONT, None) if !self.options.forward_signals => {}
                 _ if self.options.forward_signals => {
                     // It may have ended this moment.
                     self.live.signal(signal).ok();
@@ -221,7 +232,8 @@ impl Person<'_> {
             if let Some(watch) = watch {
                 files.push(PollFd::from_borrowed_fd(watch, PollFlags::IN));
             }
-            if input.is_some() {
+            let reading = input.is_some() && tty::is_ours();
+            if reading {
                 files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
             }
             // Without a watch, a look ten times a second.
@@ -234,8 +246,7 @@ impl Person<'_> {
                 Err(errno) => return Err(failed(errno)),
             }
             let signalled = !files[1].revents().is_empty();
-            let typed =
-                input.is_some() && files.last().is_some_and(|file| !file.revents().is_empty());
+            let typed = reading && files.last().is_some_and(|file| !file.revents().is_empty());
             drop(files);
             log.clear_watch();
             if signalled && self.forward(None).map_err(failed)? {

@@ -7,15 +7,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities as OciSet, Capability as OciCapability, LinuxCapabilities};
-use rustix::io::Errno;
-use rustix::thread::{
-    CapabilitySet as KernelSet, CapabilitySets, capabilities, clear_ambient_capability_set,
-    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
-    set_keep_capabilities,
-};
+use rustix::thread::capabilities;
 
 use crate::Error;
 use crate::overrides::Network;
+use crate::channel::Step;
+use crate::sealed::{Script, layout};
 
 /// One capability, by its kernel number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -311,41 +308,38 @@ impl Capabilities {
         )
     }
 
-    /// First half, in the child before it changes its user: shrinks the bounding set and asks the kernel to keep the
-    /// permitted set over setresuid(2). Allocates nothing.
-    pub fn before_user_change(&self) -> Result<(), Errno> {
-        for number in 0..64 {
-            if self.bounding.0 >> number & 1 == 1 {
-                continue;
-            }
-            match remove_capability_from_bounding_set(KernelSet::from_bits_retain(1 << number)) {
-                Ok(()) => {}
-                // Past the last capability of this kernel, prctl(2).
-                Err(Errno::INVAL) if number > 0 => break,
-                Err(errno) => return Err(errno),
-            }
-        }
-        set_keep_capabilities(true)
+    /// First half, before the change of the user: shrinks the bounding set and asks the kernel to keep the permitted set over
+    /// setresuid(2).
+    pub(crate) fn before_user_change(&self, script: &mut Script) {
+        let kept = [self.bounding.0 as usize];
+        script.add(layout::SHRINK_BOUNDING_SET, &kept, Step::BoundingSet, 0);
+        let keep = [libc::PR_SET_KEEPCAPS as usize, 1];
+        script.call(libc::SYS_prctl, &keep, Step::BoundingSet, 1);
     }
 
-    /// Second half, in the child after it changed its user: the remaining four sets. Allocates nothing.
-    pub fn after_user_change(&self) -> Result<(), Errno> {
-        set_capabilities(
-            None,
-            CapabilitySets {
-                effective: KernelSet::from_bits_retain(self.effective.0),
-                permitted: KernelSet::from_bits_retain(self.permitted.0),
-                inheritable: KernelSet::from_bits_retain(self.inheritable.0),
-            },
-        )?;
-        clear_ambient_capability_set()?;
+    /// Second half, after it: the remaining four sets. capset(2), version 3: two words of each set, the lower ones first.
+    pub(crate) fn after_user_change(&self, script: &mut Script) {
+        const VERSION_3: u32 = 0x2008_0522;
+        let numbers = |numbers: &[u32]| -> Vec<u8> {
+            numbers
+                .iter()
+                .flat_map(|number| number.to_ne_bytes())
+                .collect()
+        };
+        let header = script.place(&numbers(&[VERSION_3, 0]));
+        let sets = [self.effective.0, self.permitted.0, self.inheritable.0];
+        let lower = sets.map(|set| set as u32);
+        let upper = sets.map(|set| (set >> 32) as u32);
+        let data = script.place(&numbers(&[lower, upper].concat()));
+        script.call(libc::SYS_capset, &[header, data], Step::Capabilities, 0);
+        let ambient = libc::PR_CAP_AMBIENT as usize;
+        let clear = [ambient, libc::PR_CAP_AMBIENT_CLEAR_ALL as usize];
+        script.call(libc::SYS_prctl, &clear, Step::Capabilities, 0);
         for capability in self.ambient.iter() {
-            configure_capability_in_ambient_set(
-                KernelSet::from_bits_retain(1 << capability.0),
-                true,
-            )?;
+            let raise = libc::PR_CAP_AMBIENT_RAISE as usize;
+            let raise = [ambient, raise, usize::from(capability.0)];
+            script.call(libc::SYS_prctl, &raise, Step::Capabilities, 0);
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
-//! The line between box and the container's first process: messages of one fixed size over a socket pair.
+//! The line between box and the container's first process: messages over a socket pair, each sent and received as a whole.
 //!
-//! The child's end closes on exec, so "end of file" tells the parent that the command runs; the parent's end closes with
+//! The child's end goes on to the sealed program (see [`crate::sealed`]), and closes when that executes the command, so "end of file" tells the parent that the command runs; the parent's end closes with
 //! the parent, so the child learns of its death without a race.
 
 use std::io::{IoSlice, IoSliceMut};
@@ -14,14 +14,13 @@ use rustix::net::{
 };
 
 use crate::hooks::{HookEnd, HookFailure, Point};
+use crate::sealed::layout::{self, Facts, HEAD, HOOK, MOST_READ};
 
-/// Bytes of one message, all of them sent each time.
-const SIZE: usize = 256;
-/// Bytes of a message before its text.
-const HEAD: usize = 12;
+/// The longest message: that a command could not be executed, with what its file looks like.
+const SIZE: usize = HEAD + size_of::<Facts>() + MOST_READ;
 
-/// The most descriptors that come with an order: a control group of each v1 hierarchy.
-pub const MOST_FILES: usize = 16;
+/// The most descriptors that come with an order: a control group of each v1 hierarchy, and a sealed program.
+pub const MOST_FILES: usize = 16 + 2;
 
 /// One end.
 #[derive(Debug)]
@@ -42,11 +41,14 @@ pub enum Message {
         index: u16,
         /// What execve(2) said.
         errno: i32,
-        /// What the file looks like, see [`crate::diagnosis`].
-        finding: u8,
-        /// What `finding` is about: an interpreter, a machine.
-        text: Vec<u8>,
+        /// What the file looks like.
+        facts: Facts,
+        /// How it begins, see [`crate::diagnosis`].
+        head: Vec<u8>,
     },
+    /// The process that joins a container is in there and waits for [`Order::Go`]. With what the kernel says of its sender: the pid
+    /// for the receiver.
+    There(i32),
 }
 
 /// A failing step of the child.
@@ -70,10 +72,11 @@ impl From<Failed> for Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Order {
-    /// The child is in its control group, and its id maps are written.
+    /// The child is in its control group, and its id maps are written. With the sealed program and its task, and then the files to
+    /// get into the group by.
     Placed = 1,
     /// Execute the command.
-    Go = 2,
+    Go = layout::GO,
     /// The root file system comes with this, attached nowhere; without it the child is to mount it.
     Root = 3,
 }
@@ -169,12 +172,14 @@ steps! {
     CloseDescriptors,
     /// Signal mask and handlers.
     Signals,
-    /// The reaper's child.
+    /// Start the command below PID 1 of `--init`.
     Fork,
-    /// Execute the reaper.
-    Reaper,
-    /// The command is the box program itself, reached through /proc.
-    OwnProgram,
+    /// Execute the sealed program.
+    Seal,
+    /// Go from the sealed program to a process in the container's pid namespace.
+    Enter,
+    /// Let box know of that process.
+    Meet,
 }
 
 impl Step {
@@ -202,34 +207,26 @@ pub fn pair() -> Result<(Channel, Channel), Errno> {
 impl Channel {
     /// Child to parent. Allocates nothing.
     pub fn send(&self, message: &Message) -> Result<(), Errno> {
-        let mut bytes = [0u8; SIZE];
-        let (kind, a, index, errno, text): (u8, u8, u16, i32, &[u8]) = match message {
-            Message::Ready(_) => (0, 0, 0, 0, &[]),
+        let (kind, second, index, number) = match message {
+            Message::Ready(_) => (0, 0, 0, 0),
             Message::Failed(failed) => (
-                1,
+                layout::FAILED,
                 failed.step as u8,
                 failed.index,
                 failed.errno.raw_os_error(),
-                &[],
             ),
-            Message::NotExecuted {
-                index,
-                errno,
-                finding,
-                text,
-            } => (2, *finding, *index, *errno, text),
             Message::Hook(failure) => {
                 let (kind, number) = numbers(failure.end);
-                (kind, failure.point as u8, failure.index, number, &[])
+                (kind, failure.point as u8, failure.index, number)
             }
+            // These are the sealed program's.
+            Message::NotExecuted { .. } | Message::There(_) => return Err(Errno::INVAL),
         };
-        let text = &text[..text.len().min(SIZE - HEAD)];
+        let mut bytes = [0u8; HEAD];
         bytes[0] = kind;
-        bytes[1] = a;
+        bytes[1] = second;
         bytes[2..4].copy_from_slice(&index.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&errno.to_ne_bytes());
-        bytes[8..10].copy_from_slice(&(text.len() as u16).to_ne_bytes());
-        bytes[HEAD..HEAD + text.len()].copy_from_slice(text);
+        bytes[4..8].copy_from_slice(&number.to_ne_bytes());
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors: [BorrowedFd<'_>; 1];
@@ -246,10 +243,17 @@ impl Channel {
         .map(drop)
     }
 
-    /// What the child says next; `None` when it executed the command or died.
+    /// From now on the kernel says who sent a message. unix(7), SO_PASSCRED
+    pub fn name_senders(&self) -> Result<(), Errno> {
+        rustix::net::sockopt::set_socket_passcred(&self.0, true)
+    }
+
+    /// What the child says next; `None` when it executed the command or died. A container may have got hold of its end: whatever
+    /// comes is read with care.
     pub fn receive(&self) -> Result<Option<Message>, Errno> {
         let mut bytes = [0u8; SIZE];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             match recvmsg(
@@ -266,37 +270,47 @@ impl Channel {
         if received.bytes == 0 {
             return Ok(None);
         }
-        let terminal = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
+        if received.bytes < HEAD {
+            return Err(Errno::PROTO);
+        }
+        let (mut terminal, mut sender) = (None, 0);
+        for message in ancillary.drain() {
+            match message {
+                RecvAncillaryMessage::ScmRights(mut descriptors) => terminal = descriptors.next(),
+                RecvAncillaryMessage::ScmCredentials(credentials) => {
+                    sender = credentials.pid.as_raw_nonzero().get();
+                }
+                _ => {}
+            }
+        }
         let index = u16::from_ne_bytes([bytes[2], bytes[3]]);
-        let errno = i32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        let length = usize::from(u16::from_ne_bytes([bytes[8], bytes[9]])).min(SIZE - HEAD);
+        let number = i32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         Ok(Some(match bytes[0] {
             0 => Message::Ready(terminal),
-            1 => {
+            layout::FAILED => {
                 let step = Step::from_number(bytes[1]).unwrap_or(Step::Handshake);
                 Message::Failed(Failed {
                     step,
                     index,
-                    errno: Errno::from_raw_os_error(errno),
+                    errno: error_number(number)?,
                 })
             }
-            kind @ HOOK.. => Message::Hook(HookFailure {
-                point: Point::from_number(bytes[1]).unwrap_or(Point::CreateContainer),
-                index,
-                end: hook_end(kind, errno),
-            }),
-            _ => {
-                let text = bytes[HEAD..HEAD + length].to_vec();
+            layout::NOT_EXECUTED => {
+                let (facts, head) = facts(&bytes[HEAD..received.bytes]).ok_or(Errno::PROTO)?;
                 Message::NotExecuted {
                     index,
-                    errno,
-                    finding: bytes[1],
-                    text,
+                    errno: error_number(number)?.raw_os_error(),
+                    facts,
+                    head: head.to_vec(),
                 }
             }
+            layout::THERE => Message::There(sender),
+            kind @ HOOK..=layout::HOOK_TIMED_OUT => Message::Hook(HookFailure {
+                point: Point::from_number(bytes[1]).ok_or(Errno::PROTO)?,
+                index,
+                end: hook_end(kind, number),
+            }),
+            _ => return Err(Errno::PROTO),
         }))
     }
 
@@ -355,6 +369,11 @@ impl Channel {
         Ok(())
     }
 
+    /// This end, for the program that goes on with it.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// In the child: makes this end descriptor `number`, so that all above it can be closed.
     pub fn move_to(self, number: i32) -> Result<Self, Errno> {
         let moved = crate::sys::process::move_owned(self.0, number)?;
@@ -376,28 +395,45 @@ impl Channel {
     }
 }
 
-/// The first kind of message that is about a hook; there is one for each way to fail.
-const HOOK: u8 = 3;
+/// Of what came from outside: the kernel's numbers go up to 4095, and 0 is none.
+fn error_number(number: i32) -> Result<Errno, Errno> {
+    match number {
+        1..=4095 => Ok(Errno::from_raw_os_error(number)),
+        _ => Err(Errno::PROTO),
+    }
+}
+
+/// The facts and the bytes of the file after them.
+fn facts(bytes: &[u8]) -> Option<(Facts, &[u8])> {
+    let (facts, head) = bytes.split_at_checked(size_of::<Facts>())?;
+    let (mode, flags) = facts.split_at(size_of::<u32>());
+    let number = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.try_into().ok()?));
+    let facts = Facts {
+        mode: number(mode)?,
+        flags: number(flags)?,
+    };
+    Some((facts, head))
+}
 
 fn numbers(end: HookEnd) -> (u8, i32) {
-    let (kind, number) = match end {
-        HookEnd::NoState => (0, 0),
-        HookEnd::NotExecuted(errno) => (1, errno.raw_os_error()),
-        HookEnd::NotSeen(errno) => (2, errno.raw_os_error()),
-        HookEnd::Exited(status) => (3, status),
-        HookEnd::Signaled(signal) => (4, signal),
-        HookEnd::TimedOut => (5, 0),
-    };
-    (HOOK + kind, number)
+    match end {
+        HookEnd::NoState => (HOOK, 0),
+        HookEnd::NotExecuted(errno) => (layout::HOOK_NOT_EXECUTED, errno.raw_os_error()),
+        HookEnd::NotSeen(errno) => (layout::HOOK_NOT_SEEN, errno.raw_os_error()),
+        HookEnd::Exited(status) => (layout::HOOK_EXITED, status),
+        HookEnd::Signaled(signal) => (layout::HOOK_SIGNALED, signal),
+        HookEnd::TimedOut => (layout::HOOK_TIMED_OUT, 0),
+    }
 }
 
 fn hook_end(kind: u8, number: i32) -> HookEnd {
-    match kind - HOOK {
-        1 => HookEnd::NotExecuted(Errno::from_raw_os_error(number)),
-        2 => HookEnd::NotSeen(Errno::from_raw_os_error(number)),
-        3 => HookEnd::Exited(number),
-        4 => HookEnd::Signaled(number),
-        5 => HookEnd::TimedOut,
+    let errno = error_number(number).unwrap_or(Errno::IO);
+    match kind {
+        layout::HOOK_NOT_EXECUTED => HookEnd::NotExecuted(errno),
+        layout::HOOK_NOT_SEEN => HookEnd::NotSeen(errno),
+        layout::HOOK_EXITED => HookEnd::Exited(number),
+        layout::HOOK_SIGNALED => HookEnd::Signaled(number),
+        layout::HOOK_TIMED_OUT => HookEnd::TimedOut,
         _ => HookEnd::NoState,
     }
 }

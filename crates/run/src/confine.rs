@@ -1,69 +1,97 @@
-//! What makes a process a container's: limits, privileges, filter, working directory, and the exec. Shared by the first
-//! process and by those that join later; nothing in here looks at the host.
+//! What makes a process a container's: limits, privileges, filter, working directory. Shared by the first process and by those that
+//! join later; nothing in here looks at the host. What gives up powers is left to the sealed program (see [`crate::sealed`]).
 
 use std::ffi::CStr;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, mkdir, open, statx};
+use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid, umask};
-use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::umask;
 
-use crate::channel::{Failed, Message, Step};
-use crate::diagnosis::{Finding, Text, examine};
-use crate::plan::{Command, Plan};
+use crate::Error;
+use crate::channel::{Failed, Step};
+use crate::plan::Plan;
+use crate::sealed::{Script, layout};
 use crate::sys::process;
 use crate::user::NO_ID;
 
-/// Applies everything of `process` in the spec but its command. Afterwards the process is what the command will be.
-pub(crate) fn confine(plan: &Plan) -> Result<(), Failed> {
-    for (index, &(number, soft, hard)) in plan.rlimits.iter().enumerate() {
-        process::set_rlimit(number, soft, hard).map_err(Step::Rlimit.failed(index))?;
-    }
+/// The first half: what does not take away the power to do the rest. In the child.
+pub(crate) fn confine(plan: &Plan, missing: Missing) -> Result<(), Failed> {
     if let Some(personality) = plan.personality {
         process::set_personality(personality).map_err(Step::Personality.failed(0))?;
     }
     umask(Mode::from_raw_mode(plan.umask));
-    enter_working_directory(&plan.cwd)?;
-    if plan.no_new_privileges {
-        set_no_new_privs(true).map_err(Step::NoNewPrivileges.failed(0))?;
+    enter_working_directory(&plan.cwd, missing)?;
+    process::reset_signals().map_err(Step::Signals.failed(0))
+}
+
+/// A working directory that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Is made, for a container's first process.
+    Make,
+    /// Is an error, for one that joins.
+    Refuse,
+}
+
+/// The second half: afterwards the process is what the command will be.
+pub(crate) fn script(plan: &Plan, channel: i32) -> Result<Script, Error> {
+    let mut script = Script::new(channel);
+    // Nobody looks into the process on its way, whoever can see it; the exec of the command ends that.
+    let undumpable = [libc::PR_SET_DUMPABLE as usize, 0];
+    script.call(libc::SYS_prctl, &undumpable, Step::DieWithParent, 1);
+    for (index, &(number, soft, hard)) in plan.rlimits.iter().enumerate() {
+        let limit = script.place_numbers(&[soft as usize, hard as usize]);
+        let arguments = [0, number as usize, limit, 0];
+        script.call(libc::SYS_prlimit64, &arguments, Step::Rlimit, index);
     }
-    plan.capabilities
-        .before_user_change()
-        .map_err(Step::BoundingSet.failed(0))?;
+    if plan.no_new_privileges {
+        let arguments = [libc::PR_SET_NO_NEW_PRIVS as usize, 1];
+        script.call(libc::SYS_prctl, &arguments, Step::NoNewPrivileges, 0);
+    }
+    plan.capabilities.before_user_change(&mut script);
     // Without no_new_privs a filter takes CAP_SYS_ADMIN, which the container's sets may not have: it comes before them.
     if let (Some(filter), false) = (&plan.seccomp, plan.no_new_privileges) {
-        filter.install().map_err(Step::Seccomp.failed(0))?;
+        filter.install_by(&mut script);
     }
-    become_user(plan)?;
-    plan.capabilities
-        .after_user_change()
-        .map_err(Step::Capabilities.failed(0))?;
-    process::reset_signals().map_err(Step::Signals.failed(0))?;
+    become_user(plan, &mut script)?;
+    plan.capabilities.after_user_change(&mut script);
     if let (Some(filter), true) = (&plan.seccomp, plan.no_new_privileges) {
-        filter.install().map_err(Step::Seccomp.failed(0))?;
+        filter.install_by(&mut script);
     }
-    Ok(())
+    Ok(script)
+}
+
+/// Asks for SIGKILL when box dies, as a change of the user takes that away; it may have died meanwhile. prctl(2)
+pub(crate) fn die_with_box(script: &mut Script) {
+    let arguments = [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize];
+    script.call(libc::SYS_prctl, &arguments, Step::DieWithParent, 0);
+    script.add(layout::LIVE_WITH_BOX, &[], Step::Handshake, 2);
 }
 
 /// The plan has refused [`NO_ID`]; were it to get here all the same, the command would keep box's own ids, credentials(7).
-fn become_user(plan: &Plan) -> Result<(), Failed> {
-    if [plan.uid, plan.gid].contains(&NO_ID)
-        || plan.groups.iter().any(|group| group.as_raw() == NO_ID)
-    {
-        return Err(Step::User.failed(2)(Errno::INVAL));
+fn become_user(plan: &Plan, script: &mut Script) -> Result<(), Error> {
+    let mut ids = plan.groups.iter().map(|group| group.as_raw());
+    if [plan.uid, plan.gid].contains(&NO_ID) || ids.any(|group| group == NO_ID) {
+        return Err(Error::system("change to the command's user", Errno::INVAL));
     }
-    let (uid, gid) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
-    set_thread_groups(&plan.groups).map_err(Step::Groups.failed(0))?;
-    set_thread_res_gid(gid, gid, gid).map_err(Step::User.failed(0))?;
-    set_thread_res_uid(uid, uid, uid).map_err(Step::User.failed(1))
+    let (uid, gid) = (plan.uid as usize, plan.gid as usize);
+    let groups = plan.groups.iter();
+    let groups: Vec<u8> = groups
+        .flat_map(|group| group.as_raw().to_ne_bytes())
+        .collect();
+    let groups = [plan.groups.len(), script.place(&groups)];
+    script.call(libc::SYS_setgroups, &groups, Step::Groups, 0);
+    script.call(libc::SYS_setresgid, &[gid; 3], Step::User, 0);
+    script.call(libc::SYS_setresuid, &[uid; 3], Step::User, 1);
+    Ok(())
 }
 
-/// Changes to the working directory, making it if it is missing, and checks that it is in the container: a path such as
+/// Changes to the working directory, and checks that it is in the container: a path such as
 /// /proc/self/fd/7 could lead out through a descriptor of the host (CVE-2024-21626).
-fn enter_working_directory(path: &CStr) -> Result<(), Failed> {
+fn enter_working_directory(path: &CStr, missing: Missing) -> Result<(), Failed> {
     let enter = || rustix::process::chdir(path);
     match enter() {
-        Err(Errno::NOENT) => {
+        Err(Errno::NOENT) if missing == Missing::Make => {
             make_directories(path)
                 .and_then(|()| enter())
                 .map_err(Step::WorkingDirectory.failed(0))?;
@@ -93,102 +121,4 @@ fn make_directories(path: &CStr) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Tries the candidates in order. Returns only if none could be executed, with the reason.
-pub(crate) fn execute(command: &Command) -> Message {
-    let own = own_program();
-    let mut refused: Option<(usize, Errno)> = None;
-    for (index, path) in command.candidates.iter().enumerate() {
-        if leads_to(path, own) {
-            return Message::Failed(Step::OwnProgram.failed(index)(Errno::PERM));
-        }
-        match process::execve(path, &command.arguments, &command.environment) {
-            Errno::NOENT | Errno::NOTDIR
-                if rustix::fs::access(path.as_c_str(), rustix::fs::Access::EXISTS).is_err() => {}
-            // As shells do: the search goes on, and this is the answer if nothing better is found.
-            Errno::ACCESS if command.candidates.len() > 1 => {
-                refused = refused.or(Some((index, Errno::ACCESS)))
-            }
-            errno => return not_executed(command, index, errno),
-        }
-    }
-    match refused {
-        Some((index, errno)) => not_executed(command, index, errno),
-        None => Message::NotExecuted {
-            index: 0,
-            errno: Errno::NOENT.raw_os_error(),
-            finding: Finding::Missing as u8,
-            text: vec![],
-        },
-    }
-}
-
-fn not_executed(command: &Command, index: usize, errno: Errno) -> Message {
-    let mut text = Text::new();
-    let finding = examine(&command.candidates[index], errno, &mut text);
-    Message::NotExecuted {
-        index: index as u16,
-        errno: errno.raw_os_error(),
-        finding: finding as u8,
-        text: text.as_bytes().to_vec(),
-    }
-}
-
-/// What makes a file the host's own box program: device, inode, and the mount it is reached through. The same file bound
-/// into the container is another mount, and harmless.
-type Identity = (u32, u32, u64, u64);
-
-/// The program this process was started from. Were it executed as the command, by a link to /proc/self/exe, another
-/// process of the container could open it through /proc and write to it once it has ended (CVE-2019-5736).
-fn own_program() -> Option<Identity> {
-    identity(c"/proc/self/exe")
-}
-
-/// Whether executing `path` would execute `program`: it is that file, or a script whose interpreter is, as deep as the
-/// kernel follows, execve(2).
-fn leads_to(path: &CStr, program: Option<Identity>) -> bool {
-    let Some(program) = program else { return false };
-    let mut head = [0u8; 256];
-    let mut name = [0u8; 256];
-    for depth in 0..6 {
-        let path = if depth == 0 {
-            path
-        } else {
-            CStr::from_bytes_until_nul(&name).unwrap_or_default()
-        };
-        if identity(path) == Some(program) {
-            return true;
-        }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let read = open(path, flags, Mode::empty())
-            .and_then(|file| rustix::io::read(&file, &mut head[..255]));
-        let Some(line) = read
-            .ok()
-            .and_then(|length| head[..length].strip_prefix(b"#!"))
-        else {
-            return false;
-        };
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or(line);
-        let Some(interpreter) = line
-            .split(|byte| matches!(byte, b' ' | b'\t'))
-            .find(|word| !word.is_empty())
-        else {
-            return false;
-        };
-        name[..interpreter.len()].copy_from_slice(interpreter);
-        name[interpreter.len()] = 0;
-    }
-    false
-}
-
-fn identity(path: &CStr) -> Option<Identity> {
-    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-    let found = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
-    Some((
-        found.stx_dev_major,
-        found.stx_dev_minor,
-        found.stx_ino,
-        found.stx_mnt_id,
-    ))
 }

@@ -1,10 +1,11 @@
-//! Why a command could not be executed: found out in the container by the child ([`examine`]), worded by the parent.
+//! Why a command could not be executed: seen in the container by the sealed program, judged ([`examine`]) and worded by
+//! box.
 
-use std::ffi::CStr;
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
+
+use crate::sealed::layout::{self, Facts};
 
 /// The command was found wanting. Statuses as shells have them: 127 not found, 126 found and not executable.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl ExecFailure {
         }
     }
 
-    /// Words what the child found about the file `path`, for which execve(2) gave `errno`.
+    /// Words what was found about the file `path`, for which execve(2) gave `errno`.
     pub(crate) fn new(path: PathBuf, errno: i32, finding: Finding, text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let plain = || crate::error::Words(&std::io::Error::from_raw_os_error(errno)).to_string();
@@ -104,9 +105,8 @@ impl ExecFailure {
     }
 }
 
-/// What the child found. A number, to travel in a message.
+/// What is wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Finding {
     /// Nothing beyond the error number.
     Unknown,
@@ -128,29 +128,6 @@ pub(crate) enum Finding {
     NotAProgram,
     /// No bytes.
     Empty,
-}
-
-impl Finding {
-    const ALL: [Self; 10] = [
-        Self::Unknown,
-        Self::Missing,
-        Self::Directory,
-        Self::NoExecuteBit,
-        Self::NoExecMount,
-        Self::ScriptInterpreter,
-        Self::ElfInterpreter,
-        Self::Machine,
-        Self::NotAProgram,
-        Self::Empty,
-    ];
-
-    /// From a message.
-    pub fn from_number(number: u8) -> Self {
-        Self::ALL
-            .get(usize::from(number))
-            .copied()
-            .unwrap_or(Self::Unknown)
-    }
 }
 
 fn elf_interpreter(text: &str) -> (String, Option<String>) {
@@ -208,48 +185,43 @@ fn machine(text: &str) -> (String, Option<String>) {
     (reason, Some(hint))
 }
 
-/// Looks at a file that execve(2) refused with `errno`. In the child, inside the container; writes to `text`, allocates nothing.
-pub(crate) fn examine(path: &CStr, errno: Errno, text: &mut Text) -> Finding {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let look = rustix::fs::stat(path);
-    let Ok(found) = look else {
+/// Says what is wrong with a file that execve(2) refused with `errno`, by what the sealed program saw in the container. Writes to `text`
+/// what the finding is about: an interpreter, a machine.
+pub(crate) fn examine(facts: &Facts, head: &[u8], errno: Errno, text: &mut Text) -> Finding {
+    let has = |flag: u32| facts.flags & flag != 0;
+    if !has(layout::EXISTS) {
         return if errno == Errno::NOENT {
             Finding::Missing
         } else {
             Finding::Unknown
         };
-    };
-    if rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::Directory {
+    }
+    if rustix::fs::FileType::from_raw_mode(facts.mode) == rustix::fs::FileType::Directory {
         return Finding::Directory;
     }
     if errno == Errno::ACCESS {
-        let noexec =
-            rustix::fs::statvfs(path).is_ok_and(|mount| mount.f_flag.bits() & NOEXEC.bits() != 0);
-        return match (found.st_mode & 0o111, noexec) {
+        return match (facts.mode & 0o111, has(layout::ON_NOEXEC)) {
             (0, _) => Finding::NoExecuteBit,
             (_, true) => Finding::NoExecMount,
             _ => Finding::Unknown,
         };
     }
-    if !matches!(
+    let of_content = matches!(
         errno,
         Errno::NOENT | Errno::NOEXEC | Errno::LIBBAD | Errno::INVAL
-    ) {
+    );
+    if !of_content || !has(layout::WAS_READ) {
         return Finding::Unknown;
     }
-    let mut head = [0u8; 4096];
-    let read = rustix::fs::open(path, flags, Mode::empty())
-        .and_then(|file| rustix::io::read(&file, &mut head[..]));
-    let Ok(length) = read else {
-        return Finding::Unknown;
+    let library: &[u8] = match (has(layout::HAS_MUSL), has(layout::HAS_GLIBC)) {
+        (true, _) => b"musl",
+        (false, true) => b"glibc",
+        (false, false) => b"",
     };
-    judge(&head[..length], errno, text)
+    judge(head, library, errno, text)
 }
 
-// rustix names the flags of statvfs(3) but not ST_NOEXEC.
-const NOEXEC: StatVfsMountFlags = StatVfsMountFlags::from_bits_retain(libc::ST_NOEXEC);
-
-fn judge(head: &[u8], errno: Errno, text: &mut Text) -> Finding {
+fn judge(head: &[u8], library: &[u8], errno: Errno, text: &mut Text) -> Finding {
     if head.is_empty() {
         return Finding::Empty;
     }
@@ -281,7 +253,7 @@ fn judge(head: &[u8], errno: Errno, text: &mut Text) -> Finding {
         if let Some(interpreter) = interpreter(head) {
             text.push(interpreter);
             text.push(b"\0");
-            text.push(libc_of_image());
+            text.push(library);
             return Finding::ElfInterpreter;
         }
         return Finding::Unknown;
@@ -332,30 +304,6 @@ fn interpreter(head: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Which C library the image has, by the loaders where distributions put them.
-fn libc_of_image() -> &'static [u8] {
-    let exists = |path: &CStr| rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok();
-    let musl = [
-        c"/lib/ld-musl-x86_64.so.1",
-        c"/lib/ld-musl-aarch64.so.1",
-        c"/lib/ld-musl-i386.so.1",
-        c"/lib/ld-musl-armhf.so.1",
-    ];
-    let glibc = [
-        c"/lib64/ld-linux-x86-64.so.2",
-        c"/lib/ld-linux-aarch64.so.1",
-        c"/lib/ld-linux.so.2",
-        c"/lib/ld-linux-armhf.so.3",
-    ];
-    if musl.into_iter().any(exists) {
-        b"musl"
-    } else if glibc.into_iter().any(exists) {
-        b"glibc"
-    } else {
-        b""
-    }
-}
-
 /// A short text that is written without allocating; what does not fit is cut off.
 pub(crate) struct Text {
     bytes: [u8; 200],
@@ -400,7 +348,7 @@ mod tests {
 
     fn found(head: &[u8], errno: Errno) -> String {
         let mut text = Text::new();
-        let finding = judge(head, errno, &mut text);
+        let finding = judge(head, b"", errno, &mut text);
         ExecFailure::new("/x".into(), errno.raw_os_error(), finding, text.as_bytes()).to_string()
     }
 

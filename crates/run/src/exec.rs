@@ -1,28 +1,30 @@
 //! `box exec`: a process that joins a running container, with all that confines the container's own.
 //!
-//! The container sees the process as soon as it is in the pid namespace, and may be hostile: the process cannot be looked into
-//! (not dumpable), holds no descriptor of the host but those it needs, is confined before it executes anything, and the program
-//! it was started from is reached through a read-only mount (see [`sealed`]; CVE-2016-9962, CVE-2019-5736, CVE-2024-21626).
+//! The container sees the process as soon as it is in the pid namespace, and may be hostile: with CAP_SYS_PTRACE it stops it there,
+//! looks into it, and makes it do what it likes. So a helper that is not in there joins all else, enters the control group, takes
+//! standard input and output, closes what is the host's, executes the sealed program (see [`crate::sealed`]), and gives up its powers.
+//! Then that makes the process which the container sees: of box it has nothing but one end of a socket, on which box believes little
+//! (CVE-2016-9962, CVE-2019-5736, CVE-2024-21626).
 
-pub mod sealed;
-
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use oci_spec::runtime::Process;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use rustix::thread::{
-    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_dumpable_behavior,
+    waitid,
 };
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::capabilities::Capabilities;
 use crate::cgroup::Join;
-use crate::channel::{self, Channel, Failed, Message, Step};
+use crate::channel::{self, Channel, Failed, Message, Order, Step};
 use crate::instance::Live;
 use crate::process::{QUIET_AFTER, Watch, Watched};
+use crate::sealed::{Sealed, layout};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned};
 use crate::tty::{self, RawMode, Relay};
@@ -80,30 +82,28 @@ fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Er
         plan.stdio = Some([null()?, null()?, null()?]);
     }
     let join = Joining::new(&live, request)?;
-    let signals = Forwarding::begin().map_err(|errno| Error::system("block signals", errno))?;
+    let signals =
+        Forwarding::to_command().map_err(|errno| Error::system("block signals", errno))?;
     let (channel, theirs) =
         channel::pair().map_err(|errno| Error::system("make a socket pair", errno))?;
     let failed = |errno| Error::system(format!("join {}", instance.name()), errno);
-    // From the first moment in the container's pid namespace.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
-    join.enter_pid_namespace().map_err(failed)?;
+    channel.name_senders().map_err(failed)?;
+    let sealed = seal(&plan, request.detach)?;
     let (pid, pidfd) = match sys::clone3(0, join.group.clone_descriptor()).map_err(failed)? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {
             drop(channel);
-            child(&plan, &join, theirs)
+            child(&plan, &join, theirs, sealed)
         }
     };
-    // What is cloned from now on is the host's again.
-    join.leave_pid_namespace().map_err(failed)?;
-    drop((theirs, join));
-    let joined = Joined {
-        pid,
-        pidfd,
-        detach: request.detach,
-        signals,
-    };
-    joined.follow(&plan, &channel)
+    let helper = Helper(Joined { pid, pidfd });
+    drop((theirs, join, sealed));
+    let (joined, terminal) = helper.follow(&plan, &channel)?;
+    if request.detach {
+        std::mem::forget(joined);
+        return Ok(None);
+    }
+    joined.wait(&signals, terminal).map(Some)
 }
 
 /// The container's process as the request changes it.
@@ -148,8 +148,6 @@ fn adapt(process: &mut Process, request: &Request, accounts: &Accounts) -> Resul
 struct Joining {
     target: OwnedFd,
     namespaces: ThreadNameSpaceType,
-    /// The pid namespace of box.
-    home: OwnedFd,
     group: Join,
     detach: bool,
 }
@@ -165,32 +163,23 @@ impl Joining {
         Ok(Self {
             target,
             namespaces: foreign_namespaces(live.pid())?,
-            home: open_own_pid_namespace()?,
             group,
             detach: request.detach,
         })
     }
 
-    fn enter_pid_namespace(&self) -> Result<(), Errno> {
-        let pid = self.namespaces & ThreadNameSpaceType::PROCESS_ID;
-        if pid.is_empty() {
-            Ok(())
-        } else {
-            move_into_thread_name_spaces(self.target.as_fd(), pid)
+    /// All of them, but that the pid namespace is for children alone, setns(2).
+    fn enter(&self) -> Result<(), Errno> {
+        if self.namespaces.is_empty() {
+            return Ok(());
         }
+        move_into_thread_name_spaces(self.target.as_fd(), self.namespaces)?;
+        if self.namespaces.contains(ThreadNameSpaceType::USER) {
+            // Outside of its ids, exec would take all capabilities away.
+            init::become_root()?;
+        }
+        Ok(())
     }
-
-    /// Nothing of box but the command is in the container's: it could see that, and end it.
-    fn leave_pid_namespace(&self) -> Result<(), Errno> {
-        let pid = LinkNameSpaceType::ProcessID;
-        move_into_link_name_space(self.home.as_fd(), Some(pid))
-    }
-}
-
-fn open_own_pid_namespace() -> Result<OwnedFd, Error> {
-    let path = Path::new("/proc/self/ns/pid");
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::io("open", path, errno))
 }
 
 /// The namespaces of a process that are not ours.
@@ -222,34 +211,51 @@ fn foreign_namespaces(pid: i32) -> Result<ThreadNameSpaceType, Error> {
     Ok(foreign)
 }
 
-/// The child: from the fork to the command. Does not return.
-fn child(plan: &Plan, join: &Joining, channel: Channel) -> ! {
+/// The helper: out of the container's sight, it makes itself what the command will be. Then the sealed program, which it ends in, makes
+/// a process in the container's pid namespace. Does not return.
+fn child(plan: &Plan, join: &Joining, channel: Channel, sealed: Sealed) -> ! {
     let mut line = Some(channel);
-    let message = match set_up(plan, join, &mut line) {
-        Ok(()) => confine::execute(&plan.command),
-        Err(failed) => Message::Failed(failed),
+    let failed = match set_up(plan, join, &mut line, sealed) {
+        Ok(sealed) => line
+            .as_ref()
+            .map_or(Errno::BADF, |line| sealed.take_over(line.as_fd())),
+        Err(failed) => {
+            tell(&line, failed);
+            sys::exit(125)
+        }
     };
-    if let Some(line) = line {
-        // If the parent is gone there is nobody to tell.
-        let _ = line.send(&message);
-    }
+    tell(&line, Step::Seal.failed(0)(failed));
     sys::exit(125)
 }
 
-fn set_up(plan: &Plan, join: &Joining, line: &mut Option<Channel>) -> Result<(), Failed> {
+fn tell(line: &Option<Channel>, failed: Failed) {
+    if let Some(line) = line {
+        // If the parent is gone there is nobody to tell.
+        let _ = line.send(&Message::Failed(failed));
+    }
+}
+
+/// The number of the line to box in the helper from there on; the sealed program and its task come after it.
+const LINE: i32 = 3;
+
+fn set_up(
+    plan: &Plan,
+    join: &Joining,
+    line: &mut Option<Channel>,
+    sealed: Sealed,
+) -> Result<Sealed, Failed> {
     let channel = line
         .as_ref()
         .ok_or(Errno::BADF)
         .map_err(Step::Handshake.failed(0))?;
-    if !join.detach {
-        init::die_with_parent(channel)?;
-    }
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))?;
     join.group.enter().map_err(Step::Handshake.failed(1))?;
+    // Not of the caller's job, whose signals box answers.
     rustix::process::setsid().map_err(Step::Session.failed(0))?;
-    let rest = join.namespaces - ThreadNameSpaceType::PROCESS_ID;
-    if !rest.is_empty() {
-        move_into_thread_name_spaces(join.target.as_fd(), rest)
-            .map_err(Step::JoinNamespace.failed(0))?;
+    join.enter().map_err(Step::JoinNamespace.failed(0))?;
+    if !join.detach {
+        // After the change of ids, which clears it, prctl(2).
+        init::die_with_parent(channel)?;
     }
     sys::new_session_keyring()
         .or_else(init::without_keys)
@@ -264,26 +270,44 @@ fn set_up(plan: &Plan, join: &Joining, line: &mut Option<Channel>) -> Result<(),
     }
     tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid)
         .map_err(Step::Stdio.failed(0))?;
-    if let Some(channel) = line.take() {
-        *line = Some(
-            channel
-                .move_to(3)
-                .map_err(Step::CloseDescriptors.failed(0))?,
-        );
-    }
     // All at once, by number.
     std::mem::forget(terminal);
-    sys::close_from(4).map_err(Step::CloseDescriptors.failed(1))?;
-    confine::confine(plan)?;
-    if !join.detach {
-        // The change of user cleared it, prctl(2).
-        init::die_with_parent(
-            line.as_ref()
-                .ok_or(Errno::BADF)
-                .map_err(Step::Handshake.failed(3))?,
-        )?;
+    let failed = Step::CloseDescriptors.failed(0);
+    let sealed = keep_what_is_needed(line, sealed).map_err(failed)?;
+    confine::confine(plan, confine::Missing::Refuse)?;
+    Ok(sealed)
+}
+
+fn keep_what_is_needed(line: &mut Option<Channel>, sealed: Sealed) -> Result<Sealed, Errno> {
+    // Above all three numbers first, as each may have any now.
+    let sealed = sealed.move_to(LINE + 3)?;
+    if let Some(channel) = line.take() {
+        *line = Some(channel.move_to(LINE)?);
     }
-    Ok(())
+    let sealed = sealed.move_to(LINE + 1)?;
+    sys::close_from(LINE as u32 + 3)?;
+    Ok(sealed)
+}
+
+/// What the sealed program does: it gives up what the container's processes do not have, and only then goes to where they are.
+fn seal(plan: &Plan, detach: bool) -> Result<Sealed, Error> {
+    let mut script = confine::script(plan, LINE)?;
+    if !detach {
+        confine::die_with_box(&mut script);
+    }
+    script.add(layout::ENTER_PID_NAMESPACE, &[], Step::Enter, 0);
+    script.call(libc::SYS_setsid, &[], Step::Session, 1);
+    if plan.terminal.is_some() {
+        let arguments = [0, libc::TIOCSCTTY as usize, 0];
+        script.call(libc::SYS_ioctl, &arguments, Step::Session, 2);
+    }
+    if !detach {
+        confine::die_with_box(&mut script);
+    }
+    script.add(layout::MEET, &[], Step::Meet, 0);
+    script
+        .execute(&plan.command)
+        .map_err(|errno| Error::system("make the program that executes the command", errno))
 }
 
 /// Takes a terminal from what is mounted on the container's /dev/pts, if that is a devpts: the container could have put
@@ -298,68 +322,95 @@ fn open_terminal() -> Result<(OwnedFd, OwnedFd), Errno> {
     tty::allocate(devpts.as_fd(), None)
 }
 
-/// The parent's side of a process that joined. Dropped, it is killed, unless it is to live on.
+/// A child of box. Dropped, it is killed.
 struct Joined {
     pid: i32,
     pidfd: OwnedFd,
-    detach: bool,
-    signals: Forwarding,
 }
 
-impl Joined {
-    /// Waits until the command runs, and for its end.
-    fn follow(mut self, plan: &Plan, channel: &Channel) -> Result<Option<ExitStatus>, Error> {
+/// The child that makes the one that joins, and ends then.
+struct Helper(Joined);
+
+impl Helper {
+    /// Waits until the command runs in a process of its own. With the master side of its terminal, if it has one.
+    fn follow(self, plan: &Plan, channel: &Channel) -> Result<(Joined, Option<OwnedFd>), Error> {
         let failed = |errno: Errno| Error::system("wait for the command", errno);
-        let mut terminal = None;
+        let (mut joined, mut terminal) = (None, None);
         while let Some(message) = channel.receive().map_err(failed)? {
             match message {
-                Message::Ready(master) => terminal = master.or(terminal),
+                // Before the process was there that the container could make say something else.
+                Message::Ready(master) if joined.is_none() && plan.terminal.is_some() => {
+                    terminal = master.or(terminal);
+                }
+                Message::There(sender) if joined.is_none() => {
+                    joined = Some(self.sibling(sender).map_err(failed)?);
+                    channel.order(Order::Go, &[]).map_err(failed)?;
+                }
                 refused => return Err(plan.refusal(refused)),
             }
         }
-        if self.detach {
-            return Ok(None);
+        match joined {
+            Some(joined) => Ok((joined, terminal)),
+            None => Err(Error::Died {
+                step: "enter the container".to_owned(),
+                status: self.0.reap().map_err(failed)?,
+                hint: None,
+            }),
         }
-        let raw = if terminal.is_some() {
-            RawMode::enter().map_err(failed)?
-        } else {
-            None
+    }
+
+    /// The process of that number, if it is a child of box that the helper made. The kernel said the number.
+    fn sibling(&self, pid: i32) -> Result<Joined, Errno> {
+        let number = Pid::from_raw(pid)
+            .filter(|_| pid != self.0.pid)
+            .ok_or(Errno::PROTO)?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty())?;
+        // ECHILD for all that are not: it could be any process that got hold of the line.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), options)?;
+        Ok(Joined { pid, pidfd })
+    }
+}
+
+impl Joined {
+    /// Waits for the end, passing on signals and what is typed and written meanwhile.
+    fn wait(self, signals: &Forwarding, terminal: Option<OwnedFd>) -> Result<ExitStatus, Error> {
+        let failed = |errno: Errno| Error::system("wait for the command", errno);
+        let raw = match &terminal {
+            Some(_) => RawMode::enter().map_err(failed)?,
+            None => None,
         };
         let relay = terminal.map(Relay::new).transpose().map_err(failed)?;
         let mut watch = Watch {
+            raw,
             relay,
             quiet: Some(Instant::now() + QUIET_AFTER),
             ..Watch::default()
         };
-        while !self.watched().turn(&mut watch).map_err(failed)? {}
+        let watched = Watched {
+            pid: self.pid,
+            pidfd: self.pidfd.as_fd(),
+            signals,
+            group: None,
+            kill_after: None,
+        };
+        while !watched.turn(&mut watch).map_err(failed)? {}
         if let Some(relay) = &mut watch.relay {
             relay.drain().map_err(failed)?;
         }
-        drop(raw);
-        let exit = sys::wait(self.pidfd.as_fd()).map_err(failed)?;
-        // Reaped: nothing is left to be killed.
-        self.detach = true;
-        Ok(Some(exit.status))
+        drop(watch.raw.take());
+        self.reap().map_err(failed)
     }
 
-    fn watched(&self) -> Watched<'_> {
-        let pidfd: BorrowedFd<'_> = self.pidfd.as_fd();
-        Watched {
-            pid: self.pid,
-            pidfd,
-            signals: &self.signals,
-            group: None,
-            kill_after: None,
-        }
+    fn reap(&self) -> Result<ExitStatus, Errno> {
+        sys::wait(self.pidfd.as_fd()).map(|exit| exit.status)
     }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        if !self.detach {
-            // It may have ended by itself; either way it is reaped.
-            let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-            let _ = sys::wait(self.pidfd.as_fd());
-        }
+        // It may have ended by itself, and be reaped.
+        let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = sys::wait(self.pidfd.as_fd());
     }
 }

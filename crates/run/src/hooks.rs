@@ -1,8 +1,10 @@
 //! Programs that a bundle wants run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They are
 //! the host's administrator's, not the image's, and run with box's rights; `startContainer` alone runs with the container's.
 
+use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +16,9 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Error;
+use crate::channel::Step;
+use crate::mounts::c_string;
+use crate::sealed::{Script, layout};
 
 /// The hooks of a plan.
 #[derive(Debug, Default)]
@@ -136,6 +141,50 @@ impl Hooks {
         let state = self.state(point, pid).ok_or(failed(0, HookEnd::NoState))?;
         for (index, hook) in hooks.iter().enumerate() {
             run(hook, &state).map_err(|end| failed(index, end))?;
+        }
+        Ok(())
+    }
+
+    /// Those of one point for the sealed program to run, when the script is carried out.
+    pub fn run_by(&self, script: &mut Script, point: Point, pid: i32) -> Result<(), HookFailure> {
+        let hooks = self.list(point);
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let failed = |index: usize, end| HookFailure {
+            point,
+            index: index as u16,
+            end,
+        };
+        let state = self.state(point, pid).ok_or(failed(0, HookEnd::NoState))?;
+        let place = script.place(&state);
+        for (index, hook) in hooks.iter().enumerate() {
+            let no_string = |_| failed(index, HookEnd::NotExecuted(Errno::INVAL));
+            let path = c_string(hook.path().as_os_str().as_bytes()).map_err(no_string)?;
+            let strings = |list: Vec<&str>| -> Result<Vec<CString>, HookFailure> {
+                let strings = list.into_iter().map(|text| c_string(text.as_bytes()));
+                strings.collect::<Result<_, _>>().map_err(no_string)
+            };
+            let mut words: Vec<&str> = hook.args().iter().flatten().map(String::as_str).collect();
+            let name = hook.path().to_string_lossy();
+            if words.is_empty() {
+                words.push(&name);
+            }
+            let environment = hook.env().iter().flatten().map(String::as_str);
+            let environment = environment.filter(|entry| entry.contains('='));
+            let numbers = [
+                script.place(path.as_bytes_with_nul()),
+                script.place_strings(&strings(words)?),
+                script.place_strings(&strings(environment.collect())?),
+                place,
+                state.len(),
+                hook.timeout()
+                    .and_then(|limit| usize::try_from(limit).ok())
+                    .unwrap_or(0),
+                point as usize,
+            ];
+            let hook = script.place_numbers(&numbers);
+            script.add(layout::RUN_HOOK, &[hook], Step::Hook, index);
         }
         Ok(())
     }

@@ -15,25 +15,28 @@ use rustix::process::{
 };
 
 use crate::channel::{Channel, Failed, Message, Order, Step};
-use crate::hooks::Point;
+use crate::hooks::{Hooks, Point};
 use crate::mounts::{self, Kind, Mounted};
 use crate::plan::{Plan, Rootfs};
 use crate::progress::Progress;
+use crate::sealed::{self, Sealed, layout};
 use crate::sys::{mount, network, process};
-use crate::{confine, reaper, tty};
+use crate::{Error, confine, tty};
 
 /// Sets the container up and executes its command. Does not return.
 pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
     let mut channel = Some(channel);
     // A panic must not unwind into the parent's half of the code, which would clean up after a container that lives.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        match set_up(plan, &mut channel, progress) {
-            Ok(()) => {
-                progress.done();
-                confine::execute(&plan.command)
-            }
-            Err(failed) => failed,
-        }
+        let sealed = match set_up(plan, &mut channel, progress) {
+            Ok(sealed) => sealed,
+            Err(failed) => return failed,
+        };
+        let Some(line) = &channel else {
+            return Step::Seal.failed(1)(Errno::BADF).into();
+        };
+        progress.done();
+        Step::Seal.failed(0)(sealed.take_over(line.as_fd())).into()
     }));
     let Ok(failed) = outcome else {
         process::exit(125)
@@ -45,12 +48,12 @@ pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
     process::exit(125)
 }
 
-fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Result<(), Message> {
+fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Result<Sealed, Message> {
     let channel = line
         .as_ref()
         .ok_or(Errno::BADF)
         .map_err(Step::Handshake.failed(0))?;
-    let mut placed = false;
+    let mut placed = None;
     let pid = host_pid(plan).map_err(Step::Hook.failed(0))?;
     // 1. Life and death.
     depend_on_box(plan, channel)?;
@@ -71,6 +74,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     // 4. The control group, if no mount needed it before.
     progress.at(Step::Handshake, 0);
     wait_until_placed(plan, channel, &mut placed)?;
+    let sealed = placed;
     // 5. What is written below /proc and hidden below it.
     progress.at(Step::Mask, 0);
     set_parameters(plan, &mounted)?;
@@ -95,24 +99,42 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
             .await_order(Order::Go, |_| Ok(()))
             .map_err(Step::Handshake.failed(1))?;
     }
-    // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; we keep the line until exec.
+    // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; the sealed program gets the line, and what it is to do.
     progress.at(Step::CloseDescriptors, 0);
     tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid)
+        .and_then(|()| terminal.as_ref().map_or(Ok(()), tty::take_control))
         .map_err(Step::Stdio.failed(0))?;
     // The steps so far closed nothing by name: all of it goes at once.
     std::mem::forget((root, mounted, terminal));
-    let reaper = keep_what_is_needed(plan, line).map_err(Step::CloseDescriptors.failed(0))?;
-    // 9. The command's own properties, ending with its privileges.
+    let sealed = sealed
+        .ok_or(Errno::BADF)
+        .and_then(|sealed| keep_what_is_needed(plan, line, sealed))
+        .map_err(Step::CloseDescriptors.failed(0))?;
+    // 9. The command's own properties; giving up privileges is the sealed program's.
     progress.at(Step::User, 0);
-    confine::confine(plan)?;
-    // The change of user cleared the death signal, prctl(2).
-    die_with_parent(
-        line.as_ref()
-            .ok_or(Errno::BADF)
-            .map_err(Step::Handshake.failed(2))?,
-    )?;
-    run_hooks(plan, Point::StartContainer, pid)?;
-    Ok(reaper.map_or(Ok(()), reaper::split)?)
+    confine::confine(plan, confine::Missing::Make)?;
+    Ok(sealed)
+}
+
+/// The number of the line to box from there on; the sealed program and its task come after it.
+fn line_number(plan: &Plan) -> i32 {
+    3 + plan.options.preserve_fds as i32
+}
+
+/// What the sealed program does in the container's first process, number `pid` for the host. In the parent.
+pub(crate) fn seal(plan: &Plan, hooks: &Hooks, pid: i32) -> Result<Sealed, Error> {
+    let mut script = confine::script(plan, line_number(plan))?;
+    confine::die_with_box(&mut script);
+    hooks
+        .run_by(&mut script, Point::StartContainer, pid)
+        .map_err(|failure| hooks.error(failure))?;
+    if plan.options.init {
+        let signals = [sealed::forwarded() as usize];
+        script.add(layout::BECOME_REAPER, &signals, Step::Fork, 0);
+    }
+    script
+        .execute(&plan.command)
+        .map_err(|errno| Error::system("make the program that executes the command", errno))
 }
 
 /// This process dies with box, and when memory runs out as was asked for.
@@ -132,7 +154,7 @@ fn make_mounts(
     plan: &Plan,
     channel: &Channel,
     root: BorrowedFd<'_>,
-    placed: &mut bool,
+    placed: &mut Option<Sealed>,
     progress: &Progress,
 ) -> Result<(Mounted, Option<OwnedFd>), Failed> {
     let mut mounted = Mounted::with_capacity(plan.mounts.len());
@@ -159,7 +181,9 @@ fn enter_root(plan: &Plan, root: BorrowedFd<'_>, pid: i32) -> Result<(), Message
         };
         mount::set_attributes(root, &read_only, false).map_err(Step::ReadOnlyRoot.failed(0))?;
     }
-    run_hooks(plan, Point::CreateContainer, pid)?;
+    plan.hooks
+        .run(Point::CreateContainer, pid)
+        .map_err(Message::Hook)?;
     Ok(change_root(plan, root).map_err(Step::Pivot.failed(0))?)
 }
 
@@ -173,35 +197,26 @@ fn set_names(plan: &Plan) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Closes everything above what the command gets but the line and, if there is to be one, the reaper's program.
-fn keep_what_is_needed(plan: &Plan, line: &mut Option<Channel>) -> Result<Option<OwnedFd>, Errno> {
-    let mut next = 3 + plan.options.preserve_fds as i32;
-    // Not onto the number of the other, which may be any.
-    let copy = |file: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(file, next + 2);
-    let reaper = plan.reaper.as_ref().map(copy).transpose()?;
+/// Closes everything above what the command gets but the line and the sealed program.
+fn keep_what_is_needed(
+    plan: &Plan,
+    line: &mut Option<Channel>,
+    sealed: Sealed,
+) -> Result<Sealed, Errno> {
+    let next = line_number(plan);
+    // Above all three numbers first, as each may have any now.
+    let sealed = sealed.move_to(next + 3)?;
     if let Some(channel) = line.take() {
         *line = Some(channel.move_to(next)?);
-        next += 1;
     }
-    let reaper = match reaper {
-        Some(file) => {
-            next += 1;
-            Some(process::move_owned(file, next - 1)?)
-        }
-        None => None,
-    };
-    process::close_from(next as u32)?;
-    Ok(reaper)
-}
-
-/// Hooks are the rare case in which this process does more than system calls.
-fn run_hooks(plan: &Plan, point: Point, pid: i32) -> Result<(), Message> {
-    plan.hooks.run(point, pid).map_err(Message::Hook)
+    let sealed = sealed.move_to(next + 1)?;
+    process::close_from(next as u32 + 3)?;
+    Ok(sealed)
 }
 
 /// Our pid for the host, which hooks are told: what its procfs, still at hand, calls us.
 fn host_pid(plan: &Plan) -> Result<i32, Errno> {
-    if !plan.hooks.any(Point::CreateContainer) && !plan.hooks.any(Point::StartContainer) {
+    if !plan.hooks.any(Point::CreateContainer) {
         return Ok(0);
     }
     let link = readlinkat(CWD, c"/proc/self", vec![])?;
@@ -269,18 +284,34 @@ fn write_file(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     rustix::io::write(&file, text).map(drop)
 }
 
-/// The parent has put us into our control group, or hands over the files to get in; only then is the namespace made,
+/// The parent has put us into our control group, or hands over the files to get in, with the sealed program; only then is the namespace made,
 /// as its root is the group of that moment, cgroup_namespaces(7).
-fn wait_until_placed(plan: &Plan, channel: &Channel, placed: &mut bool) -> Result<(), Failed> {
-    if *placed {
+fn wait_until_placed(
+    plan: &Plan,
+    channel: &Channel,
+    placed: &mut Option<Sealed>,
+) -> Result<(), Failed> {
+    if placed.is_some() {
         return Ok(());
     }
-    *placed = true;
-    // Writing 0 means the writer.
-    let enter = |group: OwnedFd| rustix::io::write(&group, b"0").map(drop);
+    let mut sealed = vec![];
+    let take = |file: OwnedFd| {
+        if sealed.len() < 2 {
+            sealed.push(file);
+            return Ok(());
+        }
+        // A file of the group; writing 0 means the writer.
+        rustix::io::write(&file, b"0").map(drop)
+    };
     channel
-        .await_order(Order::Placed, enter)
+        .await_order(Order::Placed, take)
         .map_err(Step::Handshake.failed(3))?;
+    let (task, program) = (sealed.pop(), sealed.pop());
+    let (program, task) = program
+        .zip(task)
+        .ok_or(Errno::PROTO)
+        .map_err(Step::Handshake.failed(6))?;
+    *placed = Some(Sealed::received(program, task));
     if plan.namespaces.cgroup {
         process::unshare(libc::CLONE_NEWCGROUP).map_err(Step::Unshare.failed(1))?;
     }
@@ -288,7 +319,7 @@ fn wait_until_placed(plan: &Plan, channel: &Channel, placed: &mut bool) -> Resul
 }
 
 /// Root of the user namespace, to which the maps have just given an id.
-fn become_root() -> Result<(), Errno> {
+pub(crate) fn become_root() -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Capabilities, Set};
 use crate::channel::{Message, Step};
-use crate::diagnosis::{ExecFailure, Finding};
+use crate::diagnosis::{ExecFailure, Finding, Text, examine};
 use crate::hooks::{Hooks, Point};
 use crate::idmap::IdMap;
 use crate::mounts::{Hidden, Kind, MountStep, c_string};
@@ -31,7 +31,7 @@ use crate::nodes::Nodes;
 use crate::overlay::Overlay;
 use crate::seccomp::Filter;
 use crate::storage::{self, Storage};
-use crate::{Error, Instance, Instances, NewInstance, reaper, rlimits, spec};
+use crate::{Error, Instance, Instances, NewInstance, rlimits, spec};
 pub(crate) use command::Command;
 use identity::Identity;
 use ownership::without_ownership;
@@ -101,8 +101,6 @@ pub struct Plan {
     pub(crate) resources: LinuxResources,
     /// The caller wants to say when the command is let go.
     pub(crate) gated: bool,
-    /// The program of PID 1, with `--init`.
-    pub(crate) reaper: Option<OwnedFd>,
     /// What the command gets as 0, 1 and 2 in the place of the caller's.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
 }
@@ -225,16 +223,20 @@ impl Plan {
     /// What the child said about why it could not go on.
     pub(crate) fn refusal(&self, message: Message) -> Error {
         match message {
-            Message::Ready(_) => Error::system("start the command", Errno::PROTO),
+            Message::Ready(_) | Message::There(_) => {
+                Error::system("start the command", Errno::PROTO)
+            }
             Message::Failed(failed) => self.failure(failed),
             Message::Hook(failure) => self.hooks.error(failure),
             Message::NotExecuted {
                 index,
                 errno,
-                finding,
-                text,
+                facts,
+                head,
             } => {
-                let finding = Finding::from_number(finding);
+                let mut text = Text::new();
+                let errno = Errno::from_raw_os_error(errno);
+                let finding = examine(&facts, &head, errno, &mut text);
                 if finding == Finding::Missing {
                     return ExecFailure::NotFound {
                         command: self.command.name.clone(),
@@ -246,7 +248,7 @@ impl Plan {
                     || self.command.name.clone(),
                     |path| path.to_string_lossy().into_owned(),
                 );
-                ExecFailure::new(path.into(), errno, finding, &text).into()
+                ExecFailure::new(path.into(), errno.raw_os_error(), finding, text.as_bytes()).into()
             }
         }
     }
@@ -318,7 +320,6 @@ impl Plan {
             cgroup: linux.cgroups_path().clone().unwrap_or(cgroup),
             resources,
             gated: false,
-            reaper: None,
             stdio: None,
             options,
             namespaces,
@@ -373,11 +374,6 @@ impl Plan {
         }
         self.namespaces.open()?;
         check_preserved(self.options.preserve_fds)?;
-        if self.options.init {
-            let program = reaper::program()
-                .map_err(|errno| Error::system("make the program of --init", errno))?;
-            self.reaper = Some(program);
-        }
         self.mounts
             .iter_mut()
             .try_for_each(|step| step.open(userns))

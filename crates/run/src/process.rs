@@ -16,6 +16,7 @@ use crate::cgroup::{self, Cgroup, Join};
 use crate::channel::{self, Channel, Message, Order};
 use crate::hooks::{Hooks, Point};
 use crate::progress::Progress;
+use crate::sealed::Sealed;
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
@@ -119,7 +120,8 @@ pub fn launch(instance: Instance, plan: Plan) -> Result<Running, Error> {
 fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     instance.hold()?;
     plan.open()?;
-    let signals = Forwarding::begin().map_err(|errno| Error::system("block signals", errno))?;
+    let signals =
+        Forwarding::to_container().map_err(|errno| Error::system("block signals", errno))?;
     let (channel, theirs) =
         channel::pair().map_err(|errno| Error::system("make a socket pair", errno))?;
     let progress =
@@ -170,7 +172,9 @@ fn begin(mut instance: Instance, mut plan: Plan) -> Result<Prepared, Error> {
     hooks
         .run(Point::CreateRuntime, pid)
         .map_err(|failure| hooks.error(failure))?;
-    container.place(&channel)?;
+    let sealed = init::seal(&plan, hooks, pid)?;
+    container.place(&channel, &sealed)?;
+    drop(sealed);
     let group = container
         .cgroup
         .as_ref()
@@ -215,15 +219,14 @@ fn is_unified() -> bool {
 }
 
 impl Container {
-    /// Lets the child into its group, and on.
-    fn place(&self, channel: &Channel) -> Result<(), Error> {
-        match self.cgroup.as_ref().map_or(Ok(Join::None), Cgroup::join)? {
-            Join::Write(groups) => {
-                let groups: Vec<BorrowedFd<'_>> = groups.iter().map(AsFd::as_fd).collect();
-                channel.order(Order::Placed, &groups).map_err(told)
-            }
-            Join::Clone(_) | Join::None => channel.order(Order::Placed, &[]).map_err(told),
+    /// Lets the child into its group, and on, with what it is to hand over to.
+    fn place(&self, channel: &Channel, sealed: &Sealed) -> Result<(), Error> {
+        let mut files = sealed.files().to_vec();
+        let join = self.cgroup.as_ref().map_or(Ok(Join::None), Cgroup::join)?;
+        if let Join::Write(groups) = &join {
+            files.extend(groups.iter().map(AsFd::as_fd));
         }
+        channel.order(Order::Placed, &files).map_err(told)
     }
 }
 

@@ -17,14 +17,19 @@ use std::borrow::Cow;
 use std::fmt;
 
 use oci_spec::runtime::LinuxSeccomp;
+#[cfg(test)]
 use rustix::io::Errno;
 
 pub use bpf::Instruction;
 pub use policy::Arch;
 pub use profile::Host;
 
+use crate::Error;
 use crate::capabilities::Set;
-use crate::{Error, sys};
+use crate::channel::Step;
+use crate::sealed::Script;
+#[cfg(test)]
+use crate::sys;
 
 /// The default policy for [`Set::DEFAULT`], and for each set that differs in nothing it depends on, on the architecture box is built for, compiled by the build script.
 static DEFAULT: &[Instruction] = include!(concat!(env!("OUT_DIR"), "/default_filter.rs"));
@@ -61,7 +66,26 @@ impl Filter {
         )
     }
 
-    /// Installs the filter on the calling thread. It must have CAP_SYS_ADMIN or no_new_privs. Allocates nothing.
+    /// Installs the filter, when the script is carried out. That must have CAP_SYS_ADMIN then, or no_new_privs. seccomp(2)
+    pub(crate) fn install_by(&self, script: &mut Script) {
+        const SET_MODE_FILTER: usize = 1;
+        let mut bytes = Vec::with_capacity(self.program.len() * size_of::<Instruction>());
+        for instruction in self.program.iter() {
+            bytes.extend_from_slice(&instruction.code.to_ne_bytes());
+            bytes.extend_from_slice(&[instruction.jt, instruction.jf]);
+            bytes.extend_from_slice(&instruction.k.to_ne_bytes());
+        }
+        let filter = script.place(&bytes);
+        // struct sock_fprog: a short, padded, and the address.
+        let mut head = [0u8; 8];
+        head[..2].copy_from_slice(&(self.program.len() as u16).to_ne_bytes());
+        let program = script.place_numbers(&[usize::from_ne_bytes(head), filter]);
+        let arguments = [SET_MODE_FILTER, self.flags as usize, program];
+        script.call(libc::SYS_seccomp, &arguments, Step::Seccomp, 0);
+    }
+
+    /// Installs the filter on the calling thread. It must have CAP_SYS_ADMIN or no_new_privs.
+    #[cfg(test)]
     pub fn install(&self) -> Result<(), Errno> {
         sys::seccomp_filter(&self.program, self.flags)
     }

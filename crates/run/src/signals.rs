@@ -39,12 +39,17 @@ impl fmt::Display for ExitStatus {
 
 /// The signals that reach the container. They are blocked while this value lives, and read from its descriptor.
 ///
-/// Signals for box as a job of its shell (TSTP, TTIN, TTOU) keep their meaning; those that a fault of box raises too.
+/// SIGTTIN and SIGTTOU are blocked as well: a job in the background is not stopped by its terminal, which box leaves alone then (see
+/// [`crate::tty`]). Signals that a fault of box raises keep their meaning.
 #[derive(Debug)]
 pub struct Forwarding {
     file: OwnedFd,
     before: u64,
+    stops: bool,
 }
+
+/// Sent to a job by its terminal because it is in the background.
+const OF_BACKGROUND: [i32; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 
 /// What box passes on, besides the real-time signals.
 const FORWARDED: [i32; 9] = [
@@ -63,21 +68,43 @@ const FORWARDED: [i32; 9] = [
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 impl Forwarding {
-    /// Blocks the signals from now on.
-    pub fn begin() -> Result<Self, Errno> {
+    /// Blocks the signals from now on. Those that stop a job are for the container too, as with docker: what is in it is the job.
+    pub fn to_container() -> Result<Self, Errno> {
+        Self::begin(true)
+    }
+
+    /// The same, but SIGTSTP stops box itself: for a command that is one of many in a container, and would stay stopped there.
+    pub fn to_command() -> Result<Self, Errno> {
+        Self::begin(false)
+    }
+
+    fn begin(stops: bool) -> Result<Self, Errno> {
         const REAL_TIME: u64 = u64::MAX << 33;
         let mask = FORWARDED
             .into_iter()
+            .chain(OF_BACKGROUND)
+            .chain(stops.then_some(libc::SIGTSTP))
             .fold(REAL_TIME, |mask, signal| mask | 1 << (signal - 1));
         let before = process::set_signal_mask(mask)?;
         Ok(Self {
             file: process::signalfd(mask)?,
             before,
+            stops,
         })
     }
 
     /// The next signal that came; `None` if there is none.
     pub fn next(&self) -> Result<Option<i32>, Errno> {
+        loop {
+            match self.read()? {
+                // The kernel does not send them where they are blocked: this is somebody's who wanted to stop box.
+                Some(signal) if !self.stops && OF_BACKGROUND.contains(&signal) => {}
+                signal => return Ok(signal),
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Option<i32>, Errno> {
         // struct signalfd_siginfo: 128 bytes that begin with the number, signalfd(2).
         let mut bytes = [0u8; 128];
         match rustix::io::read(&self.file, &mut bytes[..]) {

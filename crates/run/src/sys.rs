@@ -7,13 +7,13 @@ pub mod mount;
 pub mod network;
 mod notify;
 pub mod process;
+#[cfg(test)]
 mod seccomp;
 
 pub use bpf::{attach_device_program, load_device_program};
 pub use notify::notify_of_changes;
 #[cfg(test)]
-pub use seccomp::call;
-pub use seccomp::seccomp_filter;
+pub use seccomp::{call, seccomp_filter};
 
 /// The result of libc's `syscall`, with `errno` read at once.
 fn result(status: libc::c_long) -> Result<libc::c_long, rustix::io::Errno> {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::process::{Signal, getpgrp, getpid, kill_process};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    LocalModes, OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr,
-    tcsetwinsize,
+    LocalModes, OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize,
+    tcsetattr, tcsetwinsize,
 };
 
 use crate::sys::process::move_descriptor;
@@ -50,7 +51,7 @@ pub(crate) fn allocate(
     Ok((master, terminal))
 }
 
-/// Makes the terminal, if there is one, the controlling one and descriptors 0, 1 and 2. Without one, pipes are given to
+/// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without one, pipes are given to
 /// the user so that /dev/stdout can be opened. In the child.
 pub(crate) fn take_stdio(
     terminal: Option<&OwnedFd>,
@@ -67,7 +68,6 @@ pub(crate) fn take_stdio(
             if owner.is_some() {
                 fchown(terminal, owner, None::<Gid>)?;
             }
-            rustix::process::ioctl_tiocsctty(terminal)?;
             for number in 0..3 {
                 move_descriptor(terminal.as_raw_fd(), number, false)?;
             }
@@ -85,6 +85,11 @@ pub(crate) fn take_stdio(
     Ok(())
 }
 
+/// Makes the terminal the controlling one of this process' session.
+pub(crate) fn take_control(terminal: &OwnedFd) -> Result<(), Errno> {
+    rustix::process::ioctl_tiocsctty(terminal)
+}
+
 /// The size of the terminal that box was started from.
 pub(crate) fn caller_size() -> Option<Winsize> {
     [stdin(), stdout(), stderr()]
@@ -97,8 +102,15 @@ pub fn copy_size(master: BorrowedFd<'_>) -> Result<(), Errno> {
     caller_size().map_or(Ok(()), |size| tcsetwinsize(master, size))
 }
 
-/// The caller's terminal in raw mode. Put back on drop, and by the panic hook, as a panic may end the process without
-/// dropping anything.
+/// Whether this process may read from the terminal on standard input and set its modes: it is in the foreground, or there is no job
+/// control for it. True for what is no terminal.
+pub(crate) fn is_ours() -> bool {
+    // Only the controlling terminal of our session has a group for us, tcgetpgrp(3).
+    tcgetpgrp(stdin()).map_or(true, |foreground| foreground == getpgrp())
+}
+
+/// The caller's terminal in raw mode, whenever it is ours. Put back on drop, and by the panic hook, as a panic may end the process
+/// without dropping anything.
 #[derive(Debug)]
 pub struct RawMode(());
 
@@ -107,14 +119,12 @@ static SAVED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
 static HOOK: Once = Once::new();
 
 impl RawMode {
-    /// Puts standard input into raw mode. `None` if it is not a terminal.
+    /// Puts standard input into raw mode, at once or when box comes to the foreground. `None` if it is not a terminal. SIGTTOU is
+    /// blocked, see [`crate::signals`].
     pub fn enter() -> Result<Option<Self>, Errno> {
         if !isatty(stdin()) {
             return Ok(None);
         }
-        let before = tcgetattr(stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
         HOOK.call_once(|| {
             let next = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
@@ -122,14 +132,36 @@ impl RawMode {
                 next(panic);
             }));
         });
-        let terminal = rustix::io::fcntl_dupfd_cloexec(stdin(), 3)?;
-        *SAVED
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some((terminal, before));
         let guard = Self(());
-        // Drain: what was typed before is still meant for the line discipline of before.
-        tcsetattr(stdin(), OptionalActions::Drain, &raw)?;
+        guard.resume()?;
         Ok(Some(guard))
+    }
+
+    /// The same after box has been stopped, or was in the background: its shell has set the terminal up meanwhile.
+    pub fn resume(&self) -> Result<(), Errno> {
+        if !is_ours() {
+            return Ok(());
+        }
+        let before = tcgetattr(stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        {
+            let mut saved = SAVED
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if saved.is_none() {
+                let terminal = rustix::io::fcntl_dupfd_cloexec(stdin(), 3)?;
+                *saved = Some((terminal, before));
+            }
+        }
+        // Drain: what was typed before is still meant for the line discipline of before.
+        tcsetattr(stdin(), OptionalActions::Drain, &raw)
+    }
+
+    /// Stops box as a job of its shell, as SIGTSTP would. Returns when it goes on; then SIGCONT is pending.
+    pub fn stop(&self) -> Result<(), Errno> {
+        restore();
+        kill_process(getpid(), Signal::STOP)
     }
 }
 
@@ -144,8 +176,10 @@ fn restore() {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .take();
-    if let Some((terminal, before)) = saved {
-        // A terminal that is gone needs nothing.
+    // In the background it is somebody else's by now. One that is gone needs nothing.
+    if let Some((terminal, before)) = saved
+        && is_ours()
+    {
         let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
     }
 }
@@ -194,9 +228,9 @@ impl Relay {
         self.master.as_fd()
     }
 
-    /// Whether standard input is worth waiting for.
+    /// Whether standard input is worth waiting for, and ours to read.
     pub fn wants_input(&self) -> bool {
-        self.reading && self.writing && self.typed.is_empty()
+        self.reading && self.writing && self.typed.is_empty() && is_ours()
     }
 
     /// Whether something typed waits for the container to take it.

@@ -7,7 +7,8 @@
  *   attack descriptors         the descriptors it was given
  *   attack trace PID           attaches to a process
  *   attack type                types into the terminal on stdin
- *   attack overwrite           writes to the program of every process it sees */
+ *   attack overwrite           writes to the program of every process it sees
+ *   attack seize PATH          stops every process that comes, and tells what it is and whether PATH is below its root */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -152,6 +154,38 @@ static void overwrite(void) {
     }
 }
 
+static void show(int pid, const char *file) {
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    for (ssize_t at = 0; at < length; at++) if (!text[at]) text[at] = ' ';
+    text[length > 0 ? length : 0] = 0;
+    if (strcmp(file, "status")) { printf("%s %s\n", file, text); return; }
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        if (!strncmp(line, "CapEff:", 7) || !strncmp(line, "CapBnd:", 7) || !strncmp(line, "Seccomp:", 8)) printf("%s\n", line);
+}
+
+/* A process that comes from outside, stopped as soon as there is one. Until the file /end is there. */
+static void seize(const char *object) {
+    int own = getpid();
+    while (access("/end", F_OK)) for (int pid = own + 1; pid < own + 200; pid++) {
+        if (ptrace(PTRACE_SEIZE, pid, 0, 0)) continue;
+        ptrace(PTRACE_INTERRUPT, pid, 0, 0);
+        int status;
+        waitpid(pid, &status, __WALL);
+        char path[4400];
+        snprintf(path, sizeof path, "/proc/%d/root%s", pid, object);
+        puts("SEIZED");
+        if (!access(path, F_OK)) printf("REACHED %s\n", object);
+        show(pid, "status");
+        show(pid, "cmdline");
+        show(pid, "environ");
+        ptrace(PTRACE_DETACH, pid, 0, 0);
+    }
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "", *object = count > 2 ? words[2] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -164,6 +198,7 @@ int main(int count, char **words) {
     else if (!strcmp(what, "trace")) told("attach", ptrace(PTRACE_ATTACH, atoi(object), 0, 0));
     else if (!strcmp(what, "type")) { ioctl(0, TIOCSCTTY, 1); told("type", ioctl(0, TIOCSTI, "x")); }
     else if (!strcmp(what, "overwrite")) overwrite();
+    else if (!strcmp(what, "seize")) seize(object);
     else return 2;
     return 0;
 }

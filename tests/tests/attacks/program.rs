@@ -1,8 +1,9 @@
 //! The host's own binary of box, which every container comes from.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use box_tests::{Home, Outcome, binary};
 
@@ -55,6 +56,210 @@ fn the_hosts_program_is_not_executed_by_its_own_link() {
             assert_ne!(run.status, 0, "{command}");
         }
     });
+}
+
+/// A program whose loader is `interpreter`: one segment, and nothing in it. elf(5)
+fn with_loader(interpreter: &str) -> Vec<u8> {
+    let machine = if cfg!(target_arch = "aarch64") {
+        183u16
+    } else {
+        62
+    };
+    let length = interpreter.len() as u64 + 1;
+    let mut out = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    out.extend(3u16.to_le_bytes());
+    out.extend(machine.to_le_bytes());
+    out.extend(1u32.to_le_bytes());
+    for number in [0x1000u64, 64, 0] {
+        out.extend(number.to_le_bytes());
+    }
+    out.extend(0u32.to_le_bytes());
+    for number in [64u16, 56, 2, 0, 0, 0] {
+        out.extend(number.to_le_bytes());
+    }
+    // PT_INTERP, and PT_LOAD of a page.
+    for (kind, offset, length) in [(3u32, 176u64, length), (1, 0, 4096)] {
+        out.extend(kind.to_le_bytes());
+        out.extend(5u32.to_le_bytes());
+        for number in [
+            offset,
+            offset,
+            offset,
+            length,
+            length,
+            4096 - 4095 * u64::from(kind == 3),
+        ] {
+            out.extend(number.to_le_bytes());
+        }
+    }
+    out.extend(interpreter.as_bytes());
+    out.resize(4096, 0);
+    out
+}
+
+/// Files whose execution leads the kernel to the program of the process that executes them.
+fn set_traps(dir: &Path) {
+    let traps: [(&str, u32, Vec<u8>); 6] = [
+        ("script", 0o755, b"#!/proc/self/exe\n".to_vec()),
+        (
+            "unreadable",
+            0o111,
+            b"#!/proc/self/exe --version\n".to_vec(),
+        ),
+        ("thread", 0o755, b"#! /proc/thread-self/exe\n".to_vec()),
+        ("chain", 0o755, b"#!/traps/unreadable\n".to_vec()),
+        ("by-link", 0o755, b"#!/traps/link\n".to_vec()),
+        ("loader", 0o111, with_loader("/proc/self/exe")),
+    ];
+    for (name, mode, content) in traps {
+        std::fs::write(dir.join(name), content).unwrap();
+        std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    std::os::unix::fs::symlink("/proc/self/exe", dir.join("link")).unwrap();
+}
+
+const TRAPS: [&str; 8] = [
+    "/traps/script",
+    "/traps/unreadable",
+    "/traps/thread",
+    "/traps/chain",
+    "/traps/by-link",
+    "/traps/loader",
+    "/traps/link",
+    "/proc/self/exe",
+];
+
+/// CVE-2019-5736: whatever the command leads to, it is not the program of the host.
+#[test]
+fn the_hosts_program_is_never_what_runs_inside() {
+    let home = Home::with_alpine();
+    // A copy, as it would be changed where this fails.
+    let own = home.path().join("own");
+    std::fs::copy(binary::path(), &own).unwrap();
+    let dir = home.path().join("traps");
+    std::fs::create_dir(&dir).unwrap();
+    for open in [home.path(), &dir] {
+        std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    set_traps(&dir);
+    let state = || {
+        let found = std::fs::metadata(&own).unwrap();
+        (found.mode(), found.uid(), found.ctime(), found.ctime_nsec())
+    };
+    let before = state();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&own);
+        command.args(args).current_dir(home.path());
+        for (name, value) in home.command([""; 0]).get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Outcome::of(command, b"")
+    };
+    let check = |args: &[&str]| {
+        let ended = run(args);
+        if ended.status == 125 && ended.stderr.contains("map the ids of") {
+            return;
+        }
+        assert_eq!(ended.status, 126, "{args:?}: {ended:?}");
+        assert!(ended.stdout.is_empty(), "{args:?}: {ended:?}");
+        let told = ended.stderr.contains("box-init: this executes");
+        assert!(told, "{args:?}: {ended:?}");
+    };
+    let volume = format!("{}:/traps:ro", dir.display());
+    for flags in [
+        &[][..],
+        &["--cap-drop", "ALL"],
+        &["-u", "1000"],
+        &["--init"],
+        &["--userns", "auto", "--init", "-u", "1000"],
+    ] {
+        for trap in TRAPS {
+            let mut args = vec!["run", "--rm", "-v", &volume];
+            args.extend(flags);
+            args.extend(["alpine", trap]);
+            check(&args);
+        }
+    }
+    run(&[
+        "run",
+        "--name",
+        "again",
+        "-v",
+        &volume,
+        "alpine",
+        "/traps/chain",
+    ])
+    .exits(126);
+    check(&["start", "-a", "again"]);
+    let wait = [
+        "run", "-d", "--name", "web", "-v", &volume, "alpine", "sleep", "1000",
+    ];
+    run(&wait).succeeds();
+    for trap in TRAPS {
+        check(&["exec", "web", trap]);
+        check(&["exec", "-u", "1000", "web", trap]);
+    }
+    run(&["rm", "-f", "web", "again"]).succeeds();
+    assert_eq!(state(), before);
+}
+
+/// With CAP_SYS_PTRACE a container stops what comes into its pid namespace, and looks into it.
+#[test]
+fn a_process_that_enters_is_the_containers_from_the_first_moment() {
+    let home = Home::with_alpine();
+    let secret = home.path().join("of-the-host");
+    std::fs::write(&secret, "").unwrap();
+    let (volume, secret) = (volume(), secret.to_str().unwrap());
+    let name = format!("seizer-{}", std::process::id());
+    let start = [
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "--cap-add",
+        "SYS_PTRACE",
+        "-v",
+        &volume,
+        "alpine",
+        "/attack",
+        "seize",
+        secret,
+    ];
+    home.run(start).succeeds();
+    let mut seen = String::new();
+    for _ in 0..200 {
+        let mut command = home.command(["exec", "-e", "TOLD=inside", &name, "true"]);
+        command.env("CALLERS", "secret");
+        // It may be found dead by the time that it is let go.
+        Outcome::of(command, b"");
+        seen = home.run(["logs", &name]).succeeds().text().to_owned();
+        if seen.matches("SEIZED").count() >= 20 {
+            break;
+        }
+    }
+    assert!(
+        seen.contains("SEIZED"),
+        "nothing was stopped in time: {seen}"
+    );
+    assert!(!seen.contains("REACHED"), "{seen}");
+    assert!(!seen.contains("CALLERS"), "{seen}");
+    for line in seen.lines() {
+        let own = ["cmdline box-init", "cmdline true", "cmdline "];
+        match line.split_once('\t') {
+            Some(("Seccomp:", mode)) => assert_eq!(mode, "2", "{seen}"),
+            // The default and CAP_SYS_PTRACE.
+            Some((_, set)) => assert_eq!(set, "00000000800c25fb", "{line} in {seen}"),
+            None if line.starts_with("cmdline") => {
+                assert!(own.iter().any(|own| line.starts_with(own)), "{line}");
+                assert!(!line.contains("TOLD"), "{line}");
+            }
+            None => {}
+        }
+    }
+    home.run(["rm", "-f", &name]).succeeds();
 }
 
 /// The other way round: what comes into a container is watched by it, and its program written to.

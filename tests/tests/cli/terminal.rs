@@ -1,6 +1,6 @@
 //! A person at a terminal.
 
-use box_tests::Home;
+use box_tests::{Home, Terminal};
 use rustix::termios::LocalModes;
 
 #[test]
@@ -227,4 +227,58 @@ fn texts_of_images_are_harmless_on_a_terminal() {
         image.json()[0]["config"]["config"]["Labels"]["key"],
         hostile
     );
+}
+
+/// A job in the background takes nothing of the terminal, and is not stopped by it.
+#[test]
+fn a_job_in_the_background_leaves_the_terminal_alone() {
+    let home = Home::with_alpine();
+    let line = "set -m; box run --rm -t alpine sh -c 'echo begun; read word; echo got:$word' & sleep 0.1; \
+                read first; echo shell:$first; fg >/dev/null; echo status $?";
+    let mut terminal = Terminal::start(&home.shell(line));
+    terminal.expect("begun");
+    let modes = terminal.attributes().local_modes;
+    assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+    terminal.send("one\n");
+    terminal.expect("shell:one");
+    // The echo of the inner terminal tells that what is typed arrives there.
+    terminal.send("two\n");
+    terminal.expect("got:two");
+    terminal.expect("status 0");
+    assert_eq!(terminal.wait(), 0);
+    let modes = terminal.attributes().local_modes;
+    assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+/// As with docker, where the command has no terminal of its own.
+#[test]
+fn signals_of_jobs_and_windows_reach_the_command() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let home = Home::with_alpine();
+    let script = "for s in TSTP TTIN TTOU CONT WINCH; do trap \"echo $s\" $s; done; trap 'exit 5' TERM; \
+                  echo ready; while :; do sleep 0.05; done";
+    let mut command = home.command(["run", "--rm", "alpine", "sh", "-c", script]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let pid = rustix::process::Pid::from_child(&child);
+    let send = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    use rustix::process::Signal;
+    for (signal, name) in [
+        (Signal::TSTP, "TSTP"),
+        (Signal::TTIN, "TTIN"),
+        (Signal::TTOU, "TTOU"),
+        (Signal::CONT, "CONT"),
+        (Signal::WINCH, "WINCH"),
+    ] {
+        send(signal);
+        assert_eq!(lines.next().unwrap().unwrap(), name);
+    }
+    send(Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(5));
 }

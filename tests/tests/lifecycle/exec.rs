@@ -221,7 +221,7 @@ fn the_hosts_program_is_out_of_reach() {
     // The container looks at every process that joins it, and tries to open and to write to its program.
     let watch = "while :; do for p in /proc/[0-9]*; do \
                  case $p in /proc/1) continue;; esac; \
-                 l=$(readlink $p/exe 2>/dev/null) && case $l in /bin/*|/usr/*) ;; ?*) echo seen $l; ( : >> $p/exe ) 2>/dev/null && echo WRITTEN;; esac; \
+                 l=$(readlink $p/exe 2>/dev/null) && case $l in /bin/*|/usr/*|/memfd:box-init*) ;; ?*) echo seen $l; ( : >> $p/exe ) 2>/dev/null && echo WRITTEN;; esac; \
                  done; done > /watched 2>/dev/null";
     home.run(["exec", "-d", "web", "sh", "-c", watch])
         .succeeds();
@@ -239,4 +239,71 @@ fn the_hosts_program_is_out_of_reach() {
         "the host's program was changed"
     );
     home.run(["rm", "-f", "web"]).succeeds();
+}
+
+#[test]
+fn a_working_directory_that_is_missing_is_not_made() {
+    let home = with_web();
+    home.run(["exec", "-w", "/typo", "web", "true"])
+        .fails(&["change to the working directory /typo"]);
+    home.run(["exec", "web", "test", "-e", "/typo"]).exits(1);
+    let there = home.run(["exec", "-w", "/tmp", "web", "pwd"]).succeeds();
+    assert_eq!(there.text(), "/tmp");
+    home.run(["rm", "-f", "web"]).succeeds();
+}
+
+/// A script's `command &` ignores SIGINT and SIGQUIT, and so does what it starts, but not what is in a container.
+#[test]
+fn ignored_signals_stay_outside() {
+    let home = with_web();
+    for (flags, name) in [("exec", "exec"), ("exec -d", "detached")] {
+        let line = format!(
+            "trap '' INT QUIT USR1; box {flags} web cp /proc/self/status /status-of-{name}"
+        );
+        box_tests::Outcome::of(home.shell(&line), b"").succeeds();
+        let path = format!("/status-of-{name}");
+        crate::until(&home, "it is written", || {
+            home.run(["exec", "web", "grep", "SigCgt", &path]).status == 0
+        });
+        let ignored = home
+            .run(["exec", "web", "grep", "SigIgn", &path])
+            .succeeds();
+        assert_eq!(ignored.text(), "SigIgn:\t0000000000000000", "{flags}");
+    }
+    home.run(["rm", "-f", "web"]).succeeds();
+}
+
+/// What joins needs a process for a moment; a profile that allows none says so.
+#[test]
+fn a_profile_without_fork_is_named() {
+    let home = Home::with_alpine();
+    let profile = home.path().join("profile.json");
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["clone","clone3","fork","vfork"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    std::fs::write(&profile, text).unwrap();
+    let profile = profile.to_str().unwrap();
+    home.run([
+        "run",
+        "-d",
+        "--name",
+        "alone",
+        "--seccomp",
+        profile,
+        "alpine",
+        "sleep",
+        "1000",
+    ])
+    .succeeds();
+    home.run(["exec", "alone", "true"])
+        .fails(&["enter the pid namespace"])
+        .hints(&["seccomp profile"]);
+    home.run(["rm", "-f", "alone"]).succeeds();
+    // What executes a command is not the filter's: execveat need not be allowed.
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["execveat","memfd_create","close_range"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    std::fs::write(profile, text).unwrap();
+    for flags in [&[][..], &["--init"]] {
+        let mut args = vec!["run", "--rm", "--seccomp", profile];
+        args.extend(flags);
+        args.extend(["alpine", "echo", "done"]);
+        assert_eq!(home.run(args).succeeds().text(), "done");
+    }
 }

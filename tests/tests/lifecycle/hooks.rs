@@ -180,3 +180,34 @@ fn a_hook_that_fails_inside_is_named_with_how() {
     }
     home.run(["rm", "web"]).succeeds();
 }
+
+/// The image decides what is at the path of a hook inside; it is not executed by box (CVE-2019-5736).
+#[test]
+fn a_hook_inside_does_not_lead_to_the_hosts_program() {
+    let home = Home::with_alpine();
+    let trap = "printf '#!/proc/self/exe\\n' > /trap; chmod 111 /trap";
+    home.run(["run", "--name", "web", "alpine", "sh", "-c", trap])
+        .succeeds();
+    let path = home.root().join("instances/web/config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    spec["hooks"] = json!({"startContainer": [{"path": "/trap"}]});
+    fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
+    home.run(["start", "-a", "web"])
+        .fails(&["startContainer hook /trap", "status 126"]);
+    for (hook, word) in [
+        (json!({"path": "/none"}), "cannot be executed: no such file"),
+        (
+            json!({"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $$"]}),
+            "signal 9",
+        ),
+        (
+            json!({"path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1}),
+            "longer than 1 seconds",
+        ),
+    ] {
+        spec["hooks"] = json!({"startContainer": [{"path": "/bin/true", "timeout": 60}, hook]});
+        fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
+        home.run(["start", "-a", "web"])
+            .fails(&["startContainer hook", word]);
+    }
+}

@@ -115,32 +115,3 @@ fn what_the_kernel_would_refuse_is_refused_by_name() {
         assert!(broken.check(all).is_err(), "{broken:?}");
     }
 }
-
-/// Capabilities belong to one thread, so a new one shows what the kernel made of them.
-#[test]
-fn the_kernel_takes_all_five_sets() {
-    for wanted in [
-        Capabilities::for_root(Set::DEFAULT),
-        Capabilities::for_user(Set::DEFAULT, set(&["KILL", "NET_RAW"])),
-        Capabilities::for_root(Set::EMPTY),
-    ] {
-        let thread = std::thread::spawn(move || {
-            wanted.before_user_change().unwrap();
-            wanted.after_user_change().unwrap();
-            std::fs::read_to_string("/proc/thread-self/status").unwrap()
-        });
-        let status = thread.join().unwrap();
-        let mask = |key: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(key))
-                .unwrap();
-            Set(u64::from_str_radix(line.trim(), 16).unwrap())
-        };
-        assert_eq!(mask("CapBnd:"), wanted.bounding);
-        assert_eq!(mask("CapEff:"), wanted.effective);
-        assert_eq!(mask("CapPrm:"), wanted.permitted);
-        assert_eq!(mask("CapInh:"), wanted.inheritable);
-        assert_eq!(mask("CapAmb:"), wanted.ambient);
-    }
-}

@@ -5,20 +5,11 @@ use super::*;
 fn messages_arrive_as_sent() {
     let (parent, child) = pair().unwrap();
     let failed = Failed {
-        step: Step::OwnProgram,
+        step: Step::Seal,
         index: 7,
         errno: Errno::PERM,
     };
     child.send(&Message::Failed(failed)).unwrap();
-    let text = vec![b'x'; 1000];
-    child
-        .send(&Message::NotExecuted {
-            index: 1,
-            errno: 2,
-            finding: 3,
-            text,
-        })
-        .unwrap();
     child
         .send(&Message::Ready(Some(
             std::fs::File::open("/dev/null").unwrap().into(),
@@ -26,16 +17,6 @@ fn messages_arrive_as_sent() {
         .unwrap();
     drop(child);
     assert!(matches!(parent.receive().unwrap(), Some(Message::Failed(got)) if got == failed));
-    let Some(Message::NotExecuted {
-        index: 1,
-        errno: 2,
-        finding: 3,
-        text,
-    }) = parent.receive().unwrap()
-    else {
-        panic!()
-    };
-    assert_eq!(text.len(), SIZE - HEAD);
     assert!(matches!(
         parent.receive().unwrap(),
         Some(Message::Ready(Some(_)))
@@ -101,4 +82,60 @@ fn the_child_sees_the_parent_die() {
         .unwrap();
     assert_eq!(files, 1);
     assert_eq!(child.await_order(Order::Go, |_| Ok(())), Err(Errno::PIPE));
+}
+
+/// What the sealed program says, as `program.rs` writes it.
+#[test]
+fn why_a_command_was_not_executed_arrives_as_sent() {
+    let (parent, child) = pair().unwrap();
+    parent.name_senders().unwrap();
+    let mut bytes = vec![layout::NOT_EXECUTED, 0];
+    bytes.extend(3u16.to_ne_bytes());
+    bytes.extend(8i32.to_ne_bytes());
+    bytes.extend([0; 4]);
+    for number in [0o100_755u32, layout::EXISTS | layout::WAS_READ] {
+        bytes.extend(number.to_ne_bytes());
+    }
+    bytes.extend([b'x'; MOST_READ]);
+    rustix::io::write(child.as_fd(), &bytes).unwrap();
+    let Some(Message::NotExecuted {
+        index: 3,
+        errno: 8,
+        facts,
+        head,
+    }) = parent.receive().unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!((facts.mode, facts.flags), (0o100_755, 17));
+    assert_eq!(head, [b'x'; MOST_READ]);
+    let there: Vec<u8> = [layout::THERE].into_iter().chain([0; HEAD - 1]).collect();
+    rustix::io::write(child.as_fd(), &there).unwrap();
+    let own = std::process::id() as i32;
+    assert!(matches!(parent.receive().unwrap(), Some(Message::There(pid)) if pid == own));
+}
+
+/// A container with CAP_SYS_PTRACE can get hold of the child's end and write to it.
+#[test]
+fn what_nobody_sends_is_an_error_and_no_more() {
+    let (parent, child) = pair().unwrap();
+    let send = |bytes: &[u8]| {
+        rustix::io::write(child.as_fd(), bytes).unwrap();
+        parent.receive()
+    };
+    for length in 1..HEAD {
+        assert_eq!(send(&vec![1; length]).unwrap_err(), Errno::PROTO);
+    }
+    for kind in 0..=255u8 {
+        for filling in [0, 1, 127, 255] {
+            for length in [HEAD, HEAD + 4, HEAD + 8, HEAD + 100, 2 * SIZE] {
+                let mut bytes = vec![filling; length];
+                bytes[0] = kind;
+                match send(&bytes) {
+                    Ok(message) => assert!(message.is_some()),
+                    Err(errno) => assert_eq!(errno, Errno::PROTO, "{kind} {filling} {length}"),
+                }
+            }
+        }
+    }
 }

@@ -180,12 +180,6 @@ impl Plan {
                 format!("change to the working directory {cwd}"),
                 std::io::Error::other("it is outside of the container's root"),
             )),
-            Step::OwnProgram => Some((
-                format!("execute {}", self.command.name),
-                std::io::Error::other(
-                    "it is the box program of the host, reached through /proc; this is how a container breaks out",
-                ),
-            )),
             Step::MountTarget if failed.errno == rustix::io::Errno::LOOP => {
                 let step = self.mounts.get(usize::from(failed.index))?;
                 let reason = "the image has a symbolic link there, where only a directory is safe";
@@ -211,11 +205,14 @@ impl Plan {
             (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
                 "a file is mounted on a file, a directory on a directory; the image has the other one there"
             }
-            (Step::Reaper, Errno::PERM | Errno::NOSYS) => {
-                "--init needs execveat, which the seccomp profile does not allow"
+            (Step::Seal, Errno::PERM | Errno::NOSYS) => {
+                "box executes a program from memory; what it runs in does not allow execveat"
             }
-            (Step::Reaper, Errno::ACCESS) => {
-                "programs in memory cannot be executed where vm.memfd_noexec is 2"
+            (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
+                "the container's seccomp profile does not allow what a process needs to join: clone, setsid, ioctl, read and write"
+            }
+            (Step::Enter, Errno::AGAIN) => {
+                "a process that joins needs room for two, for a moment; see --pids-limit and the limit nproc of the container"
             }
             (Step::Rlimit, Errno::PERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
             (Step::Pivot, Errno::INVAL) => "on a host whose root is the initramfs use --no-pivot",
@@ -255,7 +252,9 @@ fn fixed(step: Step) -> &'static str {
         Step::CloseDescriptors => "close inherited descriptors",
         Step::Signals => "reset the signals",
         Step::Fork => "start the command below the init process",
-        Step::Reaper => "execute the init process",
+        Step::Seal => "execute the program that executes the command",
+        Step::Enter => "enter the pid namespace",
+        Step::Meet => "let box know of the process",
         _ => "set the container up",
     }
 }

@@ -27,6 +27,8 @@ const GUARD_AGAIN: Duration = Duration::from_secs(1);
 /// What the waiting has found out so far.
 #[derive(Default)]
 pub(crate) struct Watch {
+    /// The caller's terminal, if the process has one of its own.
+    pub(crate) raw: Option<RawMode>,
     pub(crate) relay: Option<Relay>,
     pub(crate) deadline: Option<Instant>,
     /// When to give back the memory that the start took, and to set a guard up; a short command is over before.
@@ -55,12 +57,12 @@ impl Running {
     pub fn wait(mut self) -> Result<Ended, Error> {
         let failed = |errno: Errno| Error::system("wait for the container", errno);
         let terminal = self.container.terminal.take();
-        let raw = if terminal.is_some() {
-            RawMode::enter().map_err(failed)?
-        } else {
-            None
+        let raw = match &terminal {
+            Some(_) => RawMode::enter().map_err(failed)?,
+            None => None,
         };
         let mut watch = Watch {
+            raw,
             relay: terminal.map(Relay::new).transpose().map_err(failed)?,
             deadline: self.timeout.map(|limit| self.started + limit),
             quiet: Some(self.started + QUIET_AFTER),
@@ -70,7 +72,7 @@ impl Running {
         if let Some(relay) = &mut watch.relay {
             relay.drain().map_err(failed)?;
         }
-        drop(raw);
+        drop(watch.raw.take());
         self.finish(watch.forced, watch.timed_out)
     }
 
@@ -139,7 +141,19 @@ impl Watched<'_> {
         while let Some(signal) = self.signals.next()? {
             match (signal, &watch.relay) {
                 (libc::SIGWINCH, Some(relay)) => tty::copy_size(relay.master())?,
-                (libc::SIGWINCH, None) => {}
+                // Keys of the caller's terminal that stop a job go to the one inside; these are for box.
+                (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU, Some(_)) => {
+                    if let Some(raw) = &watch.raw {
+                        raw.stop()?;
+                    }
+                }
+                (libc::SIGCONT, Some(relay)) => {
+                    tty::copy_size(relay.master())?;
+                    if let Some(raw) = &watch.raw {
+                        raw.resume()?;
+                    }
+                    self.signal(watch, signal)?;
+                }
                 _ => self.signal(watch, signal)?,
             }
         }

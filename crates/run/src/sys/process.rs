@@ -1,6 +1,6 @@
 //! Making, waiting for and replacing processes.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -100,12 +100,6 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit, Errno> {
     })
 }
 
-/// Sends a signal to a child; one that has ended meanwhile needs none. kill(2)
-pub fn kill(pid: i32, signal: c_int) {
-    // SAFETY: it takes two integers; the pid is that of a child which is not reaped yet.
-    unsafe { libc::kill(pid, signal) };
-}
-
 /// Sends any signal by number through a pidfd. pidfd_send_signal(2)
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
     // SAFETY: a null siginfo makes it what kill(2) sends.
@@ -160,29 +154,6 @@ impl std::fmt::Debug for Strings {
     }
 }
 
-/// execve(2); returns only if it failed.
-pub fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
-    // SAFETY: both arrays end with a null pointer and point to strings that live in `Strings`.
-    unsafe {
-        libc::execve(
-            path.as_ptr(),
-            arguments.pointers.as_ptr(),
-            environment.pointers.as_ptr(),
-        )
-    };
-    last_error()
-}
-
-/// fork(2): the child's pid, or `None` in the child. By clone, which filters let pass, where they answer clone3 with ENOSYS.
-pub fn fork() -> Result<Option<i32>, Errno> {
-    // SAFETY: the caller has one thread, see clone3 above.
-    match unsafe { libc::fork() } {
-        -1 => Err(last_error()),
-        0 => Ok(None),
-        pid => Ok(Some(pid)),
-    }
-}
-
 /// Waits to be killed.
 pub fn sleep() -> ! {
     // SAFETY: pause(2) takes nothing and touches no memory; should the parent die, so does this process.
@@ -196,7 +167,7 @@ pub fn sleep() -> ! {
 
 /// execveat(2) of an open file; returns only if it failed.
 pub fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
-    // SAFETY: as for execve; the empty path with AT_EMPTY_PATH means the file itself.
+    // SAFETY: both arrays end with a null pointer and point to strings that live in `Strings`; the empty path with AT_EMPTY_PATH means the file itself.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
@@ -322,25 +293,6 @@ pub fn new_session_keyring() -> Result<(), Errno> {
 pub fn set_personality(persona: u32) -> Result<(), Errno> {
     // SAFETY: it takes an integer.
     result(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
-}
-
-/// Sets a resource limit of this process, by the kernel's number. prlimit(2)
-pub fn set_rlimit(number: u32, soft: u64, hard: u64) -> Result<(), Errno> {
-    let limit = libc::rlimit64 {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
-    // SAFETY: the limit lives over the call.
-    let status = unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            number,
-            &limit,
-            ptr::null_mut::<libc::rlimit64>(),
-        )
-    };
-    result(status).map(drop)
 }
 
 /// Closes all descriptors above 2 that are not close-on-exec: ours all are, so those that are not are the caller's.
