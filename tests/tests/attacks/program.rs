@@ -229,6 +229,18 @@ fn a_process_that_enters_is_the_containers_from_the_first_moment() {
         secret,
     ];
     home.run(start).succeeds();
+    let own = home
+        .run([
+            "exec",
+            &name,
+            "grep",
+            "-E",
+            "^(CapEff|CapBnd|Seccomp):",
+            "/proc/1/status",
+        ])
+        .succeeds();
+    let own: Vec<&str> = own.text().lines().collect();
+    assert_eq!(own.len(), 3);
     let mut seen = String::new();
     for _ in 0..200 {
         let mut command = home.command(["exec", "-e", "TOLD=inside", &name, "true"]);
@@ -247,16 +259,11 @@ fn a_process_that_enters_is_the_containers_from_the_first_moment() {
     assert!(!seen.contains("REACHED"), "{seen}");
     assert!(!seen.contains("CALLERS"), "{seen}");
     for line in seen.lines() {
-        let own = ["cmdline box-init", "cmdline true", "cmdline "];
-        match line.split_once('\t') {
-            Some(("Seccomp:", mode)) => assert_eq!(mode, "2", "{seen}"),
-            // The default and CAP_SYS_PTRACE.
-            Some((_, set)) => assert_eq!(set, "00000000800c25fb", "{line} in {seen}"),
-            None if line.starts_with("cmdline") => {
-                assert!(own.iter().any(|own| line.starts_with(own)), "{line}");
-                assert!(!line.contains("TOLD"), "{line}");
-            }
-            None => {}
+        if line.contains(":\t") {
+            assert!(own.contains(&line), "{line} in {seen}");
+        }
+        if let Some(words) = line.strip_prefix("cmdline ") {
+            assert!(!words.contains("TOLD") && !words.contains("exec"), "{line}");
         }
     }
     home.run(["rm", "-f", &name]).succeeds();
