@@ -309,8 +309,10 @@ fn an_image_without_layers_is_an_image() {
             "./rootfs/lib:/lib:ro",
         ];
         for storage in ["overlay", "copy"] {
-            let run = ["run", "--rm", "--storage", storage].iter();
-            let ran = home.run(run.chain(&volumes).chain(&[name])).succeeds();
+            let run = ["run", "--rm", "--storage", storage];
+            let ran = home
+                .run(run.iter().chain(&volumes).chain(&[name]))
+                .succeeds();
             assert_eq!(ran.text(), "ran", "{name} {storage}");
         }
         home.run(["run", "--rm", name])
