@@ -107,7 +107,7 @@ impl<'a> Lookup<'a> {
     /// The common case in one call: the file lies in the topmost layer, or below the container's root, with nothing mounted on the
     /// way. `None`: that cannot be told so.
     fn at_once(&mut self, path: &str) -> Result<Option<(OwnedFd, Stat)>, Error> {
-        let covered = self.mounts.iter().any(|mount| bind_source(mount).is_some());
+        let covered = self.mounts.iter().any(is_volume);
         let (root, resolve) = match &mut self.base {
             Base::Root(root) => (&*root, ResolveFlags::IN_ROOT),
             Base::Layers(layers, top, _) => {
@@ -247,6 +247,13 @@ impl<'a> Lookup<'a> {
             entry => entry,
         })
     }
+}
+
+/// Whether a mount may lie over files of the image that anybody asks for: a volume, or a tmpfs that is not one of box's own.
+fn is_volume(mount: &Mount) -> bool {
+    let tmpfs = mount.typ().as_deref() == Some("tmpfs");
+    let own = [Path::new("/dev"), Path::new("/dev/shm")].contains(&mount.destination().as_path());
+    bind_source(mount).is_some() || (tmpfs && !own)
 }
 
 fn open_layer(layer: &Path) -> Result<OwnedFd, Error> {

@@ -304,6 +304,21 @@ fn volumes_lie_over_the_layers() {
         "/etc/passwd",
         Some("host dir/passwd"),
     );
+    // A tmpfs is empty, but for what is mounted in it.
+    let mut tmpfs = bind(Path::new("tmpfs"), "/etc");
+    tmpfs.set_typ(Some("tmpfs".to_owned()));
+    // Alone: with no volume beside it.
+    stack.file(1, "run/x");
+    let mut other = tmpfs.clone();
+    other.set_destination("/run".into());
+    is(&[other], "/run/x", None);
+    is(std::slice::from_ref(&tmpfs), "/etc/group", None);
+    is(
+        &[tmpfs.clone(), file[0].clone()],
+        "/etc/passwd",
+        Some("host file"),
+    );
+    is(&[file[0].clone(), tmpfs], "/etc/passwd", None);
     // Other file systems hold nothing that is read.
     let mut proc = bind(Path::new("proc"), "/proc");
     proc.set_typ(Some("proc".to_owned()));
