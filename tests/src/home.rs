@@ -11,6 +11,7 @@ use crate::{Mirror, Outcome, Terminal, binary, leftovers};
 /// A directory that box keeps everything in, and the mirror that it pulls from. Dropping it checks for leftovers.
 pub struct Home {
     dir: TempDir,
+    root: &'static str,
     mirror: String,
 }
 
@@ -30,6 +31,7 @@ impl Home {
             .expect("the temporary directory is writable");
         Home {
             dir,
+            root: "root",
             mirror: url.to_owned(),
         }
     }
@@ -49,12 +51,17 @@ impl Home {
 
     /// `BOX_ROOT`.
     pub fn root(&self) -> PathBuf {
-        self.path().join("root")
+        self.path().join(self.root)
     }
 
     /// The cache: an OCI image layout.
     pub fn cache(&self) -> PathBuf {
         self.root().join("cache")
+    }
+
+    /// `BOX_ROOT` has this name from now on.
+    pub fn set_root_name(&mut self, name: &'static str) {
+        self.root = name;
     }
 
     /// Pulls come from here from now on.

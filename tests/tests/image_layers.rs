@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use box_tests::{Home, Outcome};
+use box_tests::{Home, Mirror, Outcome};
+use sha2::{Digest, Sha256};
 
 fn run(program: &str, args: &[&str], dir: &Path) {
     let mut command = Command::new(program);
@@ -208,5 +210,196 @@ fn processes_that_want_a_layer_at_one_moment_make_it_once() {
             makers, 2,
             "round {round}: a layer was unpacked more than once"
         );
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn put(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.append_data(&mut header, name, bytes).unwrap();
+}
+
+/// Alpine with further layers over it, one file in each, as docker saves an image; `number` layers in all, under each name.
+fn load_many(home: &Home, number: usize) {
+    let packed = fs::File::open(Mirror::get().tarball("3.20.3")).unwrap();
+    let mut rootfs = Vec::new();
+    flate2::read::GzDecoder::new(packed)
+        .read_to_end(&mut rootfs)
+        .unwrap();
+    let one = |index: usize| {
+        let mut layer = tar::Builder::new(Vec::new());
+        put(
+            &mut layer,
+            &format!("f{index}"),
+            index.to_string().as_bytes(),
+        );
+        layer.into_inner().unwrap()
+    };
+    let layers: Vec<_> = std::iter::once(rootfs)
+        .chain((1..number).map(one))
+        .collect();
+    let ids: Vec<_> = layers.iter().map(|layer| sha256(layer)).collect();
+    let config = serde_json::json!({
+        "architecture": match std::env::consts::ARCH { "aarch64" => "arm64", _ => "amd64" },
+        "os": "linux",
+        "config": {},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": ids.iter().map(|id| format!("sha256:{id}")).collect::<Vec<_>>(),
+        },
+    });
+    let manifest = serde_json::json!([{
+        "Config": "config.json",
+        "RepoTags": [format!("many:{number}")],
+        "Layers": ids.iter().map(|id| format!("{id}.tar")).collect::<Vec<_>>(),
+    }]);
+    let mut archive = tar::Builder::new(Vec::new());
+    put(&mut archive, "config.json", config.to_string().as_bytes());
+    for (id, layer) in ids.iter().zip(&layers) {
+        put(&mut archive, &format!("{id}.tar"), layer);
+    }
+    put(
+        &mut archive,
+        "manifest.json",
+        manifest.to_string().as_bytes(),
+    );
+    let name = format!("many:{number}");
+    home.run_with_stdin(
+        ["load", "-q", "--name", &name],
+        &archive.into_inner().unwrap(),
+    )
+    .succeeds();
+}
+
+/// What the kernel stacks at most: `OVL_MAX_STACK`.
+const MOST: usize = 500;
+
+#[test]
+fn as_many_layers_as_the_kernel_stacks_are_seen_by_every_verb() {
+    let home = Home::new();
+    load_many(&home, MOST);
+    let image = format!("many:{MOST}");
+    let count = ["sh", "-c", "ls / | grep -c '^f[0-9]'; cat /f1 /f499"];
+    let seen = format!("{}\n1499", MOST - 1);
+    for flags in [
+        &["--rm"][..],
+        &["--rm", "--read-only"],
+        &["--rm", "--userns", "auto"],
+    ] {
+        let line = [&["run", "-q"], flags, &[&image], &count].concat();
+        let outcome = home.run(line).succeeds();
+        assert_eq!(outcome.text(), seen, "{flags:?}");
+        assert_eq!(outcome.stderr, "", "{flags:?}");
+    }
+    let change = "rm /f7; echo new > /f8; echo up; exec sleep 1000";
+    for (name, userns) in [("plain", None), ("mapped", Some("--userns=auto"))] {
+        let line = ["run", "-q", "-d", "--name", name]
+            .into_iter()
+            .chain(userns);
+        home.run(line.chain([image.as_str(), "sh", "-c", change]))
+            .succeeds();
+        let wait = "until grep -q new /f8; do sleep 0.1; done; ls / | grep -c '^f[0-9]'";
+        let inside = home.run(["exec", name, "sh", "-c", wait]).succeeds();
+        assert_eq!(inside.text(), "498");
+        home.run(["cp", &format!("{name}:/f8"), "running"])
+            .succeeds();
+        assert_eq!(
+            fs::read_to_string(home.path().join("running")).unwrap(),
+            "new\n"
+        );
+        home.run(["rm", "-f", name]).succeeds();
+    }
+    home.run([
+        "run",
+        "--name",
+        "kept",
+        &image,
+        "sh",
+        "-c",
+        "rm -f /f7; echo new > /f8",
+    ])
+    .succeeds();
+    // Neither with a layer for the mount points, for which there is no room, nor with traces of these.
+    let changed = home.run(["diff", "kept"]).succeeds();
+    assert_eq!(changed.text(), "D /f7\nC /f8");
+    home.run(["cp", "kept:/f499", "stopped"]).succeeds();
+    assert_eq!(
+        fs::read_to_string(home.path().join("stopped")).unwrap(),
+        "499"
+    );
+    home.run(["start", "-a", "kept"]).succeeds();
+    home.run(["unpack", "-q", &image, "plain"]).succeeds();
+    assert_eq!(
+        fs::read_to_string(home.path().join("plain/f499")).unwrap(),
+        "499"
+    );
+    home.run(["commit", "-q", "kept", "more:1"]).succeeds();
+    let refused = ["run", "--rm", "--storage", "overlay", "more:1", "true"];
+    home.run(refused)
+        .fails(&["the image has 501 layers, and the kernel stacks 500 at most"])
+        .hints(&["--storage copy"]);
+    let copied = home
+        .run(["run", "-q", "--rm", "more:1", "cat", "/f8", "/f9"])
+        .succeeds();
+    assert_eq!(copied.text(), "new\n9");
+    assert_eq!(
+        copied.stderr.matches("warning:").count(),
+        1,
+        "{}",
+        copied.stderr
+    );
+}
+
+#[test]
+fn the_root_directory_may_have_any_name() {
+    let mut home = Home::new();
+    for name in [
+        "a b",
+        "a,b",
+        "a:b",
+        "a\"b'c",
+        "a\\b\\",
+        "a\nb",
+        "%41=\tü,x:y\\z ",
+    ] {
+        home.set_root_name(name);
+        load_many(&home, 5);
+        let seen = home.run(["run", "--rm", "many:5", "cat", "/f4"]).succeeds();
+        assert_eq!(seen.text(), "4", "{name:?}");
+        let mapped = ["run", "--rm", "--userns=auto", "many:5", "cat", "/f4"];
+        assert_eq!(home.run(mapped).succeeds().text(), "4", "{name:?}");
+        let keep = [
+            "run",
+            "--name",
+            "kept",
+            "many:5",
+            "sh",
+            "-c",
+            "cat /f1 /hidden; echo h > /hidden",
+        ];
+        home.run(keep).succeeds();
+        assert_eq!(
+            home.run(["diff", "kept"]).succeeds().text(),
+            "A /hidden",
+            "{name:?}"
+        );
+        home.run(["cp", "kept:/hidden", "out"]).succeeds();
+        assert_eq!(
+            home.run(["start", "-a", "kept"]).succeeds().text(),
+            "1h",
+            "{name:?}"
+        );
+        home.run(["commit", "-q", "kept", "next:1"]).succeeds();
+        let next = home
+            .run(["run", "--rm", "next:1", "cat", "/hidden"])
+            .succeeds();
+        assert_eq!(next.text(), "h", "{name:?}");
     }
 }

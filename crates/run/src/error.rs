@@ -139,6 +139,14 @@ pub enum Error {
         /// What is wrong, with the value.
         reason: String,
     },
+    /// The image has more layers than an overlay can be made of.
+    #[error("the image has {layers} layers, and the kernel stacks {most} at most")]
+    TooManyLayers {
+        /// Of the image.
+        layers: usize,
+        /// What the kernel takes.
+        most: usize,
+    },
     /// A user or group is not known in the image.
     #[error("{kind} {name} is not in the image's /etc/{file}")]
     NoSuchUser {
@@ -208,6 +216,9 @@ impl Error {
             Self::Exec(failure) => failure.hint(),
             Self::Running { name, .. } => {
                 Some(format!("stop it first, or use rm -f: box stop {name}"))
+            }
+            Self::TooManyLayers { .. } => {
+                Some("give the container a copy of its files: --storage copy".to_owned())
             }
             Self::NameTaken { name, .. } => Some(format!(
                 "remove it with box rm {name}, or choose another name"

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::Error;
-use crate::overlay::Overlay;
+use crate::overlay::{Home, Overlay};
 use crate::sys::mount::{Attributes, set_attributes};
 use crate::sys::process::{self, Cloned};
 
@@ -112,38 +112,6 @@ impl IdMap {
     }
 }
 
-/// The mount namespace and working directory to come back to.
-struct Home {
-    namespace: OwnedFd,
-    directory: OwnedFd,
-}
-
-impl Home {
-    fn leave() -> Result<Self, Error> {
-        let failed = |errno| Error::system("make a mount namespace", errno);
-        let open = |path: &std::ffi::CStr, flags: OFlags| {
-            rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
-        };
-        let namespace = open(c"/proc/self/ns/mnt", OFlags::RDONLY).map_err(failed)?;
-        let directory = open(c".", OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
-        process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
-        let home = Self {
-            namespace,
-            directory,
-        };
-        match crate::mounts::make_private() {
-            Ok(()) => Ok(home),
-            Err(errno) => home.come_back().and(Err(failed(errno))),
-        }
-    }
-
-    fn come_back(self) -> Result<(), Error> {
-        let failed = |errno| Error::system("return to the host's mount namespace", errno);
-        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), None).map_err(failed)?;
-        rustix::process::fchdir(self.directory).map_err(failed)
-    }
-}
-
 fn build(
     bundle: &Path,
     layers: &[PathBuf],
@@ -155,20 +123,8 @@ fn build(
         .iter()
         .map(|path| attach_mapped(path, &rootfs, namespace))
         .collect::<Result<_, _>>()?;
-    let name = |tree: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()));
-    let layers: Vec<PathBuf> = mapped.iter().map(name).collect();
-    let mut overlay = Overlay::new(&layers, bundle.join("upper"), bundle.join("work"), volatile)?;
-    overlay.open()?;
-    let target = crate::mounts::c_string(rootfs.as_os_str().as_encoded_bytes())?;
-    overlay
-        .mount(&target)
-        .map_err(|errno| Error::io("mount the overlay on", &rootfs, errno))?;
-    open_tree(
-        CWD,
-        &rootfs,
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )
-    .map_err(|errno| Error::io("open the overlay on", &rootfs, errno))
+    Overlay::of_trees(mapped, bundle.join("upper"), bundle.join("work"), volatile)?
+        .mount_and_take(&rootfs)
 }
 
 /// A mount of `path` with mapped ids. It is attached on top of what was attached before: kernels before 6.15 take only attached

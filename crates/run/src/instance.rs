@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
-use crate::overlay::Overlay;
+use crate::overlay::{MOST_LAYERS, Overlay};
 use crate::process::{Ended, now};
 use crate::state::{RunDir, State, Status};
 use crate::storage::{CopyLayers, Storage};
@@ -186,8 +186,11 @@ impl Instance {
     }
 
     /// All its layers, topmost last: below those of the image one with nothing but the places that are mounted on, so that
-    /// making them does not leave traces in the upper directory.
+    /// making them does not leave traces in the upper directory. An image of as many layers as an overlay takes has to do without.
     pub(crate) fn lower(&self) -> Vec<PathBuf> {
+        if self.record.layers.len() >= MOST_LAYERS {
+            return self.record.layers.clone();
+        }
         let base = self
             .dir
             .parent()
@@ -249,12 +252,7 @@ impl Instance {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create directory", &target, errno)),
         }
-        let mut overlay = self.overlay(false)?;
-        overlay.open()?;
-        let name = crate::mounts::c_string(target.as_os_str().as_encoded_bytes())?;
-        overlay
-            .mount(&name)
-            .map_err(|errno| Error::io("mount the overlay on", &target, errno))?;
+        self.overlay(false)?.mount_here(&target)?;
         held.remove()?;
         Ok(target)
     }

@@ -9,7 +9,7 @@ mod preserved;
 mod sysctl;
 mod unsupported;
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -337,9 +337,13 @@ impl Plan {
 
     /// The root file system, attached nowhere. `None`: the child is to mount it in its way.
     pub(crate) fn mount_root(&self) -> Result<Option<OwnedFd>, Error> {
-        let Rootfs::Overlay { overlay, .. } = &self.rootfs else {
+        let Rootfs::Overlay { overlay, target } = &self.rootfs else {
             return Ok(None);
         };
+        if overlay.needs_numbers() {
+            let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+            return overlay.mount_aside(target).map(Some);
+        }
         overlay
             .detached()
             .map_err(|errno| self.refusal(Message::Failed(Step::Rootfs.failed(0)(errno))))
@@ -350,7 +354,7 @@ impl Plan {
         let userns = self.idmap.as_ref().map(IdMap::namespace).transpose()?;
         let userns = userns.as_ref().map(AsFd::as_fd);
         match &mut self.rootfs {
-            Rootfs::Overlay { overlay, .. } => overlay.open()?,
+            Rootfs::Overlay { .. } => {}
             Rootfs::Mapped {
                 bundle,
                 layers,

@@ -11,6 +11,7 @@ use rustix::mount::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::overlay::MOST_LAYERS;
 use crate::sys::mount::{Attributes, set_attributes};
 use crate::{Error, files, idmap, removal};
 
@@ -34,9 +35,16 @@ pub type CopyLayers = fn(&[PathBuf], &Path) -> Result<(), BoxError>;
 /// Beside the instances, once an overlay was seen to work there. No instance can have this name.
 const WORKS: &str = ".overlay";
 
-/// An overlay where the file system of `instances` and the kernel can do it. Tried once: what was seen to work is noted
-/// beside the instances. Otherwise the copy, with a warning.
-pub(crate) fn choose(instances: &Path) -> Result<Storage, Error> {
+/// An overlay where the file system of `instances` and the kernel can do it for so many layers. Tried once: what was seen to work
+/// is noted beside the instances. Otherwise the copy, with a warning.
+pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> {
+    if layers > MOST_LAYERS {
+        tracing::warn!(
+            "the image has {layers} layers, and the kernel stacks {MOST_LAYERS} at most; the container gets a copy of its image's \
+             files, as with --storage copy"
+        );
+        return Ok(Storage::Copy);
+    }
     let works = instances.join(WORKS);
     if rustix::fs::access(&works, rustix::fs::Access::EXISTS).is_ok() {
         return Ok(Storage::Overlay);
@@ -133,12 +141,12 @@ mod tests {
     fn an_overlay_is_tried_once_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let instances = dir.path().join("instances");
-        assert_eq!(choose(&instances).unwrap(), Storage::Overlay);
+        assert_eq!(choose(&instances, 1).unwrap(), Storage::Overlay);
         let names: Vec<_> = std::fs::read_dir(&instances)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, [WORKS]);
-        assert_eq!(choose(&instances).unwrap(), Storage::Overlay);
+        assert_eq!(choose(&instances, 1).unwrap(), Storage::Overlay);
     }
 }

@@ -50,7 +50,7 @@ impl Instances {
     pub fn create(&self, mut new: NewInstance) -> Result<Instance, Error> {
         self.make_mount_points()?;
         if new.storage.is_none() {
-            new.storage = Some(storage::choose(&self.dir)?);
+            new.storage = Some(storage::choose(&self.dir, new.layers.len())?);
         }
         let random = random()?;
         let (name, held) = match &new.name {

@@ -12,7 +12,6 @@ use crate::copy::Tree;
 use crate::diff::{Change, Changed};
 use crate::idmap::IdMap;
 use crate::logs::Log;
-use crate::mounts::c_string;
 use crate::storage::{self, Storage};
 use crate::{Error, diff, layer, mounts, sys};
 
@@ -68,12 +67,7 @@ impl Instance {
         sys::process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
         mounts::make_private().map_err(failed)?;
         let target = self.dir.join("rootfs");
-        let mut overlay = self.overlay(false)?;
-        overlay.open()?;
-        let path = c_string(target.as_os_str().as_encoded_bytes())?;
-        overlay
-            .mount(&path)
-            .map_err(|errno| Error::io("mount the overlay on", &target, errno))?;
+        self.overlay(false)?.mount_here(&target)?;
         let root = open(&target)?;
         Ok(View {
             root,
