@@ -5,13 +5,15 @@
 //! directory on (openat2(2), `RESOLVE_NO_SYMLINKS`), and last components are names in open directories, so that there is
 //! no moment between a check and its use. The way to the directory itself is the caller's and may lead through links.
 //!
-//! Modes are said each time: a lax umask opens nothing to others.
+//! Modes are said each time: a lax umask opens nothing to others, and a strict one closes nothing of a cache that is shared on
+//! purpose. Who may look into a cache is decided by the mode of its directory alone: box makes it for its owner, and keeps one that
+//! somebody has made otherwise.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{
@@ -26,8 +28,10 @@ use crate::Layout;
 pub(crate) const SHARED: u32 = 0o644;
 /// Mode of what is nobody else's business.
 pub(crate) const PRIVATE: u32 = 0o600;
-/// Mode of directories that everybody may look into.
+/// Mode of directories that everybody may look into who may look into the cache.
 pub(crate) const DIRECTORY: u32 = 0o755;
+/// Mode of the cache's own directory, where it was missing.
+const CACHE: u32 = 0o700;
 
 /// The present, in the words of utimensat(2).
 const NOW: Timespec = Timespec {
@@ -55,7 +59,9 @@ pub(crate) fn open(layout: &Layout, path: &Path, flags: OFlags, mode: u32) -> io
 /// Makes a file that must not be there yet, and opens it for writing.
 pub(crate) fn create_new(layout: &Layout, path: &Path, mode: u32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    open(layout, path, flags, mode)
+    let file = open(layout, path, flags, mode)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(file)
 }
 
 /// Gives a name to a new file of these bytes. What had the name keeps its bytes: it may have other names.
@@ -100,7 +106,11 @@ pub(crate) fn make_directory(layout: &Layout, path: &Path, mode: u32) -> io::Res
     match mkdirat(at, name, Mode::from_raw_mode(mode)) {
         // Somebody else made it meanwhile, or something else.
         Err(Errno::EXIST) => directory(layout, path).map(drop),
-        made => Ok(made?),
+        made => {
+            made?;
+            let made = open(layout, path, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+            made.set_permissions(Permissions::from_mode(mode))
+        }
     }
 }
 
@@ -110,7 +120,7 @@ pub(crate) fn make_root(layout: &Layout) -> io::Result<()> {
         true => Ok(()),
         false => DirBuilder::new()
             .recursive(true)
-            .mode(DIRECTORY)
+            .mode(CACHE)
             .create(layout.root()),
     }
 }

@@ -1,12 +1,12 @@
 //! The configuration file, `config.toml` in the configuration directory. Everything in it is optional, an unknown key is
 //! an error: a misspelt setting must not be ignored.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::report::{Failure, cause};
+use crate::ownership;
+use crate::report::Failure;
 
 /// `config.toml`.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
@@ -54,20 +54,9 @@ impl Config {
     /// Reads `config.toml` in `dir`; a missing file says nothing.
     pub fn read(dir: &Path) -> Result<Config, Failure> {
         let path = dir.join("config.toml");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(Config::default());
-            }
-            Err(error) => {
-                return Err(Failure::new(format!(
-                    "read {}: {}",
-                    path.display(),
-                    cause(&error)
-                )));
-            }
+        let hint = "it is to belong to root or to you, and nobody else may write to it or to its directory";
+        let Some(text) = ownership::read(&path, hint)? else {
+            return Ok(Config::default());
         };
         Config::parse(&text).map_err(|why| {
             Failure::new(format!("{}: {why}", path.display()))

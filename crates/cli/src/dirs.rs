@@ -1,5 +1,7 @@
 //! Where box keeps things: the directories of DESIGN, from flags, environment and defaults.
 
+mod private;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 

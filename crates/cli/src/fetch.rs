@@ -8,6 +8,7 @@ use std::time::Duration;
 use box_cache::{Platform, Reference};
 use box_pull::{CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Options, Pins, Proxies, VerifyPolicy};
 
+use crate::ownership;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
@@ -111,8 +112,7 @@ impl FetchArgs {
     }
 
     fn pins(&self) -> Result<Option<Pins>, Failure> {
-        let pins = Pins::load(self.lock_file())?;
-        match (&self.lock, pins) {
+        match (&self.lock, self.pins_if_there()?) {
             (Some(path), None) => Err(Failure::new(format!(
                 "there is no lock file {}",
                 path.display()
@@ -120,6 +120,16 @@ impl FetchArgs {
             .hint("make it: box lock IMAGE")),
             (_, pins) => Ok(pins),
         }
+    }
+
+    /// What the lock file says, where there is one. One that was not named has to be of somebody whose word counts.
+    pub fn pins_if_there(&self) -> Result<Option<Pins>, Failure> {
+        if let Some(path) = &self.lock {
+            return Ok(Pins::load(path)?);
+        }
+        let path = Path::new(LOCK_FILE);
+        let text = ownership::read(path, "where you trust it, name it: --lock box.lock")?;
+        Ok(text.map(|text| Pins::parse(path, &text)).transpose()?)
     }
 
     /// The lock file in use, whether it is there or not.
@@ -149,8 +159,10 @@ fn trust(dir: &Path, keyring: &mut Keyring) -> Result<(), Failure> {
     }
     files.sort();
     for path in files {
-        let text = std::fs::read(&path).map_err(|error| told(&path, &error))?;
-        keyring.add(&path.display().to_string(), &text)?;
+        let hint = "keys are to belong to root or to you, and nobody else may write to them or to their directory";
+        if let Some(text) = ownership::read(&path, hint)? {
+            keyring.add(&path.display().to_string(), text.as_bytes())?;
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod config;
 mod container;
 mod containers;
 mod decoded;
+mod destination;
 mod dirs;
 #[cfg(not(test))]
 mod entry;
@@ -20,6 +21,7 @@ mod listing;
 mod log;
 mod options;
 mod output;
+mod ownership;
 mod quick;
 mod report;
 mod settings;

@@ -28,7 +28,9 @@ impl Settings {
     /// Reads the environment and the configuration file.
     pub fn read(globals: &Globals) -> Result<Settings, Failure> {
         let env = |name: &str| std::env::var_os(name);
-        Settings::resolve(globals, &env, is_root())
+        let settings = Settings::resolve(globals, &env, is_root())?;
+        settings.dirs.keep_private()?;
+        Ok(settings)
     }
 
     fn resolve(

@@ -73,19 +73,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
         })
 }
 
-/// Makes a directory and its parents; the last one for the owner alone, and none that others may write to, whatever the umask.
+/// Makes a directory and its parents, all that are missing for the owner alone, whatever the umask.
 pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
-    if let Some(parent) = path.parent() {
-        let mut builder = std::fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o755).create(parent);
-        made.map_err(|error| Error::io("create directory", parent, error))?;
-    }
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::io("create directory", path, error))
-        }
-        _ => Ok(()),
-    }
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Error::io("create directory", path, error))
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -27,18 +26,18 @@ pub(crate) struct Staging {
 impl Staging {
     /// A new, empty directory in `parent`, its name beginning with `prefix`.
     pub fn create(parent: &Path, prefix: &str) -> Result<Staging, Error> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let parent_fd = open_directory(parent)?;
         loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{prefix}{}-{number}", std::process::id());
+            // A number that nobody knows beforehand: the parent may be somebody else's.
+            let name = format!("{prefix}{}-{}", std::process::id(), random()?);
             let path = parent.join(&name);
             match rustix::fs::mkdirat(&parent_fd, &*name, Mode::from_raw_mode(0o700)) {
                 Err(Errno::EXIST) => continue,
                 other => other.map_err(|errno| Error::io("create directory", &path, errno))?,
             }
-            if let Some(dir) = lock_entry(&parent_fd, &name)
-                .map_err(|errno| Error::io("lock directory", &path, errno))?
+            let failed = |errno| Error::io("lock directory", &path, errno);
+            if let Some(dir) = lock_entry(&parent_fd, &name).map_err(failed)?
+                && is_just_made(&dir).map_err(failed)?
             {
                 return Ok(Staging {
                     parent: parent_fd,
@@ -48,7 +47,7 @@ impl Staging {
                     renamed: false,
                 });
             }
-            // Somebody sweeping took it for a dead one in the moment before it was locked.
+            // Somebody sweeping took it for a dead one in the moment before it was locked, or has put another one in its place.
         }
     }
 
@@ -140,6 +139,20 @@ pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
         Ok(true)
     })?;
     Ok(swept)
+}
+
+fn random() -> Result<u64, Error> {
+    let mut bytes = [0; 8];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    got.map_err(|errno| Error::io("get a random number for", Path::new("a name"), errno))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Whether it is ours, closed to others and empty.
+fn is_just_made(dir: &OwnedFd) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(dir)?;
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    Ok(ours && stat.st_mode & 0o077 == 0 && remove::any_name(dir)?.is_none())
 }
 
 /// Whether this is what makes a name unique: a process and a number.

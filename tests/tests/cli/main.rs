@@ -9,6 +9,7 @@ mod images;
 mod instances;
 mod interop;
 mod offline;
+mod others;
 mod pull;
 mod readme;
 mod scripts;

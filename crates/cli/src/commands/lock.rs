@@ -4,6 +4,7 @@ use box_cache::{Cache, Platform, Reference};
 use box_pull::{Options, Pin, Pins};
 
 use crate::bars::Bars;
+use crate::destination;
 use crate::fetch::FetchArgs;
 use crate::report::Failure;
 use crate::settings::Settings;
@@ -27,7 +28,8 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let path = args.fetch.lock_file();
-    let mut pins = Pins::load(&path)?.unwrap_or_else(|| Pins::new(&path));
+    let pins = args.fetch.pins_if_there()?;
+    let mut pins = pins.unwrap_or_else(|| Pins::new(&path));
     let wanted = wanted(args, &pins)?;
     let cache = Cache::open(&settings.dirs.cache)?;
     for (reference, platform) in wanted {
@@ -44,7 +46,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             None => told,
         })?;
     }
-    pins.save()?;
+    let written = destination::write(&path, pins.to_toml()?.as_bytes());
+    written.map_err(box_cache::Error::io("write", &path))?;
     cache.note_lock_file(&path)?;
     Ok(0)
 }

@@ -1,9 +1,11 @@
 //! `box man`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
 
+use crate::destination;
 use crate::report::{Failure, cause};
 
 /// Writes the manual pages into a directory: box.1, box-run.1 and so on.
@@ -24,6 +26,22 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         ))
     };
     std::fs::create_dir_all(&args.directory).map_err(told)?;
-    clap_mangen::generate_to(crate::args::Args::command(), &args.directory).map_err(told)?;
+    let mut all = crate::args::Args::command().disable_help_subcommand(true);
+    all.build();
+    write(&all, &args.directory).map_err(told)?;
     Ok(0)
+}
+
+/// The page of a command, after those of its subcommands.
+fn write(command: &Command, directory: &Path) -> std::io::Result<()> {
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| !inner.is_hide_set())
+    {
+        write(inner, directory)?;
+    }
+    let page = Man::new(command.clone());
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    destination::write(&directory.join(page.get_filename()), &text)
 }

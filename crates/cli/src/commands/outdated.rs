@@ -111,7 +111,7 @@ fn held(args: &Args, settings: &Settings) -> Result<Vec<Held>, Failure> {
             });
         }
     }
-    let pins = Pins::load(args.fetch.lock_file())?;
+    let pins = args.fetch.pins_if_there()?;
     for pin in pins.iter().flat_map(Pins::iter) {
         held.push(Held {
             reference: pin.reference.clone(),

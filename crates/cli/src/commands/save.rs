@@ -1,13 +1,13 @@
 //! `box save`.
 
 use clap_complete::ArgValueCandidates;
-use std::fs::{self, File};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use box_cache::{Cache, Error, Image, Platform};
 
 use crate::bars::Bars;
+use crate::destination::{self, Destination};
 use crate::options;
 use crate::report::Failure;
 use crate::settings::Settings;
@@ -50,14 +50,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .as_deref()
         .filter(|path| *path != Path::new("-"))
     {
-        Some(path) if is_special(path) => {
-            let mut file = File::options()
-                .write(true)
-                .open(path)
-                .map_err(Error::io("open", path))?;
+        Some(path) => {
+            // It may hold what a container kept to itself.
+            let file = Destination::open(path, destination::PRIVATE);
+            let mut file = file.map_err(Error::io("create", path))?;
             save(&mut file, path)?;
+            file.finish().map_err(Error::io("write", path))?;
         }
-        Some(path) => write_whole(path, save)?,
         None if std::io::stdout().is_terminal() => {
             return Err(Failure::new(
                 "stdout is a terminal, which an archive would not do any good",
@@ -97,29 +96,4 @@ fn chosen(args: &Args, cache: &Cache) -> Result<Vec<Image>, Failure> {
         }
     }
     Ok(images)
-}
-
-/// Whether it is something that cannot be replaced by a file: a device, a pipe.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-}
-
-/// Writes a file aside and gives it its name when it is whole and on the disk.
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write, &Path) -> Result<(), Error>,
-) -> Result<(), Failure> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.part", std::process::id()));
-    let aside = PathBuf::from(aside);
-    let written = (|| {
-        let mut file = File::create(&aside).map_err(Error::io("create", &aside))?;
-        write(&mut file, path)?;
-        file.sync_all().map_err(Error::io("sync", &aside))?;
-        fs::rename(&aside, path).map_err(Error::io("rename a new file to", path))
-    })();
-    if written.is_err() && aside.exists() {
-        fs::remove_file(&aside).map_err(Error::io("delete", &aside))?;
-    }
-    Ok(written?)
 }

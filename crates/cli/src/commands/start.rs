@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::commands::stats::binary_size;
 use crate::containers;
+use crate::destination;
 use crate::limits::flag_size;
 use crate::output;
 use crate::report::{Failure, cause};
@@ -209,7 +210,7 @@ impl Report {
 }
 
 fn write(path: &Path, report: &Report) -> Result<(), Failure> {
-    std::fs::write(path, output::document(report)?).map_err(|error| {
+    destination::write(path, output::document(report)?.as_bytes()).map_err(|error| {
         Failure::new(format!(
             "write the report {}: {}",
             path.display(),

@@ -64,8 +64,7 @@ impl Stack {
     /// The same layers, as the kernel merges them.
     fn kernels(&self) -> OwnedFd {
         let own = |name: &str| self.0.path().join(name);
-        let mut overlay = Overlay::new(&self.1, own("upper"), own("work"), false).unwrap();
-        overlay.open().unwrap();
+        let overlay = Overlay::new(&self.1, own("upper"), own("work"), false).unwrap();
         overlay.detached().unwrap().unwrap()
     }
 
