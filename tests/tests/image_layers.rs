@@ -329,6 +329,20 @@ fn as_many_layers_as_the_kernel_stacks_are_seen_by_every_verb() {
     // Neither with a layer for the mount points, for which there is no room, nor with traces of these.
     let changed = home.run(["diff", "kept"]).succeeds();
     assert_eq!(changed.text(), "D /f7\nC /f8");
+    // Few descriptors are enough, and what the container may have is not changed by that.
+    for (flag, rest) in [
+        ("run -q --rm", "sh -c 'ulimit -n; ls / | grep -c ^f'"),
+        (
+            "run -q --rm --userns auto",
+            "sh -c 'ulimit -n; ls / | grep -c ^f'",
+        ),
+    ] {
+        let line = format!("ulimit -S -n 200; box {flag} {image} {rest}");
+        let seen = Outcome::of(home.shell(&line), b"").succeeds();
+        assert_eq!(seen.text(), "200\n499");
+    }
+    let line = "ulimit -S -n 200; box diff kept && box cp kept:/f9 nine";
+    Outcome::of(home.shell(line), b"").succeeds();
     home.run(["cp", "kept:/f499", "stopped"]).succeeds();
     assert_eq!(
         fs::read_to_string(home.path().join("stopped")).unwrap(),

@@ -17,6 +17,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Error;
 use crate::mounts::c_string;
@@ -103,7 +104,10 @@ impl Overlay {
     pub fn mount_here(&self, target: &Path) -> Result<(), Error> {
         let name = c_string(bytes(target))?;
         let mounted = match self.needs_numbers() {
-            true => self.opened()?.mount(&name),
+            true => {
+                let _room = Room::make();
+                self.opened()?.mount(&name)
+            }
             false => self.mount(&name),
         };
         mounted.map_err(|errno| Error::io("mount the overlay on", target, errno))
@@ -228,6 +232,7 @@ impl Overlay {
 pub(crate) struct Home {
     namespace: OwnedFd,
     directory: OwnedFd,
+    _room: Room,
 }
 
 impl Home {
@@ -242,6 +247,7 @@ impl Home {
         let home = Self {
             namespace,
             directory,
+            _room: Room::make(),
         };
         match crate::mounts::make_private() {
             Ok(()) => Ok(home),
@@ -253,6 +259,29 @@ impl Home {
         let failed = |errno| Error::system("return to the host's mount namespace", errno);
         rustix::thread::move_into_link_name_space(self.namespace.as_fd(), None).map_err(failed)?;
         rustix::process::fchdir(self.directory).map_err(failed)
+    }
+}
+
+/// Room for a descriptor of each layer while it lives: the soft limit may be lower, getrlimit(2). No container is to see the higher one.
+#[derive(Debug)]
+pub(crate) struct Room(Rlimit);
+
+impl Room {
+    /// Where the limit cannot be raised the opening says so.
+    pub fn make() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: before.maximum,
+            maximum: before.maximum,
+        };
+        let _ = setrlimit(Resource::Nofile, raised);
+        Self(before)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.0);
     }
 }
 

@@ -10,10 +10,12 @@ use rustix::io::Errno;
 use super::File;
 use super::upper::{has_attribute, is_opaque, is_whiteout, look, names};
 use crate::Error;
+use crate::overlay::Room;
 
 /// The layers, topmost first.
 pub(crate) struct Lower {
     layers: Vec<(OwnedFd, PathBuf)>,
+    _room: Room,
 }
 
 /// What the layers have at a path.
@@ -47,11 +49,15 @@ impl Lower {
                 .map(|descriptor| (descriptor, path.clone()))
                 .map_err(|errno| Error::io("open layer", path, errno))
         };
+        let room = Room::make();
         let layers: Vec<_> = layers.iter().rev().map(open).collect::<Result<_, _>>()?;
         if layers.is_empty() {
             return Err(Error::spec("layers", "an instance has at least one"));
         }
-        Ok(Self { layers })
+        Ok(Self {
+            layers,
+            _room: room,
+        })
     }
 
     pub(crate) fn root(&self) -> Result<Merged, Error> {
