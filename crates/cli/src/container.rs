@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use box_run::capabilities::{self, Change, Set};
 use box_run::overrides::{Network, Seccomp, Sharing, UserNamespace};
+use box_run::rlimits::Rlimit;
 use box_run::{Instances, Overrides, volumes::Volume};
 
 use crate::limits::LimitArgs;
@@ -36,6 +37,9 @@ pub struct ContainerArgs {
     /// Name of the host as seen in the container [default: container]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// NIS domain name of the container
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
     /// What box stop sends, by name or number [default: what the image says, else TERM]
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -52,7 +56,7 @@ pub struct ContainerArgs {
     #[arg(long = "env-file", value_name = "FILE", help_heading = "Environment")]
     env_files: Vec<PathBuf>,
 
-    /// Show a file or directory of the host in the container
+    /// Show a file or directory of the host in the container, read-only with all that is mounted below it where :ro is added
     #[arg(
         short,
         long = "volume",
@@ -260,7 +264,13 @@ impl ContainerArgs {
             cap_drop: changes(&self.cap_drop)?,
             no_new_privileges: self.no_new_privileges,
             oom_score_adj: self.oom_score_adj,
-            sysctl: pairs("--sysctl", &self.sysctls)?,
+            sysctl: sysctls(&self.sysctls)?,
+            domainname: self
+                .domainname
+                .as_deref()
+                .map(options::domainname)
+                .transpose()?,
+            masked: box_run::masked::throttle_counters(),
             umask: self.umask.as_deref().map(options::umask).transpose()?,
             linux32: is_linux32(self.personality.as_deref())?,
             resources: self.limits.resources()?,
@@ -268,9 +278,10 @@ impl ContainerArgs {
             ..Overrides::default()
         };
         for limit in &self.ulimits {
-            overrides
-                .rlimits
-                .push(limit.parse().map_err(Failure::from)?);
+            let limit: Rlimit = limit.parse().map_err(Failure::from)?;
+            // The last one is meant, as with any flag that is given twice.
+            overrides.rlimits.retain(|known| known.kind != limit.kind);
+            overrides.rlimits.push(limit);
         }
         for device in &self.devices {
             let (node, rule) = options::device::read(device)?;
@@ -299,6 +310,7 @@ impl ContainerArgs {
         for text in &self.tmpfs {
             volumes.push(Volume::tmpfs(text)?);
         }
+        Volume::check_places(&volumes)?;
         volumes.sort_by_key(|volume| volume.destination().components().count());
         Ok(volumes)
     }
@@ -379,6 +391,24 @@ fn changes(names: &[String]) -> Result<Vec<capabilities::Change>, Failure> {
         .iter()
         .map(|name| name.parse().map_err(Failure::from))
         .collect()
+}
+
+/// Those that box sets itself are refused, as what it sets would win.
+fn sysctls(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let pairs = pairs("--sysctl", texts)?;
+    for (key, value) in &pairs {
+        if let Some(flag @ ("hostname" | "domainname")) =
+            key.replace('/', ".").strip_prefix("kernel.")
+        {
+            let text = format!("{key}={value}");
+            return Err(options::refused(
+                "--sysctl",
+                &text,
+                &format!("use --{flag}"),
+            ));
+        }
+    }
+    Ok(pairs)
 }
 
 fn pairs(flag: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {

@@ -44,6 +44,15 @@ pub fn hostname(text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
+/// A NIS domain name as setdomainname(2) takes it.
+pub fn domainname(text: &str) -> Result<String, Failure> {
+    if text.is_empty() || text.len() > 64 || text.contains(char::is_control) {
+        let expected = "expected 1 to 64 bytes without control characters";
+        return Err(refused("--domainname", text, expected));
+    }
+    Ok(text.to_owned())
+}
+
 /// A working directory: absolute, since it is one in the container.
 pub fn absolute_inside(path: &Path) -> Result<PathBuf, Failure> {
     match path.is_absolute() {

@@ -47,6 +47,15 @@ impl EtcFiles {
             hostname: format!("{hostname}\n"),
         }
     }
+
+    /// Their names in the bundle, and their texts.
+    pub(crate) fn files(&self) -> [(&'static str, &str); 3] {
+        [
+            ("resolv.conf", &self.resolv_conf),
+            ("hosts", &self.hosts),
+            ("hostname", &self.hostname),
+        ]
+    }
 }
 
 fn resolv_conf(host: &str, dns: &Dns) -> String {

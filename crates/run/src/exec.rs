@@ -11,18 +11,20 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use oci_spec::runtime::Process;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_dumpable_behavior,
     waitid,
 };
+use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::capabilities::Capabilities;
 use crate::cgroup::Join;
 use crate::channel::{self, Channel, Failed, Message, Order, Step};
 use crate::instance::Live;
+use crate::nodes::{is_null, null_of};
 use crate::process::{QUIET_AFTER, Watch, Watched};
 use crate::sealed::{Sealed, layout};
 use crate::signals::Forwarding;
@@ -72,15 +74,14 @@ fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Er
             status: "paused".to_owned(),
         });
     }
+    let root = PathBuf::from(format!("/proc/{}/root", live.pid()));
     let accounts = match &request.user {
         Some(_) => Accounts::of_container(instance, &live)?,
         None => Accounts::default(),
     };
     let mut plan = Plan::joining(instance, |process| adapt(process, request, &accounts))?;
-    if request.detach {
-        let null = || tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));
-        plan.stdio = Some([null()?, null()?, null()?]);
-    }
+    plan.stdio = stdio(&root, request.detach)
+        .map_err(|errno| Error::io("open", Path::new("/dev/null"), errno))?;
     let join = Joining::new(&live, request)?;
     let signals =
         Forwarding::to_command().map_err(|errno| Error::system("block signals", errno))?;
@@ -104,6 +105,26 @@ fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Er
         return Ok(None);
     }
     joined.wait(&signals, terminal).map(Some)
+}
+
+/// What the command gets as 0, 1 and 2: the container's null device in the place of the caller's, or of all three if nobody is
+/// to read and write. The host's is not handed in: its mode and owner could be changed through the descriptor.
+fn stdio(root: &Path, detach: bool) -> Result<Option<[OwnedFd; 3]>, Errno> {
+    let ours = [stdin(), stdout(), stderr()];
+    let mut nothing = [detach; 3];
+    for (file, nothing) in ours.iter().zip(&mut nothing) {
+        *nothing |= is_null(&fstat(file)?);
+    }
+    if nothing == [false; 3] {
+        return Ok(None);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())?;
+    let one = |number: usize| match nothing[number] {
+        true => null_of(root.as_fd()),
+        false => rustix::io::fcntl_dupfd_cloexec(ours[number], 3),
+    };
+    Ok(Some([one(0)?, one(1)?, one(2)?]))
 }
 
 /// The container's process as the request changes it.
@@ -268,7 +289,7 @@ fn set_up(
             .map_err(Step::Handshake.failed(2))?;
         terminal = Some(line);
     }
-    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid)
+    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, None)
         .map_err(Step::Stdio.failed(0))?;
     // All at once, by number.
     std::mem::forget(terminal);

@@ -21,7 +21,7 @@ use crate::plan::{Plan, Rootfs};
 use crate::progress::Progress;
 use crate::sealed::{self, Sealed, layout};
 use crate::sys::{mount, network, process};
-use crate::{Error, confine, tty};
+use crate::{Error, confine, nodes, tty};
 
 /// Sets the container up and executes its command. Does not return.
 pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
@@ -71,6 +71,11 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     umask(Mode::empty());
     let root = rootfs(plan, channel)?;
     let (mounted, terminal) = make_mounts(plan, channel, root.as_fd(), &mut placed, progress)?;
+    // For standard input, output and error, if the container has no null device of its own. Only from here the host's can be had.
+    let lent = match mounted.null {
+        Some(_) => None,
+        None => nodes::host_null().ok(),
+    };
     // 4. The control group, if no mount needed it before.
     progress.at(Step::Handshake, 0);
     wait_until_placed(plan, channel, &mut placed)?;
@@ -101,11 +106,12 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     }
     // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; the sealed program gets the line, and what it is to do.
     progress.at(Step::CloseDescriptors, 0);
-    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid)
+    let null = mounted.null.as_ref().or(lent.as_ref());
+    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, null)
         .and_then(|()| terminal.as_ref().map_or(Ok(()), tty::take_control))
         .map_err(Step::Stdio.failed(0))?;
     // The steps so far closed nothing by name: all of it goes at once.
-    std::mem::forget((root, mounted, terminal));
+    std::mem::forget((root, mounted, terminal, lent));
     let sealed = sealed
         .ok_or(Errno::BADF)
         .and_then(|sealed| keep_what_is_needed(plan, line, sealed))
@@ -157,7 +163,8 @@ fn make_mounts(
     placed: &mut Option<Sealed>,
     progress: &Progress,
 ) -> Result<(Mounted, Option<OwnedFd>), Failed> {
-    let mut mounted = Mounted::with_capacity(plan.mounts.len());
+    let dev = plan.nodes.as_ref().map(|nodes| nodes.base);
+    let mut mounted = Mounted::with_capacity(&plan.mounts, dev);
     let mut terminal = None;
     for index in 0..plan.mounts.len() {
         progress.at(Step::Mount, index);
@@ -165,7 +172,7 @@ fn make_mounts(
             wait_until_placed(plan, channel, placed)?;
         }
         mounts::make(root, &plan.mounts, index, &mut mounted)?;
-        make_nodes(plan, index, &mounted)?;
+        make_nodes(plan, index, &mut mounted)?;
         if plan.terminal == Some(index) {
             terminal = Some(open_terminal(plan, index, &mounted, channel)?);
         }
@@ -385,13 +392,19 @@ fn stack(tree: &Option<OwnedFd>) -> Result<OwnedFd, Failed> {
     rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed)
 }
 
-fn make_nodes(plan: &Plan, index: usize, mounted: &Mounted) -> Result<(), Failed> {
+fn make_nodes(plan: &Plan, index: usize, mounted: &mut Mounted) -> Result<(), Failed> {
     match (&plan.nodes, mounted.get(index)) {
-        (Some(nodes), Some(dev)) if nodes.base == index => nodes
-            .make(dev)
-            .map_err(|(node, errno)| Step::Device.failed(node)(errno)),
-        _ => Ok(()),
+        (Some(nodes), Some(dev)) if nodes.base == index => {
+            let failed = |(node, errno)| Step::Device.failed(node)(errno);
+            nodes.make(dev).map_err(failed)?;
+            let null = nodes.open_null(dev).map_err(|errno| failed((0, errno)))?;
+            let texts = mounts::write_texts(dev, &plan.mounts)
+                .map_err(|(step, errno)| Step::Mount.failed(step)(errno))?;
+            (mounted.null, mounted.texts) = (null, texts);
+        }
+        _ => {}
     }
+    Ok(())
 }
 
 /// Takes a terminal from the container's own devpts, shows it as /dev/console, and gives its master side to the parent.

@@ -97,7 +97,7 @@ pub struct Instance {
     record: Record,
     /// Not read yet if `None`.
     spec: Option<Spec>,
-    /// To be written by `create`.
+    /// To be written by `create`, or for the start if they are kept in memory.
     etc: Option<EtcFiles>,
     /// For `create`, where the instance has a copy of its layers.
     copy: Option<CopyLayers>,
@@ -212,7 +212,7 @@ impl Instance {
         )
     }
 
-    /// Where `config.json` and `instance.json` are, and the files that are mounted over the image's own. What goes with its
+    /// Where `config.json` and `instance.json` are. What goes with its
     /// command is kept in memory, as making and removing a file on disk takes longer than all else that is done for it.
     pub(crate) fn files(&self) -> PathBuf {
         if self.record.remove {
@@ -220,6 +220,14 @@ impl Instance {
         } else {
             self.dir.clone()
         }
+    }
+
+    /// The files below /etc that are box's, where they are kept in the container's own memory: those of an instance that goes with its
+    /// command. On disk making and removing them takes too long, and the run directory is not for a container to fill.
+    pub(crate) fn texts(&self) -> Option<&EtcFiles> {
+        self.etc
+            .as_ref()
+            .filter(|_| self.record.remove && self.spec.as_ref().is_some_and(spec::has_own_dev))
     }
 
     /// Where a start mounts the root file system, in the container's own mount namespace. An instance that goes with its

@@ -25,6 +25,7 @@ pub mod instance;
 pub mod layer;
 pub mod logs;
 mod lookup;
+pub mod masked;
 mod mounts;
 pub mod names;
 mod namespaces;

@@ -18,8 +18,9 @@ use oci_spec::runtime::{LinuxResources, Mount};
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::mount::OpenTreeFlags;
 
-pub(crate) use make::{Mounted, make};
-pub(crate) use paths::{Hidden, make_private, mask, read_only};
+pub(crate) use make::{Mounted, TAKEN, make, write_texts};
+pub(crate) use paths::{Hidden, descriptor_path, make_private, mask, read_only};
+pub(crate) use target::ASTRAY;
 
 use crate::Error;
 use crate::sys::mount::{Attributes, set_attributes};
@@ -50,6 +51,8 @@ pub(crate) enum Kind {
         tree: Option<OwnedFd>,
         is_directory: bool,
     },
+    /// A file that is kept in memory, made by [`write_texts`] under this name below /dev.
+    Text { name: CString, text: Vec<u8> },
     /// The view of the control groups: v2, or these controllers of v1.
     Cgroup { controllers: Vec<CString> },
 }
@@ -186,7 +189,37 @@ impl MountStep {
         match &self.kind {
             Kind::Filesystem { name, .. } => name.to_string_lossy().into_owned(),
             Kind::Bind { source, .. } => source.display().to_string(),
+            Kind::Text { name, .. } => {
+                let name = name.to_string_lossy();
+                name.rsplit('/').next().unwrap_or_default().to_owned()
+            }
             Kind::Cgroup { .. } => "cgroup".to_owned(),
+        }
+    }
+
+    /// Keeps the content of a file of the bundle in memory, if this step mounts that file.
+    pub fn keep_in_memory(&mut self, file: &str, content: &str) -> Result<(), Error> {
+        if let Kind::Bind {
+            source, own: true, ..
+        } = &self.kind
+            && source.file_name() == Some(file.as_ref())
+        {
+            self.kind = Kind::Text {
+                name: c_string(format!("shm/{file}").as_bytes())?,
+                text: content.as_bytes().to_vec(),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether somebody asked for it: not one of those that every container has.
+    pub fn is_volume(&self) -> bool {
+        match &self.kind {
+            Kind::Bind { own, .. } => !own,
+            Kind::Filesystem { name, .. } => {
+                name.as_c_str() == c"tmpfs" && !self.destination.starts_with("/dev")
+            }
+            Kind::Text { .. } | Kind::Cgroup { .. } => false,
         }
     }
 }

@@ -1,21 +1,26 @@
-//! The nodes and links below a container's /dev.
+//! The nodes and links below a container's /dev, and its null device.
+//!
+//! A node of the host is reached through a read-only mount, wherever one has to be: that opens for reading and writing like any
+//! other, but its mode, owner, times and attributes cannot be changed through it (mount_setattr(2); the kernel asks the mount,
+//! not the inode, whether metadata may be written).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxDeviceType};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mkdirat, mknodat, openat,
-    statat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fstat, makedev,
+    mkdirat, mknodat, openat, openat2, statat, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::Error;
 use crate::devices::{self, DEFAULT_LINKS, DEFAULT_NODES};
-use crate::mounts::{Kind, MountStep, c_string};
+use crate::mounts::{Kind, MountStep, c_string, descriptor_path};
+use crate::sys::mount::{Attributes, set_attributes};
 use crate::user::NO_ID;
 
 /// What is made in the file system that mount number `base` puts on /dev.
@@ -112,6 +117,19 @@ impl Nodes {
         Ok(())
     }
 
+    /// Opens the null device that [`Nodes::make`] has just made, before anything can be mounted over it. `None` if the spec puts
+    /// another device there.
+    pub fn open_null(&self, dev: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+        let is_null =
+            |node: &Node| node.kind == FileType::CharacterDevice && node.device == null_device();
+        let node = self.nodes.iter().find(|node| node.name.as_c_str() == NULL);
+        if !node.is_some_and(is_null) {
+            return Ok(None);
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+        openat(dev, NULL, flags, Mode::empty()).map(Some)
+    }
+
     /// The path of the node or link with that number.
     pub fn path(&self, index: usize) -> String {
         let link = || {
@@ -169,8 +187,7 @@ impl Node {
     }
 
     fn bind(&self, dev: BorrowedFd<'_>) -> Result<(), Errno> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, self.host.as_c_str(), flags)?;
+        let tree = behind_read_only_mount(&self.host)?;
         let found = statat(&tree, c"", AtFlags::EMPTY_PATH)?;
         if FileType::from_raw_mode(found.st_mode) != self.kind || found.st_rdev != self.device {
             return Err(Errno::NODEV);
@@ -194,6 +211,61 @@ impl Node {
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )
     }
+}
+
+const NULL: &CStr = c"null";
+
+/// 1:3, linux/Documentation/admin-guide/devices.txt.
+fn null_device() -> u64 {
+    makedev(1, 3)
+}
+
+/// Whether that is a null device, of whichever file system.
+pub(crate) fn is_null(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+        && found.st_rdev == null_device()
+}
+
+/// A file of the host that is no directory, on a read-only mount of its own that is attached nowhere.
+pub(crate) fn behind_read_only_mount(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, path, flags)?;
+    let read_only = Attributes {
+        set: libc::MOUNT_ATTR_RDONLY,
+        ..Attributes::default()
+    };
+    set_attributes(tree.as_fd(), &read_only, false)?;
+    Ok(tree)
+}
+
+/// Opens a device or pipe of the host for a container, which shall not change what the inode says of itself.
+pub(crate) fn open_unchangeable(path: &CStr) -> Result<OwnedFd, Errno> {
+    reopen(&behind_read_only_mount(path)?)
+}
+
+/// The host's /dev/null, for a container that has no null device of its own.
+pub(crate) fn host_null() -> Result<OwnedFd, Errno> {
+    open_unchangeable(c"/dev/null")
+}
+
+/// The null device of a running container, whose root directory is given; the host's if the container has put something else
+/// there. From outside: what is opened is what was looked at, and nothing is followed.
+pub(crate) fn null_of(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = openat2(root, c"dev/null", flags, Mode::empty(), resolve);
+    match found {
+        Ok(found) if is_null(&fstat(&found)?) => reopen(&found).or_else(|_| host_null()),
+        _ => host_null(),
+    }
+}
+
+/// Opens for reading and writing what a descriptor stands for. Needs the host's /proc.
+fn reopen(file: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut text = [0u8; 32];
+    let name = descriptor_path(&mut text, file.as_raw_fd());
+    openat(CWD, name, flags, Mode::empty())
 }
 
 /// The directories of a name such as `net/tun`.

@@ -30,6 +30,10 @@ pub struct Overrides {
     pub accounts: Accounts,
     /// `--hostname`; `container` if `None`.
     pub hostname: Option<String>,
+    /// `--domainname`.
+    pub domainname: Option<String>,
+    /// Paths of this host to hide, beside those of every host; see [`crate::masked`].
+    pub masked: Vec<String>,
     /// `-t`: the command gets a terminal of its own.
     pub terminal: bool,
     /// `--read-only`.

@@ -31,7 +31,7 @@ use crate::nodes::Nodes;
 use crate::overlay::Overlay;
 use crate::seccomp::Filter;
 use crate::storage::{self, Storage};
-use crate::{Error, Instance, Instances, NewInstance, rlimits, spec};
+use crate::{Error, EtcFiles, Instance, Instances, NewInstance, rlimits, spec};
 pub(crate) use command::Command;
 use identity::Identity;
 use ownership::without_ownership;
@@ -179,11 +179,16 @@ impl Plan {
         let cgroup = PathBuf::from(format!("/box-{}", record.id));
         let mut plan = Self::of_spec(
             &spec,
-            &instance.files(),
+            instance.dir(),
             rootfs,
             cgroup,
             record.options.clone(),
         )?;
+        for (name, text) in instance.texts().map(EtcFiles::files).into_iter().flatten() {
+            for step in &mut plan.mounts {
+                step.keep_in_memory(name, text)?;
+            }
+        }
         plan.hooks = Hooks::plan(&spec, instance.name(), instance.dir())?;
         if plan.hooks.any(Point::CreateRuntime) && plan.namespaces.network {
             // These hooks set the network up: it has to be there before the first of them.
@@ -281,6 +286,7 @@ impl Plan {
         let masked_paths = linux.masked_paths().clone().unwrap_or_default();
         let read_only_paths = linux.readonly_paths().clone().unwrap_or_default();
         let limits = process.rlimits().clone().unwrap_or_default();
+        rlimits::check_once(&limits)?;
         Ok(Self {
             nodes: Nodes::plan(linux, &mounts)?,
             terminal: terminal(process, &mounts)?,
@@ -288,7 +294,7 @@ impl Plan {
             masked_paths,
             read_only: Hidden::plan(&read_only_paths, &mounts)?,
             read_only_paths,
-            sysctls: sysctls(linux, &namespaces)?,
+            sysctls: sysctls(spec, linux, &namespaces)?,
             proc: filesystem(&mounts, b"proc"),
             hostname: text(spec.hostname().as_deref())?,
             domainname: text(spec.domainname().as_deref())?,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use oci_spec::runtime::PosixRlimitType;
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
 
 use crate::Error;
 
@@ -74,6 +74,20 @@ impl FromStr for Rlimit {
         }
         Ok(limit)
     }
+}
+
+/// A spec that sets one limit twice is not valid, config.md.
+pub(crate) fn check_once(limits: &[PosixRlimit]) -> Result<(), Error> {
+    for (index, limit) in limits.iter().enumerate() {
+        if limits[..index]
+            .iter()
+            .any(|other| other.typ() == limit.typ())
+        {
+            let reason = format!("{} is set twice", name(limit.typ()));
+            return Err(Error::spec("process.rlimits", reason));
+        }
+    }
+    Ok(())
 }
 
 /// The kernel's number of a limit.

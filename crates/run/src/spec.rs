@@ -10,6 +10,7 @@ use oci_spec::runtime::{
 };
 
 use crate::capabilities::{Capabilities, Change, Set};
+use crate::masked::{MASKED, READ_ONLY};
 use crate::overrides::{Network, Overrides, Seccomp, Sharing, UserNamespace};
 use crate::user::Identity;
 use crate::{Error, rlimits};
@@ -22,32 +23,6 @@ const PIDS: i64 = 4096;
 
 /// `/dev/shm` in bytes, as docker has it.
 const SHM_SIZE: u64 = 64 << 20;
-
-/// Hidden from the container: what tells about or changes the host (the lists of the OCI and of docker).
-const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/pstore",
-];
-
-/// Visible but not writable.
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
 
 /// The annotation that says what the container is to be stopped with; so the image specification's conversion.md calls it.
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
@@ -73,6 +48,12 @@ pub fn build(image: &ImageConfiguration, asked: &Overrides) -> Result<Spec, Erro
     root.set_readonly(Some(asked.read_only));
     spec.set_root(Some(root));
     spec.set_hostname((asked.uts == Sharing::Private).then(|| hostname(asked).to_owned()));
+    spec.set_domainname(
+        asked
+            .domainname
+            .clone()
+            .filter(|_| asked.uts == Sharing::Private),
+    );
     spec.set_mounts(Some(mounts(asked)));
     spec.set_process(Some(process(image, asked, &identity)?));
     spec.set_linux(Some(linux(asked)?));
@@ -99,6 +80,21 @@ pub(crate) fn has_default_seccomp(spec: &Spec) -> bool {
     annotations
         .and_then(|annotations| annotations.get(key))
         .is_some_and(|found| found == value)
+}
+
+/// Whether a start makes the container's /dev, a tmpfs, before it mounts files of the bundle.
+pub(crate) fn has_own_dev(spec: &Spec) -> bool {
+    let mounts = spec.mounts().as_deref().unwrap_or(&[]);
+    let is_dev = |mount: &Mount| mount.destination() == std::path::Path::new("/dev");
+    let is_ours = |mount: &Mount| {
+        let source = mount.source().as_ref();
+        mount.typ().as_deref() == Some("bind") && source.is_some_and(|source| source.is_relative())
+    };
+    let first = mounts.iter().position(is_ours).unwrap_or(mounts.len());
+    mounts
+        .iter()
+        .rposition(is_dev)
+        .is_some_and(|at| at < first && mounts[at].typ().as_deref() == Some("tmpfs"))
 }
 
 /// The name that the container gets.
@@ -360,9 +356,15 @@ fn linux(asked: &Overrides) -> Result<Linux, Error> {
     linux
         .set_sysctl((!asked.sysctl.is_empty()).then(|| asked.sysctl.clone().into_iter().collect()));
     linux.set_devices((!asked.devices.is_empty()).then(|| asked.devices.clone()));
-    let list = |paths: &[&str]| Some(paths.iter().map(|&path| path.to_owned()).collect());
-    linux.set_masked_paths(if asked.unmask { None } else { list(&MASKED) });
-    linux.set_readonly_paths(if asked.unmask { None } else { list(&READ_ONLY) });
+    let list = |paths: &[&str]| {
+        paths
+            .iter()
+            .map(|&path| path.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let masked = || [list(&MASKED), asked.masked.clone()].concat();
+    linux.set_masked_paths((!asked.unmask).then(masked));
+    linux.set_readonly_paths((!asked.unmask).then(|| list(&READ_ONLY)));
     if asked.linux32 {
         let mut personality = LinuxPersonality::default();
         personality.set_domain(LinuxPersonalityDomain::PerLinux32);

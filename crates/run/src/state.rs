@@ -83,15 +83,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const GROUP: &str = "cgroup";
 
 /// All that is usually there: the bundle of an instance that goes with its command too.
-const FILES: [&str; 7] = [
-    GROUP,
-    "state.json",
-    "config.json",
-    "instance.json",
-    "resolv.conf",
-    "hosts",
-    "hostname",
-];
+const FILES: [&str; 4] = [GROUP, "state.json", "config.json", "instance.json"];
 
 /// The held lock of `<run>/<name>/`.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use rustix::termios::{
     tcsetattr, tcsetwinsize,
 };
 
+use crate::nodes::is_null;
 use crate::sys::process::move_descriptor;
 
 /// Takes a new terminal from a devpts of our own: no path of the image is involved (CVE-2025-52565). If `dev` is the file system
@@ -52,11 +53,13 @@ pub(crate) fn allocate(
 }
 
 /// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without one, pipes are given to
-/// the user so that /dev/stdout can be opened. In the child.
+/// the user so that /dev/stdout can be opened, and `null` takes the place of each null device, be it ours or the caller's: through
+/// the descriptor a container could change the mode and owner of the host's. In the child.
 pub(crate) fn take_stdio(
     terminal: Option<&OwnedFd>,
     files: Option<&[OwnedFd; 3]>,
     uid: u32,
+    null: Option<&OwnedFd>,
 ) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
     for (number, file) in files.into_iter().flatten().enumerate() {
@@ -72,15 +75,19 @@ pub(crate) fn take_stdio(
                 move_descriptor(terminal.as_raw_fd(), number, false)?;
             }
         }
-        None if owner.is_some() => {
-            for file in [stdin(), stdout(), stderr()] {
-                if FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Fifo {
+        None => {
+            for (number, file) in (0..).zip([stdin(), stdout(), stderr()]) {
+                let found = fstat(file)?;
+                if let Some(null) = null.filter(|_| is_null(&found)) {
+                    move_descriptor(null.as_raw_fd(), number, false)?;
+                } else if owner.is_some()
+                    && FileType::from_raw_mode(found.st_mode) == FileType::Fifo
+                {
                     // A pipe of another user stays his.
                     let _ = fchown(file, owner, None::<Gid>);
                 }
             }
         }
-        None => {}
     }
     Ok(())
 }
@@ -184,7 +191,7 @@ fn restore() {
     }
 }
 
-/// Opens /dev/null, for a command that shall read nothing.
+/// Opens the host's /dev/null, for a process of box, or for a command that gets its own container's in its place.
 pub fn null() -> Result<OwnedFd, Errno> {
     open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

@@ -1,4 +1,11 @@
 //! `-v`, `--mount` and `--tmpfs`: text in, a mount of the runtime spec out. Pure.
+//!
+//! Options of a bind mount are for all that is mounted below the source as well, as docker has it for read-only since 25.
+//! What comes to be mounted there later, where propagation lets it in (`rslave`, `rshared`), has the options that the host gives it.
+
+mod csv;
+mod mount;
+mod tmpfs;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -43,30 +50,9 @@ impl Volume {
         if !source.starts_with(['/', '.']) {
             return Err(bad("the source must be a path that begins with / or ."));
         }
-        let mut options = vec![];
-        for option in parts
-            .next()
-            .unwrap_or("")
-            .split(',')
-            .filter(|option| !option.is_empty())
-        {
-            match option {
-                // SELinux relabelling; nothing to do where no label is in use.
-                "z" | "Z" => {}
-                "ro" | "rw" | "bind" | "rbind" | "nosuid" | "suid" | "nodev" | "dev" | "noexec"
-                | "exec" | "noatime" | "private" | "rprivate" | "slave" | "rslave" | "shared"
-                | "rshared" | "rro" | "nosymfollow" => {
-                    options.push(option.to_owned());
-                }
-                other => return Err(bad(&format!("unknown option {other}"))),
-            }
-        }
-        if !options
-            .iter()
-            .any(|option| option == "bind" || option == "rbind")
-        {
-            options.insert(0, "rbind".to_owned());
-        }
+        let words = parts.next().unwrap_or("").split(',');
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let options = bind_options(&words).map_err(|reason| bad(&reason))?;
         Ok(Self::Bind {
             source: lexical(&base.join(source)),
             destination: absolute(destination)
@@ -81,12 +67,12 @@ impl Volume {
         let bad = |reason: &str| Error::spec("--tmpfs", format!("{text:?}: {reason}"));
         let (destination, options) = text.split_once(':').unwrap_or((text, ""));
         let mut all: Vec<String> = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
-        all.extend(
-            options
-                .split(',')
-                .filter(|option| !option.is_empty())
-                .map(str::to_owned),
-        );
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            tmpfs::check(option).map_err(|reason| bad(&reason))?;
+            if option != "notmpcopyup" {
+                all.push(option.to_owned());
+            }
+        }
         Ok(Self::Tmpfs {
             destination: absolute(destination)
                 .ok_or_else(|| bad("the destination must be an absolute path below /"))?,
@@ -94,62 +80,24 @@ impl Volume {
         })
     }
 
-    /// `--mount type=bind|tmpfs,source=..,target=..[,readonly][,bind-propagation=..]`.
+    /// `--mount type=bind|tmpfs,source=..,target=..[,readonly][,bind-propagation=..]`, a record of comma-separated values.
     pub fn mount(text: &str, base: &Path) -> Result<Self, Error> {
-        let bad = |reason: &str| Error::spec("--mount", format!("{text:?}: {reason}"));
-        let (mut kind, mut source, mut destination) = (None, None, None);
-        let (mut options, mut bind) = (vec![], "rbind");
-        for field in text.split(',') {
-            let (key, value) = field.split_once('=').unwrap_or((field, ""));
-            let flag = || match value {
-                "" | "true" | "1" => Ok(true),
-                "false" | "0" => Ok(false),
-                _ => Err(bad(&format!("{key} is true or false"))),
-            };
-            match key {
-                "type" => kind = Some(value),
-                "source" | "src" => source = Some(value),
-                "target" | "destination" | "dst" => destination = Some(value),
-                "readonly" | "ro" => options.push(if flag()? { "ro" } else { "rw" }.to_owned()),
-                "bind-propagation" => options.push(value.to_owned()),
-                "bind-recursive" if value == "disabled" => bind = "bind",
-                "bind-recursive" if value == "readonly" => options.push("rro".to_owned()),
-                "bind-recursive" if matches!(value, "enabled" | "writable") => {}
-                "tmpfs-size" => options.push(format!("size={value}")),
-                "tmpfs-mode" => options.push(format!("mode={value}")),
-                "nosuid" | "nodev" | "noexec" | "exec" if value.is_empty() => {
-                    options.push(key.to_owned())
-                }
-                _ => return Err(bad(&format!("unknown field {field}"))),
+        mount::read(text, base)
+    }
+
+    /// Refuses two on one place: one would hide the other.
+    pub fn check_places(volumes: &[Self]) -> Result<(), Error> {
+        for (index, volume) in volumes.iter().enumerate() {
+            let place = volume.destination();
+            if volumes[..index]
+                .iter()
+                .any(|other| other.destination() == place)
+            {
+                let reason = "two volumes cannot be mounted on one place";
+                return Err(Error::spec(place.display().to_string(), reason));
             }
         }
-        let destination = destination
-            .and_then(absolute)
-            .ok_or_else(|| bad("an absolute target= below / is missing"))?;
-        match (kind.unwrap_or("bind"), source) {
-            ("bind", Some(source)) if !source.is_empty() => {
-                options.insert(0, bind.to_owned());
-                Ok(Self::Bind {
-                    source: lexical(&base.join(source)),
-                    destination,
-                    options,
-                    create: false,
-                })
-            }
-            ("bind", _) => Err(bad("source= is missing")),
-            ("tmpfs", None) => {
-                let mut all: Vec<String> = ["nosuid", "nodev"].map(str::to_owned).to_vec();
-                all.extend(options);
-                Ok(Self::Tmpfs {
-                    destination,
-                    options: all,
-                })
-            }
-            ("tmpfs", Some(_)) => Err(bad("a tmpfs has no source")),
-            (other, _) => Err(bad(&format!(
-                "unknown type {other}, expected bind or tmpfs"
-            ))),
-        }
+        Ok(())
     }
 
     /// Where it appears in the container.
@@ -179,6 +127,71 @@ impl Volume {
         }
         mount
     }
+}
+
+/// Why a mount cannot be read-only without fail.
+const LATER_MOUNTS: &str =
+    "what is mounted there later could be written to; that goes with private propagation alone";
+
+/// The words of `-v` in those of the runtime spec, `rbind` or `bind` first.
+fn bind_options(words: &[&str]) -> Result<Vec<String>, String> {
+    const OPPOSITES: [(&str, &str); 4] = [
+        ("ro", "rw"),
+        ("nosuid", "suid"),
+        ("nodev", "dev"),
+        ("noexec", "exec"),
+    ];
+    let has = |word: &str| words.contains(&word);
+    if let Some((one, other)) = OPPOSITES.iter().find(|(one, other)| has(one) && has(other)) {
+        return Err(format!("{one} and {other} contradict each other"));
+    }
+    let recursive = !has("bind");
+    let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
+    for word in words {
+        match *word {
+            // SELinux relabelling, and what matters on macOS: nothing to do.
+            "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+            "bind" | "rbind" => {}
+            "ro-non-recursive" => options.push("ro".to_owned()),
+            "ro-force-recursive"
+                if has("slave") || has("rslave") || has("shared") || has("rshared") =>
+            {
+                return Err(LATER_MOUNTS.to_owned());
+            }
+            "ro-force-recursive" => options.push("rro".to_owned()),
+            "ro" | "rw" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec" | "noatime"
+            | "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" | "rro"
+            | "nosymfollow" => options.push(as_deep_as_it_goes(word, recursive)),
+            other => return Err(format!("unknown option {other}")),
+        }
+    }
+    Ok(options)
+}
+
+/// The word for a mount and all below it, where an option takes a right away.
+fn as_deep_as_it_goes(word: &str, recursive: bool) -> String {
+    match word {
+        "ro" | "nosuid" | "nodev" | "noexec" | "nosymfollow" if recursive => format!("r{word}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// Bytes: a number, perhaps with a unit of 1024s such as `k`, `m` or `GiB`.
+fn size(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let plain = lower.strip_suffix("ib").or(lower.strip_suffix('b'));
+    let plain = plain.unwrap_or(&lower);
+    let units = "kmgtpe";
+    let (number, shift) = match plain.char_indices().last() {
+        Some((at, unit)) if units.contains(unit) => {
+            let power = units.find(unit).unwrap_or_default() as u32 + 1;
+            (&plain[..at], 10 * power)
+        }
+        _ => (plain, 0),
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|_| digits)?;
+    number.checked_mul(1 << shift)
 }
 
 /// An absolute path other than the root, without `.` and `..`.
@@ -222,8 +235,18 @@ mod tests {
         assert_eq!(bind("/a:/b").unwrap(), expect("/a", "/b", &["rbind"]));
         assert_eq!(
             bind("./a:/b/../c:ro,z").unwrap(),
-            expect("/home/me/a", "/c", &["rbind", "ro"])
+            expect("/home/me/a", "/c", &["rbind", "rro"])
         );
+        for (options, expected) in [
+            ("ro-non-recursive", &["rbind", "ro"][..]),
+            ("bind,ro", &["bind", "ro"]),
+            ("ro-force-recursive", &["rbind", "rro"]),
+            ("ro,rslave", &["rbind", "rro", "rslave"]),
+            ("nosuid,noatime", &["rbind", "rnosuid", "noatime"]),
+        ] {
+            let volume = bind(&format!("/a:/b:{options}")).unwrap();
+            assert_eq!(volume, expect("/a", "/b", expected), "{options}");
+        }
         assert_eq!(
             bind("..:/b:bind,rslave").unwrap(),
             expect("/home", "/b", &["bind", "rslave"])
@@ -242,36 +265,52 @@ mod tests {
             "/a:/..",
             "a:/b",
             "/a:/b:what",
+            "/a:/b:ro,rw",
+            "/a:/b:ro-force-recursive,rslave",
         ] {
             assert!(bind(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn mounts() {
-        let base = Path::new("/");
-        let volume = Volume::mount("type=tmpfs,target=/t,tmpfs-size=1m", base).unwrap();
-        assert_eq!(
-            volume.to_mount().options().clone().unwrap(),
-            ["nosuid", "nodev", "size=1m"]
-        );
-        let volume = Volume::mount(
-            "type=bind,src=/a,dst=/b,readonly,bind-propagation=rslave",
-            base,
-        )
-        .unwrap();
-        assert_eq!(
-            volume.to_mount().options().clone().unwrap(),
-            ["rbind", "ro", "rslave"]
-        );
-        for text in [
-            "",
-            "type=bind,target=/b",
-            "type=proc,target=/b",
-            "type=tmpfs,src=/a,dst=/b",
-            "src=/a,dst=/b,ro=x",
+    fn two_on_one_place_are_refused() {
+        let volumes = |texts: &[&str]| -> Vec<Volume> {
+            let one = |text: &&str| match text.strip_prefix("tmpfs ") {
+                Some(text) => Volume::tmpfs(text).unwrap(),
+                None => bind(text).unwrap(),
+            };
+            texts.iter().map(one).collect()
+        };
+        for texts in [
+            ["/a:/x", "/b:/x"],
+            ["/a:/x", "/a:/x/"],
+            ["/a:/x/../y", "/a:/y"],
+            ["/a:/x", "tmpfs /x:size=1m"],
         ] {
-            assert!(Volume::mount(text, base).is_err(), "{text}");
+            assert!(Volume::check_places(&volumes(&texts)).is_err(), "{texts:?}");
+        }
+        assert!(Volume::check_places(&volumes(&["/a:/x", "/a:/x/y"])).is_ok());
+    }
+
+    #[test]
+    fn unknown_tmpfs_options_are_refused() {
+        let refusal = Volume::tmpfs("/t:size=1m,foo").unwrap_err().to_string();
+        assert!(refusal.contains("unknown option foo"), "{refusal}");
+        assert!(Volume::tmpfs("/t:size=1m,exec").is_ok());
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("64m", 64 << 20),
+            ("1GiB", 1 << 30),
+            ("2KB", 2048),
+        ] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "m", "-1", "+1", "1x", "1.5m", "99999999999t"] {
+            assert_eq!(size(text), None, "{text}");
         }
     }
 }

@@ -8,7 +8,9 @@
  *   attack trace PID           attaches to a process
  *   attack type                types into the terminal on stdin
  *   attack overwrite           writes to the program of every process it sees
- *   attack seize PATH          stops every process that comes, and tells what it is and whether PATH is below its root */
+ *   attack seize PATH          stops every process that comes, and tells what it is and whether PATH is below its root
+ *   attack inodes              changes mode, owner, times and attributes of all that it was given: of the roots of its mounts, its
+ *                              devices and its descriptors; one line for each that could be: device, inode, path */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +24,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static void told(const char *name, long result) {
@@ -186,6 +190,37 @@ static void seize(const char *object) {
     }
 }
 
+static void change(const char *path) {
+    struct stat found;
+    if (stat(path, &found)) return;
+    int changed = !chmod(path, found.st_mode & 07777);
+    changed |= !chown(path, found.st_uid, found.st_gid);
+    changed |= !utimensat(AT_FDCWD, path, NULL, 0);
+    changed |= !setxattr(path, "user.attack", "x", 1, 0);
+    if (changed) printf("%u:%u %lu %s\n", major(found.st_dev), minor(found.st_dev), (unsigned long)found.st_ino, path);
+}
+
+static void change_entries(const char *directory) {
+    DIR *entries = opendir(directory);
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (entry->d_name[0] != '.' && (!entries || atoi(entry->d_name) != dirfd(entries))) change(path);
+    }
+    if (entries) closedir(entries);
+}
+
+static void inodes(void) {
+    char line[4096], place[4096];
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    while (mounts && fgets(line, sizeof line, mounts))
+        if (sscanf(line, "%*s %*s %*s %*s %4095s", place) == 1) change(place);
+    if (mounts) fclose(mounts);
+    change_entries("/dev");
+    change_entries("/proc/self/fd");
+    change_entries("/proc/1/fd");
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "", *object = count > 2 ? words[2] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -199,6 +234,7 @@ int main(int count, char **words) {
     else if (!strcmp(what, "type")) { ioctl(0, TIOCSCTTY, 1); told("type", ioctl(0, TIOCSTI, "x")); }
     else if (!strcmp(what, "overwrite")) overwrite();
     else if (!strcmp(what, "seize")) seize(object);
+    else if (!strcmp(what, "inodes")) inodes();
     else return 2;
     return 0;
 }

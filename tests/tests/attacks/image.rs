@@ -7,7 +7,7 @@ use std::process::Command;
 use box_tests::{Home, Outcome};
 
 /// An image of Alpine's root file system, changed by `tamper`.
-fn image(home: &Home, tamper: impl Fn(&Path)) -> &'static str {
+pub(crate) fn image(home: &Home, tamper: impl Fn(&Path)) -> &'static str {
     let tree = home.path().join("tree");
     home.run(["unpack", "alpine", tree.to_str().unwrap()])
         .succeeds();
@@ -29,7 +29,7 @@ fn image(home: &Home, tamper: impl Fn(&Path)) -> &'static str {
 }
 
 /// Puts a link in the place of something.
-fn link(tree: &Path, name: &str, target: &str) {
+pub(crate) fn link(tree: &Path, name: &str, target: &str) {
     let path = tree.join(name);
     let _absent = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
     symlink(target, path).unwrap();

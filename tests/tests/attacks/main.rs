@@ -3,9 +3,11 @@
 
 mod accounts;
 mod escape;
+mod host;
 mod image;
 mod kernel;
 mod program;
+mod target;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

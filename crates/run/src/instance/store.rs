@@ -344,13 +344,10 @@ impl Instance {
         if overlay && self.mount_point() == self.dir.join("rootfs") {
             directory("rootfs")?;
         }
-        let etc = self.etc.take().unwrap_or_default();
-        for (name, text) in [
-            ("resolv.conf", etc.resolv_conf),
-            ("hosts", etc.hosts),
-            ("hostname", etc.hostname),
-        ] {
-            files::write_text(&self.files().join(name), text.as_bytes())?;
+        if self.texts().is_none() {
+            for (name, text) in self.etc.take().unwrap_or_default().files() {
+                files::write_text(&self.dir.join(name), text.as_bytes())?;
+            }
         }
         if self.record.remove {
             // What it needs of the cache has to be known before the start; its spec is written while the child sets up.

@@ -107,6 +107,11 @@ impl MountOptions {
         Ok(())
     }
 
+    /// The attributes of a new file system, `MOUNT_ATTR_*`: a tree of one mount.
+    pub fn of_new(&self) -> u32 {
+        (self.own.set & !self.tree.clear | self.tree.set) as u32
+    }
+
     /// Whether the mount will be read-only.
     pub fn is_read_only(&self) -> bool {
         (self.own.set | self.tree.set) & libc::MOUNT_ATTR_RDONLY != 0

@@ -3,16 +3,18 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2, stat};
+use rustix::fs::{CWD, FileType, stat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount,
-    mount_bind_recursive, mount_remount, move_mount, open_tree,
+    mount_bind_recursive, move_mount, open_tree,
 };
 
 use super::make::filesystem;
 use super::{Kind, MountStep, Mounted, c_string, normal};
 use crate::Error;
+use crate::nodes::behind_read_only_mount;
+use crate::sys::mount::{Attributes, set_attributes_of};
 
 /// A path that is masked or made read-only.
 #[derive(Debug)]
@@ -74,14 +76,7 @@ impl Hidden {
                 self.path.as_c_str()
             }
             None => {
-                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-                opened = match openat2(
-                    root,
-                    self.path.as_c_str(),
-                    OFlags::PATH | OFlags::CLOEXEC,
-                    Mode::empty(),
-                    resolve,
-                ) {
+                opened = match mounted.inside(root).open(&self.path) {
                     Ok(opened) => opened,
                     Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
                     Err(errno) => return Err(errno),
@@ -96,9 +91,11 @@ impl Hidden {
     }
 }
 
-/// Covers each path: a file with the host's /dev/null, a directory with an empty read-only one.
+/// Covers each path: a file with the container's null device, a directory with an empty read-only one.
 ///
-/// The source is the host's /dev/null, not the container's, which an image could have replaced (CVE-2025-31133).
+/// The device is the one that was made in the fresh /dev, by the descriptor it was opened as then: neither an image nor a
+/// volume can have replaced it (CVE-2025-31133). Without one it is the host's, on a read-only mount: what a container changes
+/// of a mask, its mode or owner, must not be the host's.
 pub(crate) fn mask(
     root: BorrowedFd<'_>,
     paths: &[Hidden],
@@ -110,12 +107,23 @@ pub(crate) fn mask(
         // Looked at first: an attempt to mount what does not fit costs more, as the kernel waits to take it back.
         let cover = |name: &CStr| match FileType::from_raw_mode(stat(name)?.st_mode) {
             FileType::Directory => cover_directory(name, &mut empty),
-            _ => mount(c"/dev/null", name, c"", MountFlags::BIND, None),
+            _ => cover_file(name, mounted.null.as_ref()),
         };
         path.with_name(root, mounted, &mut current, cover)
             .map_err(|errno| (index, errno))?;
     }
     Ok(())
+}
+
+fn cover_file(name: &CStr, null: Option<&OwnedFd>) -> Result<(), Errno> {
+    let Some(null) = null else {
+        let tree = behind_read_only_mount(c"/dev/null")?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+        return move_mount(&tree, c"", CWD, name, flags);
+    };
+    let mut text = [0u8; 32];
+    let null = descriptor_path(&mut text, null.as_raw_fd());
+    mount(null, name, c"", MountFlags::BIND, None)
 }
 
 /// The first directory gets a new file system, the others the same one again.
@@ -152,12 +160,14 @@ pub(crate) fn read_only(
     for (index, path) in paths.iter().enumerate() {
         let cover = |name: &CStr| {
             mount_bind_recursive(name, name)?;
-            let flags = MountFlags::BIND
-                | MountFlags::RDONLY
-                | MountFlags::NOSUID
-                | MountFlags::NODEV
-                | MountFlags::NOEXEC;
-            mount_remount(name, flags, c"")
+            let read_only = Attributes {
+                set: libc::MOUNT_ATTR_RDONLY
+                    | libc::MOUNT_ATTR_NOSUID
+                    | libc::MOUNT_ATTR_NODEV
+                    | libc::MOUNT_ATTR_NOEXEC,
+                ..Attributes::default()
+            };
+            set_attributes_of(name, &read_only, true)
         };
         path.with_name(root, mounted, &mut current, cover)
             .map_err(|errno| (index, errno))?;

@@ -1,10 +1,16 @@
 //! Finds or makes the place of a mount inside the root file system. In the child.
+//!
+//! A place is judged by where it is, not by its name. What the user or the spec says outright, such as `/sys/fs/bpf`, is his
+//! decision. Where a symbolic link of the image has a say in it, the place may not be in a file system of the kernel's, in
+//! the container's /dev or on a device: procfs could be faked, and what box writes there later would go astray
+//! (CVE-2019-19921, CVE-2025-52881).
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, fstat, fstatfs,
+    mkdirat, openat, openat2, readlinkat, statx,
 };
 use rustix::io::Errno;
 
@@ -20,15 +26,96 @@ pub enum Wanted {
     File,
 }
 
-/// Opens `path` inside `root`, making what is missing. Symbolic links are followed as if `root` were the root directory.
-pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
-    let found = match open(root, path, wanted, ResolveFlags::IN_ROOT) {
-        Err(Errno::NOENT) => make(root, path, wanted)?,
-        other => other?,
-    };
-    check(&found, wanted)?;
-    Ok(found)
+/// What is said of a place that a symbolic link leads to and nothing may be mounted on. No call made here says so by itself.
+pub(crate) const ASTRAY: Errno = Errno::XDEV;
+
+/// Where places are looked for.
+#[derive(Clone, Copy)]
+pub struct Inside<'a> {
+    /// The root file system.
+    pub root: BorrowedFd<'a>,
+    /// The container's own /dev, once it is mounted.
+    pub dev: Option<BorrowedFd<'a>>,
 }
+
+impl Inside<'_> {
+    /// Opens `path` below the root, making what is missing. Symbolic links are followed as if the root were the root directory;
+    /// [`ASTRAY`] if they lead to where nothing may be mounted.
+    pub fn open_or_make(&self, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
+        let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let found = match open(self.root, path, wanted, straight) {
+            Err(Errno::NOENT) => self.make(path, wanted)?,
+            Err(Errno::LOOP) => match open(self.root, path, wanted, ResolveFlags::IN_ROOT) {
+                Err(Errno::NOENT) => self.make(path, wanted)?,
+                found => {
+                    let found = found?;
+                    self.check_where(found.as_fd())?;
+                    found
+                }
+            },
+            other => other?,
+        };
+        check(&found, wanted)?;
+        Ok(found)
+    }
+
+    /// Opens what is at `path` below the root, whatever it is; the same rule holds.
+    pub fn open(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+        let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        match open(self.root, path, Wanted::File, straight) {
+            Err(Errno::LOOP) => {
+                let found = open(self.root, path, Wanted::File, ResolveFlags::IN_ROOT)?;
+                self.check_where(found.as_fd())?;
+                Ok(found)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether something may be mounted on, or made in, a place that a symbolic link has led to.
+    fn check_where(&self, place: BorrowedFd<'_>) -> Result<(), Errno> {
+        if matches!(
+            kind(place)?,
+            FileType::CharacterDevice | FileType::BlockDevice
+        ) || OF_THE_KERNEL.contains(&(fstatfs(place)?.f_type as u64))
+        {
+            return Err(ASTRAY);
+        }
+        match self.dev {
+            Some(dev) if mount_of(dev)?.0 == mount_of(place)?.0 => Err(ASTRAY),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The mount that a descriptor is in, and whether it is its root. statx(2)
+pub fn mount_of(file: BorrowedFd<'_>) -> Result<(u64, bool), Errno> {
+    let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    let is_root = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    Ok((found.stx_mnt_id, is_root))
+}
+
+/// File systems that show or change the kernel, linux/magic.h: proc, sysfs, cgroup, cgroup2, devpts, mqueue, debugfs, tracefs,
+/// securityfs, selinuxfs, bpf, configfs, pstore, efivarfs, binfmt_misc, fusectl, namespaces.
+const OF_THE_KERNEL: [u64; 17] = [
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x1cd1,
+    0x1980_0202,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0xf97c_ff8c,
+    0xcafe_4a11,
+    0x6265_6570,
+    0x6165_676c,
+    0xde5e_81e4,
+    0x4249_4e4d,
+    0x6573_5543,
+    0x6e73_6673,
+];
 
 /// Opens the directory `path` inside `root`, making it if it is missing; [`Errno::LOOP`] if it is a symbolic link.
 pub fn open_real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
@@ -77,56 +164,65 @@ fn kind(file: BorrowedFd<'_>) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(fstat(file)?.st_mode))
 }
 
-/// Walks the path component by component, each opened without following it. The kernel does not follow a link to what
-/// is not there yet, such as `resolv.conf -> ../run/systemd/resolve/stub-resolv.conf` in an image without /run.
-fn make(root: BorrowedFd<'_>, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
-    // Directories from the root down to where we are: `..` is the one before, whatever happens to the tree meanwhile.
-    let mut parents: Vec<OwnedFd> = vec![];
-    let mut left: Vec<CString> = vec![];
-    push(&mut left, path.to_bytes())?;
-    let mut links = 0;
-    while let Some(name) = left.pop() {
-        if name.to_bytes() == b".." {
-            parents.pop();
-            continue;
-        }
-        let here = parents.last().map_or(root, AsFd::as_fd);
-        let last = left.is_empty();
-        let next = open_or_make_one(here, &name, if last { wanted } else { Wanted::Directory })?;
-        match kind(next.as_fd())? {
-            FileType::Symlink => {
-                links += 1;
-                if links > MOST_LINKS {
-                    return Err(Errno::LOOP);
-                }
-                let target = readlinkat(&next, c"", vec![])?;
-                if target.to_bytes().starts_with(b"/") {
-                    parents.clear();
-                }
-                push(&mut left, target.to_bytes())?;
+impl Inside<'_> {
+    /// Walks the path component by component, each opened without following it. The kernel does not follow a link to what
+    /// is not there yet, such as `resolv.conf -> ../run/systemd/resolve/stub-resolv.conf` in an image without /run.
+    fn make(&self, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
+        // Directories from the root down to where we are: `..` is the one before, whatever happens to the tree meanwhile.
+        let mut parents: Vec<OwnedFd> = vec![];
+        let mut left: Vec<CString> = vec![];
+        push(&mut left, path.to_bytes())?;
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            if name.to_bytes() == b".." {
+                parents.pop();
+                continue;
             }
-            FileType::Directory => parents.push(next),
-            _ if last => return Ok(next),
-            _ => return Err(Errno::NOTDIR),
+            let here = parents.last().map_or(self.root, AsFd::as_fd);
+            let last = left.is_empty();
+            let wanted = if last { wanted } else { Wanted::Directory };
+            let next = match look(here, &name) {
+                Err(Errno::NOENT) => {
+                    if links > 0 {
+                        self.check_where(here)?;
+                    }
+                    make_one(here, &name, wanted)?
+                }
+                other => other?,
+            };
+            match kind(next.as_fd())? {
+                FileType::Symlink => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::LOOP);
+                    }
+                    let target = readlinkat(&next, c"", vec![])?;
+                    if target.to_bytes().starts_with(b"/") {
+                        parents.clear();
+                    }
+                    push(&mut left, target.to_bytes())?;
+                }
+                FileType::Directory => parents.push(next),
+                _ if last && links > 0 => return self.check_where(next.as_fd()).map(|()| next),
+                _ if last => return Ok(next),
+                _ => return Err(Errno::NOTDIR),
+            }
         }
+        // The path ended in a directory.
+        let found = parents.pop().ok_or(Errno::ISDIR)?;
+        if links > 0 {
+            self.check_where(found.as_fd())?;
+        }
+        Ok(found)
     }
-    // The path ended in a directory.
-    parents.pop().ok_or(Errno::ISDIR)
 }
 
-fn open_or_make_one(here: BorrowedFd<'_>, name: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
-    let look = || {
-        openat(
-            here,
-            name,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-    };
-    match look() {
-        Err(Errno::NOENT) => {}
-        other => return other,
-    }
+fn look(here: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(here, name, flags, Mode::empty())
+}
+
+fn make_one(here: BorrowedFd<'_>, name: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
     let made = match wanted {
         Wanted::Directory => mkdirat(here, name, Mode::from_raw_mode(0o755)),
         Wanted::File => {
@@ -136,7 +232,7 @@ fn open_or_make_one(here: BorrowedFd<'_>, name: &CStr, wanted: Wanted) -> Result
         }
     };
     match made {
-        Ok(()) | Err(Errno::EXIST) => look(),
+        Ok(()) | Err(Errno::EXIST) => look(here, name),
         Err(errno) => Err(errno),
     }
 }
@@ -175,7 +271,11 @@ mod tests {
         }
 
         fn open(&self, path: &CStr, wanted: Wanted) -> Result<PathBuf, Errno> {
-            let found = open_or_make(self.1.as_fd(), path, wanted)?;
+            let inside = Inside {
+                root: self.1.as_fd(),
+                dev: None,
+            };
+            let found = inside.open_or_make(path, wanted)?;
             use std::os::fd::AsRawFd;
             Ok(std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).unwrap())
         }
@@ -220,6 +320,44 @@ mod tests {
         let made = root.open(c"host/escaped", Wanted::File).unwrap();
         assert!(made.starts_with(root.path("")), "{made:?}");
         assert!(!root.0.path().join("escaped").exists());
+    }
+
+    #[test]
+    fn a_link_does_not_lead_to_a_device_or_into_dev() {
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+        let root = Root::new();
+        rustix::fs::mknodat(
+            &root.1,
+            "null",
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o666),
+            rustix::fs::makedev(1, 3),
+        )
+        .unwrap();
+        symlink("/null", root.path("link")).unwrap();
+        assert_eq!(root.open(c"link", Wanted::File), Err(ASTRAY));
+        // What is said outright is.
+        assert_eq!(root.open(c"null", Wanted::File).unwrap(), root.path("null"));
+        let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+        rustix::mount::fsconfig_create(&context).unwrap();
+        let dev = rustix::mount::fsmount(
+            &context,
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::empty(),
+        )
+        .unwrap();
+        let inside = Inside {
+            root: dev.as_fd(),
+            dev: Some(dev.as_fd()),
+        };
+        rustix::fs::symlinkat("there/below", &dev, "away").unwrap();
+        let away = inside.open_or_make(c"away", Wanted::Directory);
+        assert_eq!(away.unwrap_err(), ASTRAY);
+        assert!(
+            rustix::fs::accessat(&dev, "there", rustix::fs::Access::EXISTS, AtFlags::empty())
+                .is_err()
+        );
+        assert!(inside.open_or_make(c"plain", Wanted::Directory).is_ok());
     }
 
     #[test]

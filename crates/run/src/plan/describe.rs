@@ -6,6 +6,7 @@ use super::{Plan, Rootfs};
 use crate::Error;
 use crate::capabilities::Set;
 use crate::channel::{Failed, Step};
+use crate::mounts::{ASTRAY, TAKEN};
 
 impl fmt::Display for Plan {
     /// What `--dry-run` prints: root, mounts in order, namespaces, user, control group, filter, command.
@@ -179,6 +180,27 @@ impl Plan {
             Step::WorkingDirectoryOutside => Some((
                 format!("change to the working directory {cwd}"),
                 std::io::Error::other("it is outside of the container's root"),
+            )),
+            Step::MountTarget if matches!(failed.errno, ASTRAY | TAKEN) => {
+                let step = self.mounts.get(usize::from(failed.index))?;
+                Some((
+                    format!("mount {} on {}", step.what(), step.destination.display()),
+                    std::io::Error::other(if failed.errno == ASTRAY {
+                        "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc"
+                    } else {
+                        "by a symbolic link in the image that is the place of another volume"
+                    }),
+                ))
+            }
+            Step::Mask | Step::ReadOnlyPath if failed.errno == ASTRAY => Some((
+                self.describe(failed.step, usize::from(failed.index)),
+                std::io::Error::other(
+                    "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc",
+                ),
+            )),
+            Step::Sysctl if failed.errno == rustix::io::Errno::NOENT => Some((
+                self.describe(failed.step, usize::from(failed.index)),
+                std::io::Error::other("the container's namespaces have no such parameter"),
             )),
             Step::MountTarget if failed.errno == rustix::io::Errno::LOOP => {
                 let step = self.mounts.get(usize::from(failed.index))?;

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Linux, Spec};
 
 use crate::Error;
 use crate::mounts::c_string;
@@ -16,8 +16,13 @@ pub(crate) struct Sysctl {
     pub value: Vec<u8>,
 }
 
-/// Only parameters that belong to a namespace the container has for itself: others would change the host.
-pub(super) fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<Sysctl>, Error> {
+/// Only parameters that belong to a namespace the container has for itself: others would change the host. And not what the spec has
+/// a field of its own for that is set: that one would win.
+pub(super) fn sysctls(
+    spec: &Spec,
+    linux: &Linux,
+    namespaces: &Namespaces,
+) -> Result<Vec<Sysctl>, Error> {
     const IPC: [&str; 9] = [
         "kernel.msgmax",
         "kernel.msgmnb",
@@ -51,6 +56,17 @@ pub(super) fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<Sysc
                 format!("{key} is not a parameter of a namespace; set it on the host"),
             ));
         };
+        let set = match name.as_str() {
+            "kernel.hostname" => spec.hostname().is_some(),
+            "kernel.domainname" => spec.domainname().is_some(),
+            _ => false,
+        };
+        if set {
+            return Err(Error::spec(
+                "--sysctl",
+                format!("{key} has no effect: the name is set by the spec's own field"),
+            ));
+        }
         if !owned {
             return Err(Error::spec(
                 "--sysctl",

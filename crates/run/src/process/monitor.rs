@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
@@ -152,9 +152,14 @@ fn stdin(instance: &Instance) -> Result<OwnedFd, Error> {
     }
     let path = instance.state_directory().join(STDIN);
     let failed = |errno| Error::io("make the FIFO", &path, errno);
-    rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(failed)?;
-    // Open for writing as well, so that the end of one writer is not the end of the input.
-    rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
+    // Any user of the container may open /dev/stdin; nobody else gets into this directory.
+    let mode = Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0)
+        .and_then(|()| rustix::fs::chmod(&path, mode))
+        .map_err(failed)?;
+    // Open for writing as well, so that the end of one writer is not the end of the input. Mode and owner stay ours.
+    let name = crate::mounts::c_string(path.as_os_str().as_encoded_bytes())?;
+    crate::nodes::open_unchangeable(&name).map_err(failed)
 }
 
 fn release_stdio() -> Result<(), Errno> {

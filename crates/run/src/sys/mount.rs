@@ -1,7 +1,9 @@
 //! Mount attributes, which no crate of ours wraps.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::result;
@@ -26,13 +28,32 @@ pub fn set_attributes(
     attributes: &Attributes,
     recursive: bool,
 ) -> Result<(), Errno> {
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is an empty C string and the structure is laid out and as long as the kernel expects.
+    mount_setattr(mount, c"", libc::AT_EMPTY_PATH, attributes, recursive)
+}
+
+/// The same for the mount that a path leads to.
+pub fn set_attributes_of(
+    path: &CStr,
+    attributes: &Attributes,
+    recursive: bool,
+) -> Result<(), Errno> {
+    mount_setattr(CWD, path, 0, attributes, recursive)
+}
+
+fn mount_setattr(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: libc::c_int,
+    attributes: &Attributes,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let flags = flags | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string and the structure is laid out and as long as the kernel expects.
     let status = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
+            directory.as_raw_fd(),
+            path.as_ptr(),
             flags,
             attributes,
             size_of::<Attributes>(),
