@@ -15,4 +15,5 @@ mod readme;
 mod scripts;
 mod terminal;
 mod unpack;
+mod volumes;
 mod words;

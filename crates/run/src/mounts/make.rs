@@ -23,6 +23,8 @@ pub(crate) struct Mounted {
     pub null: Option<OwnedFd>,
     /// Which step made the file system on /dev.
     dev: Option<usize>,
+    /// The file system that the controllers of v1 are mounted in.
+    groups: Option<OwnedFd>,
     /// Files written by [`write_texts`] and not attached yet, with the steps they are of.
     pub texts: Vec<(usize, OwnedFd)>,
     /// The mounts of volumes, by number, and the steps that made them, if there is more than one volume.
@@ -40,6 +42,7 @@ impl Mounted {
             steps: Vec::with_capacity(steps.len()),
             null: None,
             dev,
+            groups: None,
             texts: vec![],
             volumes: vec![],
             several_volumes: steps.iter().filter(|step| step.is_volume()).count() > 1,
@@ -62,7 +65,10 @@ impl Mounted {
     /// Where the places of mounts are found.
     pub fn inside<'a>(&'a self, root: BorrowedFd<'a>) -> Inside<'a> {
         let dev = self.dev.and_then(|step| self.get(step));
-        Inside { root, dev }
+        Inside {
+            root,
+            made: [dev, self.groups.as_ref().map(AsFd::as_fd)],
+        }
     }
 
     /// The file system made by a step.
@@ -306,5 +312,7 @@ fn legacy(
         set: attributes.bits().into(),
         ..Attributes::default()
     };
-    set_attributes(base.as_fd(), &change, false).map_err(Step::Mount.failed(index))
+    set_attributes(base.as_fd(), &change, false).map_err(Step::Mount.failed(index))?;
+    mounted.groups = Some(base);
+    Ok(())
 }

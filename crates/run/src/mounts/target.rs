@@ -34,8 +34,8 @@ pub(crate) const ASTRAY: Errno = Errno::XDEV;
 pub struct Inside<'a> {
     /// The root file system.
     pub root: BorrowedFd<'a>,
-    /// The container's own /dev, once it is mounted.
-    pub dev: Option<BorrowedFd<'a>>,
+    /// What was made for the container and looks like any other file system: its own /dev, the view of the control groups of v1.
+    pub made: [Option<BorrowedFd<'a>>; 2],
 }
 
 impl Inside<'_> {
@@ -81,10 +81,12 @@ impl Inside<'_> {
         {
             return Err(ASTRAY);
         }
-        match self.dev {
-            Some(dev) if mount_of(dev)?.0 == mount_of(place)?.0 => Err(ASTRAY),
-            _ => Ok(()),
+        for made in self.made.into_iter().flatten() {
+            if mount_of(made)?.0 == mount_of(place)?.0 {
+                return Err(ASTRAY);
+            }
         }
+        Ok(())
     }
 }
 
@@ -273,7 +275,7 @@ mod tests {
         fn open(&self, path: &CStr, wanted: Wanted) -> Result<PathBuf, Errno> {
             let inside = Inside {
                 root: self.1.as_fd(),
-                dev: None,
+                made: [None, None],
             };
             let found = inside.open_or_make(path, wanted)?;
             use std::os::fd::AsRawFd;
@@ -348,7 +350,7 @@ mod tests {
         .unwrap();
         let inside = Inside {
             root: dev.as_fd(),
-            dev: Some(dev.as_fd()),
+            made: [Some(dev.as_fd()), None],
         };
         rustix::fs::symlinkat("there/below", &dev, "away").unwrap();
         let away = inside.open_or_make(c"away", Wanted::Directory);
