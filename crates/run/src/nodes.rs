@@ -118,7 +118,7 @@ impl Nodes {
     }
 
     /// Opens the null device that [`Nodes::make`] has just made, before anything can be mounted over it. `None` if the spec puts
-    /// another device there.
+    /// another device there, or it does not open.
     pub fn open_null(&self, dev: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
         let is_null =
             |node: &Node| node.kind == FileType::CharacterDevice && node.device == null_device();
@@ -127,7 +127,11 @@ impl Nodes {
             return Ok(None);
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-        openat(dev, NULL, flags, Mode::empty()).map(Some)
+        match openat(dev, NULL, flags, Mode::empty()) {
+            // Devices do not open there: a tmpfs of the user's own, with nodev.
+            Err(Errno::ACCESS) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 
     /// The path of the node or link with that number.

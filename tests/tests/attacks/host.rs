@@ -56,6 +56,7 @@ fn nothing_that_a_container_is_given_is_an_inode_of_the_host_that_it_can_change(
         &["--storage", "copy"],
         &["-u", "1000"],
         &["--tmpfs", "/dev/shm", "--tmpfs", "/scratch"],
+        &["--tmpfs", "/dev"],
     ] {
         let mut found = attack(&home, flags);
         // The root of a copy is a directory of the host that goes with the container.

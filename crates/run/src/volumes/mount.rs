@@ -239,7 +239,7 @@ mod tests {
             ("src=/a,dst=/b,ro=x", "ro is true or false"),
             ("src=/a,dst=/b,wat=1", "\"wat\""),
             ("src=/a,dst=/b, ro", "\" ro\""),
-            ("src=,dst=/b", "source"),
+            ("src=,dst=/b", "src needs a value"),
             ("src=/a,dst=b", "target="),
             ("src=/a,dst=/b,volume-opt=a=b", "volume-opt"),
             (
