@@ -3,6 +3,7 @@
 pub mod device;
 pub mod environment;
 pub mod ids;
+pub mod log;
 pub mod moment;
 pub mod signal;
 
@@ -105,26 +106,39 @@ pub fn bytes(flag: &str, text: &str) -> Result<u64, Failure> {
     }
 }
 
-/// A time such as `30s`, `1.5m`, `2h` or plain seconds.
+/// A time such as `30s`, `1.5m`, `1h30m` or plain seconds: the durations of Go, which docker takes, without a sign, and days.
 pub fn duration(flag: &str, text: &str) -> Result<std::time::Duration, Failure> {
-    let bad = || refused(flag, text, "expected a time such as 30s, 500ms, 5m or 1h");
-    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
+    let bad = || {
+        refused(
+            flag,
+            text,
+            "expected a time such as 30s, 500ms, 5m or 1h30m",
+        )
     };
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        _ => return Err(bad()),
-    };
-    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Err(bad());
+    let (mut rest, mut seconds) = (text, 0.0);
+    loop {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.');
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let unit = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            "d" => 86400.0,
+            // Alone it is seconds.
+            "" if number == text => 1.0,
+            _ => return Err(bad()),
+        };
+        seconds += number.parse::<f64>().map_err(|_| bad())? * unit;
+        rest = after;
+        if rest.is_empty() {
+            return std::time::Duration::try_from_secs_f64(seconds).map_err(|_| bad());
+        }
     }
-    let value = number.parse::<f64>().map_err(|_| bad())? * seconds;
-    std::time::Duration::try_from_secs_f64(value).map_err(|_| bad())
 }
 
 /// A seccomp profile in the JSON of docker or of the OCI runtime spec, for a container with these capabilities.
@@ -175,7 +189,26 @@ mod tests {
         assert_eq!(duration("-t", "1.5m").unwrap(), Duration::from_secs(90));
         assert_eq!(duration("-t", "10").unwrap(), Duration::from_secs(10));
         assert_eq!(duration("-t", "500ms").unwrap(), Duration::from_millis(500));
-        for text in ["", "s", "-1s", "1y", "1s1", "nan"] {
+        for (text, milliseconds) in [
+            ("1h30m", 5_400_000),
+            ("1h0m1.5s", 3_601_500),
+            ("1m1ms", 60_001),
+            ("1500us", 1),
+            ("1500µs2000000ns", 3),
+            ("1d12h", 129_600_000),
+            ("0", 0),
+            (".5s", 500),
+        ] {
+            assert_eq!(
+                duration("-t", text).unwrap().as_millis(),
+                milliseconds,
+                "{text}"
+            );
+        }
+        for text in [
+            "", "s", "-1s", "1y", "1s1", "nan", "1h-1m", "1 h", "1hm", "h1", "1.2.3s", "1e3s",
+            "1mm", "inf",
+        ] {
             assert!(duration("-t", text).is_err(), "{text}");
         }
     }

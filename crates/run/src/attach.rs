@@ -1,20 +1,20 @@
 //! `box attach`: a person at a detached container. With a terminal of its own, what they type and see goes through its monitor;
-//! without one they see what is added to its log, and with `--interactive` write to its standard input.
+//! without one they see what is added to its log, and with `--interactive` type to its standard input. Nobody waits for a
+//! container that does not read.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::stdio::stdin;
 
 use crate::instance::Live;
-use crate::logs::Log;
-use crate::process::{DETACHED, KEYS, LONGEST, SIZE, STDIN, connect};
+use crate::logs::{Log, Stream};
+use crate::process::{DETACHED, KEYS, LONGEST, SIZE, connect};
 use crate::signals::Forwarding;
 use crate::tty::{self, RawMode};
 use crate::{Error, Instance};
@@ -40,10 +40,24 @@ pub enum Left {
     Ended,
     /// The person typed the keys for this.
     Detached,
+    /// They did not read what the container's terminal printed.
+    Behind,
+}
+
+/// Where the container's output goes.
+pub struct Output<'a> {
+    /// What it writes to stdout, or to its terminal.
+    pub out: &'a mut dyn Write,
+    /// What it writes to stderr.
+    pub err: &'a mut dyn Write,
 }
 
 /// Connects a person to the running container; returns when it has ended, or they leave.
-pub fn attach(instance: &Instance, options: &Options, out: &mut dyn Write) -> Result<Left, Error> {
+pub fn attach(
+    instance: &Instance,
+    options: &Options,
+    output: &mut Output<'_>,
+) -> Result<Left, Error> {
     let live = instance.live()?;
     let spec = instance.spec()?;
     let failed = |errno: Errno| Error::system(format!("attach to {}", instance.name()), errno);
@@ -57,37 +71,37 @@ pub fn attach(instance: &Instance, options: &Options, out: &mut dyn Write) -> Re
         .as_ref()
         .and_then(|process| process.terminal())
         .unwrap_or(false);
-    let log = instance.log()?;
-    match (terminal, log) {
-        (true, _) => {
-            let socket = match connect(&instance.state_directory()) {
-                Ok(socket) => socket,
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(foreground(instance));
-                }
-                Err(error) => return Err(error),
-            };
-            let mut person = Person {
-                live,
-                signals,
-                options,
-                matched: 0,
-                writing: options.stdin,
-            };
-            person.at_terminal(&socket, out).map_err(failed)
-        }
-        (false, Some(mut log)) if instance.state_directory().join(DETACHED).exists() => {
-            log.seek_to_end()?;
-            let person = Person {
-                live,
-                signals,
-                options,
-                matched: 0,
-                writing: options.stdin,
-            };
-            person.at_log(instance, log, out)
-        }
-        (false, _) => Err(foreground(instance)),
+    let mut person = Person {
+        live,
+        signals,
+        options,
+        matched: 0,
+        writing: options.stdin,
+    };
+    if terminal {
+        return match dial(instance)? {
+            Some(socket) => person.at_terminal(&socket, output.out).map_err(failed),
+            None => Err(foreground(instance)),
+        };
+    }
+    if !instance.state_directory().join(DETACHED).exists() {
+        return Err(foreground(instance));
+    }
+    // One that was last started in the foreground, or has no log, shows nothing.
+    let mut log = instance.log()?;
+    if let Some(log) = &mut log {
+        log.watch();
+        log.seek_to_end()?;
+    }
+    person.at_log(instance, log, output)
+}
+
+/// The monitor's socket. `None`: there is none.
+fn dial(instance: &Instance) -> Result<Option<OwnedFd>, Error> {
+    match connect(&instance.state_directory()) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -130,6 +144,9 @@ impl Person<'_> {
             if !ready[0].is_empty() {
                 let mut buffer = [0u8; 16384];
                 match recv(socket, &mut buffer[..], RecvFlags::empty()) {
+                    Ok((0, _)) | Err(Errno::CONNRESET) if !self.is_ending()? => {
+                        return Ok(Left::Behind);
+                    }
                     Ok((0, _)) | Err(Errno::CONNRESET) => break,
                     // Nobody reads it any more: as with a terminal that hung up, the container goes on.
                     Ok((length, _))
@@ -208,17 +225,28 @@ impl Person<'_> {
         Ok(false)
     }
 
+    /// Whether the container has ended, or nobody watches it any more.
+    fn is_ending(&self) -> Result<bool, Errno> {
+        let mut ended = [
+            PollFd::from_borrowed_fd(self.live.pidfd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.live.monitor(), PollFlags::IN),
+        ];
+        poll(&mut ended, Some(&rustix::event::Timespec::default())).map(|ready| ready > 0)
+    }
+
     fn at_log(
-        mut self,
+        &mut self,
         instance: &Instance,
-        mut log: Log,
-        out: &mut dyn Write,
+        mut log: Option<Log>,
+        output: &mut Output<'_>,
     ) -> Result<Left, Error> {
         let failed = |errno: Errno| Error::system(format!("attach to {}", instance.name()), errno);
         let mut input = self.input(instance)?;
         loop {
             let ended = self.live.wait(Some(Duration::ZERO))?;
-            if log.copy(out)?.and_then(|()| out.flush()).is_err() {
+            if let Some(log) = &mut log
+                && output.copy(log)?.is_err()
+            {
                 return Ok(Left::Detached);
             }
             if ended {
@@ -228,59 +256,116 @@ impl Person<'_> {
                 PollFd::from_borrowed_fd(self.live.monitor(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             ];
-            let watch = log.watched()?;
-            if let Some(watch) = watch {
-                files.push(PollFd::from_borrowed_fd(watch, PollFlags::IN));
+            let reading = tty::is_ours();
+            let reading = input.as_ref().filter(|_| reading);
+            if let Some(input) = reading {
+                files.push(input.wants());
             }
-            let reading = input.is_some() && tty::is_ours();
-            if reading {
-                files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
-            }
+            let watch = log.as_mut().map(Log::watched);
+            files.extend(
+                watch
+                    .flatten()
+                    .map(|watch| PollFd::from_borrowed_fd(watch, PollFlags::IN)),
+            );
             // Without a watch, a look ten times a second.
             let tick = rustix::event::Timespec {
                 tv_sec: 0,
                 tv_nsec: 100_000_000,
             };
-            match poll(&mut files, watch.is_none().then_some(&tick)) {
+            match poll(&mut files, matches!(watch, Some(None)).then_some(&tick)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno)),
             }
             let signalled = !files[1].revents().is_empty();
-            let typed = reading && files.last().is_some_and(|file| !file.revents().is_empty());
+            let typed = reading.is_some() && !files[2].revents().is_empty();
             drop(files);
-            log.clear_watch();
+            if let Some(log) = &log {
+                log.clear_watch();
+            }
             if signalled && self.forward(None).map_err(failed)? {
                 return Ok(Left::Detached);
             }
             if typed
-                && let Some(fifo) = &mut input
-                && !self.pass_on(fifo).map_err(failed)?
+                && let Some(open) = &mut input
+                && !open.pass_on().map_err(failed)?
             {
                 input = None;
             }
         }
     }
 
-    /// The container's standard input, if it has one that stays open.
-    fn input(&mut self, instance: &Instance) -> Result<Option<File>, Error> {
+    /// The way to the container's standard input, if it has one that stays open.
+    fn input(&mut self, instance: &Instance) -> Result<Option<Input>, Error> {
         if !self.writing || !instance.record().options.interactive {
             return Ok(None);
         }
-        let path = instance.state_directory().join(STDIN);
-        let fifo = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        fifo.map(|fifo| Some(fifo.into()))
-            .map_err(|errno| Error::io("open", &path, errno))
+        let Some(socket) = dial(instance)? else {
+            return Ok(None);
+        };
+        let failed = |errno| Error::system("attach to the container's input", errno);
+        let flags = rustix::fs::fcntl_getfl(&socket).map_err(failed)?;
+        rustix::fs::fcntl_setfl(&socket, flags | OFlags::NONBLOCK).map_err(failed)?;
+        Ok(Some(Input {
+            socket,
+            message: vec![],
+        }))
+    }
+}
+
+/// From our standard input to the container's, through its monitor.
+struct Input {
+    socket: OwnedFd,
+    /// What the monitor has not taken yet.
+    message: Vec<u8>,
+}
+
+impl Input {
+    fn wants(&self) -> PollFd<'_> {
+        match self.message.is_empty() {
+            true => PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
+            false => PollFd::new(&self.socket, PollFlags::OUT),
+        }
     }
 
-    /// False: our input has ended.
-    fn pass_on(&self, fifo: &mut File) -> Result<bool, Errno> {
-        let mut buffer = [0u8; LONGEST];
-        match rustix::io::read(stdin(), &mut buffer[..]) {
-            Ok(0) | Err(Errno::IO) => Ok(false),
-            Ok(length) => Ok(fifo.write_all(&buffer[..length]).is_ok()),
+    /// False: our input has ended, or nobody takes it any more.
+    fn pass_on(&mut self) -> Result<bool, Errno> {
+        if self.message.is_empty() {
+            let mut buffer = [0u8; LONGEST];
+            buffer[0] = KEYS;
+            match rustix::io::read(stdin(), &mut buffer[1..]) {
+                Ok(0) | Err(Errno::IO) => return Ok(false),
+                Ok(length) => self.message.extend_from_slice(&buffer[..=length]),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
+                Err(errno) => return Err(errno),
+            }
+        }
+        match send(&self.socket, &self.message, SendFlags::NOSIGNAL) {
+            Ok(_) => {
+                self.message.clear();
+                Ok(true)
+            }
             Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
             Err(errno) => Err(errno),
         }
+    }
+}
+
+impl Output<'_> {
+    /// Writes what a log has, each stream to its own.
+    fn copy(&mut self, log: &mut Log) -> Result<std::io::Result<()>, Error> {
+        let written = log.read(&mut |record| {
+            let out = match record.stream {
+                Stream::Stdout => &mut self.out,
+                Stream::Stderr => &mut self.err,
+            };
+            out.write_all(record.text)?;
+            if record.complete {
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        })?;
+        Ok(written)
     }
 }
 

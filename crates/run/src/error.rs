@@ -20,6 +20,12 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// A log from before its records had a time and a stream.
+    #[error("the log was written by an older box, in another format: it is {}", path.display())]
+    OldLog {
+        /// The file with the container's output.
+        path: PathBuf,
+    },
     /// A system call of the parent that has no path failed.
     #[error("{action}: {}", Words(source))]
     System {

@@ -62,6 +62,23 @@ impl IdMap {
         })
     }
 
+    /// A user and a group of the container as the host has them; its root for one that is not mapped.
+    pub fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
+        let find = |maps: &str, id: u32| {
+            maps.lines().find_map(|line| {
+                let mut numbers = line.split(' ').map(str::parse::<u32>);
+                let mut next = || numbers.next()?.ok();
+                let (inside, outside, size) = (next()?, next()?, next()?);
+                let offset = id.checked_sub(inside).filter(|offset| *offset < size)?;
+                outside.checked_add(offset)
+            })
+        };
+        (
+            find(&self.uids, user).unwrap_or(self.root.0),
+            find(&self.gids, group).unwrap_or(self.root.1),
+        )
+    }
+
     /// Writes the maps of a process that is alone in a new user namespace.
     pub fn write(&self, pid: i32) -> Result<(), Error> {
         for (file, text) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {

@@ -1,212 +1,242 @@
 //! What a detached container wrote.
 //!
-//! `log/output` in the instance's directory is stdout and stderr of the container, in the order in which it wrote: the
-//! container has the file itself, opened for appending, and nobody copies anything. One file for both, as two would lose that order.
-//! What the file does not say is when a line was written. The monitor notes that beside it, in `times`: pairs of 64-bit
-//! little-endian numbers, a length of the output and the milliseconds since the epoch at which it was that long, at most
-//! [`RATE`] of them a second. So a line's time is exact to a tenth of a second, and costs the container nothing.
+//! Its stdout and stderr are pipes to the monitor (or its terminal is), which writes the records of [`Record`] to `log/ctr.log` in
+//! the instance's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest goes. The container has no
+//! descriptor of any of them. Nothing here relies on what a file holds: a line that is no record is left out, however long it is.
 
-mod times;
+mod files;
+mod record;
+mod settings;
+mod tail;
+mod writer;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, inotify, openat};
+use rustix::io::Errno;
 
-use crate::{Error, files};
-pub use times::RATE;
-pub(crate) use times::Recorder;
-use times::Times;
+use crate::Error;
+use files::DIRECTORY;
+pub use record::{Record, STAMP, Stream, stamp};
+pub use settings::{Driver, MaxSize, Settings};
+pub(crate) use writer::Writer;
 
-/// Directory and file of the output in an instance's directory.
-const DIRECTORY: &str = "log";
-const OUTPUT: &str = "log/output";
-const TIMES: &str = "times";
+/// The output of containers that were last started by a box without records in its logs.
+const OLD: &str = "output";
 
-/// Which lines, and how they are shown.
+/// Bytes that are read at once: many times the longest record.
+const BUFFER: usize = 256 << 10;
+
+/// Which lines are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query {
-    /// `--tail`: the last so many lines.
+    /// `--tail`: the last so many lines of those that the others leave.
     pub tail: Option<u64>,
-    /// `--since`: not those written before this, in milliseconds since the epoch.
+    /// `--since`: not those written before this, in nanoseconds since 1970.
     pub since: Option<u64>,
-    /// `--until`: not those written after this, in milliseconds since the epoch.
+    /// `--until`: not those written after this, in nanoseconds since 1970.
     pub until: Option<u64>,
 }
+
+/// Called with each record; its error ends the reading.
+pub type Each<'a> = &'a mut dyn FnMut(&Record<'_>) -> io::Result<()>;
 
 /// The output of an instance, opened for reading.
 #[derive(Debug)]
 pub struct Log {
-    file: File,
+    directory: OwnedFd,
     path: PathBuf,
-    dir: PathBuf,
-    watch: Option<OwnedFd>,
+    /// How many files there may be.
+    count: u32,
+    /// The one that is read, and from where on.
+    file: Option<File>,
     offset: u64,
-    end: u64,
-}
-
-/// A line, or its beginning where the container has not ended it yet.
-#[derive(Debug)]
-pub struct Line<'a> {
-    /// Milliseconds since the epoch.
-    pub time: u64,
-    /// With its line break.
-    pub bytes: &'a [u8],
-}
-
-/// Makes the files of a log, and opens the output for appending.
-pub(crate) fn create(instance: &Path) -> Result<OwnedFd, Error> {
-    files::create_private_dir(&instance.join(DIRECTORY))?;
-    let path = instance.join(OUTPUT);
-    let file = File::options().append(true).create(true).open(&path);
-    file.map(OwnedFd::from)
-        .map_err(|error| Error::io("open", &path, error))
+    /// In the midst of what is too long to be a record.
+    lost: bool,
+    /// So many records of each stream are left out before the first that is wanted.
+    skip: [u64; 2],
+    since: Option<[u8; STAMP]>,
+    until: Option<[u8; STAMP]>,
+    watch: Option<OwnedFd>,
 }
 
 impl Log {
-    /// Opens the log of the instance with this directory; `None` if it never ran detached.
-    pub fn open(instance: &Path) -> Result<Option<Self>, Error> {
-        let path = instance.join(OUTPUT);
-        match File::open(&path) {
-            Ok(file) => {
-                let dir = instance.to_owned();
-                Ok(Some(Self {
-                    file,
-                    path,
-                    dir,
-                    watch: None,
-                    offset: 0,
-                    end: u64::MAX,
-                }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", &path, error)),
+    /// Opens the log of the instance with this directory; `None` if it never ran detached, or none was to be written.
+    pub(crate) fn open(instance: &Path, settings: &Settings) -> Result<Option<Self>, Error> {
+        let path = instance.join(DIRECTORY);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match openat(CWD, &path, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Error::io("open", &path, errno)),
+        };
+        let (_, count) = settings.files();
+        let log = Self {
+            directory,
+            path,
+            count,
+            file: None,
+            offset: 0,
+            lost: false,
+            skip: [0; 2],
+            since: None,
+            until: None,
+            watch: None,
+        };
+        if log.newer()?.is_some() {
+            return Ok(Some(log));
         }
+        let old = log.path.join(OLD);
+        match old.exists() {
+            true => Err(Error::OldLog { path: old }),
+            false => Ok(None),
+        }
+    }
+
+    /// The file that the container's newest output is in.
+    pub(crate) fn path(instance: &Path) -> PathBuf {
+        instance.join(DIRECTORY).join(files::CURRENT)
     }
 
     /// Goes to where the lines that are asked for begin.
     pub fn seek(&mut self, query: &Query) -> Result<(), Error> {
-        let length = self.length()?;
-        if query.since.is_some() || query.until.is_some() {
-            let mut times = Times::read(&self.dir)?;
-            times.complete(length, self.modified()?);
-            if let Some(since) = query.since {
-                self.offset = self.line_after(times.length_before(since).min(length))?;
-            }
-            if let Some(until) = query.until {
-                self.end = times.length_at(until);
-            }
-        }
-        if let Some(tail) = query.tail {
-            self.offset = self.offset.max(self.tail(tail, length.min(self.end))?);
+        self.since = query.since.map(stamp);
+        self.until = query.until.map(stamp);
+        if let Some(lines) = query.tail {
+            let found = files::all(&self.directory, self.count)
+                .and_then(|files| tail::find(files, lines, |record| self.wants(record)));
+            let start = found.map_err(|error| self.failed(error))?;
+            (self.file, self.offset, self.skip) = (start.file, start.offset, start.skip);
         }
         Ok(())
     }
 
     /// Goes to the end.
     pub fn seek_to_end(&mut self) -> Result<(), Error> {
-        self.offset = self.length()?;
+        let newest = files::all(&self.directory, self.count).and_then(|files| {
+            let newest = files.into_iter().next();
+            let end = newest
+                .as_ref()
+                .map_or(Ok(0), |file| writer::whole(file, file.metadata()?.len()))?;
+            Ok((newest, end))
+        });
+        (self.file, self.offset) = newest.map_err(|error| self.failed(error))?;
         Ok(())
     }
 
-    /// Writes what there is, as it is.
-    pub fn copy(&mut self, out: &mut dyn Write) -> Result<io::Result<()>, Error> {
-        let mut buffer = vec![0; 64 << 10];
+    /// Calls with each record that is there and was asked for.
+    pub fn read(&mut self, each: Each<'_>) -> Result<io::Result<()>, Error> {
+        let mut buffer = vec![0; BUFFER];
         loop {
-            let count = self.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(Ok(()));
-            }
-            if let Err(error) = out.write_all(&buffer[..count]) {
+            // First: once there is a newer one, nothing is added to this.
+            let newer = self.newer()?;
+            if let Err(error) = self.read_file(&mut buffer, each)? {
                 return Ok(Err(error));
             }
-            self.offset += count as u64;
-        }
-    }
-
-    /// Calls with each line that is there, with its time. The last one may still grow: it comes only if `partial`.
-    pub fn lines(
-        &mut self,
-        partial: bool,
-        each: &mut dyn FnMut(Line<'_>) -> io::Result<()>,
-    ) -> Result<io::Result<()>, Error> {
-        let times = Times::read(&self.dir)?;
-        let modified = self.modified()?;
-        let mut held: Vec<u8> = vec![];
-        let mut buffer = vec![0; 64 << 10];
-        let mut position = self.offset;
-        loop {
-            let count = read_at(&self.file, &mut buffer, position, self.end)
-                .map_err(|error| self.failed(error))?;
-            position += count as u64;
-            held.extend_from_slice(&buffer[..count]);
-            let mut from = 0;
-            while let Some(length) = held[from..]
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .map(|at| at + 1)
-            {
-                let line = Line {
-                    time: times.of(self.offset).unwrap_or(modified),
-                    bytes: &held[from..from + length],
-                };
-                if let Err(error) = each(line) {
-                    return Ok(Err(error));
-                }
-                self.offset += length as u64;
-                from += length;
-            }
-            held.drain(..from);
-            if count == 0 {
-                break;
-            }
-        }
-        if partial && !held.is_empty() {
-            let line = Line {
-                time: times.of(self.offset).unwrap_or(modified),
-                bytes: &held,
+            let Some(newer) = newer else {
+                return Ok(Ok(()));
             };
-            self.offset += held.len() as u64;
-            return Ok(each(line));
+            self.file = Some(newer);
+            self.offset = 0;
+            self.lost = false;
         }
-        Ok(Ok(()))
     }
 
-    /// Waits until there is more, or for the given time. `false`: nothing came.
-    pub fn wait(&mut self, patience: Duration) -> Result<bool, Error> {
-        if self.watch.is_none() {
-            self.watch = watch(&self.path);
+    fn read_file(&mut self, buffer: &mut [u8], each: Each<'_>) -> Result<io::Result<()>, Error> {
+        let Some(file) = self.file.take() else {
+            return Ok(Ok(()));
+        };
+        let read = loop {
+            let length = match read_at(&file, buffer, self.offset) {
+                Ok(length) => length,
+                Err(error) => break Err(self.failed(error)),
+            };
+            let bytes = &buffer[..length];
+            let Some(end) = memchr::memrchr(b'\n', bytes) else {
+                if length < buffer.len() {
+                    // The end, or a record that is just being written.
+                    break Ok(Ok(()));
+                }
+                self.lost = true;
+                self.offset = past_hole(&file, self.offset + length as u64);
+                continue;
+            };
+            self.offset += end as u64 + 1;
+            if let Err(error) = self.pass_on(&bytes[..end], each) {
+                break Ok(Err(error));
+            }
+        };
+        self.file = Some(file);
+        read
+    }
+
+    fn pass_on(&mut self, lines: &[u8], each: Each<'_>) -> io::Result<()> {
+        for line in Lines(Some(lines)) {
+            if std::mem::take(&mut self.lost) {
+                continue;
+            }
+            let Some(record) = Record::parse(line) else {
+                continue;
+            };
+            let skip = &mut self.skip[record.stream as usize];
+            if *skip > 0 {
+                *skip -= 1;
+                continue;
+            }
+            if self.wants(&record) {
+                each(&record)?;
+            }
         }
-        if self.length()? > self.offset {
-            return Ok(true);
-        }
+        Ok(())
+    }
+
+    fn wants(&self, record: &Record<'_>) -> bool {
+        self.since.is_none_or(|since| *record.time >= since)
+            && self.until.is_none_or(|until| *record.time <= until)
+    }
+
+    /// Waits until there may be more or `until` is readable, at most for the given time.
+    pub fn wait(&mut self, until: Option<BorrowedFd<'_>>, patience: Duration) -> Result<(), Error> {
+        // Without a watch, a look ten times a second.
+        let watch = self.watched();
+        let patience = match watch {
+            Some(_) => patience,
+            None => patience.min(Duration::from_millis(100)),
+        };
         let limit = Timespec {
             tv_sec: patience.as_secs() as i64,
             tv_nsec: i64::from(patience.subsec_nanos()),
         };
-        match &self.watch {
-            Some(watch) => {
-                let mut sources = [PollFd::new(watch, PollFlags::IN)];
-                if poll(&mut sources, Some(&limit)).is_ok_and(|ready| ready > 0) {
-                    self.clear_watch();
-                }
-            }
-            None => std::thread::sleep(patience.min(Duration::from_millis(100))),
+        let mut sources: Vec<PollFd<'_>> = watch
+            .into_iter()
+            .chain(until)
+            .map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN))
+            .collect();
+        match poll(&mut sources, Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::io("watch", &self.path, errno)),
         }
-        Ok(self.length()? > self.offset)
+        self.clear_watch();
+        Ok(())
+    }
+
+    /// Begins to watch, before the log is read: what is written after that is not missed then.
+    pub fn watch(&mut self) {
+        self.watched();
     }
 
     /// Readable when there may be more; for a loop that waits for other things as well. `None`: there is no watch to get.
-    pub(crate) fn watched(&mut self) -> Result<Option<BorrowedFd<'_>>, Error> {
+    pub(crate) fn watched(&mut self) -> Option<BorrowedFd<'_>> {
         if self.watch.is_none() {
-            self.watch = watch(&self.path);
+            self.watch = watch(self.directory.as_fd());
         }
-        Ok(self.watch.as_ref().map(AsFd::as_fd))
+        self.watch.as_ref().map(AsFd::as_fd)
     }
 
     /// Forgets what the watch has told.
@@ -218,72 +248,9 @@ impl Log {
         }
     }
 
-    fn read(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        read_at(&self.file, buffer, self.offset, self.end).map_err(|error| self.failed(error))
-    }
-
-    fn length(&self) -> Result<u64, Error> {
-        self.file
-            .metadata()
-            .map(|metadata| metadata.len())
+    fn newer(&self) -> Result<Option<File>, Error> {
+        files::after(&self.directory, self.count, self.file.as_ref())
             .map_err(|error| self.failed(error))
-    }
-
-    fn modified(&self) -> Result<u64, Error> {
-        let modified = self
-            .file
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .map_err(|error| self.failed(error))?;
-        let since = modified
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// The beginning of the first line at or after an offset.
-    fn line_after(&self, offset: u64) -> Result<u64, Error> {
-        let Some(mut position) = offset.checked_sub(1) else {
-            return Ok(0);
-        };
-        let mut buffer = [0; 4096];
-        loop {
-            let count = read_at(&self.file, &mut buffer, position, u64::MAX)
-                .map_err(|error| self.failed(error))?;
-            match buffer[..count].iter().position(|&byte| byte == b'\n') {
-                Some(at) => return Ok(position + at as u64 + 1),
-                None if count == 0 => return Ok(position),
-                None => position += count as u64,
-            }
-        }
-    }
-
-    /// Where the last `lines` lines before `length` begin.
-    fn tail(&self, lines: u64, length: u64) -> Result<u64, Error> {
-        let mut buffer = vec![0; 64 << 10];
-        let mut wanted = lines;
-        let mut end = length;
-        if lines == 0 {
-            return Ok(length);
-        }
-        while end > 0 {
-            let start = end.saturating_sub(buffer.len() as u64);
-            let part = &mut buffer[..(end - start) as usize];
-            self.file
-                .read_exact_at(part, start)
-                .map_err(|error| self.failed(error))?;
-            for (at, &byte) in part.iter().enumerate().rev() {
-                // The break at the very end belongs to the last line.
-                if byte == b'\n' && start + at as u64 + 1 != length {
-                    wanted -= 1;
-                    if wanted == 0 {
-                        return Ok(start + at as u64 + 1);
-                    }
-                }
-            }
-            end = start;
-        }
-        Ok(0)
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -291,34 +258,59 @@ impl Log {
     }
 }
 
-fn read_at(file: &File, buffer: &mut [u8], offset: u64, end: u64) -> io::Result<usize> {
-    let most = usize::try_from(end.saturating_sub(offset))
-        .unwrap_or(usize::MAX)
-        .min(buffer.len());
-    loop {
-        match file.read_at(&mut buffer[..most], offset) {
+/// The lines of a text whose last break is left out.
+struct Lines<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let text = self.0.take()?;
+        let Some(at) = memchr::memchr(b'\n', text) else {
+            return Some(text);
+        };
+        self.0 = Some(&text[at + 1..]);
+        Some(&text[..at])
+    }
+}
+
+/// As many bytes as there are, up to the buffer's length.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(&mut buffer[length..], offset + length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
+            Err(error) => return Err(error),
         }
     }
+    Ok(length)
 }
 
-/// Tells of writes; there may be no watch left to get, inotify(7) has a limit for each user.
-fn watch(path: &Path) -> Option<OwnedFd> {
+/// The next offset at which a file has data. In a hole there is no record.
+fn past_hole(file: &File, offset: u64) -> u64 {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => data.max(offset),
+        // No more data, or a file system that does not tell.
+        Err(Errno::NXIO) => file
+            .metadata()
+            .map_or(offset, |found| found.len().max(offset)),
+        Err(_) => offset,
+    }
+}
+
+/// Tells of writes and rotations; there may be no watch left to get, inotify(7) has a limit for each user.
+fn watch(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
+    use inotify::WatchFlags;
+    use std::os::fd::AsRawFd;
     let watch =
         inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).ok()?;
+    // By descriptor, as the instance may get another name.
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE;
+    inotify::add_watch(&watch, path, flags).ok()?;
     Some(watch)
-}
-
-/// Reads a whole file that may not be there.
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![];
-    match File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
-        Err(error) => Err(Error::io("read", path, error)),
-    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct Options {
     pub interactive: bool,
     /// The pids limit of the spec is box's default: where it cannot be set it is dropped with a warning.
     pub pids_by_default: bool,
+    /// What becomes of the output of a detached container.
+    pub log: crate::logs::Settings,
 }
 
 /// A checked start.
@@ -333,6 +335,13 @@ impl Plan {
             hooks: Hooks::default(),
             rootfs,
             mounts,
+        })
+    }
+
+    /// The command's user and group as the host has them.
+    pub(crate) fn host_user(&self) -> (u32, u32) {
+        self.idmap.as_ref().map_or((self.uid, self.gid), |map| {
+            map.on_the_host(self.uid, self.gid)
         })
     }
 

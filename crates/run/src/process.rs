@@ -21,7 +21,7 @@ use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned, Exit};
 use crate::{Error, ExitStatus, Instance, Plan, init};
 pub use monitor::detach;
-pub(crate) use monitor::{DETACHED, KEYS, LONGEST, SIZE, STDIN, connect};
+pub(crate) use monitor::{DETACHED, KEYS, LONGEST, SIZE, connect};
 pub(crate) use wait::{QUIET_AFTER, Watch, Watched};
 
 /// A container that is set up and waits to be let go. Dropped, it is killed.

@@ -64,6 +64,26 @@ const FORWARDED: [i32; 9] = [
     libc::SIGWINCH,
 ];
 
+/// What [`Forwarding`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A signal for the container.
+    Signal(i32),
+    /// The container is to end as if this signal had ended it.
+    End(i32),
+}
+
+/// The signal that carries the request for an end, whose own number may be one that would end box.
+const END: i32 = libc::SIGTERM;
+
+/// With the number of the signal in the lowest byte.
+const ASKED: i32 = 0x626f_7800;
+
+/// Asks the process that watches a container to end it as if `signal` had, which its first process would not hear.
+pub(crate) fn ask_to_end(watcher: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    process::queue_signal(watcher, END, ASKED | signal)
+}
+
 /// Signals that end a process which does nothing about them, and that users send to end one.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
@@ -95,22 +115,40 @@ impl Forwarding {
 
     /// The next signal that came; `None` if there is none.
     pub fn next(&self) -> Result<Option<i32>, Errno> {
+        Ok(self.next_request()?.map(|request| match request {
+            Request::Signal(signal) => signal,
+            Request::End(_) => END,
+        }))
+    }
+
+    /// The same for the process that watches a container: the signal may be a request of [`ask_to_end`].
+    pub(crate) fn next_request(&self) -> Result<Option<Request>, Errno> {
         loop {
             match self.read()? {
                 // The kernel does not send them where they are blocked: this is somebody's who wanted to stop box.
-                Some(signal) if !self.stops && OF_BACKGROUND.contains(&signal) => {}
-                signal => return Ok(signal),
+                Some(Request::Signal(signal))
+                    if !self.stops && OF_BACKGROUND.contains(&signal) => {}
+                request => return Ok(request),
             }
         }
     }
 
-    fn read(&self) -> Result<Option<i32>, Errno> {
-        // struct signalfd_siginfo: 128 bytes that begin with the number, signalfd(2).
+    fn read(&self) -> Result<Option<Request>, Errno> {
+        // struct signalfd_siginfo: 128 bytes, the number at their beginning, the code at 8, the sender's number at 44, signalfd(2).
         let mut bytes = [0u8; 128];
+        let number = |bytes: &[u8; 128], at: usize| {
+            i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         match rustix::io::read(&self.file, &mut bytes[..]) {
-            Ok(128) => Ok(Some(i32::from_ne_bytes([
-                bytes[0], bytes[1], bytes[2], bytes[3],
-            ]))),
+            Ok(128) => {
+                let (signal, code, value) =
+                    (number(&bytes, 0), number(&bytes, 8), number(&bytes, 44));
+                let asked = value & !0xff == ASKED && (1..=64).contains(&(value & 0xff));
+                Ok(Some(match (signal, code) {
+                    (END, libc::SI_QUEUE) if asked => Request::End(value & 0xff),
+                    _ => Request::Signal(signal),
+                }))
+            }
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(errno) => Err(errno),
         }
@@ -132,9 +170,27 @@ impl Drop for Forwarding {
 /// Whether `signal` would do nothing to the container: it has to end a process, but PID 1 of a pid namespace, alone of all
 /// processes, ignores what it has no handler for, pid_namespaces(7). `pid` is that process for the caller.
 pub fn would_be_lost(pid: i32, signal: i32) -> bool {
-    if !ENDING.contains(&signal) {
-        return false;
-    }
+    ENDING.contains(&signal) && is_without_handler(pid, signal)
+}
+
+/// Whether `signal` would end any process that does nothing about it, signal(7), but not the container's first one.
+pub(crate) fn would_end_others(pid: i32, signal: i32) -> bool {
+    let others = [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        // These two are never lost.
+        libc::SIGKILL,
+        libc::SIGSTOP,
+    ];
+    !others.contains(&signal) && is_without_handler(pid, signal)
+}
+
+fn is_without_handler(pid: i32, signal: i32) -> bool {
     // Gone already: nothing to decide.
     std::fs::read_to_string(format!("/proc/{pid}/status"))
         .is_ok_and(|status| is_lost(&status, signal))

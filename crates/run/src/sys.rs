@@ -5,13 +5,11 @@ mod bpf;
 pub mod memory;
 pub mod mount;
 pub mod network;
-mod notify;
 pub mod process;
 #[cfg(test)]
 mod seccomp;
 
 pub use bpf::{attach_device_program, load_device_program};
-pub use notify::notify_of_changes;
 #[cfg(test)]
 pub use seccomp::{call, seccomp_filter};
 

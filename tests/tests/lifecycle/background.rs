@@ -234,49 +234,50 @@ fn logs_are_followed_cut_and_dated() {
     .succeeds();
     let following = home.command(["logs", "-f", "talker"]);
     let following = std::thread::spawn(move || Outcome::of(following, b""));
-    let all = "line 1\nerr 1\nline 2\nerr 2\nline 3\nerr 3";
+    let (out, err) = ("line 1\nline 2\nline 3", "err 1\nerr 2\nerr 3\n");
     until(&home, "it has spoken", || {
-        home.run(["logs", "talker"]).succeeds().text() == all
+        let shown = home.run(["logs", "talker"]).succeeds();
+        (shown.text(), &*shown.stderr) == (out, err)
     });
-    assert_eq!(
-        home.run(["logs", "--tail", "2", "talker"])
-            .succeeds()
-            .text(),
-        "line 3\nerr 3"
-    );
-    assert_eq!(
-        home.run(["logs", "-n", "0", "talker"]).succeeds().text(),
-        ""
-    );
-    let dated = home.run(["logs", "-t", "--tail", "1", "talker"]).succeeds();
-    let (time, line) = dated.text().split_once(' ').unwrap();
-    assert_eq!(line, "err 3");
+    // Which of the two streams is read first, where both have something, is not said.
+    let last = home.run(["logs", "--tail", "2", "talker"]).succeeds();
+    assert_eq!(last.text().lines().count() + last.stderr.lines().count(), 2);
+    for none in [
+        &["-n", "0"][..],
+        &["--since", "2200-01-01"],
+        &["--until", "1h"],
+    ] {
+        let mut args = vec!["logs"];
+        args.extend(none);
+        args.push("talker");
+        let shown = home.run(args).succeeds();
+        assert_eq!((shown.text(), &*shown.stderr), ("", ""), "{none:?}");
+    }
+    let dated = home.run(["logs", "-t", "talker"]).succeeds();
+    let (time, line) = dated
+        .text()
+        .lines()
+        .last()
+        .unwrap()
+        .split_once(' ')
+        .unwrap();
+    assert_eq!(line, "line 3");
     assert!(
-        time.starts_with("20") && time.ends_with('Z') && time.len() == 24,
+        time.starts_with("20") && time.ends_with('Z') && time.len() == 30,
         "{time}"
     );
-    assert_eq!(
-        home.run(["logs", "--since", "1h", "talker"])
-            .succeeds()
-            .text(),
-        all
-    );
-    assert_eq!(
-        home.run(["logs", "--since", "2200-01-01", "talker"])
-            .succeeds()
-            .text(),
-        ""
-    );
-    assert_eq!(
-        home.run(["logs", "--until", "1h", "talker"])
-            .succeeds()
-            .text(),
-        ""
-    );
+    for since in ["1h", "1h30m", "1.5h", time] {
+        let shown = home
+            .run(["logs", "--since", since, "-n", "all", "talker"])
+            .succeeds();
+        assert!(out.ends_with(shown.text()), "{since}");
+        assert!(shown.text().ends_with("line 3"), "{since}");
+    }
     home.run(["exec", "talker", "touch", "/go"]).succeeds();
+    let followed = following.join().unwrap().succeeds();
     assert_eq!(
-        following.join().unwrap().succeeds().text(),
-        format!("{all}\nlast")
+        (followed.text(), &*followed.stderr),
+        (&*format!("{out}\nlast"), err)
     );
     home.run(["run", "--name", "front", "alpine", "true"])
         .succeeds();
@@ -291,25 +292,13 @@ fn logs_are_followed_cut_and_dated() {
 #[test]
 fn binary_output_is_kept_as_it_is() {
     let home = Home::with_alpine();
-    home.run([
-        "run",
-        "-d",
-        "--name",
-        "b",
-        "alpine",
-        "head",
-        "-c",
-        "300000",
-        "/dev/urandom",
-    ])
-    .succeeds();
+    let script = "head -c 300000 /dev/urandom | tee /copy";
+    home.run(["run", "-d", "--name", "b", "alpine", "sh", "-c", script])
+        .succeeds();
     home.run(["wait", "b"]).succeeds();
     let kept = home.run(["logs", "b"]).succeeds().stdout;
-    assert_eq!(kept.len(), 300_000);
-    assert_eq!(
-        std::fs::read(home.root().join("instances/b/log/output")).unwrap(),
-        kept
-    );
+    home.run(["cp", "b:/copy", "copy"]).succeeds();
+    assert!(kept == std::fs::read(home.path().join("copy")).unwrap());
     home.run(["rm", "b"]).succeeds();
 }
 
@@ -337,6 +326,80 @@ fn attached_to_the_output_and_input() {
     );
     home.run(["attach", "echo"]).fails(&["echo is not running"]);
     home.run(["rm", "echo"]).succeeds();
+}
+
+#[test]
+fn attached_nobody_waits_for_a_container_that_does_not_read() {
+    let home = Home::with_alpine();
+    // It has closed its input, or never reads it.
+    for (name, first) in [("closed", "exec <&-"), ("deaf", "true")] {
+        let script = format!(
+            "{first}; while ! [ -e /go ]; do sleep 0.05; done; echo out; echo err >&2; exit 7"
+        );
+        home.run(["run", "-di", "--name", name, "alpine", "sh", "-c", &script])
+            .succeeds();
+        let attached = home.command(["attach", name]);
+        let attached = std::thread::spawn(move || Outcome::of(attached, &[b'x'; 1 << 20]));
+        until(&home, "somebody is attached", || {
+            home.root().join("run").join(name).join("waiters").exists()
+        });
+        home.run(["exec", name, "touch", "/go"]).succeeds();
+        let shown = attached.join().unwrap().exits(7);
+        // What it wrote before the log was opened is not shown.
+        assert!(
+            "out".starts_with(shown.text()) && "err\n".starts_with(&shown.stderr),
+            "{name}: {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn all_that_is_typed_arrives() {
+    let home = Home::with_alpine();
+    let script = "head -c 3000000 | wc -c";
+    home.run([
+        "run", "-di", "--name", "eater", "alpine", "sh", "-c", script,
+    ])
+    .succeeds();
+    let typed = vec![b'x'; 3_000_000];
+    let shown = home.run_with_stdin(["attach", "eater"], &typed).exits(0);
+    assert_eq!(shown.text(), "3000000");
+}
+
+#[test]
+fn stopped_with_any_signal_it_has_that_signals_status() {
+    let home = Home::with_alpine();
+    for (signal, status) in [
+        ("USR1", 138),
+        ("ABRT", 134),
+        ("SIGRTMIN+3", 165),
+        ("RTMAX", 192),
+        ("KILL", 137),
+        ("TERM", 143),
+    ] {
+        let args = ["run", "-d", "--name", "s", "--stop-signal", signal];
+        let mut args = args.to_vec();
+        args.extend(["alpine", "sleep", "1000"]);
+        home.run(args).succeeds();
+        home.run(["stop", "-t", "1h", "s"]).succeeds();
+        assert_eq!(field(&home, "s", "exit_status"), status, "{signal}");
+        home.run(["start", "s"]).succeeds();
+        home.run(["pause", "s"]).succeeds();
+        home.run(["stop", "-t", "1h", "-s", signal, "s"]).succeeds();
+        assert_eq!(field(&home, "s", "exit_status"), status, "paused, {signal}");
+        home.run(["rm", "s"]).succeeds();
+    }
+    // A handler hears it.
+    let script = "trap 'exit 9' USR1; trap 'exit 8' RTMIN+2 2>/dev/null; echo begun; while :; do sleep 0.05; done";
+    let args = ["run", "-d", "--name", "h", "--stop-signal", "USR1"];
+    let mut args = args.to_vec();
+    args.extend(["alpine", "sh", "-c", script]);
+    home.run(args).succeeds();
+    until(&home, "it has begun", || {
+        home.run(["logs", "h"]).succeeds().text() == "begun"
+    });
+    home.run(["stop", "h"]).succeeds();
+    assert_eq!(field(&home, "h", "exit_status"), 9);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod files;
 mod help;
 mod hooks;
 mod listing;
+mod logs;
 mod rename;
 mod truth;
 

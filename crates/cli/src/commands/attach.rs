@@ -1,7 +1,7 @@
 //! `box attach`.
 
 use box_run::Instance;
-use box_run::attach::{self, Left, Options};
+use box_run::attach::{self, Left, Options, Output};
 
 use clap_complete::ArgValueCandidates;
 
@@ -43,8 +43,17 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 /// Attaches, and returns the status for box.
 fn connect(settings: &Settings, instance: &Instance, options: &Options) -> Result<u8, Failure> {
     let waiter = instance.waiter()?;
-    match attach::attach(instance, options, &mut std::io::stdout().lock())? {
+    let mut output = Output {
+        out: &mut std::io::stdout().lock(),
+        err: &mut std::io::stderr().lock(),
+    };
+    match attach::attach(instance, options, &mut output)? {
         Left::Detached => Ok(0),
+        Left::Behind => Err(Failure::new(format!(
+            "no longer attached to {}: what it printed was not read here for two seconds",
+            instance.name()
+        ))
+        .hint(format!("it goes on: box attach {}", instance.name()))),
         Left::Ended => {
             // The terminal closes a moment before the end is recorded.
             if let Ok(live) = instance.live() {

@@ -55,6 +55,7 @@ struct ContainerView {
     bundle: String,
     layers: Vec<String>,
     remove: bool,
+    log_path: Option<String>,
     spec: Spec,
 }
 
@@ -143,6 +144,7 @@ fn container(instance: &Instance) -> Result<ContainerView, Failure> {
             .map(|layer| layer.display().to_string())
             .collect(),
         remove: record.remove,
+        log_path: instance.log_path().map(|path| path.display().to_string()),
         spec: instance.spec()?,
     })
 }

@@ -1,20 +1,19 @@
 //! `box logs`.
 
-use std::io::Write;
-use std::time::Duration;
+use std::io::{BufWriter, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use box_run::Instances;
-use box_run::logs::{Line, Log, Query};
+use box_run::logs::{Driver, Log, Query, Record, Stream};
+use box_run::{Error, Instance};
 
 use clap_complete::ArgValueCandidates;
 
 use crate::containers;
 use crate::options::{moment, refused};
-use crate::output;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
-/// Prints what a container wrote while it ran in the background: stdout and stderr, in the order in which it wrote.
+/// Prints what a container wrote while it ran in the background: its stdout to stdout, its stderr to stderr.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box logs --tail 20 web\n  box logs --since 10m --timestamps web"
@@ -29,42 +28,131 @@ pub struct Args {
     /// Only the last lines
     #[arg(short = 'n', long, value_name = "N|all", default_value = "all")]
     tail: String,
-    /// Only what was written since: a time ago such as 10m, or a moment
+    /// Only what was written since: a time ago such as 10m or 1h30m, or a moment
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Only what was written until then
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Put the time in front of each line; it is exact to a tenth of a second
+    /// Put the time in front of each line
     #[arg(short, long)]
     timestamps: bool,
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let query = args.query()?;
-    let instances = containers::open(settings);
-    let instance = instances.get(&args.name)?;
+    let instance = containers::open(settings).get(&args.name)?;
     let Some(mut log) = instance.log()? else {
-        let why = format!("{} has no log: it never ran in the background", args.name);
-        return Err(Failure::new(why).hint("box run -d and box start keep what a container prints"));
+        return Err(no_log(&instance));
     };
+    // By descriptor: it may get another name meanwhile.
+    let live = match args.follow.then(|| instance.live()) {
+        Some(Ok(live)) => Some(live),
+        None | Some(Err(Error::NotRunning { .. } | Error::NoSuchInstance { .. })) => None,
+        Some(Err(error)) => return Err(error.into()),
+    };
+    if live.is_some() {
+        log.watch();
+    }
     log.seek(&query)?;
+    let mut printer = Printer::new(args.timestamps);
     loop {
         // Looked at first: what it writes last is not missed then.
-        let runs = args.follow && runs(&instances, &args.name)?;
-        args.print(&mut log, !runs)?;
-        if !runs {
+        let runs = match &live {
+            Some(live) => !live.wait(Some(Duration::ZERO))?,
+            None => false,
+        };
+        let left = query.until.map(|until| until.saturating_sub(now()));
+        printer.print(&mut log)?;
+        if !runs || left == Some(0) {
             return Ok(0);
         }
-        log.wait(Duration::from_millis(250))?;
+        let patience = left.map_or(PATIENCE, |left| PATIENCE.min(Duration::from_nanos(left)));
+        log.wait(live.as_ref().map(|live| live.monitor()), patience)?;
     }
 }
 
-fn runs(instances: &Instances, name: &str) -> Result<bool, Failure> {
-    match instances.get(name) {
-        Ok(instance) => Ok(instance.status()?.is_alive()),
-        Err(box_run::Error::NoSuchInstance { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
+/// How long nothing has to happen until the log is looked at again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+fn no_log(instance: &Instance) -> Failure {
+    let name = instance.name();
+    let driver = match instance.record().options.log.driver {
+        Driver::K8sFile => {
+            let why = format!("{name} has no log: it never ran in the background");
+            return Failure::new(why).hint("box run -d and box start keep what a container prints");
+        }
+        Driver::None => "none",
+        Driver::Passthrough => "passthrough",
+    };
+    Failure::new(format!(
+        "{name} has no log: it was made with --log-driver {driver}"
+    ))
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Both of box's streams. What stands in one of their buffers is written out before the other is used, as both may lead to the
+/// same terminal.
+struct Printer {
+    timestamps: bool,
+    out: BufWriter<std::io::StdoutLock<'static>>,
+    err: BufWriter<std::io::StderrLock<'static>>,
+    last: Stream,
+    /// In the midst of a line, of stdout and of stderr.
+    within: [bool; 2],
+}
+
+impl Printer {
+    fn new(timestamps: bool) -> Self {
+        const BUFFER: usize = 64 << 10;
+        Self {
+            timestamps,
+            out: BufWriter::with_capacity(BUFFER, std::io::stdout().lock()),
+            err: BufWriter::with_capacity(BUFFER, std::io::stderr().lock()),
+            last: Stream::Stdout,
+            within: [false; 2],
+        }
+    }
+
+    fn print(&mut self, log: &mut Log) -> Result<(), Failure> {
+        let written = log.read(&mut |record| self.record(record))?;
+        written
+            .and_then(|()| self.out.flush())
+            .and_then(|()| self.err.flush())
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::BrokenPipe => Failure::silent(0),
+                _ => Failure::new(format!("write the log: {}", cause(&error))),
+            })
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> std::io::Result<()> {
+        if record.stream != self.last {
+            self.out.flush()?;
+            self.err.flush()?;
+            self.last = record.stream;
+        }
+        let out: &mut dyn Write = match record.stream {
+            Stream::Stdout => &mut self.out,
+            Stream::Stderr => &mut self.err,
+        };
+        let within = &mut self.within[record.stream as usize];
+        if self.timestamps && !*within {
+            out.write_all(record.time)?;
+            out.write_all(b" ")?;
+        }
+        *within = !record.complete;
+        out.write_all(record.text)?;
+        if record.complete {
+            out.write_all(b"\n")?;
+        }
+        Ok(())
     }
 }
 
@@ -87,30 +175,5 @@ impl Args {
             since: moment("--since", &self.since)?,
             until: moment("--until", &self.until)?,
         })
-    }
-
-    fn print(&self, log: &mut Log, partial: bool) -> Result<(), Failure> {
-        let mut stdout = std::io::stdout().lock();
-        let written = if self.timestamps {
-            log.lines(partial, &mut |line: Line<'_>| {
-                let time = output::rfc3339(line.time / 1000);
-                let time = time.trim_end_matches('Z');
-                write!(stdout, "{time}.{:03}Z ", line.time % 1000)?;
-                stdout.write_all(line.bytes)?;
-                if line.bytes.ends_with(b"\n") {
-                    Ok(())
-                } else {
-                    stdout.write_all(b"\n")
-                }
-            })?
-        } else {
-            log.copy(&mut stdout)?
-        };
-        written
-            .and_then(|()| stdout.flush())
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::BrokenPipe => Failure::silent(0),
-                _ => Failure::new(format!("write to stdout: {}", cause(&error))),
-            })
     }
 }

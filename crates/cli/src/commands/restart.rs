@@ -2,6 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
+use crate::commands::start::check_passthrough;
 use crate::containers;
 use crate::options;
 use crate::report::Failure;
@@ -29,6 +30,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
     let grace = options::duration("--time", &args.time)?;
     let instances = containers::open(settings);
+    for name in &args.names {
+        // One that is not there is told below.
+        if let Ok(instance) = instances.get(name) {
+            check_passthrough(&instance)?;
+        }
+    }
     // A process is made only where there is one thread: all have ended by then.
     let stopped = containers::at_once(&args.names, |name| {
         containers::stop(&instances.get(name)?, None, Some(grace))

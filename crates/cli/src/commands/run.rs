@@ -80,6 +80,13 @@ struct Execution {
     /// Hand descriptors 3 to 2+N on to the command
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    /// Where its output goes in the background: to box logs (k8s-file), nowhere, or to box's own stdout and stderr
+    /// [default: k8s-file]
+    #[arg(long, value_name = "k8s-file|none|passthrough")]
+    log_driver: Option<String>,
+    /// How long a log becomes: max-size=SIZE (default 64MiB, -1 for no limit), and max-file=N files of that size
+    #[arg(long = "log-opt", value_name = "K=V")]
+    log_opts: Vec<String>,
     /// Do not use pivot_root, for hosts that run from an initramfs
     #[arg(long)]
     no_pivot: bool,
@@ -136,6 +143,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     // The instance's record names its layers from here on: the collector may come.
     drop(supplied.hold);
     if args.detach {
+        start::check_passthrough(&instance)?;
         return start::detach(&instances, instance, start::Unstarted::Remove);
     }
     start::execute(
@@ -155,6 +163,8 @@ impl Args {
             "--name" => Slot::Text(&mut self.name),
             "--init" => Slot::Switch(&mut self.execution.init),
             "--timeout" => Slot::Text(&mut self.execution.timeout),
+            "--log-driver" => Slot::Text(&mut self.execution.log_driver),
+            "--log-opt" => Slot::Texts(&mut self.execution.log_opts),
             _ => return self.container.slot(flag),
         })
     }
@@ -218,6 +228,7 @@ impl Execution {
             timeout: time("--timeout", &self.timeout)?,
             kill_after: time("--kill-after", &self.kill_after)?,
             measure: self.report.is_some(),
+            log: options::log::read(self.log_driver.as_deref(), &self.log_opts)?,
             ..Options::default()
         })
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use box_run::logs::Driver;
 use box_run::process::Reason;
 use box_run::{Ended, Instance, Instances, Plan, launch};
 use clap_complete::ArgValueCandidates;
@@ -39,7 +40,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
     if !args.attach && !args.interactive && args.report.is_none() {
         return containers::each(settings, &args.names, |instances, name| {
-            Ok(box_run::detach(instances.get(name)?)?)
+            let instance = instances.get(name)?;
+            check_passthrough(&instance)?;
+            Ok(box_run::detach(instance)?)
         });
     }
     let [name] = args.names.as_slice() else {
@@ -84,6 +87,26 @@ pub fn detach(
     }
     output::line(&name)?;
     Ok(0)
+}
+
+/// A container in the background that was given the caller's terminal could type on it and read what is typed.
+pub fn check_passthrough(instance: &Instance) -> Result<(), Failure> {
+    use rustix::termios::isatty;
+    let options = &instance.record().options;
+    if options.log.driver != Driver::Passthrough {
+        return Ok(());
+    }
+    let terminal = isatty(rustix::stdio::stdout())
+        || isatty(rustix::stdio::stderr())
+        || (options.interactive && isatty(rustix::stdio::stdin()));
+    match terminal {
+        true => Err(Failure::new(format!(
+            "cannot start {} in the background: --log-driver passthrough would give it this terminal",
+            instance.name()
+        ))
+        .hint("redirect stdout and stderr to a file or a pipe")),
+        false => Ok(()),
+    }
 }
 
 /// What becomes of an instance whose command never ran.

@@ -6,13 +6,13 @@ use crate::options::{duration, refused};
 use crate::report::Failure;
 
 /// `10m` (ago), `2024-09-06T11:34:16Z`, `2024-09-06`, or seconds since 1970, which may have a fraction. In
-/// milliseconds since 1970.
+/// nanoseconds since 1970, of which there are enough until 2554.
 pub fn read(flag: &str, text: &str) -> Result<u64, Failure> {
     let bad = || {
         refused(
             flag,
             text,
-            "expected a time ago such as 10m, or a moment such as 2024-09-06T11:34:16Z",
+            "expected a time ago such as 10m or 1h30m, or a moment such as 2024-09-06T11:34:16Z",
         )
     };
     if let Some(moment) = date(text) {
@@ -23,18 +23,31 @@ pub fn read(flag: &str, text: &str) -> Result<u64, Failure> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        return Ok(milliseconds(now.saturating_sub(ago)));
+        return Ok(nanoseconds(now.saturating_sub(ago)));
     }
-    match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds)
-            .map(milliseconds)
-            .map_err(|_| bad()),
-        Err(_) => Err(bad()),
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    match (seconds.parse::<u64>(), billionths(fraction)) {
+        (Ok(seconds), Some(fraction)) => {
+            Ok(seconds.saturating_mul(SECOND).saturating_add(fraction))
+        }
+        _ => Err(bad()),
     }
 }
 
-fn milliseconds(since: Duration) -> u64 {
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+fn nanoseconds(since: Duration) -> u64 {
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The digits behind a point of seconds, in nanoseconds; what is finer is left out.
+fn billionths(digits: &str) -> Option<u64> {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.bytes().chain(std::iter::repeat(b'0')).take(9);
+    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 /// RFC 3339, the time and the fraction of a second left out or not.
@@ -68,9 +81,9 @@ fn date(text: &str) -> Option<u64> {
         return None;
     }
     let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    let fraction: f64 = format!("0.{fraction}").parse().ok()?;
-    let moment = (seconds * 1000).checked_add((fraction * 1000.0) as u64)?;
-    moment.checked_add_signed(-offset(zone)? * 60_000)
+    let fraction = billionths(fraction)?;
+    let seconds = seconds.checked_add_signed(-offset(zone)? * 60)?;
+    Some(seconds.saturating_mul(SECOND).saturating_add(fraction))
 }
 
 /// Minutes that a zone is ahead.
@@ -104,13 +117,16 @@ mod tests {
     fn moments() {
         for (text, moment) in [
             ("1970-01-01", 0),
-            ("2000-02-29T00:00:00Z", 951_782_400_000),
-            ("2024-09-06T11:34:16Z", 1_725_622_456_000),
-            ("2024-09-06T11:34:16.250Z", 1_725_622_456_250),
-            ("2024-09-06T13:34:16+02:00", 1_725_622_456_000),
-            ("2024-09-06T11:34", 1_725_622_440_000),
-            ("1725622456", 1_725_622_456_000),
-            ("1725622456.5", 1_725_622_456_500),
+            ("2000-02-29T00:00:00Z", 951_782_400_000_000_000),
+            ("2024-09-06T11:34:16Z", 1_725_622_456_000_000_000),
+            ("2024-09-06T11:34:16.250Z", 1_725_622_456_250_000_000),
+            ("2024-09-06T11:34:16.123456789Z", 1_725_622_456_123_456_789),
+            ("2024-09-06T13:34:16+02:00", 1_725_622_456_000_000_000),
+            ("2024-09-06T11:34", 1_725_622_440_000_000_000),
+            ("1725622456", 1_725_622_456_000_000_000),
+            ("1725622456.5", 1_725_622_456_500_000_000),
+            ("1725622456.0000000019", 1_725_622_456_000_000_001),
+            ("9999-12-31", u64::MAX),
         ] {
             assert_eq!(read("--since", text).unwrap(), moment, "{text}");
         }
@@ -123,6 +139,9 @@ mod tests {
             "-5",
             "1y",
             "2024-09-06Tz",
+            "2024-09-06T11:34:16.5xZ",
+            "1.2.3",
+            "1e9",
         ] {
             assert!(read("--since", text).is_err(), "{text}");
         }
@@ -131,7 +150,12 @@ mod tests {
     #[test]
     fn times_ago() {
         let now = read("--since", "0s").unwrap();
-        let before = read("--since", "1.5h").unwrap();
-        assert!((5_390_000..=5_410_000).contains(&(now - before)));
+        for text in ["1.5h", "1h30m", "1h29m60s"] {
+            let before = read("--since", text).unwrap();
+            assert!(
+                (5_390..=5_410).contains(&((now - before) / SECOND)),
+                "{text}"
+            );
+        }
     }
 }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::{Instance, Instances};
 use crate::cgroup::Cgroup;
 use crate::process::Ended;
-use crate::signals::would_be_lost;
+use crate::signals::{ask_to_end, would_be_lost, would_end_others};
 use crate::state::{RunDir, State, Status};
 use crate::sys::process as sys;
 use crate::{Error, files};
@@ -157,8 +157,12 @@ impl Live {
             }
             return self.kill();
         }
-        if would_be_lost(self.pid, signal) && !frozen {
-            self.send(&self.monitor, signal)?;
+        if would_end_others(self.pid, signal) {
+            let asked = ask_to_end(self.monitor.as_fd(), signal);
+            self.sent(asked, signal)?;
+            if frozen {
+                self.thaw()?;
+            }
             if self.wait(Some(PATIENCE))? {
                 return Ok(());
             }
@@ -212,7 +216,12 @@ impl Live {
     }
 
     fn send(&self, target: &OwnedFd, signal: i32) -> Result<(), Error> {
-        match sys::send_signal(target.as_fd(), signal) {
+        self.sent(sys::send_signal(target.as_fd(), signal), signal)
+    }
+
+    /// One that has ended meanwhile needs no signal.
+    fn sent(&self, sent: Result<(), Errno>, signal: i32) -> Result<(), Error> {
+        match sent {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(Error::system(
                 format!("send signal {signal} to {}", self.name),

@@ -11,7 +11,8 @@ use crate::archive::Ids;
 use crate::copy::Tree;
 use crate::diff::{Change, Changed};
 use crate::idmap::IdMap;
-use crate::logs::Log;
+use crate::logs::{Driver, Log};
+use crate::mounts::c_string;
 use crate::storage::{self, Storage};
 use crate::{Error, diff, layer, mounts, sys};
 
@@ -121,9 +122,17 @@ impl Instance {
         }
     }
 
-    /// What it wrote while it ran detached; `None` if it never did.
+    /// What it wrote while it ran detached; `None` if it never did, or none was to be kept.
     pub fn log(&self) -> Result<Option<Log>, Error> {
-        Log::open(&self.dir)
+        match self.record.options.log.driver {
+            Driver::K8sFile => Log::open(&self.dir, &self.record.options.log),
+            Driver::None | Driver::Passthrough => Ok(None),
+        }
+    }
+
+    /// The file that has, or would have, the newest part of that; `None` if none is to be kept.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        (self.record.options.log.driver == Driver::K8sFile).then(|| Log::path(&self.dir))
     }
 
     /// How its ids are seen on the host while it runs, and in a [`View`].

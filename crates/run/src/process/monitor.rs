@@ -1,15 +1,16 @@
-//! The process that stays with a detached container: it notes when the container wrote what, lets people attach to its terminal,
+//! The process that stays with a detached container: it writes the log, lets people attach to the container's terminal or input,
 //! records its end and cleans up. A copy of box without a terminal or session of its caller, with one thread.
 
 mod broadcast;
+mod streams;
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
@@ -17,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use super::guard::Guard;
 use super::wait::QUIET_AFTER;
 use super::{Ended, Running, Watch, launch};
-use crate::logs::{self, Recorder};
+use crate::logs::{Driver, Writer};
 use crate::sys::process::{self as sys, Cloned};
 use crate::{Error, Instance, Plan, tty};
-use broadcast::Broadcast;
+use broadcast::{Broadcast, End};
 pub(crate) use broadcast::{KEYS, LONGEST, SIZE, attach as connect};
+use streams::Streams;
 
 /// What the monitor tells the caller.
 #[derive(Serialize, Deserialize)]
@@ -35,9 +37,6 @@ enum News {
         code: u8,
     },
 }
-
-/// The FIFO in the state directory that is the container's standard input, with `--interactive`.
-pub(crate) const STDIN: &str = "stdin";
 
 /// A file in the state directory of a container that runs detached.
 pub(crate) const DETACHED: &str = "detached";
@@ -108,58 +107,102 @@ fn stay(instance: Instance, plan: Plan, teller: OwnedFd) -> Result<Ended, Error>
     // A caller that is gone has nothing to be told.
     std::fs::File::from(teller).write_all(&text).ok();
     drop((text, news));
-    let (mut running, recorder) = started?;
-    let master = running.container.terminal.take();
-    let directory = running.instance().state_directory();
-    let log = running.instance().dir().to_owned();
-    let broadcast = master
-        .map(|master| Broadcast::new(master, &directory, &log))
-        .transpose()?;
+    let (running, ends) = started?;
     // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
     let guard = Guard::stand(&running.watched())
         .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
-    running.watch_over(guard, recorder, broadcast)
+    running.watch_over(guard, ends)
 }
 
-fn begin(instance: Instance, mut plan: Plan) -> Result<(Running, Recorder), Error> {
+/// What the monitor has of the container's standard streams.
+struct Ends {
+    log: Option<Writer>,
+    streams: Streams,
+    broadcast: Option<Broadcast>,
+}
+
+fn begin(instance: Instance, mut plan: Plan) -> Result<(Running, Ends), Error> {
     // Fails only for the leader of a process group, which a new process is not.
     rustix::process::setsid().map_err(|errno| Error::system("make a session", errno))?;
     sys::close_inherited()
         .map_err(|errno| Error::system("let go of the caller's descriptors", errno))?;
-    let output = logs::create(instance.dir())?;
-    let recorder = Recorder::open(instance.dir())?;
+    let settings = instance.record().options.log;
+    let log = match settings.driver {
+        Driver::K8sFile => Some(Writer::open(instance.dir(), &settings)?),
+        Driver::None | Driver::Passthrough => None,
+    };
+    let (mut streams, mut input) = (Streams::default(), None);
     if plan.terminal.is_none() {
-        let copy = || {
-            output
-                .try_clone()
-                .map_err(|error| Error::system("copy a descriptor", error))
-        };
-        plan.stdio = Some([stdin(&instance)?, copy()?, copy()?]);
+        (streams, input) = connect_streams(&instance, &mut plan)?;
     }
+    let directory = instance.state_directory();
     // Tells those who attach that the log is where its output goes this time.
-    let mark = instance.state_directory().join(DETACHED);
+    let mark = directory.join(DETACHED);
     std::fs::File::create(&mark).map_err(|error| Error::io("create", &mark, error))?;
-    let running = launch(instance, plan)?;
+    let mut running = launch(instance, plan)?;
     rustix::process::chdir(c"/").map_err(|errno| Error::io("change to", Path::new("/"), errno))?;
-    Ok((running, recorder))
+    // A limit on the size of files, which is the caller's, and a reader that is gone are for the calls to tell.
+    let before = sys::set_signal_mask(u64::MAX).and_then(|before| {
+        sys::set_signal_mask(before | signal(libc::SIGXFSZ) | signal(libc::SIGPIPE))
+    });
+    before.map_err(|errno| Error::system("block signals", errno))?;
+    let terminal = running.container.terminal.take().map(End::Terminal);
+    let broadcast = terminal
+        .or(input.map(End::Input))
+        .map(|end| Broadcast::new(end, &directory))
+        .transpose()?;
+    let ends = Ends {
+        log,
+        streams,
+        broadcast,
+    };
+    Ok((running, ends))
 }
 
-/// What the command reads: nothing, or what those who attach write.
-fn stdin(instance: &Instance) -> Result<OwnedFd, Error> {
-    if !instance.record().options.interactive {
-        return tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));
-    }
-    let path = instance.state_directory().join(STDIN);
-    let failed = |errno| Error::io("make the FIFO", &path, errno);
-    // Any user of the container may open /dev/stdin; nobody else gets into this directory.
-    let mode = Mode::from_raw_mode(0o666);
-    rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0)
-        .and_then(|()| rustix::fs::chmod(&path, mode))
-        .map_err(failed)?;
-    // Open for writing as well, so that the end of one writer is not the end of the input. Mode and owner stay ours.
-    let name = crate::mounts::c_string(path.as_os_str().as_encoded_bytes())?;
-    crate::nodes::open_unchangeable(&name).map_err(failed)
+/// One bit of a signal mask.
+fn signal(number: i32) -> u64 {
+    1 << (number - 1)
+}
+
+/// Standard streams without a terminal. Returns our ends: of stdout and stderr, and of stdin if it stays open.
+fn connect_streams(
+    instance: &Instance,
+    plan: &mut Plan,
+) -> Result<(Streams, Option<OwnedFd>), Error> {
+    let options = &instance.record().options;
+    let failed = |errno: Errno| Error::system("make the pipes of the container", errno);
+    let null = || tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));
+    let owner = plan.host_user();
+    let caller = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, 3).map_err(failed);
+    let (stdin, input) = match (options.interactive, options.log.driver) {
+        (true, Driver::Passthrough) => (caller(rustix::stdio::stdin())?, None),
+        (true, _) => {
+            let (theirs, ours) = input_pipe(owner).map_err(failed)?;
+            (theirs, Some(ours))
+        }
+        (false, _) => (null()?, None),
+    };
+    let (streams, [stdout, stderr]) = match options.log.driver {
+        Driver::K8sFile => Streams::new(owner).map_err(failed)?,
+        Driver::None => (Streams::default(), [null()?, null()?]),
+        Driver::Passthrough => {
+            let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+            (Streams::default(), [caller(stdout)?, caller(stderr)?])
+        }
+    };
+    plan.stdio = Some([stdin, stdout, stderr]);
+    Ok((streams, input))
+}
+
+/// The container's end, to read from, and ours, which never waits.
+fn input_pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
+    use rustix::fs::{Gid, Uid, fchown};
+    let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let flags = rustix::fs::fcntl_getfl(&ours)?;
+    rustix::fs::fcntl_setfl(&ours, flags | OFlags::NONBLOCK)?;
+    fchown(&theirs, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    Ok((theirs, ours))
 }
 
 fn release_stdio() -> Result<(), Errno> {
@@ -169,17 +212,9 @@ fn release_stdio() -> Result<(), Errno> {
     rustix::stdio::dup2_stderr(&null)
 }
 
-/// Signal 29 alone.
-const SIGIO: u64 = 1 << (libc::SIGIO - 1);
-
 impl Running {
     /// Waits for the end, and cleans up.
-    fn watch_over(
-        self,
-        guard: Guard,
-        recorder: Recorder,
-        mut broadcast: Option<Broadcast>,
-    ) -> Result<Ended, Error> {
+    fn watch_over(self, guard: Guard, mut ends: Ends) -> Result<Ended, Error> {
         let failed = |errno: Errno| Error::system("wait for the container", errno);
         let mut watch = Watch {
             deadline: self.timeout.map(|limit| self.started + limit),
@@ -187,40 +222,32 @@ impl Running {
             quiet: Some(self.started + QUIET_AFTER),
             ..Watch::default()
         };
-        let mut clock = Clock::start(recorder).map_err(failed)?;
-        while !self
-            .monitor_turn(&mut watch, &mut clock, broadcast.as_mut())
-            .map_err(failed)?
-        {}
-        if let Some(broadcast) = &mut broadcast {
-            broadcast.drain().map_err(failed)?;
+        while !self.monitor_turn(&mut watch, &mut ends).map_err(failed)? {}
+        // Before the end is recorded: whoever waits for that finds all of it in the log.
+        ends.streams.drain(&mut ends.log).map_err(failed)?;
+        if let Some(broadcast) = &mut ends.broadcast {
+            broadcast.drain(&mut ends.log).map_err(failed)?;
         }
-        clock.note();
-        drop(broadcast);
+        drop(ends);
         self.finish(watch.forced, watch.timed_out)
     }
 
     /// Waits for one thing to happen and does what it takes. True when the container has ended.
-    fn monitor_turn(
-        &self,
-        watch: &mut Watch,
-        clock: &mut Clock,
-        broadcast: Option<&mut Broadcast>,
-    ) -> Result<bool, Errno> {
+    fn monitor_turn(&self, watch: &mut Watch, ends: &mut Ends) -> Result<bool, Errno> {
         let watched = self.watched();
         let mut files = vec![
             PollFd::from_borrowed_fd(watched.pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(watched.signals.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(clock.changes.as_fd(), PollFlags::IN),
         ];
-        if let Some(broadcast) = &broadcast {
+        ends.streams.wants(&mut files);
+        if let Some(broadcast) = &ends.broadcast {
             broadcast.wants(&mut files);
         }
-        let due = [watch.deadline, clock.due, watch.quiet]
-            .into_iter()
-            .flatten()
-            .min();
-        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let stalled = ends.broadcast.as_ref().and_then(Broadcast::due);
+        let due = watch.deadline.into_iter().chain(watch.quiet).chain(stalled);
+        let left = due
+            .min()
+            .map(|due| due.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
@@ -228,7 +255,12 @@ impl Running {
         match poll(&mut files, left.as_ref()) {
             // Nothing but the time: what is due is done below.
             Ok(0) => {}
-            Ok(_) | Err(Errno::INTR) => watch.quiet = Some(Instant::now() + QUIET_AFTER),
+            // Not later because of what comes meanwhile: a container that always writes would keep this process large.
+            Ok(_) | Err(Errno::INTR) => {
+                watch
+                    .quiet
+                    .get_or_insert_with(|| Instant::now() + QUIET_AFTER);
+            }
             Err(errno) => return Err(errno),
         }
         let ready: Vec<PollFlags> = files.iter().map(PollFd::revents).collect();
@@ -239,73 +271,17 @@ impl Running {
         if !ready[1].is_empty() {
             watched.forward(watch)?;
         }
-        clock.turn(!ready[2].is_empty());
-        if let Some(broadcast) = broadcast
-            && let Some(signal) = broadcast.turn(&ready[3..])?
-            && watched.is_deaf_job(broadcast.master(), signal)?
+        let ready = ends.streams.turn(&ready[2..], &mut ends.log)?;
+        if let Some(broadcast) = &mut ends.broadcast
+            && let Some(signal) = broadcast.turn(ready, &mut ends.log)?
+            && let Some(master) = broadcast.terminal()
+            && watched.is_deaf_job(master, signal)?
         {
             watched.signal(watch, signal)?;
         }
         watched.keep_time(watch)?;
         Ok(false)
     }
-}
-
-/// When the log grew.
-struct Clock {
-    recorder: Recorder,
-    changes: OwnedFd,
-    /// The next note may be taken from then on.
-    due: Option<Instant>,
-}
-
-impl Clock {
-    fn start(recorder: Recorder) -> Result<Self, Errno> {
-        let before = sys::set_signal_mask(u64::MAX)?;
-        sys::set_signal_mask(before | SIGIO)?;
-        let mut clock = Self {
-            recorder,
-            changes: sys::signalfd(SIGIO)?,
-            due: None,
-        };
-        clock.arm();
-        Ok(clock)
-    }
-
-    fn turn(&mut self, changed: bool) {
-        if changed {
-            let mut information = [0u8; 128];
-            while rustix::io::read(&self.changes, &mut information[..]).is_ok() {}
-            self.note();
-            self.due = Some(Instant::now() + Recorder::pause());
-        }
-        if self.due.is_some_and(|due| due <= Instant::now()) {
-            self.due = None;
-            self.arm();
-        }
-    }
-
-    /// Waits for the next write. What was written since the last note is noted at once.
-    fn arm(&mut self) {
-        if let Err(errno) = self.recorder.watch() {
-            // A kernel without dnotify: a look now and then.
-            tracing::debug!(%errno, "the log cannot be watched");
-            self.due = Some(Instant::now() + Duration::from_secs(1));
-        }
-        if self.note() && self.due.is_none() {
-            self.due = Some(Instant::now() + Recorder::pause());
-        }
-    }
-
-    /// Without room on the disk lines have no time; that is no reason to end.
-    fn note(&mut self) -> bool {
-        self.recorder.note().unwrap_or(false)
-    }
-}
-
-/// For the broadcast: opens the log once more.
-fn open_log(instance: &Path) -> Result<std::fs::File, Error> {
-    logs::create(instance).map(Into::into)
 }
 
 /// Borrowed for poll(2).

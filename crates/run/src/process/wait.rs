@@ -11,7 +11,7 @@ use super::guard::Guard;
 use super::{Ended, Running};
 use crate::Error;
 use crate::cgroup::Cgroup;
-use crate::signals::{Forwarding, would_be_lost};
+use crate::signals::{Forwarding, Request, would_be_lost};
 use crate::sys::{memory, process as sys};
 use crate::tty::{self, RawMode, Relay};
 
@@ -138,7 +138,14 @@ impl Watched<'_> {
     }
 
     pub(super) fn forward(&self, watch: &mut Watch) -> Result<(), Errno> {
-        while let Some(signal) = self.signals.next()? {
+        while let Some(request) = self.signals.next_request()? {
+            let signal = match request {
+                Request::Signal(signal) => signal,
+                Request::End(signal) => {
+                    self.end(watch, signal)?;
+                    continue;
+                }
+            };
             match (signal, &watch.relay) {
                 (libc::SIGWINCH, Some(relay)) => tty::copy_size(relay.master())?,
                 // Keys of the caller's terminal that stop a job go to the one inside; these are for box.
@@ -162,11 +169,20 @@ impl Watched<'_> {
 
     /// Sends a signal, or ends the container where the signal would end any process but this one.
     pub(super) fn signal(&self, watch: &mut Watch, signal: i32) -> Result<(), Errno> {
-        let lost = would_be_lost(self.pid, signal);
-        if lost {
-            watch.forced = watch.forced.or(Some(signal));
+        if would_be_lost(self.pid, signal) {
+            return self.end(watch, signal);
         }
-        match sys::send_signal(self.pidfd, if lost { libc::SIGKILL } else { signal }) {
+        self.send(signal)
+    }
+
+    /// Ends the container as if the signal had.
+    fn end(&self, watch: &mut Watch, signal: i32) -> Result<(), Errno> {
+        watch.forced = watch.forced.or(Some(signal));
+        self.send(libc::SIGKILL)
+    }
+
+    fn send(&self, signal: i32) -> Result<(), Errno> {
+        match sys::send_signal(self.pidfd, signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno),
         }

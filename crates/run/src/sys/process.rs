@@ -115,6 +115,44 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
     result(status).map(drop)
 }
 
+/// Sends a signal with a number, as sigqueue(3) does, through a pidfd. pidfd_send_signal(2)
+pub fn queue_signal(pidfd: BorrowedFd<'_>, signal: c_int, value: i32) -> Result<(), Errno> {
+    /// The beginning of the kernel's siginfo_t for a signal of a process, sigaction(2): 128 bytes in all.
+    #[repr(C)]
+    struct Queued {
+        signal: c_int,
+        error: c_int,
+        code: c_int,
+        padding: c_int,
+        pid: c_int,
+        uid: u32,
+        value: i32,
+        rest: [c_int; 25],
+    }
+    const { assert!(size_of::<Queued>() == 128) };
+    let info = Queued {
+        signal,
+        error: 0,
+        code: libc::SI_QUEUE,
+        padding: 0,
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        uid: rustix::process::getuid().as_raw(),
+        value,
+        rest: [0; 25],
+    };
+    // SAFETY: the structure is as long as the kernel's and lives over the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            &info,
+            0,
+        )
+    };
+    result(status).map(drop)
+}
+
 /// Leaves the namespaces of `flags` (`CLONE_NEW*`) for new ones. unshare(2)
 pub fn unshare(flags: c_int) -> Result<(), Errno> {
     // SAFETY: only namespaces are left, no memory or descriptor table that anyone shares with us.
