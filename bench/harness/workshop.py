@@ -21,12 +21,12 @@ PACKAGES = {
     "bwrap": "bubblewrap", "crun": "crun", "runc": "runc", "umoci": "umoci", "skopeo": "skopeo", "podman": "podman",
     "dockerd": "docker.io", "docker": "docker.io", "docker-registry": "docker-registry", "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container", "bsdtar": "libarchive-tools", "pigz": "pigz",
-    "curl": "curl", "cc": "gcc", "strace": "strace", "gzip": "gzip", "tar": "tar",
+    "conmon": "conmon", "curl": "curl", "cc": "gcc", "strace": "strace", "gzip": "gzip", "tar": "tar",
 }
 
 
 # The disk space in GiB that a suite fills, with some to spare.
-SPACE = {"start": 3, "scale": 3, "micro": 3, "unpack": 8, "pull": 6, "smoke": 2}
+SPACE = {"start": 3, "log": 3, "scale": 3, "micro": 3, "unpack": 8, "pull": 6, "smoke": 2}
 
 
 # When the file system counts as calm, as a ratio to one in memory, for how many seconds that is waited for, and how many
