@@ -119,46 +119,68 @@ impl Log {
 
     /// Goes to the end.
     pub fn seek_to_end(&mut self) -> Result<(), Error> {
-        let newest = files::all(&self.directory, self.count).and_then(|files| {
-            let newest = files.into_iter().next();
-            let end = newest
-                .as_ref()
-                .map_or(Ok(0), |file| writer::whole(file, file.metadata()?.len()))?;
-            Ok((newest, end))
-        });
+        let newest = self.newest();
         (self.file, self.offset) = newest.map_err(|error| self.failed(error))?;
         Ok(())
     }
 
-    /// Calls with each record that is there and was asked for.
+    /// Calls with each record that is there and was asked for. What is written meanwhile is for the next time: a container may write
+    /// faster than this reads.
     pub fn read(&mut self, each: Each<'_>) -> Result<io::Result<()>, Error> {
         let mut buffer = vec![0; BUFFER];
-        loop {
+        let (last, end) = self.newest().map_err(|error| self.failed(error))?;
+        // So many files are there at most; more are read only if some go meanwhile.
+        for _ in 0..=self.count {
             // First: once there is a newer one, nothing is added to this.
             let newer = self.newer()?;
-            if let Err(error) = self.read_file(&mut buffer, each)? {
+            let is_last = match (&self.file, &last) {
+                (Some(file), Some(last)) => files::is_same(file, last),
+                _ => Ok(false),
+            };
+            let is_last = is_last.map_err(|error| self.failed(error))?;
+            let end = if is_last { end } else { u64::MAX };
+            if let Err(error) = self.read_file(&mut buffer, end, each)? {
                 return Ok(Err(error));
             }
-            let Some(newer) = newer else {
-                return Ok(Ok(()));
+            let Some(newer) = newer.filter(|_| !is_last) else {
+                break;
             };
             self.file = Some(newer);
             self.offset = 0;
             self.lost = false;
         }
+        Ok(Ok(()))
     }
 
-    fn read_file(&mut self, buffer: &mut [u8], each: Each<'_>) -> Result<io::Result<()>, Error> {
+    /// The file that is written to, and the end of its last whole record.
+    fn newest(&self) -> io::Result<(Option<File>, u64)> {
+        let newest = files::all(&self.directory, self.count)?.into_iter().next();
+        let end = newest
+            .as_ref()
+            .map_or(Ok(0), |file| writer::whole(file, file.metadata()?.len()))?;
+        Ok((newest, end))
+    }
+
+    /// Reads the file that is open up to an offset, and perhaps a little more.
+    fn read_file(
+        &mut self,
+        buffer: &mut [u8],
+        end: u64,
+        each: Each<'_>,
+    ) -> Result<io::Result<()>, Error> {
         let Some(file) = self.file.take() else {
             return Ok(Ok(()));
         };
         let read = loop {
+            if self.offset >= end {
+                break Ok(Ok(()));
+            }
             let length = match read_at(&file, buffer, self.offset) {
                 Ok(length) => length,
                 Err(error) => break Err(self.failed(error)),
             };
             let bytes = &buffer[..length];
-            let Some(end) = memchr::memrchr(b'\n', bytes) else {
+            let Some(whole) = memchr::memrchr(b'\n', bytes) else {
                 if length < buffer.len() {
                     // The end, or a record that is just being written.
                     break Ok(Ok(()));
@@ -167,8 +189,8 @@ impl Log {
                 self.offset = past_hole(&file, self.offset + length as u64);
                 continue;
             };
-            self.offset += end as u64 + 1;
-            if let Err(error) = self.pass_on(&bytes[..end], each) {
+            self.offset += whole as u64 + 1;
+            if let Err(error) = self.pass_on(&bytes[..whole], each) {
                 break Ok(Err(error));
             }
         };

@@ -105,7 +105,8 @@ pub(super) fn after(
     Ok(newer)
 }
 
-fn is_same(one: &File, other: &File) -> io::Result<bool> {
+/// Whether both are open at the same file.
+pub(super) fn is_same(one: &File, other: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let (one, other) = (one.metadata()?, other.metadata()?);
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))

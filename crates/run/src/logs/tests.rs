@@ -250,6 +250,30 @@ fn a_reader_follows_from_file_to_file() {
 }
 
 #[test]
+fn a_container_that_writes_faster_than_this_reads_does_not_keep_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        max_size: MaxSize::Bytes(1024),
+        ..Settings::default()
+    };
+    let mut writer = Writer::open(dir.path(), &settings).unwrap();
+    writer.write(Stdout, b"begun\n");
+    let mut log = Log::open(dir.path(), &settings).unwrap().unwrap();
+    let mut count = 0;
+    log.read(&mut |_| {
+        count += 1;
+        assert!(count < 1000);
+        writer.write(Stdout, &[b'x'; 400]);
+        Ok(())
+    })
+    .unwrap()
+    .unwrap();
+    assert!(count > 0);
+    // What came meanwhile is there the next time.
+    assert!(both(&mut log)[0].contains("xxx"));
+}
+
+#[test]
 fn a_rotation_that_was_broken_off_hides_nothing() {
     let (dir, _) = log(&[(1, Stdout, "new\n")]);
     let settings = Settings {
