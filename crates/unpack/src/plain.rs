@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use box_cache::DiffId;
-use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Stat, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::archive::Archive;
@@ -128,10 +129,10 @@ const UNFINISHED: &str = ".unpacking-";
 /// directory, which the next attempt sweeps away.
 pub(crate) enum Target {
     /// It was not there: made beside it, renamed at the end.
-    New { staging: Staging, path: PathBuf },
+    New { staged: Staged, path: PathBuf },
     /// It was there, and empty: made in it, moved up at the end. It stays the directory it is, as it may be a mount
     /// point, or somebody's working directory.
-    Found { staging: Staging, found: Found },
+    Found { staged: Staged, found: Found },
 }
 
 impl Target {
@@ -141,8 +142,8 @@ impl Target {
             Err(source) => Err(Error::io("look at", path, source)),
             Ok(_) => {
                 let found = Found::open(path)?;
-                let staging = stage(path, UNFINISHED)?;
-                Ok(Target::Found { staging, found })
+                let staged = Staged::create(path, UNFINISHED)?;
+                Ok(Target::Found { staged, found })
             }
         }
     }
@@ -159,40 +160,80 @@ impl Target {
         let name: String = name.to_string_lossy().chars().take(40).collect();
         let prefix = format!(".{name}{UNFINISHED}");
         staging::sweep(parent, &prefix)?;
-        let staging = stage(parent, &prefix)?;
+        let staged = Staged::create(parent, &prefix)?;
         Ok(Target::New {
-            staging,
+            staged,
             path: path.to_owned(),
         })
     }
 
     pub fn duplicate(&self) -> Result<OwnedFd, Error> {
-        let (Target::New { staging, .. } | Target::Found { staging, .. }) = self;
-        staging.duplicate()
+        let (Target::New { staged, path }
+        | Target::Found {
+            staged,
+            found: Found { path, .. },
+        }) = self;
+        rustix::io::fcntl_dupfd_cloexec(&staged.tree, 0)
+            .map_err(|errno| Error::io("open", path, errno))
     }
 
     /// Gives the tree its place. What its root has is taken over by a directory that was there, where `root` says that it is
     /// somebody's wish.
     pub fn keep(self, root: bool) -> Result<(), Error> {
         match self {
-            Target::New { mut staging, path } => match staging.rename(&path)? {
-                true => Ok(()),
-                false => {
-                    let taken = io::Error::from(io::ErrorKind::AlreadyExists);
-                    Err(Error::io("rename the unpacked tree to", path, taken))
-                }
-            },
-            Target::Found { staging, found } => found.fill(staging, root),
+            Target::New { staged, path } => {
+                let Staged { staging, tree } = staged;
+                drop(tree);
+                move_to(staging.dir(), TREE, CWD, path.as_os_str().as_bytes())
+                    .map_err(|errno| Error::io("rename the unpacked tree to", &path, errno))?;
+                drop(staging);
+                Ok(())
+            }
+            Target::Found { staged, found } => found.fill(staged, root),
         }
     }
 }
 
-/// A directory for a tree in the making, with what a tree without an entry for its root gets.
-fn stage(parent: &Path, prefix: &str) -> Result<Staging, Error> {
-    let staging = Staging::create(parent, prefix)?;
-    rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
-        .map_err(|errno| Error::io("change the mode of a directory in", parent, errno))?;
-    Ok(staging)
+/// A tree in the making, below a directory that nobody else can enter.
+///
+/// Directories of the tree may belong to any user of this machine long before the tree is whole, and so may the directory that it is
+/// made in. Such a user could swap a link or a device that was made for something else before it has its owner and mode.
+pub(crate) struct Staged {
+    staging: Staging,
+    tree: OwnedFd,
+}
+
+/// How often a directory is made anew that another user swaps.
+const TRIES: usize = 128;
+
+/// What the tree is called meanwhile.
+const TREE: &[u8] = staging::TAKEN.as_bytes();
+
+impl Staged {
+    /// An empty one in `parent`, with what a tree without an entry for its root gets.
+    fn create(parent: &Path, prefix: &str) -> Result<Staged, Error> {
+        let mut staging = Staging::create(parent, prefix)?;
+        let mut tries = 1;
+        while !staging.is_private()? {
+            // What has its name now is not ours to remove.
+            staging.leave();
+            if tries == TRIES {
+                let swapped =
+                    io::Error::other("another user always puts something else in its place");
+                return Err(Error::io("make a directory in", parent, swapped));
+            }
+            tries += 1;
+            staging = Staging::create(parent, prefix)?;
+        }
+        let failed = |errno: Errno| Error::io("create directory", staging.path(), errno);
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(staging.dir(), TREE, mode).map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let tree = rustix::fs::openat(staging.dir(), TREE, flags, Mode::empty()).map_err(failed)?;
+        // Whatever the umask takes away.
+        rustix::fs::fchmod(&tree, mode).map_err(failed)?;
+        Ok(Staged { staging, tree })
+    }
 }
 
 /// A directory of the caller's that is empty. Dropped before it is filled, it is so again, with the owner, mode and
@@ -231,13 +272,13 @@ impl Found {
     }
 
     /// Moves the tree's entries up, and where `takes_root` gives the directory what the tree's root has.
-    fn fill(mut self, staging: Staging, takes_root: bool) -> Result<(), Error> {
-        let taken = self.take(staging.dir(), takes_root);
+    fn fill(mut self, staged: Staged, takes_root: bool) -> Result<(), Error> {
+        let taken = self.take(&staged.tree, takes_root);
         let metadata = taken.map_err(|failure| {
-            self.give_back(staging.dir());
+            self.give_back(&staged.tree);
             failure.on(&self.path)
         })?;
-        staging.remove()?;
+        staged.staging.remove()?;
         if let Some(metadata) = metadata {
             rustix::fs::futimens(&self.dir, &times(metadata.mtime))
                 .map_err(|errno| Error::io("set the times of", &self.path, errno))?;
@@ -251,7 +292,7 @@ impl Found {
         let metadata = takes_root.then(|| metadata_of(&stat, root)).transpose()?;
         let failed = |errno| Failure::Kernel("list", errno);
         remove::each_name(root, failed, |name| {
-            move_to(root, &self.dir, name).doing("move what was unpacked to")?;
+            move_to(root, name, &self.dir, name).doing("move what was unpacked to")?;
             self.moved.insert(self.keys.hash_one(name));
             Ok(true)
         })?;
@@ -268,7 +309,7 @@ impl Found {
             |errno| errno,
             |name| {
                 let ours = self.moved.contains(&self.keys.hash_one(name));
-                Ok(ours && move_to(&self.dir, root, name).is_ok())
+                Ok(ours && move_to(&self.dir, name, root, name).is_ok())
             },
         );
         // What cannot be moved is told of by the failure that led here.
@@ -296,12 +337,12 @@ impl Found {
     }
 }
 
-/// Moves an entry from one directory to another that has none of that name.
-fn move_to(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+/// Moves an entry from one directory to a name that nothing has.
+fn move_to(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(&from, old, &to, new, RenameFlags::NOREPLACE) {
         // Some file systems know no flags.
-        Err(Errno::INVAL) => match rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => rustix::fs::renameat(from, name, to, name),
+        Err(Errno::INVAL) => match rustix::fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => rustix::fs::renameat(&from, old, &to, new),
             Ok(_) => Err(Errno::EXIST),
             Err(errno) => Err(errno),
         },

@@ -62,6 +62,28 @@ impl Staging {
         }
     }
 
+    /// Whether it is the directory that was made, in which nobody else can do anything: for one in a directory that may be another
+    /// user's, who can swap it for one of their own before it is opened.
+    pub fn is_private(&self) -> Result<bool, Error> {
+        let looked = || -> Result<bool, Errno> {
+            let own = rustix::process::geteuid().as_raw();
+            let parent = rustix::fs::fstat(&self.parent)?;
+            if parent.st_uid == own && (parent.st_mode & 0o022 == 0 || parent.st_mode & 0o1000 != 0)
+            {
+                return Ok(true);
+            }
+            let stat = rustix::fs::fstat(&self.dir)?;
+            let closed = stat.st_uid == own && stat.st_mode & 0o077 == 0;
+            Ok(closed && remove::any_name(&self.dir)?.is_none())
+        };
+        looked().map_err(|errno| Error::io("look at", &self.path, errno))
+    }
+
+    /// Gives it up, whatever becomes of it.
+    pub fn leave(&mut self) {
+        self.renamed = true;
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
