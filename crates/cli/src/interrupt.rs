@@ -36,6 +36,11 @@ impl Interrupts {
         })
     }
 
+    /// Whether a signal has come.
+    pub fn is_pending(&self) -> bool {
+        wait(self.signals.as_fd(), None).is_err()
+    }
+
     /// Lets signals through again: one that came while they were held ends box now, as if it had come just now.
     pub fn finish(self) -> io::Result<()> {
         // A signal seen by a poll is still pending, as nothing has read it.

@@ -1,5 +1,7 @@
 //! Tar archives in the POSIX (pax) format, as OCI layers are: written from open files, the same bytes for the same files.
 
+mod sparse;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -12,6 +14,7 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use crate::Error;
+use crate::copy::MOST_UNSIZED;
 use crate::xattrs::{self, Mapping, Xattr};
 
 /// Writes one archive.
@@ -22,6 +25,8 @@ pub(crate) struct Archive<W: Write> {
     ids: Ids,
     /// How many files have attributes that are left out as they steer an overlay, and the first of them.
     steering: (u64, Option<String>),
+    /// Holes are left out.
+    holes: bool,
 }
 
 /// Key and value of a pax record.
@@ -55,6 +60,9 @@ impl Ids {
 /// The longest path and link that a plain header holds.
 const PLAIN: usize = 100;
 
+/// The longest file of a layer: no more than unpacking it takes, holes included.
+const LONGEST: u64 = 128 << 30;
+
 impl<W: Write> Archive<W> {
     pub(crate) fn new(out: W, ids: Ids) -> Self {
         Self {
@@ -62,6 +70,15 @@ impl<W: Write> Archive<W> {
             links: HashMap::new(),
             ids,
             steering: (0, None),
+            holes: false,
+        }
+    }
+
+    /// Leaves holes out, which not every tool understands: no layer is to be written so (layer.md of the image specification).
+    pub(crate) fn with_holes(self) -> Self {
+        Self {
+            holes: true,
+            ..self
         }
     }
 
@@ -89,13 +106,7 @@ impl<W: Write> Archive<W> {
             .xattrs(path, &magic(&handle))
             .map_err(read("read the xattrs of"))?;
         match kind {
-            EntryType::Regular => {
-                let size = stat.st_size as u64;
-                let file = reopen(&handle, OFlags::RDONLY).map_err(read("open"))?;
-                // The header has said how long it is: a container that writes to it changes nothing about that.
-                let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
-                self.write(path, kind, stat, Path::new(""), records, size, data)
-            }
+            EntryType::Regular => self.add_file(path, &handle, stat, records),
             EntryType::Symlink => {
                 let target =
                     rustix::fs::readlinkat(&handle, "", vec![]).map_err(read("read link"))?;
@@ -121,6 +132,44 @@ impl<W: Write> Archive<W> {
             (xattr.key(), xattr.value)
         };
         Ok(xattrs::read(file)?.into_iter().map(record).collect())
+    }
+
+    fn add_file(
+        &mut self,
+        path: &Path,
+        handle: impl AsFd,
+        stat: &Stat,
+        mut records: Vec<Record>,
+    ) -> Result<(), Error> {
+        let failed = |action: &'static str| move |errno: Errno| Error::io(action, path, errno);
+        let kind = EntryType::Regular;
+        let (size, none) = (stat.st_size as u64, Path::new(""));
+        let file = reopen(&handle, OFlags::RDONLY).map_err(failed("open"))?;
+        if size == 0 {
+            // Files of the kernel do not say how long they are.
+            let mut data = vec![];
+            std::fs::File::from(file)
+                .take(MOST_UNSIZED)
+                .read_to_end(&mut data)
+                .map_err(|error| Error::io("read", path, error))?;
+            let size = data.len() as u64;
+            return self.write(path, kind, stat, none, records, size, data.as_slice());
+        }
+        if self.holes
+            && let Some(map) = sparse::Map::of(&file, size).map_err(failed("find the holes of"))?
+        {
+            records.extend(sparse::records(path, size));
+            let (length, data) = map.member(file);
+            let name = sparse::plain_name(path);
+            return self.write(&name, kind, stat, none, records, length, data);
+        }
+        if !self.holes && size > LONGEST {
+            let why = format!("it has {size} bytes, and no layer can hold more than {LONGEST}");
+            return Err(Error::copying("archive", path, why));
+        }
+        // The header has said how long it is: a container that writes to it changes nothing about that.
+        let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
+        self.write(path, kind, stat, none, records, size, data)
     }
 
     /// Adds an empty file that belongs to root and has no time.

@@ -4,21 +4,28 @@
 //! done by descriptor, one name at a time and without following links: no link, swapped at whatever moment, leads a copy
 //! onto the host (CVE-2018-15664), and nothing of the container is executed or loaded (CVE-2019-14271).
 
+mod content;
+mod creator;
+mod describe;
+mod links;
 mod place;
+mod private;
+mod stream;
 mod transfer;
 
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use crate::archive::{Archive, Ids};
-use crate::{Error, diff};
-pub use place::Tree;
+use crate::Error;
+use crate::archive::Ids;
+pub(crate) use content::{Extents, MOST_UNSIZED};
 use place::{Destination, Target};
-use transfer::Transfer;
+pub use place::{Gone, Tree};
+pub use stream::write_archive;
+use transfer::{Original, Transfer};
 
 /// How files are copied.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,39 +43,67 @@ pub struct Options {
 }
 
 /// What was copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Files of any kind.
     pub files: u64,
-    /// Bytes of file content.
+    /// Bytes of file content; holes are none.
     pub bytes: u64,
     /// Files that cannot be copied: sockets, and devices without `archive`.
     pub skipped: u64,
+    /// Files that were there when their directory was read, and gone when their turn came.
+    pub vanished: u64,
+    /// Mount points whose content was not to be had, each in words.
+    pub gone: Vec<String>,
+}
+
+impl Copied {
+    fn lost(&mut self, gone: &Gone) {
+        if !gone.expected && !self.gone.contains(&gone.why) {
+            self.gone.push(gone.why.clone());
+        }
+    }
 }
 
 /// Copies a file or a directory. As with cp(1) and docker, a destination that is a directory gets the source under its own name, or
-/// only what it holds where the source ends with `/.`; else the source gets the destination's name.
+/// only what it holds where the source ends with `/.`; else the source gets the destination's name. Where this ends early,
+/// because `stop` says so too, nothing half-made is left.
 pub fn copy(
     from: &Tree,
     source: &Path,
     to: &Tree,
     destination: &Path,
     options: &Options,
+    stop: &dyn Fn() -> bool,
 ) -> Result<Copied, Error> {
+    let shown = from.shown(source);
     let source = Source::open(from, source, options.follow)?;
     let directory = source.is_directory();
     let destination = to.destination(destination)?;
-    let mut transfer = Transfer::new(*options);
-    match (destination, &source.name) {
-        (Destination::Directory(target), None) if directory => {
-            transfer.content(&source.handle, &source.stat, &target)?
-        }
-        (Destination::Directory(target), Some(name)) => {
-            let target = Target {
+    let mut transfer = Transfer::new(*options, from, to, stop);
+    let original = &source.original;
+    match (destination, source.name) {
+        (
+            Destination::Directory {
                 directory: target,
-                name: name.clone(),
+                shown,
+            },
+            None,
+        ) => transfer.content(&original.handle, &target, &shown)?,
+        (
+            Destination::Directory {
+                directory,
+                mut shown,
+            },
+            Some(name),
+        ) => {
+            shown.push(&name);
+            let target = Target {
+                directory,
+                name,
+                shown,
             };
-            transfer.entry(&source.handle, &source.stat, &target)?;
+            transfer.entry(original, &target)?;
         }
         (
             Destination::Missing {
@@ -78,71 +113,40 @@ pub fn copy(
             _,
         ) => {
             if wants_directory && !directory {
-                return Err(to.failed("copy to", Path::new(&target.name), Errno::NOENT));
+                return Err(Error::io("copy to", &target.shown, Errno::NOENT));
             }
-            transfer.entry(&source.handle, &source.stat, &target)?;
+            transfer.entry(original, &target)?;
         }
-        (Destination::File(target), _) if !directory => {
-            transfer.entry(&source.handle, &source.stat, &target)?
-        }
-        (Destination::File(target), _) => {
-            return Err(to.failed(
+        (Destination::File(target), _) if directory => {
+            return Err(Error::io(
                 "copy a directory onto",
-                Path::new(&target.name),
+                &target.shown,
                 Errno::NOTDIR,
             ));
         }
-        (Destination::Directory(_), None) => {
-            unreachable!("only a directory has no name of its own")
+        (Destination::File(target), _) => transfer.entry(original, &target)?,
+        (Destination::Open { file, shown }, _) if source.kind == FileType::RegularFile => {
+            transfer.pour(original, &file, &shown)?;
         }
+        (Destination::Open { file, shown }, _) => {
+            let stat = rustix::fs::fstat(&file);
+            let kind = stat.map_or(FileType::Unknown, |stat| {
+                FileType::from_raw_mode(stat.st_mode)
+            });
+            return Err(place::refuse(&shown, kind));
+        }
+    }
+    if transfer.copied.files == 0 && transfer.copied.skipped == 1 && !directory {
+        let why = "it is a socket, or a device, which are copied with --archive alone";
+        return Err(Error::copying("copy", &shown, why));
     }
     Ok(transfer.copied)
 }
 
-/// Writes a file or directory as a tar archive, under its own name (`.` for what has none).
-pub fn write_archive(
-    from: &Tree,
-    source: &Path,
-    options: &Options,
-    out: impl Write,
-) -> Result<(), Error> {
-    let source = Source::open(from, source, options.follow)?;
-    let mut archive = Archive::new(out, options.ids);
-    let name = source.name.clone().unwrap_or_else(|| ".".into());
-    archive_tree(&mut archive, Path::new(&name), &source.handle, &source.stat)?;
-    archive
-        .finish()?
-        .flush()
-        .map_err(|error| Error::system("write the archive", error))
-}
-
-fn archive_tree<W: Write>(
-    archive: &mut Archive<W>,
-    path: &Path,
-    handle: &OwnedFd,
-    stat: &Stat,
-) -> Result<(), Error> {
-    archive.add(path, handle, stat)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Ok(());
-    }
-    let failed = |errno: Errno| Error::io("read directory", path, errno);
-    let directory = place::directory(handle).map_err(failed)?;
-    for name in diff::names(&directory).map_err(failed)? {
-        let path = path.join(&name);
-        match place::look(&directory, &name) {
-            Ok((handle, stat)) => archive_tree(archive, &path, &handle, &stat)?,
-            Err(Errno::NOENT) => {}
-            Err(errno) => return Err(Error::io("open", &path, errno)),
-        }
-    }
-    Ok(())
-}
-
 /// The file that is to be copied.
 struct Source {
-    handle: OwnedFd,
-    stat: Stat,
+    original: Original,
+    kind: FileType,
     /// `None`: the source is a directory of which only the content is meant, or that has no name, as `/`.
     name: Option<std::ffi::OsString>,
 }
@@ -151,22 +155,35 @@ impl Source {
     fn open(tree: &Tree, path: &Path, follow: bool) -> Result<Self, Error> {
         use std::os::unix::ffi::OsStrExt;
         let text = path.as_os_str().as_bytes();
-        let content = text == b"." || text.ends_with(b"/.") || text.ends_with(b"..");
+        let content = place::says_directory(path) && !text.ends_with(b"/");
         // A slash at the end demands a directory, also behind a link.
-        let nofollow = if follow || content || text.ends_with(b"/") {
+        let nofollow = if follow || place::says_directory(path) {
             OFlags::empty()
         } else {
             OFlags::NOFOLLOW
         };
-        let handle = tree.open(path, OFlags::PATH | nofollow)?;
+        let handle: OwnedFd = tree.open(path, OFlags::PATH | nofollow)?;
         let stat =
             rustix::fs::fstat(&handle).map_err(|errno| tree.failed("look at", path, errno))?;
         let name = path.file_name().filter(|_| !content).map(ToOwned::to_owned);
-        Ok(Self { handle, stat, name })
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory && place::is_kernels(&handle) {
+            let why = "it is a view of the kernel, and no files";
+            return Err(Error::copying("copy", &tree.shown(path), why));
+        }
+        Ok(Self {
+            original: Original {
+                handle,
+                stat,
+                device: None,
+            },
+            kind,
+            name,
+        })
     }
 
     fn is_directory(&self) -> bool {
-        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+        self.kind == FileType::Directory
     }
 }
 

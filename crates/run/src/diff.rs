@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use lower::{Below, Found, Lower, Merged};
 use upper::Upper;
-pub(crate) use upper::names;
 
 /// One difference between an instance and its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

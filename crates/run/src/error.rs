@@ -26,6 +26,16 @@ pub enum Error {
         /// The file with the container's output.
         path: PathBuf,
     },
+    /// A copy into or out of a container that cannot be made, or not as asked.
+    #[error("cannot {action} {}: {reason}", path.display())]
+    Copying {
+        /// The verb, such as `copy to`.
+        action: &'static str,
+        /// What it was to be done to, with the container's name before it.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A system call of the parent that has no path failed.
     #[error("{action}: {}", Words(source))]
     System {
@@ -238,6 +248,14 @@ impl Error {
             action,
             path: path.to_owned(),
             source: source.into(),
+        }
+    }
+
+    pub(crate) fn copying(action: &'static str, path: &Path, reason: impl Into<String>) -> Self {
+        Self::Copying {
+            action,
+            path: path.to_owned(),
+            reason: reason.into(),
         }
     }
 

@@ -18,7 +18,7 @@ use oci_spec::runtime::{LinuxResources, Mount};
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::mount::OpenTreeFlags;
 
-pub(crate) use make::{Mounted, TAKEN, make, write_texts};
+pub(crate) use make::{Mounted, TAKEN, filesystem, make, write_texts};
 pub(crate) use paths::{Hidden, descriptor_path, make_private, mask, read_only};
 pub(crate) use target::ASTRAY;
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod copy;
 mod escape;
 mod host;
 mod image;
@@ -11,30 +12,48 @@ mod target;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use box_tests::Home;
 
 /// The hostile program, statically linked: `BOX_TEST_ATTACK`, or compiled from attack.c.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| match std::env::var_os("BOX_TEST_ATTACK") {
-        Some(path) => path.into(),
-        None => {
-            // Beside this test's executable, under a name of our own until it is complete.
-            let program = std::env::current_exe().unwrap().with_file_name("attack");
-            let aside = program.with_file_name(format!("attack-{}", std::process::id()));
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attacks/attack.c");
-            let compiled = Command::new("cc")
-                .args(["-static", "-O1", "-o"])
-                .arg(&aside)
-                .arg(source)
-                .status();
-            assert!(compiled.unwrap().success(), "attack.c does not compile");
-            std::fs::rename(&aside, &program).unwrap();
-            program
+    PROGRAM.get_or_init(|| compiled("attack.c", "BOX_TEST_ATTACK"))
+}
+
+/// A static program: what the variable names, or compiled from this file beside us.
+fn compiled(file: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    static COMPILING: Mutex<()> = Mutex::new(());
+    let _alone = COMPILING.lock().unwrap();
+    // Beside this test's executable, under a name of our own until it is complete.
+    let name = file.trim_end_matches(".c");
+    let program = std::env::current_exe().unwrap().with_file_name(name);
+    let aside = program.with_file_name(format!("{name}-{}", std::process::id()));
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attacks")).join(file);
+    let compiled = Command::new("cc")
+        .args(["-static", "-O1", "-o"])
+        .arg(&aside)
+        .arg(source)
+        .status();
+    assert!(compiled.unwrap().success(), "{file} does not compile");
+    std::fs::rename(&aside, &program).unwrap();
+    program
+}
+
+/// Waits for something that comes by itself.
+#[track_caller]
+fn until(mut done: impl FnMut() -> bool) {
+    for _ in 0..1200 {
+        if done() {
+            return;
         }
-    })
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("never in a minute");
 }
 
 /// A flag that shows the hostile program in the container, as /attack.

@@ -3,6 +3,7 @@
 
 mod attributes;
 mod background;
+mod copies;
 mod crowd;
 mod exec;
 mod files;

@@ -49,6 +49,7 @@ impl Fixture {
             &self.inside(),
             Path::new(to),
             &options,
+            &|| false,
         )
     }
 
@@ -60,6 +61,7 @@ impl Fixture {
             &Tree::host(),
             &to,
             &Options::default(),
+            &|| false,
         )
     }
 }
@@ -86,7 +88,7 @@ fn files_get_a_new_name_or_keep_theirs() {
         Copied {
             files: 1,
             bytes: 3,
-            skipped: 0
+            ..Copied::default()
         }
     );
     assert_eq!(it.read("root/tmp/b"), "two");
@@ -149,7 +151,8 @@ fn no_link_leads_out() {
             Path::new("/tmp/file"),
             &Tree::host(),
             &it.at("host/b"),
-            &follow
+            &follow,
+            &|| false
         )
         .is_err()
     );
@@ -174,6 +177,7 @@ fn no_magic_link_leads_out() {
         &Tree::host(),
         &it.at("host/x"),
         &Options::default(),
+        &|| false,
     );
     assert!(error.is_err());
 }
@@ -208,6 +212,7 @@ fn what_is_copied_of_a_file() {
         &Tree::host(),
         &it.at("host"),
         &options,
+        &|| false,
     )
     .unwrap();
     assert_eq!(
@@ -241,8 +246,8 @@ fn sockets_and_devices_are_left_out_and_a_fifo_does_not_block() {
         copied,
         Copied {
             files: 2,
-            bytes: 0,
-            skipped: 2
+            skipped: 2,
+            ..Copied::default()
         }
     );
     assert!(it.at("host/out/fifo").exists() && !it.at("host/out/null").exists());
@@ -267,4 +272,54 @@ fn an_archive_holds_a_tree_under_its_name() {
         .map(|entry| entry.unwrap().path().unwrap().into_owned())
         .collect();
     assert_eq!(names, ["d/", "d/x", "d/y"].map(PathBuf::from));
+}
+
+#[test]
+fn what_is_stopped_leaves_nothing() {
+    let it = Fixture::new();
+    for name in ["a", "b/c", "b/d"] {
+        it.file(&format!("root/tmp/{name}"), "text");
+    }
+    let asked = std::cell::Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 4
+    };
+    let failure = copy(
+        &it.inside(),
+        Path::new("/tmp"),
+        &Tree::host(),
+        &it.at("host/new"),
+        &Options::default(),
+        &stop,
+    );
+    assert!(failure.unwrap_err().to_string().contains("interrupted"));
+    assert_eq!(fs::read_dir(it.at("host")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_changes_its_length_is_copied_as_it_is() {
+    let it = Fixture::new();
+    let at = |name: &str| it.at(name);
+    let file = |name: &str| -> OwnedFd {
+        let mut options = fs::File::options();
+        options.read(true).write(true).create(true);
+        options.truncate(false).open(at(name)).unwrap().into()
+    };
+    it.file("host/a", &"x".repeat(300_000));
+    let never = || false;
+    // It says that it is longer than it is by now, or shorter.
+    for (said, length) in [(500_000, 300_000), (300_000, 300_000), (100_000, 100_000)] {
+        let to = format!("host/{said}");
+        let bytes = content::copy(&file("host/a"), said, &file(&to), &never).unwrap();
+        assert_eq!(bytes, length);
+        assert_eq!(fs::metadata(at(&to)).unwrap().len(), length, "{said}");
+    }
+}
+
+#[test]
+fn what_a_directory_is_left_out_of_is_told_by_its_device() {
+    assert!(place::is_kernels(fs::File::open("/proc").unwrap()));
+    assert!(place::is_kernels(fs::File::open("/sys").unwrap()));
+    assert!(!place::is_kernels(fs::File::open("/tmp").unwrap()));
 }

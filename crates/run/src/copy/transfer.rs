@@ -1,225 +1,483 @@
 //! The copying itself: from an open file to a name in an open directory.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::place::{self, Target};
-use super::{Copied, Options};
-use crate::archive::{magic, reopen};
-use crate::xattrs::{self, Mapping};
-use crate::{Error, diff};
+use super::links::Links;
+use super::place::{self, Identity, TRIES, Target, Tree, has_vanished};
+use super::private::{ONLY, Private, open_made};
+use super::{Copied, Options, content, creator::Creator, describe::describe};
+use crate::Error;
+use crate::archive::reopen;
 
-pub(super) struct Transfer {
+pub(super) struct Transfer<'a> {
     options: Options,
+    from: &'a Tree,
+    stop: &'a dyn Fn() -> bool,
     pub(super) copied: Copied,
-    /// For names that nobody else uses.
-    number: u64,
+    links: Links,
+    /// Directories that the copy makes or is made in: those are not copied into themselves.
+    own: HashSet<Identity>,
+    entries: u64,
+    creator: Option<Creator>,
 }
 
-/// Set-user-id and set-group-id.
-const SET_ID: u32 = 0o6000;
+/// An open file that is to be copied, as a mere handle.
+pub(super) struct Original {
+    pub(super) handle: OwnedFd,
+    pub(super) stat: Stat,
+    /// The device of the directory that it is in, where that is known.
+    pub(super) device: Option<u64>,
+}
 
-impl Transfer {
-    pub(super) fn new(options: Options) -> Self {
+/// The most files of one copy: a container can make new ones as fast as they are copied.
+const MOST_ENTRIES: u64 = 10_000_000;
+
+/// Directories within each other.
+pub(super) const DEEPEST: usize = 1024;
+
+/// A failure on the way: of the kernel, for the file at hand, or told already.
+enum Failure {
+    Kernel(Errno),
+    Told(Error),
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::Kernel(errno)
+    }
+}
+
+impl Failure {
+    fn at(self, shown: &Path) -> Error {
+        match self {
+            Self::Told(error) => error,
+            Self::Kernel(Errno::AGAIN) => Error::copying(
+                "copy to",
+                shown,
+                "somebody takes away there what was made just now",
+            ),
+            Self::Kernel(Errno::INTR) => Error::copying("copy to", shown, "interrupted"),
+            Self::Kernel(Errno::OVERFLOW) => Error::copying(
+                "copy to",
+                shown,
+                "a directory holds more files than are copied",
+            ),
+            Self::Kernel(errno) => Error::io("copy to", shown, errno),
+        }
+    }
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(
+        options: Options,
+        from: &'a Tree,
+        to: &Tree,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Self {
         Self {
             options,
+            from,
+            stop,
             copied: Copied::default(),
-            number: 0,
+            links: Links::default(),
+            own: to.home().iter().copied().collect(),
+            entries: 0,
+            creator: None,
         }
     }
 
     /// Copies a file of any kind to a name, in the place of what is there; a directory is merged into one.
-    pub(super) fn entry(
-        &mut self,
-        source: &OwnedFd,
-        stat: &Stat,
-        target: &Target,
-    ) -> Result<(), Error> {
-        let failed = |errno: Errno| Error::io("copy to", Path::new(&target.name), errno);
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let there = place::kind(target)
-            .map_err(failed)?
-            .map(|stat| FileType::from_raw_mode(stat.st_mode));
-        match (kind, there) {
-            (FileType::Directory, Some(FileType::Directory)) => {}
-            (FileType::Directory, None) => {
-                rustix::fs::mkdirat(&target.directory, &target.name, Mode::RWXU).map_err(failed)?;
-            }
-            (FileType::Directory, Some(_)) => return Err(failed(Errno::NOTDIR)),
-            (_, Some(FileType::Directory)) => return Err(failed(Errno::ISDIR)),
-            _ => return self.file(source, stat, kind, target).map_err(failed),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&target.directory, &target.name, flags, Mode::empty())
-            .map_err(failed)?;
-        self.copied.files += 1;
-        self.content(source, stat, &made)?;
-        match there {
-            Some(_) => Ok(()),
-            None => self.describe(source, stat, &made).map_err(failed),
-        }
+    pub(super) fn entry(&mut self, source: &Original, target: &Target) -> Result<(), Error> {
+        self.put(source, target, &mut None, 0)
     }
 
     /// Copies what a directory holds into another.
     pub(super) fn content(
         &mut self,
         source: &OwnedFd,
-        _: &Stat,
         target: &OwnedFd,
+        shown: &Path,
     ) -> Result<(), Error> {
-        let unreadable = |errno: Errno| Error::system("read a directory to be copied", errno);
-        let directory = place::directory(source).map_err(unreadable)?;
-        for name in diff::names(&directory).map_err(unreadable)? {
-            let (source, stat) = match place::look(&directory, &name) {
-                Ok(found) => found,
-                // Gone since the directory was listed.
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(Error::io("open", Path::new(&name), errno)),
-            };
-            let directory = target
-                .try_clone()
-                .map_err(|error| Error::io("copy to", Path::new(&name), error))?;
-            self.entry(&source, &stat, &Target { directory, name })?;
-        }
-        Ok(())
+        self.merge(source, target, shown, 0)
     }
 
-    /// Makes the copy aside and renames it, so that nobody sees half of it.
-    fn file(
+    /// Writes a file's content to what is open: a device, a pipe.
+    pub(super) fn pour(
         &mut self,
-        source: &OwnedFd,
-        stat: &Stat,
-        kind: FileType,
-        target: &Target,
-    ) -> Result<(), Errno> {
-        let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
-        if kind == FileType::Socket
-            || kind == FileType::Unknown
-            || (device && !self.options.archive)
-        {
-            self.copied.skipped += 1;
-            return Ok(());
-        }
-        let aside = loop {
-            self.number += 1;
-            let name = OsString::from(format!(".box-cp-{}-{}", std::process::id(), self.number));
-            match self.make(source, stat, kind, &target.directory, &name) {
-                Ok(()) => break name,
-                Err(Errno::EXIST) => {}
-                Err(errno) => {
-                    // The failure before is the one to tell.
-                    rustix::fs::unlinkat(&target.directory, &name, AtFlags::empty()).ok();
-                    return Err(errno);
-                }
-            }
+        source: &Original,
+        target: &OwnedFd,
+        shown: &Path,
+    ) -> Result<(), Error> {
+        let poured = || -> Result<u64, Errno> {
+            let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let path = crate::archive::magic(target);
+            // Not without waiting: a pipe's reader may come later, as with cp(1).
+            let to = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?;
+            let from = reopen(&source.handle, OFlags::RDONLY)?;
+            content::pour(&from, source.stat.st_size as u64, &to)
         };
-        match rustix::fs::renameat(&target.directory, &aside, &target.directory, &target.name) {
-            Ok(()) => {}
-            Err(errno) => {
-                rustix::fs::unlinkat(&target.directory, &aside, AtFlags::empty()).ok();
-                // A mount point, such as /etc/hosts: only its content can be replaced.
-                if errno != Errno::BUSY || kind != FileType::RegularFile {
-                    return Err(errno);
-                }
-                let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file =
-                    rustix::fs::openat(&target.directory, &target.name, flags, Mode::empty())?;
-                self.data(source, file)?;
-            }
-        }
+        self.copied.bytes += poured().map_err(|errno| Failure::from(errno).at(shown))?;
         self.copied.files += 1;
         Ok(())
     }
 
-    fn make(
+    fn merge(
         &mut self,
         source: &OwnedFd,
-        stat: &Stat,
-        kind: FileType,
+        target: &OwnedFd,
+        shown: &Path,
+        depth: usize,
+    ) -> Result<(), Error> {
+        let failed = |errno: Errno| Failure::from(errno).at(shown);
+        let stat = rustix::fs::fstat(target).map_err(failed)?;
+        self.own.insert(place::identity(&stat));
+        let Some((directory, device, names)) = self.list(source, shown)? else {
+            return Ok(());
+        };
+        let mut private = None;
+        for name in names {
+            let Some(source) = self.look(&directory, device, &name, shown)? else {
+                continue;
+            };
+            let directory = rustix::io::fcntl_dupfd_cloexec(target, 0).map_err(failed)?;
+            let shown = shown.join(&name);
+            let target = Target {
+                directory,
+                name,
+                shown,
+            };
+            self.put(&source, &target, &mut private, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be copied of a directory; none if it has gone.
+    #[allow(clippy::type_complexity)]
+    fn list(
+        &mut self,
+        source: &OwnedFd,
+        shown: &Path,
+    ) -> Result<Option<(OwnedFd, u64, Vec<OsString>)>, Error> {
+        let listed = || -> Result<_, Errno> {
+            let directory = place::directory(source)?;
+            let device = rustix::fs::fstat(&directory)?.st_dev;
+            let names = place::names(&directory)?;
+            Ok((directory, device, names))
+        };
+        match listed() {
+            Ok(listed) => Ok(Some(listed)),
+            Err(errno) if has_vanished(errno) => {
+                self.copied.vanished += 1;
+                Ok(None)
+            }
+            Err(errno) => Err(Failure::from(errno).at(shown)),
+        }
+    }
+
+    /// The next file of a directory that is copied; none if it is gone since that was listed, or is not to be copied.
+    fn look(
+        &mut self,
         directory: &OwnedFd,
-        name: &OsString,
-    ) -> Result<(), Errno> {
-        match kind {
+        device: u64,
+        name: &OsStr,
+        shown: &Path,
+    ) -> Result<Option<Original>, Error> {
+        let (handle, stat) = match place::look(directory, name) {
+            Ok(found) => found,
+            Err(errno) if has_vanished(errno) => {
+                self.copied.vanished += 1;
+                return Ok(None);
+            }
+            Err(errno) => return Err(Error::io("open", &shown.join(name), errno)),
+        };
+        let own = self.own.contains(&place::identity(&stat));
+        Ok((!own).then_some(Original {
+            handle,
+            stat,
+            device: Some(device),
+        }))
+    }
+
+    /// Counts a file; false if it is left out.
+    fn takes(&mut self, source: &Original, shown: &Path, depth: usize) -> Result<bool, Failure> {
+        if (self.stop)() {
+            return Err(Errno::INTR.into());
+        }
+        self.entries += 1;
+        if self.entries > MOST_ENTRIES || depth > DEEPEST {
+            let why = match depth > DEEPEST {
+                true => format!("directories are more than {DEEPEST} deep"),
+                false => format!("more than {MOST_ENTRIES} files"),
+            };
+            return Err(Failure::Told(Error::copying("copy to", shown, why)));
+        }
+        let kind = FileType::from_raw_mode(source.stat.st_mode);
+        let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+        let unknown = matches!(kind, FileType::Socket | FileType::Unknown);
+        if unknown || device && !self.options.archive {
+            self.copied.skipped += 1;
+            return Ok(false);
+        }
+        Ok(kind == FileType::Directory || !self.is_hollow(source))
+    }
+
+    /// Whether a file or directory is the top of a file system of which nothing is copied.
+    fn is_hollow(&mut self, source: &Original) -> bool {
+        if source
+            .device
+            .is_none_or(|device| device == source.stat.st_dev)
+        {
+            return false;
+        }
+        if let Some(gone) = self.from.gone(&source.stat) {
+            self.copied.lost(gone);
+            return true;
+        }
+        place::is_kernels(&source.handle)
+    }
+
+    /// Copies to a name in a directory that may be anybody's.
+    fn put(
+        &mut self,
+        source: &Original,
+        target: &Target,
+        private: &mut Option<Private>,
+        depth: usize,
+    ) -> Result<(), Error> {
+        let failed = |failure: Failure| failure.at(&target.shown);
+        if !self.takes(source, &target.shown, depth).map_err(failed)? {
+            return Ok(());
+        }
+        let mut made = false;
+        for _ in 0..TRIES {
+            let replace = match way(source, target).map_err(failed)? {
+                Way::Again => continue,
+                Way::Done => {
+                    self.copied.files += 1;
+                    return Ok(());
+                }
+                Way::Merge(_) if self.is_hollow(source) => return Ok(()),
+                Way::Merge(found) => {
+                    self.copied.files += 1;
+                    return self.merge(&source.handle, &found, &target.shown, depth);
+                }
+                Way::Place { replace } => replace,
+            };
+            let aside = self.aside(target, private).map_err(failed)?;
+            if !made {
+                let making = self.make(
+                    source,
+                    aside.directory(),
+                    ONLY.as_ref(),
+                    &target.shown,
+                    depth,
+                );
+                if !making.map_err(failed)? {
+                    return Ok(());
+                }
+                made = true;
+            }
+            match aside.place(target, replace) {
+                Ok(()) => return Ok(()),
+                // Somebody was faster.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR) => {}
+                // A mount point, such as /etc/hosts: only its content can be replaced.
+                Err(Errno::BUSY) if is_file(source) => {
+                    aside.discard();
+                    let written = self.overwrite(source, target);
+                    return written.map_err(|errno| failed(errno.into()));
+                }
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        Err(failed(Errno::AGAIN.into()))
+    }
+
+    fn aside<'p>(
+        &mut self,
+        target: &Target,
+        private: &'p mut Option<Private>,
+    ) -> Result<&'p Private, Failure> {
+        if private.is_none() {
+            let ours = rustix::process::geteuid().as_raw();
+            let user = self.creator.as_ref().map_or(ours, |creator| creator.user);
+            let made = match Private::make(&target.directory, user) {
+                // The host's root has no id there.
+                Err(Errno::OVERFLOW) if self.options.inward && self.creator.is_none() => {
+                    let owner = self.options.owner;
+                    self.creator = Some(Creator::become_owner(owner)?);
+                    Private::make(&target.directory, owner.0)?
+                }
+                other => other?,
+            };
+            self.own.insert(made.identity());
+            *private = Some(made);
+        }
+        // It was made above where it was not there.
+        private.as_ref().ok_or(Failure::Kernel(Errno::BADF))
+    }
+
+    /// Replaces the content of a regular file that has to stay the one it is.
+    fn overwrite(&mut self, source: &Original, target: &Target) -> Result<(), Errno> {
+        let (handle, stat) = place::look(&target.directory, &target.name)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::BUSY);
+        }
+        let from = reopen(&source.handle, OFlags::RDONLY)?;
+        let to = reopen(&handle, OFlags::WRONLY | OFlags::TRUNC)?;
+        self.copied.bytes += content::copy(&from, source.stat.st_size as u64, &to, self.stop)?;
+        Ok(())
+    }
+
+    /// Makes a copy in a directory that nobody else can enter. False: what was to be copied has gone meanwhile.
+    fn make(
+        &mut self,
+        source: &Original,
+        parent: &OwnedFd,
+        name: &OsStr,
+        shown: &Path,
+        depth: usize,
+    ) -> Result<bool, Failure> {
+        let Original { handle, stat, .. } = source;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Directory && self.links.link(stat, parent, name) {
+            self.copied.files += 1;
+            return Ok(true);
+        }
+        let made = match kind {
+            FileType::Directory => {
+                return self.make_directory(source, parent, name, shown, depth);
+            }
             FileType::RegularFile => {
+                let from = match reopen(handle, OFlags::RDONLY) {
+                    Err(errno) if has_vanished(errno) => {
+                        self.copied.vanished += 1;
+                        return Ok(false);
+                    }
+                    other => other?,
+                };
                 let flags = OFlags::WRONLY
                     | OFlags::CREATE
                     | OFlags::EXCL
                     | OFlags::NOFOLLOW
                     | OFlags::CLOEXEC;
-                let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
-                self.data(source, file)?;
+                let mode = Mode::RUSR | Mode::WUSR;
+                let to = rustix::fs::openat(parent, name, flags, mode)?;
+                self.copied.bytes += content::copy(&from, stat.st_size as u64, &to, self.stop)?;
+                to
             }
             FileType::Symlink => {
-                let link = rustix::fs::readlinkat(source, "", vec![])?;
-                rustix::fs::symlinkat(link.as_c_str(), directory, name)?;
+                let link = rustix::fs::readlinkat(handle, "", vec![])?;
+                rustix::fs::symlinkat(link.as_c_str(), parent, name)?;
+                made_node(parent, name, stat)?
             }
-            _ => rustix::fs::mknodat(directory, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?,
-        }
-        let (made, _) = place::look(directory, name)?;
-        self.describe(source, stat, &made)
+            _ => {
+                let mode = Mode::RUSR | Mode::WUSR;
+                rustix::fs::mknodat(parent, name, kind, mode, stat.st_rdev)?;
+                made_node(parent, name, stat)?
+            }
+        };
+        describe(&self.options, handle, stat, &made)?;
+        self.links.note(stat, made);
+        self.copied.files += 1;
+        Ok(true)
     }
 
-    fn data(&mut self, source: &OwnedFd, target: OwnedFd) -> Result<(), Errno> {
-        let mut source = File::from(reopen(source, OFlags::RDONLY)?);
-        let mut target = File::from(target);
-        let bytes = io::copy(&mut source, &mut target)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        self.copied.bytes += bytes;
-        Ok(())
+    /// A directory with all that it holds.
+    fn make_directory(
+        &mut self,
+        source: &Original,
+        parent: &OwnedFd,
+        name: &OsStr,
+        shown: &Path,
+        depth: usize,
+    ) -> Result<bool, Failure> {
+        let hollow = self.is_hollow(source);
+        let listed = match hollow {
+            true => None,
+            false => match self.list(&source.handle, shown).map_err(Failure::Told)? {
+                None => return Ok(false),
+                listed => listed,
+            },
+        };
+        rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
+        let made = open_made(parent, name)?;
+        let stat = rustix::fs::fstat(&made)?;
+        self.own.insert(place::identity(&stat));
+        self.copied.files += 1;
+        if let Some((directory, device, names)) = listed {
+            for name in names {
+                let shown = shown.join(&name);
+                let looked = self.look(&directory, device, &name, &shown);
+                let Some(child) = looked.map_err(Failure::Told)? else {
+                    continue;
+                };
+                let failed = |failure: Failure| Failure::Told(failure.at(&shown));
+                if self.takes(&child, &shown, depth + 1).map_err(failed)? {
+                    self.make(&child, &made, &name, &shown, depth + 1)
+                        .map_err(failed)?;
+                }
+            }
+        }
+        describe(&self.options, &source.handle, &source.stat, &made)?;
+        Ok(true)
     }
+}
 
-    /// Owner, then mode (a change of owner takes set-id bits away), xattrs, and times at last.
-    fn describe(&self, source: &OwnedFd, stat: &Stat, made: &OwnedFd) -> Result<(), Errno> {
-        let (uid, gid) = match (self.options.archive, self.options.inward) {
-            (false, _) => self.options.owner,
-            (true, true) => (
-                self.options.ids.outside(stat.st_uid),
-                self.options.ids.outside(stat.st_gid),
-            ),
-            (true, false) => (
-                self.options.ids.inside(stat.st_uid),
-                self.options.ids.inside(stat.st_gid),
-            ),
-        };
-        let path = magic(made);
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        rustix::fs::chownat(made.as_fd(), "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-        let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-        if !link {
-            // Nobody gets a program with the caller's rights out of a container by accident.
-            let kept = if self.options.archive || self.options.inward {
-                0o7777
-            } else {
-                0o7777 & !SET_ID
-            };
-            rustix::fs::chmod(&path, Mode::from_raw_mode(stat.st_mode & kept))?;
-        }
-        if self.options.archive && !link {
-            let mapping = match self.options.inward {
-                true => Mapping::Outside(self.options.ids),
-                false => Mapping::Inside(self.options.ids),
-            };
-            xattrs::copy(&magic(source), &path, mapping)?;
-        }
-        let time = |seconds: i64, nanoseconds| rustix::fs::Timespec {
-            tv_sec: seconds,
-            tv_nsec: nanoseconds,
-        };
-        let times = Timestamps {
-            last_access: time(stat.st_atime, stat.st_atime_nsec as _),
-            last_modification: time(stat.st_mtime, stat.st_mtime_nsec as _),
-        };
-        // AT_EMPTY_PATH: a link's own times, and nobody else's.
-        match rustix::fs::utimensat(made.as_fd(), "", &times, AtFlags::EMPTY_PATH) {
-            // Linux before 5.8.
-            Err(Errno::INVAL) => Ok(()),
-            result => result,
-        }
+/// What can be done about what has a name.
+enum Way {
+    /// Both are directories.
+    Merge(OwnedFd),
+    /// Nothing is there, or with `replace` a file or link that makes room.
+    Place { replace: bool },
+    /// It is there already.
+    Done,
+    /// It is not what it was a moment ago.
+    Again,
+}
+
+fn way(source: &Original, target: &Target) -> Result<Way, Failure> {
+    let kind = FileType::from_raw_mode(source.stat.st_mode);
+    let Some(there) = place::kind(target)? else {
+        return Ok(Way::Place { replace: false });
+    };
+    let stands = FileType::from_raw_mode(there.st_mode);
+    match (kind, stands) {
+        (FileType::Directory, FileType::Directory) => match open_directory(target) {
+            Ok(found) => Ok(Way::Merge(found)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(Way::Again),
+            Err(errno) => Err(errno.into()),
+        },
+        (FileType::Directory, _) => Err(Errno::NOTDIR.into()),
+        (_, FileType::Directory) => Err(Errno::ISDIR.into()),
+        (_, FileType::RegularFile | FileType::Symlink) => Ok(Way::Place { replace: true }),
+        _ if kind == stands && there.st_rdev == source.stat.st_rdev => Ok(Way::Done),
+        _ => Err(Failure::Told(place::refuse(&target.shown, stands))),
     }
+}
+
+fn is_file(source: &Original) -> bool {
+    FileType::from_raw_mode(source.stat.st_mode) == FileType::RegularFile
+}
+
+fn open_directory(target: &Target) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&target.directory, &target.name, flags, Mode::empty())
+}
+
+/// Opens a link, pipe or device that was made by name: another of the same kind is as good, and nothing else is accepted.
+fn made_node(parent: &OwnedFd, name: &OsStr, like: &Stat) -> Result<OwnedFd, Errno> {
+    let (made, stat) = place::look(parent, name)?;
+    let same = stat.st_mode & libc::S_IFMT == like.st_mode & libc::S_IFMT;
+    let device = !FileType::from_raw_mode(stat.st_mode).is_symlink();
+    if !same || device && stat.st_rdev != like.st_rdev {
+        return Err(Errno::AGAIN);
+    }
+    Ok(made)
 }

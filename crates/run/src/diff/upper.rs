@@ -85,7 +85,7 @@ impl Upper {
 }
 
 /// The names in an open directory, in order.
-pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
+pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     let mut names = vec![];
     for entry in Dir::read_from(directory)? {
         let entry = entry?;

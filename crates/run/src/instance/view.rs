@@ -1,26 +1,33 @@
 //! Looking into an instance: its files, what it changed, what it wrote.
 
+mod mounts;
+
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::Instance;
 use crate::archive::Ids;
-use crate::copy::Tree;
+use crate::copy::{Gone, Tree};
 use crate::diff::{Change, Changed};
 use crate::idmap::IdMap;
 use crate::logs::{Driver, Log};
-use crate::mounts::c_string;
+use crate::mounts::make_private;
 use crate::storage::{self, Storage};
-use crate::{Error, diff, layer, mounts, sys};
+use crate::sys::mount::{Attributes, set_attributes};
+use crate::{Error, diff, layer, sys};
 
 /// The root file system of an instance for as long as this value lives. A stopped instance cannot be started meanwhile.
 #[derive(Debug)]
 pub struct View {
     root: OwnedFd,
     name: String,
+    /// The instance's directory on the host.
+    home: PathBuf,
+    gone: Vec<Gone>,
     /// Holds the lock, and drops it.
     _stopped: Option<Instance>,
 }
@@ -32,15 +39,19 @@ impl View {
             .root
             .try_clone()
             .map_err(|error| Error::system("copy a descriptor", error))?;
-        Ok(Tree::confined(root, &self.name))
+        Ok(Tree::confined(root, &self.name)
+            .without(self.gone.clone())
+            .kept_in(&self.home))
     }
 }
 
 impl Instance {
-    /// Opens its root file system: that of the running container with all that is mounted there, or that of a stopped one without.
+    /// Opens its root file system: that of the running container with all that is mounted there, or that of a stopped one with its
+    /// volumes and the files of ours. What was in memory alone is gone, and a path that leads there is an error that says so.
     ///
-    /// For a stopped one this moves the calling thread to a mount namespace of its own, in which the overlay is mounted: it
-    /// goes with the process, however that ends. Paths of the host mean there what they mean outside.
+    /// For a stopped one this moves the calling thread to a mount namespace of its own, in which all that is mounted: it
+    /// goes with the process, however that ends. Paths of the host mean there what they mean outside. A root file system that is
+    /// read-only for the container is so here.
     pub fn view(self) -> Result<View, Error> {
         match self.live() {
             Ok(live) => {
@@ -51,6 +62,8 @@ impl Instance {
                 Ok(View {
                     root,
                     name: self.name.clone(),
+                    home: self.dir.clone(),
+                    gone: vec![],
                     _stopped: None,
                 })
             }
@@ -61,24 +74,9 @@ impl Instance {
 
     fn view_stopped(mut self) -> Result<View, Error> {
         self.hold()?;
-        if self.record.storage == Storage::Copy {
-            return self.view_copy();
-        }
         let failed = |errno| Error::system("make a mount namespace", errno);
         sys::process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
-        mounts::make_private().map_err(failed)?;
-        let target = self.dir.join("rootfs");
-        self.overlay(false)?.mount_here(&target)?;
-        let root = open(&target)?;
-        Ok(View {
-            root,
-            name: self.name.clone(),
-            _stopped: Some(self),
-        })
-    }
-
-    /// A copy, shown as a running container is shown it.
-    fn view_copy(self) -> Result<View, Error> {
+        make_private().map_err(failed)?;
         let spec = self.spec()?;
         let idmap = match (crate::plan::has_user_namespace(&spec), spec.linux()) {
             (true, Some(linux)) => Some(IdMap::plan(linux)?),
@@ -86,9 +84,34 @@ impl Instance {
         };
         let userns = idmap.as_ref().map(IdMap::namespace).transpose()?;
         let userns = userns.as_ref().map(AsFd::as_fd);
+        let target = self.dir.join("rootfs");
+        let failed = |errno| Error::io("mount the root file system on", &target, errno);
+        match self.record.storage {
+            Storage::Overlay => {
+                self.overlay(false)?.mount_here(&target)?;
+            }
+            // Shown as a running container is shown it.
+            Storage::Copy => {
+                let copy = storage::open_copy(&target, userns)?;
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+                move_mount(&copy, c"", CWD, &target, flags).map_err(failed)?;
+            }
+        }
+        let root = open(&target)?;
+        let gone = mounts::mount(&root, &target, &spec, &self.files(), userns)?;
+        let read_only = spec.root().as_ref().and_then(|root| root.readonly());
+        if read_only.unwrap_or(false) {
+            let attributes = Attributes {
+                set: libc::MOUNT_ATTR_RDONLY,
+                ..Attributes::default()
+            };
+            set_attributes(root.as_fd(), &attributes, false).map_err(failed)?;
+        }
         Ok(View {
-            root: storage::open_copy(&self.dir.join("rootfs"), userns)?,
+            root,
             name: self.name.clone(),
+            home: self.dir.clone(),
+            gone,
             _stopped: Some(self),
         })
     }

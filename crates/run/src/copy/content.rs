@@ -1,0 +1,170 @@
+//! The content of a file: what it holds and where it has holes.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// What a file that says that it has no size may hold all the same, as those of /proc: so much is read.
+pub(crate) const MOST_UNSIZED: u64 = 16 << 20;
+
+/// Bytes that are copied before it is asked whether to go on.
+const AT_ONCE: u64 = 16 << 20;
+
+/// The stretches of a file that are not holes, as far as its file system knows (lseek(2), `SEEK_DATA`). Never beyond the size that
+/// the file had when this was made, however it grows.
+pub(crate) struct Extents<'a> {
+    file: BorrowedFd<'a>,
+    position: u64,
+    size: u64,
+}
+
+impl<'a> Extents<'a> {
+    pub(crate) fn of(file: &'a OwnedFd, size: u64) -> Self {
+        Self {
+            file: file.as_fd(),
+            position: 0,
+            size,
+        }
+    }
+
+    /// The next stretch: where it begins, and where it ends.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, u64)>, Errno> {
+        if self.position >= self.size {
+            return Ok(None);
+        }
+        let start = match rustix::fs::seek(self.file, SeekFrom::Data(self.position)) {
+            Ok(start) if start < self.size => start,
+            // Nothing but a hole up to the end.
+            Ok(_) | Err(Errno::NXIO) => {
+                self.position = self.size;
+                return Ok(None);
+            }
+            // Not every file system knows of holes.
+            Err(_) => self.position,
+        };
+        let end = match rustix::fs::seek(self.file, SeekFrom::Hole(start)) {
+            // A hole made this moment may begin where the data began.
+            Ok(end) if end > start => end.min(self.size),
+            _ => self.size,
+        };
+        self.position = end;
+        Ok(Some((start, end)))
+    }
+}
+
+/// Copies what a file of `size` bytes holds to a new one, holes as holes; the number of bytes written. A file that became
+/// shorter meanwhile is copied as short as it is then. `stop` is asked now and then; [`Errno::INTR`] if it says so.
+pub(super) fn copy(
+    source: &OwnedFd,
+    size: u64,
+    target: &OwnedFd,
+    stop: &dyn Fn() -> bool,
+) -> Result<u64, Errno> {
+    if size == 0 {
+        let ended = by_hand(source, target, 0, MOST_UNSIZED)?;
+        return Ok(ended);
+    }
+    rustix::fs::ftruncate(target, size)?;
+    let mut extents = Extents::of(source, size);
+    let mut bytes = 0;
+    while let Some((start, end)) = extents.next()? {
+        let ended = range(source, target, start, end, stop)?;
+        bytes += ended - start;
+        if ended < end {
+            rustix::fs::ftruncate(target, ended)?;
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Copies a stretch; gives where it ended: earlier where the file does.
+fn range(
+    source: &OwnedFd,
+    target: &OwnedFd,
+    start: u64,
+    end: u64,
+    stop: &dyn Fn() -> bool,
+) -> Result<u64, Errno> {
+    let mut position = start;
+    let mut in_kernel = true;
+    while position < end {
+        if stop() {
+            return Err(Errno::INTR);
+        }
+        let length = (end - position).min(AT_ONCE);
+        if in_kernel {
+            let (mut read_at, mut write_at) = (position, position);
+            let copied = rustix::fs::copy_file_range(
+                source,
+                Some(&mut read_at),
+                target,
+                Some(&mut write_at),
+                length as usize,
+            );
+            match copied {
+                Ok(count) if count > 0 => {
+                    position += count as u64;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(errno),
+                // Not between these two, or no more of it: reading tells.
+                Ok(_) | Err(_) => in_kernel = false,
+            }
+        }
+        let ended = by_hand(source, target, position, position + length)?;
+        if ended < position + length {
+            return Ok(ended);
+        }
+        position = ended;
+    }
+    Ok(end)
+}
+
+/// For pairs of file systems that the kernel does not copy between. Gives where the file ended, or `end`.
+fn by_hand(source: &OwnedFd, target: &OwnedFd, mut position: u64, end: u64) -> Result<u64, Errno> {
+    let mut buffer = vec![0; 256 << 10];
+    while position < end {
+        let length = (end - position).min(buffer.len() as u64) as usize;
+        let count = match rustix::io::pread(source, &mut buffer[..length], position) {
+            Err(Errno::INTR) => continue,
+            Ok(0) => break,
+            other => other?,
+        };
+        let mut written = 0;
+        while written < count {
+            match rustix::io::pwrite(target, &buffer[written..count], position + written as u64) {
+                Err(Errno::INTR) => {}
+                other => written += other?,
+            }
+        }
+        position += count as u64;
+    }
+    Ok(position)
+}
+
+/// Writes what a file holds to one that need not have positions: a device, a pipe, a terminal.
+pub(super) fn pour(source: &OwnedFd, size: u64, target: &OwnedFd) -> Result<u64, Errno> {
+    let end = if size == 0 { MOST_UNSIZED } else { size };
+    let mut buffer = vec![0; 256 << 10];
+    let mut position = 0;
+    while position < end {
+        let length = (end - position).min(buffer.len() as u64) as usize;
+        let count = match rustix::io::pread(source, &mut buffer[..length], position) {
+            Err(Errno::INTR) => continue,
+            Ok(0) => break,
+            other => other?,
+        };
+        let mut written = 0;
+        while written < count {
+            match rustix::io::write(target, &buffer[written..count]) {
+                Err(Errno::INTR) => {}
+                other => written += other?,
+            }
+        }
+        position += count as u64;
+    }
+    Ok(position)
+}

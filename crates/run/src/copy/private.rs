@@ -1,0 +1,132 @@
+//! The directory in which copies are made: beside their place, and closed to everybody else until they are whole.
+//!
+//! The directory of a copy's place may belong to another user, who can rename things in it at any moment. What is made there by
+//! name and then given an owner and a mode by name can be swapped for a file of that user's in between. So everything is made
+//! in a new directory that only we can enter, finished there, and moved to its place by one rename.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::place::{self, Identity, TRIES, Target};
+use crate::archive::magic;
+use crate::removal::remove_tree;
+
+/// A directory of ours in one that may be anybody's. Dropped, it is removed with all that was not moved out of it.
+pub(super) struct Private {
+    parent: OwnedFd,
+    name: String,
+    directory: OwnedFd,
+    identity: Identity,
+}
+
+/// What a copy is called until it has its place.
+pub(super) const ONLY: &str = "copy";
+
+/// Below the directory it begins at, through no link and onto no other file system.
+pub(super) const NEXT: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+impl Private {
+    /// Makes one; `user` is whose the files are that this thread makes. [`Errno::AGAIN`]: somebody took every one away before it
+    /// could be opened.
+    pub(super) fn make(parent: &OwnedFd, user: u32) -> Result<Self, Errno> {
+        for _ in 0..TRIES {
+            let mut number = [0u8; 16];
+            rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
+            let name = format!(".box-cp-{:032x}", u128::from_ne_bytes(number));
+            match rustix::fs::mkdirat(parent, &name, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(errno) => return Err(errno),
+            }
+            if let Some((directory, identity)) = own(parent, &name, user)? {
+                return Ok(Self {
+                    parent: rustix::io::fcntl_dupfd_cloexec(parent, 0)?,
+                    name,
+                    directory,
+                    identity,
+                });
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Gives what was made its place; in the stead of what is there only where `replace` says so.
+    pub(super) fn place(&self, target: &Target, replace: bool) -> Result<(), Errno> {
+        let (from, to) = (&self.directory, &target.directory);
+        if replace {
+            return rustix::fs::renameat(from, ONLY, to, &target.name);
+        }
+        match rustix::fs::renameat_with(from, ONLY, to, &target.name, RenameFlags::NOREPLACE) {
+            // Some file systems know no flags.
+            Err(Errno::INVAL) => rustix::fs::renameat(from, ONLY, to, &target.name),
+            other => other,
+        }
+    }
+
+    /// Takes away what has no place.
+    pub(super) fn discard(&self) {
+        let only = Path::new(&magic(&self.directory)).join(ONLY);
+        match rustix::fs::unlinkat(&self.directory, ONLY, AtFlags::empty()) {
+            // What it says of failures is less than what led here.
+            Err(Errno::ISDIR) => drop(remove_tree(&only)),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        self.discard();
+        // It has this name still, unless another user took it away, who has an empty directory then.
+        let removed = rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
+        if let Err(errno) = removed {
+            tracing::debug!(name = self.name, %errno, "a directory for copies stays");
+        }
+    }
+}
+
+/// Opens a directory that was made just now. None if that is not the one, as far as can be told: then somebody else works
+/// with these names.
+fn own(parent: &OwnedFd, name: &str, user: u32) -> Result<Option<(OwnedFd, Identity)>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = match rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::AGAIN) => {
+            return Ok(None);
+        }
+        Err(errno) => return Err(errno),
+    };
+    let stat = rustix::fs::fstat(&directory)?;
+    let closed = stat.st_uid == user && stat.st_mode & 0o077 == 0;
+    if closed && place::names(&directory)?.is_empty() || is_ours_alone(parent)? {
+        return Ok(Some((directory, place::identity(&stat))));
+    }
+    Ok(None)
+}
+
+/// Whether nobody else can swap what is in a directory. Some file systems have one mode for all that is on them.
+fn is_ours_alone(directory: &OwnedFd) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(directory)?;
+    let closed = stat.st_mode & 0o022 == 0 || stat.st_mode & 0o1000 != 0;
+    Ok(stat.st_uid == rustix::process::geteuid().as_raw() && closed)
+}
+
+/// Opens a directory that was made in a private one.
+pub(super) fn open_made(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT)
+}

@@ -1,0 +1,111 @@
+//! A tree of files as a tar archive.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use super::place::{self, Tree, has_vanished};
+use super::transfer::DEEPEST;
+use super::{Copied, Options, Source};
+use crate::Error;
+use crate::archive::Archive;
+
+/// Writes a file or directory as a tar archive, under its own name (`.` for what has none). Holes stay holes.
+pub fn write_archive(
+    from: &Tree,
+    source: &Path,
+    options: &Options,
+    out: impl Write,
+) -> Result<Copied, Error> {
+    let source = Source::open(from, source, options.follow)?;
+    let name = source.name.clone().unwrap_or_else(|| ".".into());
+    let mut stream = Stream {
+        archive: Archive::new(out, options.ids).with_holes(),
+        from,
+        copied: Copied::default(),
+    };
+    stream.tree(
+        Path::new(&name),
+        &source.original.handle,
+        &source.original.stat,
+        false,
+        0,
+    )?;
+    stream
+        .archive
+        .finish()?
+        .flush()
+        .map_err(|error| Error::system("write the archive", error))?;
+    Ok(stream.copied)
+}
+
+struct Stream<'a, W: Write> {
+    archive: Archive<W>,
+    from: &'a Tree,
+    copied: Copied,
+}
+
+impl<W: Write> Stream<'_, W> {
+    /// `hollow`: what the directory holds is left out.
+    fn tree(
+        &mut self,
+        path: &Path,
+        handle: &OwnedFd,
+        stat: &Stat,
+        hollow: bool,
+        depth: usize,
+    ) -> Result<(), Error> {
+        if depth > DEEPEST {
+            let why = format!("directories are more than {DEEPEST} deep");
+            return Err(Error::copying("archive", path, why));
+        }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
+            self.copied.skipped += 1;
+            return Ok(());
+        }
+        self.archive.add(path, handle, stat)?;
+        self.copied.files += 1;
+        if hollow || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Ok(());
+        }
+        let failed = |errno: Errno| match errno {
+            Errno::OVERFLOW => {
+                Error::copying("archive", path, "it holds more files than are copied")
+            }
+            errno => Error::io("read directory", path, errno),
+        };
+        let listed = place::directory(handle).and_then(|it| Ok((place::names(&it)?, it)));
+        let (names, directory) = match listed {
+            Err(errno) if has_vanished(errno) => {
+                self.copied.vanished += 1;
+                return Ok(());
+            }
+            other => other.map_err(failed)?,
+        };
+        for name in names {
+            let path = path.join(&name);
+            let (handle, inner) = match place::look(&directory, &name) {
+                Ok(found) => found,
+                Err(errno) if has_vanished(errno) => {
+                    self.copied.vanished += 1;
+                    continue;
+                }
+                Err(errno) => return Err(Error::io("open", &path, errno)),
+            };
+            let crossed = inner.st_dev != stat.st_dev;
+            let gone = self.from.gone(&inner).filter(|_| crossed);
+            if let Some(gone) = gone {
+                self.copied.lost(gone);
+            }
+            let hollow = gone.is_some() || crossed && place::is_kernels(&handle);
+            if hollow && FileType::from_raw_mode(inner.st_mode) != FileType::Directory {
+                continue;
+            }
+            self.tree(&path, &handle, &inner, hollow, depth + 1)?;
+        }
+        Ok(())
+    }
+}
