@@ -2,6 +2,7 @@
 //! tools) both ways, and what `docker save` writes (`docker-archive:`) on the way in.
 
 mod docker;
+mod layout;
 mod load;
 mod save;
 mod tarball;

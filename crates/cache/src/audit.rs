@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::index::{Entry, Index};
+use crate::select::spellings;
 use crate::{
     Cache, Digest, Error, Event, Phase, Platform, Progress, Reference, Result, TaskId,
     VerifiedReader, beneath,
@@ -53,10 +54,15 @@ impl Cache {
                 let mut entries = Vec::new();
                 for reference in references {
                     // An image whose documents are damaged is verified as far as they lead.
-                    let found: Vec<Entry> = match reference.digest() {
-                        Some(_) => self.matching(&index, reference)?,
-                        None => index.named(&reference.key()).cloned().collect(),
-                    };
+                    let mut found: Vec<Entry> = Vec::new();
+                    for name in spellings(reference) {
+                        if found.is_empty() {
+                            found = match name.digest() {
+                                Some(_) => self.matching(&index, &name)?,
+                                None => index.named(&name.key()).cloned().collect(),
+                            };
+                        }
+                    }
                     if found.is_empty() {
                         audit.unknown.push(reference.clone());
                     }

@@ -119,6 +119,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An archive has no name for its image, and the caller gave none.
+    #[error("cannot load {}: its image has no name", path.display())]
+    Nameless {
+        /// The archive.
+        path: PathBuf,
+    },
     /// Somebody else holds a lock and the caller did not want to wait.
     #[error("{} is locked by another process", path.display())]
     Locked {

@@ -1,15 +1,12 @@
 //! Images: a manifest and a config that belong together, read and checked as one.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
-use crate::index::{Entry, Index, Stamp};
-use crate::{
-    Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, beneath, lookup,
-};
+use crate::index::{Entry, Index};
+use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, beneath};
 
 /// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
@@ -78,10 +75,74 @@ pub struct Damaged {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
     schema_version: u32,
+    media_type: Option<String>,
+    pub(crate) artifact_type: Option<String>,
     pub(crate) config: Blob,
     /// Go's encoder writes an empty list as null.
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) layers: Vec<Blob>,
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+impl Manifest {
+    /// What is wrong with a document that something referred to by this media type. One that is a manifest to one reader and
+    /// an index to another is none (CVE-2021-41190).
+    pub(crate) fn fault(&self, media_type: &str) -> Option<String> {
+        match (self.schema_version, &self.media_type, &self.manifests) {
+            (2, _, Some(_)) => Some("it is an index as well".to_owned()),
+            (2, Some(own), None) if own != media_type => {
+                Some(format!("its mediaType is {own:?}, expected {media_type:?}"))
+            }
+            (2, _, None) => None,
+            (other, ..) => Some(format!("its schemaVersion is {other}, expected 2")),
+        }
+    }
+}
+
+/// Reads a config. Where it names no architecture or system, what refers to it says the platform, or else docker's rule does:
+/// it is for the machine at hand.
+fn read_config(
+    bytes: &[u8],
+    described: Option<Platform>,
+) -> serde_json::Result<(ImageConfiguration, Platform)> {
+    let mut document: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes)?;
+    let text = |key: &str| {
+        let value = document.get(key).and_then(serde_json::Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    let (os, architecture, mut variant) = (text("os"), text("architecture"), text("variant"));
+    let mut platform = Platform::new(&os, &architecture, Some(&variant));
+    if let Some(described) = described {
+        let same = Platform::new(described.os(), described.architecture(), None)
+            == Platform::new(&os, &architecture, None);
+        if architecture.is_empty() || (variant.is_empty() && same) {
+            variant = described.variant().unwrap_or_default().to_owned();
+            platform = match (os.is_empty(), architecture.is_empty()) {
+                (false, true) => Platform::new(&os, described.architecture(), Some(&variant)),
+                _ => described,
+            };
+        }
+    }
+    for (key, value) in [
+        ("os", platform.os()),
+        ("architecture", platform.architecture()),
+    ] {
+        if document
+            .get(key)
+            .and_then(serde_json::Value::as_str)
+            .is_none_or(str::is_empty)
+        {
+            document.insert(key.to_owned(), value.into());
+        }
+    }
+    // docker leaves out the list of layers where it is empty.
+    if let Some(rootfs) = document.get_mut("rootfs").and_then(serde_json::Value::as_object_mut)
+        && rootfs.get("diff_ids").is_none_or(serde_json::Value::is_null)
+    {
+        rootfs.insert("diff_ids".to_owned(), serde_json::json!([]));
+    }
+    let config = serde_json::from_value(document.into())?;
+    Ok((config, platform))
 }
 
 /// Takes null for what is there by default.
@@ -91,27 +152,6 @@ where
     T: Default + Deserialize<'de>,
 {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// A config as it stands there, or as it was meant: docker leaves out the list of layers where it is empty.
-fn config(bytes: &[u8]) -> serde_json::Result<ImageConfiguration> {
-    serde_json::from_slice(bytes).or_else(|error| {
-        let mut config: serde_json::Value = serde_json::from_slice(bytes)?;
-        let layers = config
-            .pointer_mut("/rootfs")
-            .and_then(|rootfs| rootfs.as_object_mut());
-        match layers {
-            Some(rootfs)
-                if rootfs
-                    .get("diff_ids")
-                    .is_none_or(serde_json::Value::is_null) =>
-            {
-                rootfs.insert("diff_ids".to_owned(), serde_json::json!([]));
-                serde_json::from_value(config)
-            }
-            _ => Err(error),
-        }
-    })
 }
 
 /// What box needs of a descriptor.
@@ -124,38 +164,6 @@ pub(crate) struct Blob {
 }
 
 impl Cache {
-    /// Finds an image for a platform. Costs the same whatever the number of images; takes no lock.
-    ///
-    /// A reference with a digest finds the image of that name whose manifest has this digest, or whose only layer has
-    /// it, whatever its tag.
-    ///
-    /// # Errors
-    /// [`Error::DamagedImage`] where the image is listed but its manifest or config is missing or damaged: fetching it
-    /// again repairs it.
-    pub fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
-        let Some(stamp) = Stamp::current(self.layout())? else {
-            return Ok(None);
-        };
-        let entries = match lookup::get(self.layout(), &stamp, reference) {
-            Some(entries) => entries,
-            None => {
-                let (index, stamp) = Index::read(self.layout())?;
-                let entries = self.matching(&index, reference)?;
-                // Unknown references are not kept: they would pile up, and what follows a miss takes longer anyway.
-                if let Some(stamp) = stamp
-                    && !entries.is_empty()
-                {
-                    lookup::put(self.layout(), &stamp, reference, &entries);
-                }
-                entries
-            }
-        };
-        let found = entries
-            .iter()
-            .find(|entry| entry.platform().as_ref() == Some(platform));
-        found.map(|entry| self.image_of(entry)).transpose()
-    }
-
     /// All images, whole or not. Reads every manifest and config.
     pub fn listing(&self) -> Result<Listing> {
         let (index, _) = Index::read(self.layout())?;
@@ -164,6 +172,11 @@ impl Cache {
             let Some(reference) = entry.reference() else {
                 continue;
             };
+            if !self.is_truly_named(entry) {
+                let error = self.misnamed(&reference, entry);
+                listing.damaged.push(Damaged::new(reference, entry, error));
+                continue;
+            }
             match self.expand(entry) {
                 Ok(entries) => {
                     for entry in entries {
@@ -215,35 +228,6 @@ impl Cache {
         }
     }
 
-    /// The entries that a reference means, each for one platform.
-    pub(crate) fn matching(&self, index: &Index, reference: &Reference) -> Result<Vec<Entry>> {
-        let Some(digest) = reference.digest() else {
-            let expanded: Result<Vec<_>> = index
-                .named(&reference.key())
-                .map(|entry| self.expand(entry))
-                .collect();
-            return Ok(expanded?.into_iter().flatten().collect());
-        };
-        let mut matching = Vec::new();
-        let mut seen = BTreeSet::new();
-        for entry in &index.manifests {
-            if entry
-                .reference()
-                .is_none_or(|other| other.name() != reference.name())
-            {
-                continue;
-            }
-            for entry in self.expand(entry)? {
-                let same =
-                    entry.digest == digest.to_string() || self.only_layer(&entry) == Some(*digest);
-                if same && seen.insert(entry.digest.clone()) {
-                    matching.push(entry);
-                }
-            }
-        }
-        Ok(matching)
-    }
-
     /// An entry for each platform that an entry stands for: itself, or those of the list it points to.
     pub(crate) fn expand(&self, entry: &Entry) -> Result<Vec<Entry>> {
         if !entry.is_index() {
@@ -264,16 +248,29 @@ impl Cache {
         let bytes = self.read_blob(&entry.digest(self.layout())?, entry.size, MAX_DOCUMENT)?;
         let list: Index = serde_json::from_slice(&bytes)
             .map_err(|error| self.malformed("index", entry, error))?;
-        let inner = list
-            .manifests
-            .into_iter()
-            .filter(|inner| inner.is_manifest() && inner.platform().is_some());
-        Ok(inner
-            .map(|inner| Entry {
+        if list.is_manifest_too() {
+            return Err(self.malformed("index", entry, "it is a manifest as well"));
+        }
+        let mut parts = Vec::new();
+        for inner in list.manifests.into_iter().filter(Entry::is_manifest) {
+            // Attestations are listed among the images they are of.
+            if inner
+                .platform()
+                .is_some_and(|platform| platform.is_unknown())
+            {
+                continue;
+            }
+            let part = Entry {
                 annotations: entry.annotations.clone(),
                 ..inner
-            })
-            .collect())
+            };
+            parts.extend(
+                self.expand(&part)?
+                    .into_iter()
+                    .filter(|part| part.platform().is_some()),
+            );
+        }
+        Ok(parts)
     }
 
     /// The image that an entry stands for.
@@ -308,7 +305,8 @@ impl Cache {
             path: path.clone(),
             reason,
         };
-        let config = config(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let (config, platform) =
+            read_config(&bytes, entry.platform()).map_err(|error| malformed(error.to_string()))?;
         let diff_ids = config.rootfs().diff_ids();
         if diff_ids.len() != manifest.layers.len() {
             return Err(malformed(format!(
@@ -328,11 +326,6 @@ impl Cache {
                     .map_err(|error: Error| malformed(error.to_string()))?,
             });
         }
-        let platform = Platform::new(
-            &config.os().to_string(),
-            &config.architecture().to_string(),
-            config.variant().as_deref(),
-        );
         let stored = layers
             .iter()
             .map(|layer| layer.size)
@@ -346,10 +339,7 @@ impl Cache {
             size: stored.fold(0, u64::saturating_add),
             config,
             layers,
-            provenance: entry
-                .annotations
-                .as_ref()
-                .map_or_else(Provenance::unknown, Provenance::from_annotations),
+            provenance: entry.provenance(),
         })
     }
 
@@ -358,21 +348,9 @@ impl Cache {
         let bytes = self.read_blob(&entry.digest(self.layout())?, entry.size, MAX_DOCUMENT)?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
             .map_err(|error| self.malformed("manifest", entry, error))?;
-        match manifest.schema_version {
-            2 => Ok(manifest),
-            other => Err(self.malformed(
-                "manifest",
-                entry,
-                format!("its schemaVersion is {other}, expected 2"),
-            )),
-        }
-    }
-
-    /// The digest of the layer of an image that has but one.
-    fn only_layer(&self, entry: &Entry) -> Option<Digest> {
-        match self.read_manifest(entry).ok()?.layers.as_slice() {
-            [layer] => Some(layer.digest),
-            _ => None,
+        match manifest.fault(&entry.media_type) {
+            None => Ok(manifest),
+            Some(fault) => Err(self.malformed("manifest", entry, fault)),
         }
     }
 

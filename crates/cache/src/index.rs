@@ -185,6 +185,13 @@ impl Index {
             .ok_or_else(|| Error::io("look up", &path)(io::ErrorKind::NotFound.into()))
     }
 
+    /// Whether the document could be read as a manifest, too (CVE-2021-41190).
+    pub(crate) fn is_manifest_too(&self) -> bool {
+        ["config", "layers"]
+            .iter()
+            .any(|key| self.rest.contains_key(*key))
+    }
+
     /// The entries that a key names, whatever their platform.
     pub(crate) fn named(&self, key: &str) -> impl Iterator<Item = &Entry> {
         self.manifests
@@ -227,7 +234,15 @@ impl Index {
             .iter()
             .map(|at| self.manifests[*at].clone())
             .collect();
-        entries.sort_by_key(|entry| entry.platform().as_ref() != Some(host));
+        entries.sort_by_key(|entry| {
+            let rank = entry
+                .platform()
+                .and_then(|platform| host.accepts(&platform));
+            (
+                entry.platform().as_ref() != Some(host),
+                rank.unwrap_or(u32::MAX),
+            )
+        });
         for (number, (at, mut entry)) in places.into_iter().zip(entries).enumerate() {
             let name = match entry.platform() {
                 Some(platform) if number > 0 => format!("{key}+{}", platform.suffix()),
@@ -254,7 +269,13 @@ impl Entry {
 
     /// The platform, where the entry says one.
     pub(crate) fn platform(&self) -> Option<Platform> {
-        Platform::deserialize(self.platform.as_ref()?).ok()
+        let platform = self.platform.as_ref()?;
+        // An empty name would be taken for this machine's.
+        platform
+            .get("architecture")?
+            .as_str()
+            .filter(|name| !name.is_empty())?;
+        Platform::deserialize(platform).ok()
     }
 
     /// The reference it has, without the platform's suffix. None for entries without a name and for names that box
@@ -284,7 +305,7 @@ impl Entry {
     }
 
     /// The reference it has or had, without a digest.
-    fn tagged(&self) -> Option<Reference> {
+    pub(crate) fn tagged(&self) -> Option<Reference> {
         Some(self.reference()?.without_digest())
     }
 
@@ -292,6 +313,11 @@ impl Entry {
     pub(crate) fn is_replaced(&self) -> bool {
         let annotations = self.annotations.as_ref();
         annotations.is_some_and(|annotations| annotations.contains_key(REPLACED))
+    }
+
+    /// The annotation of a key.
+    pub(crate) fn note(&self, key: &str) -> Option<&str> {
+        Some(self.annotations.as_ref()?.get(key)?.as_str())
     }
 
     /// Whether it stands for one image, not for a list of them or something else.

@@ -39,6 +39,7 @@ mod provenance;
 mod publish;
 mod reference;
 mod removal;
+mod select;
 mod staged_image;
 mod staging;
 mod survey;

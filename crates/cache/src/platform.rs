@@ -1,5 +1,7 @@
 //! Architectures and platforms, under their OCI names and under those that distributions use.
 
+mod fit;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -114,7 +116,7 @@ impl fmt::Display for Arch {
 /// What an image runs on, in the terms of the OCI image specification. May name platforms that box cannot run: the
 /// cache can hold them.
 ///
-/// Always in normal form, so that equal platforms compare equal: `arm64/v8` is `arm64`, `arm` is `arm/v7`.
+/// Always in normal form, so that equal platforms compare equal: `arm64/v8` is `arm64`, `arm` is `arm/v7`, `x86_64` is `amd64`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Record", into = "Record")]
 pub struct Platform {
@@ -133,18 +135,36 @@ struct Record {
 }
 
 impl Platform {
-    /// A platform in the words of an OCI document.
+    /// A platform in the words of an OCI document, brought into one form as containerd's `platforms.Normalize` does. What is
+    /// empty is what docker takes it for: Linux, and this machine's architecture.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
-        let variant = match (architecture, variant) {
-            ("arm64", Some("v8")) | ("amd64", Some("v1")) => None,
-            ("arm", None | Some("")) => Some("v7"),
-            (_, Some("")) => None,
-            (_, variant) => variant,
+        let os = match os.to_ascii_lowercase() {
+            os if os.is_empty() => "linux".to_owned(),
+            os => os,
+        };
+        let variant = variant.unwrap_or_default().to_ascii_lowercase();
+        let lower = architecture.to_ascii_lowercase();
+        let (architecture, variant) = match (lower.as_str(), variant.as_str()) {
+            ("", _) => {
+                let host = Platform::host();
+                return Platform { os, ..host };
+            }
+            ("amd64" | "x86_64" | "x86-64", "v1") => ("amd64", ""),
+            ("amd64" | "x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("386" | "i386" | "i486" | "i586" | "i686", _) => ("386", ""),
+            ("arm64" | "aarch64", "8" | "8.0" | "v8" | "v8.0") => ("arm64", ""),
+            ("arm64" | "aarch64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
+            ("arm64" | "aarch64", variant) => ("arm64", variant),
+            ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", _) | ("arm", "6") => ("arm", "v6"),
+            ("arm", "5") => ("arm", "v5"),
+            ("arm", "8") => ("arm", "v8"),
+            (architecture, variant) => (architecture, variant),
         };
         Platform {
-            os: os.to_owned(),
+            os,
             architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
+            variant: Some(variant.to_owned()).filter(|variant| !variant.is_empty()),
         }
     }
 
@@ -217,14 +237,29 @@ impl From<Platform> for Record {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Accepts an architecture (`aarch64`, `arm/v7`) or `linux/` and one (`linux/arm64`).
+    /// Accepts an architecture (`aarch64`, `arm/v7`) or `linux/` and one (`linux/arm64`), with a variant where there are any
+    /// (`amd64/v2`, `linux/arm/v5`). `armhf` is what Alpine calls so, version 6.
     fn from_str(text: &str) -> Result<Platform, Error> {
-        let arch = text.strip_prefix("linux/").unwrap_or(text);
-        arch.parse::<Arch>()
-            .map(Platform::from)
-            .map_err(|_| Error::Platform {
-                text: text.chars().take(100).collect(),
-            })
+        let unknown = || Error::Platform {
+            text: text.chars().take(100).collect(),
+        };
+        let lower = text.to_ascii_lowercase();
+        let name = lower.strip_prefix("linux/").unwrap_or(&lower);
+        if let Ok(arch) = name.parse::<Arch>() {
+            return Ok(Platform::from(arch));
+        }
+        let (name, variant) = name.split_once('/').ok_or_else(unknown)?;
+        let architecture = name.parse::<Arch>().map_err(|_| unknown())?.oci_name();
+        let known: &[&str] = match architecture {
+            "amd64" => &["v1", "v2", "v3", "v4"],
+            "arm" => &["v5", "v6", "v7", "v8", "5", "6", "7", "8"],
+            "arm64" => &["v8", "v9", "8", "9"],
+            _ => &[],
+        };
+        match known.contains(&variant) {
+            true => Ok(Platform::new("linux", architecture, Some(variant))),
+            false => Err(unknown()),
+        }
     }
 }
 
@@ -288,6 +323,53 @@ mod tests {
             Platform::new("linux", "amd64", Some("v3")),
             Platform::from(Arch::Amd64)
         );
+    }
+
+    #[test]
+    fn odd_spellings_are_those_of_one_platform() {
+        let host = Platform::host();
+        for (architecture, variant, normal) in [
+            ("x86_64", None, "linux/amd64"),
+            ("AMD64", Some("V2"), "linux/amd64/v2"),
+            ("x86-64", Some("v1"), "linux/amd64"),
+            ("i386", Some("v1"), "linux/386"),
+            ("aarch64", Some("8"), "linux/arm64"),
+            ("arm64", Some("v8.0"), "linux/arm64"),
+            ("arm64", Some("v9.0"), "linux/arm64/v9"),
+            ("armhf", None, "linux/arm/v7"),
+            ("armel", None, "linux/arm/v6"),
+            ("arm", Some(""), "linux/arm/v7"),
+            ("arm", Some("5"), "linux/arm/v5"),
+            ("arm", Some("v8"), "linux/arm/v8"),
+            ("riscv64", None, "linux/riscv64"),
+            ("", Some("v7"), &*host.to_string()),
+        ] {
+            let platform = Platform::new("", architecture, variant);
+            assert_eq!(platform.to_string(), normal, "{architecture} {variant:?}");
+            let again = Platform::new(platform.os(), platform.architecture(), platform.variant());
+            assert_eq!(again, platform);
+        }
+        for (text, normal) in [
+            ("linux/amd64/v2", "linux/amd64/v2"),
+            ("x86_64/v1", "linux/amd64"),
+            ("linux/arm/v5", "linux/arm/v5"),
+            ("armhf", "linux/arm/v6"),
+            ("Linux/ARM64/v8", "linux/arm64"),
+            ("i386", "linux/386"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), normal);
+        }
+        for text in [
+            "",
+            "linux/",
+            "amd64/v5",
+            "386/v1",
+            "windows/amd64",
+            "amd64/",
+            "arm/v7/x",
+        ] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
     }
 
     #[test]

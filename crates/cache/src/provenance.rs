@@ -41,7 +41,32 @@ pub enum Verified {
     Unverified,
 }
 
+impl Verified {
+    /// How much it counts; more is stronger.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Verified::Signature { .. } => 3,
+            Verified::Digest => 2,
+            Verified::Checksum => 1,
+            Verified::Unverified => 0,
+        }
+    }
+}
+
 impl Provenance {
+    /// What is known of an image of which this was known when it comes once more, byte for byte, and `self` is known of that. What
+    /// vouched for these bytes still does, and somebody who can say nothing of them takes away nothing.
+    pub(crate) fn after(self, known: Provenance) -> Provenance {
+        match self.verified == Verified::Unverified || self.verified.rank() < known.verified.rank()
+        {
+            true => known,
+            false => Provenance {
+                version: self.version.or(known.version),
+                ..self
+            },
+        }
+    }
+
     /// Nothing is known.
     pub fn unknown() -> Provenance {
         Provenance {

@@ -55,21 +55,18 @@ impl Cache {
     }
 
     /// Lists an image whose manifest, config and layers are in the cache, byte for byte as somebody else made them.
-    /// `media_type` is the manifest's, `size` its bytes.
+    /// `entry` is the manifest's descriptor, whose platform counts where the config has none.
     ///
     /// # Errors
     /// [`Error::MissingBlob`] where one of its blobs is not in the cache, [`Error::DamagedImage`] where its documents do not
     /// fit together.
-    pub fn publish_manifest(
+    pub(crate) fn publish_entry(
         &self,
         hold: &Hold,
         reference: &Reference,
-        media_type: &str,
-        digest: &Digest,
-        size: u64,
+        mut entry: Entry,
         provenance: &Provenance,
     ) -> Result<Image> {
-        let mut entry = Entry::new(media_type, digest, size);
         entry.name(reference);
         let image = self.image_of(&entry)?;
         for layer in &image.layers {
@@ -100,10 +97,22 @@ impl Cache {
         let mut entry = manifest.clone();
         entry.name(reference);
         entry.platform = Some(json!(platform));
-        provenance.annotate(entry.annotations.get_or_insert_default());
-        let image = self.image_of(&entry)?;
+        if !self.is_truly_named(&entry) {
+            return Err(self.misnamed(reference, &entry));
+        }
+        let mut image = self.image_of(&entry)?;
+        image.provenance = provenance.clone();
         let key = reference.key();
         self.change_index_after(hold, directories, |index| {
+            let same =
+                |other: &&Entry| other.digest == entry.digest && other.tagged() == entry.tagged();
+            let known = index.manifests.iter().filter(same).map(Entry::provenance);
+            if let Some(known) = known.max_by_key(|known| known.verified.rank()) {
+                image.provenance = provenance.clone().after(known);
+            }
+            image
+                .provenance
+                .annotate(entry.annotations.get_or_insert_default());
             let (mut same, mut former) = (Vec::new(), Vec::new());
             for (at, other) in index.manifests.iter().enumerate() {
                 if other.reference().as_ref() != Some(reference) {
@@ -164,7 +173,9 @@ impl Cache {
         for key in &keys {
             let entries: Vec<Entry> = index.named(key).cloned().collect();
             let plain = |entry: &Entry| entry.is_manifest() && entry.platform().is_some();
+            // What has a digest is found by its content, which a name does not tell.
             if let Some(reference) = entries.first().and_then(Entry::reference)
+                && reference.digest().is_none()
                 && entries.iter().all(plain)
             {
                 lookup::put(self.layout(), &after, &reference, &entries);

@@ -13,11 +13,27 @@ const DEFAULT_TAG: &str = "latest";
 /// The names' longest text, as in the distribution project's grammar.
 const MAX_NAME: usize = 255;
 
+/// Docker's registry, which other tools mean where a name has no host.
+const DOCKER: &str = "docker.io";
+
+/// The older name of the same registry.
+const DOCKER_INDEX: &str = "index.docker.io";
+
+/// The repositories of docker's registry that go without a user's name.
+const OFFICIAL: &str = "library";
+
+/// The name that box has for a publisher of its own: Alpine's signed releases. Docker's image of that name is another one,
+/// and keeps its whole name.
+const OWN: &str = "alpine";
+
 /// What an image is asked for by: `name[:tag][@digest]`.
 ///
 /// The grammar is that of <https://github.com/distribution/reference>: a name is one or more components of lower-case
 /// letters and digits, joined by `/`, perhaps after a host with an optional port. `alpine` is `alpine:latest`.
-/// Nothing is prepended: `alpine` stays `alpine`.
+///
+/// Of the several spellings that a name of docker's registry has it keeps the one that people type: `docker.io/library/pod`,
+/// `index.docker.io/pod` and `library/pod` are `pod`, `docker.io/team/app` is `team/app`. One name is an exception: `alpine`
+/// means Alpine's own release, and what docker publishes as `alpine` is `docker.io/library/alpine`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
     name: String,
@@ -39,6 +55,29 @@ impl Reference {
     /// The digest that is demanded: of the image's manifest, or of the only layer's blob.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
+    }
+
+    /// What it means in the words of docker, podman and containerd, which have no name without a host:
+    /// `docker.io/library/pod:1`. Of Alpine's own release it is what they call theirs.
+    pub fn in_full(&self) -> String {
+        let name = self.name.as_str();
+        match name.split_once('/') {
+            Some((first, _)) if is_host(first) => self.to_string(),
+            Some(_) => format!("{DOCKER}/{self}"),
+            None => format!("{DOCKER}/{OFFICIAL}/{self}"),
+        }
+    }
+
+    /// The reference that a name without a host has for docker and podman: the same, but for `alpine`, which is docker's own
+    /// image of that name there.
+    pub fn as_docker_means(&self) -> Reference {
+        match self.name == OWN {
+            true => Reference {
+                name: format!("{DOCKER}/{OFFICIAL}/{OWN}"),
+                ..self.clone()
+            },
+            false => self.clone(),
+        }
     }
 
     /// The text that stands for it in `index.json` as `org.opencontainers.image.ref.name`: the canonical form.
@@ -94,6 +133,7 @@ fn parse(text: &str) -> Result<Reference, String> {
         None => (rest, None),
     };
     check_name(name)?;
+    let name = familiar(name);
     if let Some(tag) = tag {
         check_tag(tag)?;
     }
@@ -102,10 +142,38 @@ fn parse(text: &str) -> Result<Reference, String> {
         (tag, _) => tag,
     };
     Ok(Reference {
-        name: name.to_owned(),
+        name,
         tag: tag.map(str::to_owned),
         digest,
     })
+}
+
+/// A name in its one spelling. This is the only place where names are compared with docker's rules.
+fn familiar(name: &str) -> String {
+    let (host, path) = match name.split_once('/') {
+        Some((first, path)) if is_host(first) => (Some(first), path),
+        _ => (None, name),
+    };
+    if host.is_some_and(|host| host != DOCKER && host != DOCKER_INDEX) {
+        return name.to_owned();
+    }
+    let official = match path.split_once('/') {
+        Some((OFFICIAL, rest)) if !rest.contains('/') => Some(rest),
+        None if host.is_some() => Some(path),
+        _ => None,
+    };
+    match official {
+        Some(OWN) => format!("{DOCKER}/{OFFICIAL}/{OWN}"),
+        Some(rest) => rest.to_owned(),
+        // Without its host this would be the name of another one.
+        None if path
+            .split_once('/')
+            .is_some_and(|(first, _)| is_host(first)) =>
+        {
+            format!("{DOCKER}/{path}")
+        }
+        None => path.to_owned(),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -242,106 +310,4 @@ impl<'de> Deserialize<'de> for Reference {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use proptest::prelude::*;
-
-    const DIGEST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-
-    #[test]
-    fn canonical_forms() {
-        for (text, name, tag, canonical) in [
-            ("alpine", "alpine", Some("latest"), "alpine:latest"),
-            ("alpine:3.20", "alpine", Some("3.20"), "alpine:3.20"),
-            ("team/app", "team/app", Some("latest"), "team/app:latest"),
-            (
-                "localhost:5000/app",
-                "localhost:5000/app",
-                Some("latest"),
-                "localhost:5000/app:latest",
-            ),
-            (
-                "localhost:5000",
-                "localhost",
-                Some("5000"),
-                "localhost:5000",
-            ),
-            (
-                "Reg.Example:5000/a__b/c--d:V_1.2-x",
-                "Reg.Example:5000/a__b/c--d",
-                Some("V_1.2-x"),
-                "Reg.Example:5000/a__b/c--d:V_1.2-x",
-            ),
-            ("[::1]:80/a:b", "[::1]:80/a", Some("b"), "[::1]:80/a:b"),
-        ] {
-            let reference: Reference = text.parse().unwrap();
-            assert_eq!(
-                (reference.name(), reference.tag(), reference.key().as_str()),
-                (name, tag, canonical),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn digests() {
-        let both: Reference = format!("alpine:3.20@{DIGEST}").parse().unwrap();
-        assert_eq!(
-            (both.tag(), both.digest().unwrap().to_string().as_str()),
-            (Some("3.20"), DIGEST)
-        );
-        let only: Reference = format!("alpine@{DIGEST}").parse().unwrap();
-        assert_eq!(only.tag(), None);
-        assert_eq!(only.key(), format!("alpine@{DIGEST}"));
-        assert_eq!(only.without_digest().key(), "alpine:latest");
-    }
-
-    #[test]
-    fn refused() {
-        for bad in [
-            "",
-            ":",
-            "@",
-            "Alpine",
-            "alpine:",
-            "alpine: 3",
-            "alpine@",
-            "alpine@sha256:12",
-            "/alpine",
-            "alpine/",
-            "a//b",
-            "..",
-            "../alpine",
-            "a/../b",
-            "a..b",
-            "a___b",
-            "-a",
-            "a-",
-            "alpine:.x",
-            "alpine:a/b/c",
-            "a\nb",
-            "a\0b",
-            "é",
-            "alpine:\u{1b}[31m",
-            "host.example:x/app",
-            "host.example:99999/app",
-            "-h.example/app",
-            "[::g]/a",
-            "[::1]x/a",
-            &"a".repeat(256),
-            &format!("a:{}", "b".repeat(129)),
-        ] {
-            assert!(bad.parse::<Reference>().is_err(), "{bad:?} was accepted");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics_and_its_result_is_stable(text in "\\PC{0,40}|[a-zA-Z0-9:/@._\\[\\]-]{0,40}") {
-            if let Ok(reference) = text.parse::<Reference>() {
-                prop_assert_eq!(reference.key().parse::<Reference>().unwrap(), reference);
-            }
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::index::{Entry, Index, Stamp};
 use crate::partial::remove;
+use crate::select::spellings;
 use crate::survey::files;
 use crate::{Cache, Error, Hold, Platform, Reference, Result, lookup};
 
@@ -87,6 +88,15 @@ impl Cache {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Vec<Removed>> {
+        let is_there = |name: &Reference| {
+            let mut others = index.manifests.iter().filter_map(Entry::reference);
+            others.any(|other| {
+                other.name() == name.name() && (name.digest().is_some() || other == *name)
+            })
+        };
+        let reference = &spellings(reference)
+            .find(is_there)
+            .unwrap_or_else(|| reference.clone());
         let pinned: Option<Vec<String>> = match reference.digest() {
             Some(_) => Some(
                 self.matching(index, reference)?
@@ -110,6 +120,9 @@ impl Cache {
                 index.manifests.push(entry);
                 continue;
             }
+            // What an index calls by a digest that it does not have can only be named so.
+            let misnamed =
+                entry.reference().as_ref() == Some(reference) && !self.is_truly_named(&entry);
             // A list of platforms of which one is to go is replaced by those that stay. What cannot be read any more can
             // still be removed.
             let parts = self.expand(&entry).unwrap_or_else(|_| vec![entry.clone()]);
@@ -117,7 +130,7 @@ impl Cache {
                 platform.is_none_or(|platform| part.platform().as_ref() == Some(platform))
                     && pinned
                         .as_ref()
-                        .is_none_or(|pinned| pinned.contains(&part.digest))
+                        .is_none_or(|pinned| pinned.contains(&part.digest) || misnamed)
             });
             match go.is_empty() {
                 true => index.manifests.push(entry),

@@ -158,7 +158,11 @@ fn what_skopeo_writes_is_loaded() {
         assert_eq!(found.platform, Platform::host());
         assert_eq!(found.config.config(), original.config.config());
         assert!(other.audit(&[], &NoProgress).unwrap().damaged.is_empty());
-        let image = format!("oci:{}:alpine:3.20", other.directory().display());
+        let image = format!(
+            "oci:{}:{}",
+            other.directory().display(),
+            images[0].reference
+        );
         succeed(Command::new("skopeo").args(["inspect", &image]));
     }
 }

@@ -5,10 +5,12 @@ use std::io::{self, Read, Write};
 
 use serde::Deserialize;
 
-use crate::archive::load::{Contents, Decompress, File, LoadOptions, familiar};
+use crate::archive::load::{Contents, Decompress, File, LoadOptions};
 use crate::index::{Entry, MANIFEST};
 use crate::publish::{CONFIG, manifest_of};
-use crate::{DiffId, Digest, Error, Expected, Hasher, Hold, Image, Layer, Reference, Result};
+use crate::{
+    DiffId, Digest, Error, Expected, Hasher, Hold, Image, Layer, Progress, Reference, Result,
+};
 
 /// The most layers that an image may have; overlay mounts take fewer.
 const MAX_LAYERS: usize = 1000;
@@ -63,7 +65,11 @@ impl Packing {
 
 impl Contents<'_> {
     /// Lists the images of a docker archive. Their manifests are made here: such archives have none.
-    pub(super) fn publish_docker(&mut self, options: &LoadOptions) -> Result<Vec<Image>> {
+    pub(super) fn publish_docker(
+        &mut self,
+        options: &LoadOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Image>> {
         let bytes = self.document("manifest.json")?;
         let items: Vec<Item> = serde_json::from_slice(&bytes)
             .map_err(|error| self.malformed(format!("malformed manifest.json: {error}")))?;
@@ -73,45 +79,55 @@ impl Contents<'_> {
         if options.name.is_some() && items.len() > 1 {
             return Err(self.malformed("it holds several images, which cannot all have one name"));
         }
+        let mut named = Vec::new();
+        let mut nameless = 0;
+        for item in &items {
+            match self.names(item, options)? {
+                names if names.is_empty() => nameless += 1,
+                names => named.push((item, names)),
+            }
+        }
+        self.note_nameless(named.is_empty(), nameless, progress)?;
         let hold = self.cache.hold()?;
+        // All of them are known to be what they are called before the first is listed.
+        let mut made = Vec::new();
+        for (item, names) in named {
+            let (manifest, layers) = self.make_manifest(&hold, item, options)?;
+            for name in &names {
+                self.check_digest(name, &manifest.digest.parse()?, &layers)?;
+            }
+            made.push((manifest, names));
+        }
+        let provenance = self.provenance();
         let mut images = Vec::new();
-        for item in items {
-            let names = self.names(&item, options)?;
-            let manifest = self.make_manifest(&hold, &item, options)?;
-            let (digest, size): (Digest, u64) = (manifest.digest.parse()?, manifest.size);
+        for (manifest, names) in made {
             for name in names {
-                let provenance = self.provenance();
-                images.push(self.cache.publish_manifest(
-                    &hold,
-                    &name,
-                    MANIFEST,
-                    &digest,
-                    size,
-                    &provenance,
-                )?);
+                let entry = manifest.clone();
+                images.push(self.cache.publish_entry(&hold, &name, entry, &provenance)?);
             }
         }
         Ok(images)
     }
 
+    /// What an image is called. Names without a host are docker's here.
     fn names(&self, item: &Item, options: &LoadOptions) -> Result<Vec<Reference>> {
         if let Some(name) = &options.name {
             return Ok(vec![name.clone()]);
         }
-        let tags = item.repo_tags.as_deref().unwrap_or_default();
-        if tags.is_empty() {
-            return Err(self.malformed("its image has no name"));
-        }
-        let parse = |tag: &String| {
-            familiar(tag)
-                .parse()
-                .map_err(|error: crate::Error| self.malformed(error.to_string()))
+        let parse = |tag: &String| match tag.parse::<Reference>() {
+            Ok(name) => Ok(name.as_docker_means()),
+            Err(error) => Err(self.malformed(error.to_string())),
         };
-        tags.iter().map(parse).collect()
+        item.repo_tags.iter().flatten().map(parse).collect()
     }
 
     /// Makes blobs of an image's config and layers, and of a manifest for them.
-    fn make_manifest(&mut self, hold: &Hold, item: &Item, options: &LoadOptions) -> Result<Entry> {
+    fn make_manifest(
+        &mut self,
+        hold: &Hold,
+        item: &Item,
+        options: &LoadOptions,
+    ) -> Result<(Entry, Vec<Digest>)> {
         let bytes = self.document(&item.config)?;
         let config: Config = serde_json::from_slice(&bytes)
             .map_err(|error| self.malformed(format!("malformed {}: {error}", item.config)))?;
@@ -133,7 +149,8 @@ impl Contents<'_> {
         let config = Entry::new(CONFIG, &digest, size);
         let manifest = manifest_of(&layers, &config).to_string();
         let digest = self.cache.put_blob(hold, manifest.as_bytes())?;
-        Ok(Entry::new(MANIFEST, &digest, manifest.len() as u64))
+        let entry = Entry::new(MANIFEST, &digest, manifest.len() as u64);
+        Ok((entry, layers.iter().map(|layer| layer.digest).collect()))
     }
 
     /// Makes a layer's file a blob. Its content is compared with the digest that the config has of it, whatever it is packed

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use crate::archive::tarball::{Link, Member, Tarball, normal};
-use crate::image::{MAX_DOCUMENT, Manifest};
-use crate::index::{Entry, Index, REF_NAME};
+use crate::image::MAX_DOCUMENT;
 use crate::{
     Algorithm, Cache, Claim, Digest, Error, Event, Expected, Hold, Image, Partial, PartialKey,
     Phase, Progress, Provenance, Reference, Result, TaskId, Verified,
@@ -21,8 +20,6 @@ const MAX_SMALL: u64 = 32 << 20;
 const MAX_LARGE: usize = 800;
 /// So many members may be in an archive.
 const MAX_MEMBERS: usize = 100_000;
-/// The annotation by which containerd and docker name images in layouts.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// How to load an archive.
 #[derive(Clone, Debug, Default)]
@@ -67,10 +64,10 @@ impl Cache {
         progress.event(Event::Finished { task });
         read?;
         if archive.has("index.json") {
-            return archive.publish_layout(options);
+            return archive.publish_layout(options, progress);
         }
         if archive.has("manifest.json") {
-            return archive.publish_docker(options);
+            return archive.publish_docker(options, progress);
         }
         Err(archive
             .malformed("it holds neither index.json nor manifest.json: it is no image archive"))
@@ -113,6 +110,29 @@ impl<'c> Contents<'c> {
         Error::Archive {
             path: (&self.what).into(),
             reason: reason.into(),
+        }
+    }
+
+    /// The failure of an archive whose images have no names.
+    pub(super) fn nameless(&self) -> Error {
+        Error::Nameless {
+            path: (&self.what).into(),
+        }
+    }
+
+    /// What errors call a file of the archive.
+    pub(super) fn place(&self, name: &str) -> String {
+        format!("{name} in {}", self.what)
+    }
+
+    /// Refuses a blob that the cache could not name.
+    pub(super) fn only_sha256(&self, name: &str, digest: &Digest) -> Result<()> {
+        match digest.algorithm() {
+            Algorithm::Sha256 => Ok(()),
+            other => Err(self.malformed(format!(
+                "{name} is named by its {} digest; box keeps blobs by their sha256 digests alone",
+                other.as_str()
+            ))),
         }
     }
 
@@ -213,7 +233,7 @@ impl<'c> Contents<'c> {
         }
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.files.contains_key(name)
     }
 
@@ -299,13 +319,8 @@ impl<'c> Contents<'c> {
                 )),
                 _ => Ok(()),
             };
-        if let Some(algorithm) = expected.digest.map(|digest| digest.algorithm())
-            && algorithm != Algorithm::Sha256
-        {
-            let algorithm = algorithm.as_str();
-            return Err(self.malformed(format!(
-                "{name} is named by its {algorithm} digest; box keeps blobs by their sha256 digests alone"
-            )));
+        if let Some(digest) = &expected.digest {
+            self.only_sha256(&name, digest)?;
         }
         let (digest, size) = match self.files.remove(&name) {
             Some(File::Large(mut partial)) => {
@@ -340,122 +355,4 @@ impl<'c> Contents<'c> {
             version: None,
         }
     }
-
-    /// Lists the images of an OCI layout.
-    fn publish_layout(&mut self, options: &LoadOptions) -> Result<Vec<Image>> {
-        let index = self.index("index.json")?;
-        let mut entries = Vec::new();
-        for entry in index.manifests {
-            // A list of platforms stands for those whose images are in the archive.
-            match entry.is_index() {
-                true => {
-                    let inner = self.index(&path(&entry)?)?.manifests.into_iter();
-                    let inner = inner.filter(|inner| path(inner).is_ok_and(|path| self.has(&path)));
-                    entries.extend(inner.map(|inner| Entry {
-                        annotations: entry.annotations.clone(),
-                        ..inner
-                    }));
-                }
-                false => entries.push(entry),
-            }
-        }
-        entries.retain(Entry::is_manifest);
-        if entries.is_empty() {
-            return Err(self.malformed("there is no image in it"));
-        }
-        let names: Result<Vec<Reference>> = entries
-            .iter()
-            .map(|entry| self.name_of(entry, options))
-            .collect();
-        let names = names?;
-        if let Some(name) = &options.name
-            && entries
-                .iter()
-                .any(|entry| entry.reference() != entries[0].reference())
-        {
-            return Err(self.malformed(format!(
-                "it holds several images, which cannot all be {name}"
-            )));
-        }
-        let hold = self.cache.hold()?;
-        let mut images = Vec::new();
-        for (entry, name) in entries.iter().zip(names) {
-            images.push(self.publish_entry(&hold, entry, &name)?);
-        }
-        Ok(images)
-    }
-
-    fn publish_entry(&mut self, hold: &Hold, entry: &Entry, name: &Reference) -> Result<Image> {
-        let digest: Digest = entry.digest.parse()?;
-        let expected = Expected {
-            digest: Some(digest),
-            size: Some(entry.size),
-        };
-        self.commit(hold, &path(entry)?, &expected)?;
-        let manifest: Manifest = self.cache.read_manifest(entry)?;
-        for blob in manifest.layers.iter().chain([&manifest.config]) {
-            let expected = Expected {
-                digest: Some(blob.digest),
-                size: Some(blob.size),
-            };
-            let file = format!(
-                "blobs/{}/{}",
-                blob.digest.algorithm().as_str(),
-                blob.digest.hex()
-            );
-            // Archives may leave out what the cache has already.
-            if self.has(&file) || self.cache.has_blob(&blob.digest)?.is_none() {
-                self.commit(hold, &file, &expected)?;
-            }
-        }
-        let provenance = self.provenance();
-        self.cache.publish_manifest(
-            hold,
-            name,
-            &entry.media_type,
-            &digest,
-            entry.size,
-            &provenance,
-        )
-    }
-
-    /// What an image will be listed as.
-    fn name_of(&self, entry: &Entry, options: &LoadOptions) -> Result<Reference> {
-        if let Some(name) = &options.name {
-            return Ok(name.clone());
-        }
-        let annotation = |key| entry.annotations.as_ref().and_then(|notes| notes.get(key));
-        let reference = match annotation(CONTAINERD_NAME) {
-            Some(name) => familiar(name).parse().ok(),
-            None => entry.reference(),
-        };
-        reference.ok_or_else(|| match annotation(REF_NAME) {
-            Some(name) => {
-                self.malformed(format!("the name of its image, {name:?}, is no reference"))
-            }
-            None => self.malformed("its image has no name"),
-        })
-    }
-
-    fn index(&self, name: &str) -> Result<Index> {
-        let bytes = self.document(name)?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| self.malformed(format!("malformed {name}: {error}")))
-    }
-}
-
-/// Where a blob lies in an image layout.
-fn path(entry: &Entry) -> Result<String> {
-    let digest: Digest = entry.digest.parse()?;
-    Ok(format!(
-        "blobs/{}/{}",
-        digest.algorithm().as_str(),
-        digest.hex()
-    ))
-}
-
-/// A name as people type it: docker's own registry and its official images go without saying in other tools, which write
-/// them in full into archives.
-pub(super) fn familiar(name: &str) -> &str {
-    name.strip_prefix("docker.io/library/").unwrap_or(name)
 }

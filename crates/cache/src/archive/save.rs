@@ -7,8 +7,11 @@ use std::path::Path;
 use serde_json::json;
 use tar::{EntryType, Header};
 
+use crate::archive::layout::CONTAINERD_NAME;
 use crate::index::{Entry, INDEX, Index, MANIFEST};
-use crate::{Cache, Digest, Error, Event, Image, Phase, Platform, Progress, Result, TaskId};
+use crate::{
+    Cache, Digest, Error, Event, Image, Phase, Platform, Progress, Reference, Result, TaskId,
+};
 
 /// Bytes read from a blob at once.
 const READ: usize = 128 * 1024;
@@ -16,7 +19,7 @@ const READ: usize = 128 * 1024;
 impl Cache {
     /// Writes images as an OCI archive: a tar archive of an image layout with nothing in it but these images, each under
     /// its reference. Those of one reference for several platforms stand under it as one image index, of which every tool
-    /// takes its own. Blobs are verified while they are copied: after an error the archive is worthless and must not be
+    /// takes its own; `manifest.json` beside the layout is for docker. Blobs are verified while they are copied: after an error the archive is worthless and must not be
     /// kept. The same images give the same bytes. `name` is what errors call the archive. The caller has a [`crate::Hold`].
     pub fn save(
         &self,
@@ -85,6 +88,7 @@ impl Cache {
             writer.document(&format!("blobs/sha256/{}", digest.hex()), &bytes)?;
         }
         writer.document("index.json", json!(index).to_string().as_bytes())?;
+        writer.document("manifest.json", docker_document(images).as_bytes())?;
         writer.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         writer.write(&[0; 1024])?;
         progress.event(Event::Finished { task });
@@ -96,7 +100,7 @@ impl Cache {
 fn listed(image: &Image, mut entries: Vec<Entry>, lists: &mut BTreeMap<Digest, Vec<u8>>) -> Entry {
     if entries.len() == 1 {
         let mut entry = entries.remove(0);
-        entry.name(&image.reference);
+        name(&mut entry, &image.reference);
         return entry;
     }
     // Tools that take the first one that is there get the one for this machine.
@@ -105,9 +109,45 @@ fn listed(image: &Image, mut entries: Vec<Entry>, lists: &mut BTreeMap<Digest, V
     let bytes = list.to_string().into_bytes();
     let digest = Digest::of(&bytes);
     let mut entry = Entry::new(INDEX, &digest, bytes.len() as u64);
-    entry.name(&image.reference);
+    name(&mut entry, &image.reference);
     lists.insert(digest, bytes);
     entry
+}
+
+/// Names what stands for a reference: in box's words, which podman and skopeo take, too, and in those of containerd and docker,
+/// which have no name without a host.
+fn name(entry: &mut Entry, reference: &Reference) {
+    entry.name(reference);
+    let notes = entry.annotations.get_or_insert_default();
+    notes.insert(CONTAINERD_NAME.to_owned(), reference.in_full());
+}
+
+/// The document by which docker without containerd's store finds images in an archive, one for each reference: its platform is the
+/// one that this machine would run, if there is one.
+fn docker_document(images: &[Image]) -> String {
+    let host = Platform::host();
+    let mut items: BTreeMap<String, &Image> = BTreeMap::new();
+    for image in images {
+        let rank = |image: &Image| host.accepts(&image.platform).unwrap_or(u32::MAX);
+        let chosen = items.entry(image.reference.key()).or_insert(image);
+        if rank(image) < rank(chosen) {
+            *chosen = image;
+        }
+    }
+    let blob = |digest: &Digest| format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex());
+    let item = |image: &&Image| {
+        let layers: Vec<String> = image
+            .layers
+            .iter()
+            .map(|layer| blob(&layer.digest))
+            .collect();
+        let tag = image
+            .reference
+            .tag()
+            .map(|_| image.reference.without_digest().in_full());
+        json!({"Config": blob(&image.config_digest), "RepoTags": tag.into_iter().collect::<Vec<_>>(), "Layers": layers})
+    };
+    json!(items.values().map(item).collect::<Vec<_>>()).to_string()
 }
 
 /// What stands for an image in the archive. Where it came from is not told: who loads it could not believe it.
