@@ -16,7 +16,7 @@ use crate::settings::Settings;
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Fetching")]
 pub struct FetchArgs {
-    /// Demand a publisher's signature (require), check it where the mirror has one (prefer), or do not (off)
+    /// Demand a publisher's signature (require), check it where the mirror has one (prefer), or do not (off) [env: BOX_VERIFY]
     #[arg(long, value_name = "prefer|require|off")]
     verify: Option<VerifyPolicy>,
     /// Trust the certificate authorities in this PEM file, too [env: SSL_CERT_FILE]
@@ -54,6 +54,11 @@ impl FetchArgs {
         }
     }
 
+    /// What must vouch for an image that is used.
+    pub fn policy(&self, settings: &Settings) -> Result<VerifyPolicy, Failure> {
+        self.verify.map_or_else(|| settings.verify(), Ok)
+    }
+
     /// Everything that a pull is told.
     pub fn options(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
         let mut options = self.unpinned(settings, platform)?;
@@ -69,17 +74,8 @@ impl FetchArgs {
             let mirrors = settings.mirrors.iter().map(|url| url.parse::<Mirror>());
             options.mirrors = mirrors.collect::<Result<_, _>>()?;
         }
-        options.verify = match (&self.verify, &settings.config.pull.verify) {
-            (Some(policy), _) => *policy,
-            (None, Some(text)) => text.parse().map_err(|why| {
-                Failure::new(format!("pull.verify = {text:?} in config.toml: {why}"))
-            })?,
-            (None, None) => VerifyPolicy::default(),
-        };
-        trust(
-            &settings.dirs.config.join("trusted-keys"),
-            &mut options.keyring,
-        )?;
+        options.verify = self.policy(settings)?;
+        options.keyring = keyring(settings)?;
         options.http.ca_certs = self.certificates(settings)?;
         options.http.proxies = proxies();
         options.http.netrc = netrc()?;
@@ -138,6 +134,13 @@ impl FetchArgs {
             .clone()
             .unwrap_or_else(|| PathBuf::from(LOCK_FILE))
     }
+}
+
+/// The keys that are trusted to sign images.
+pub fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
+    let mut keyring = Keyring::alpine();
+    trust(&settings.dirs.config.join("trusted-keys"), &mut keyring)?;
+    Ok(keyring)
 }
 
 /// Adds every `*.asc` in a directory to the keys, in the order of the names.

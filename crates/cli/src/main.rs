@@ -28,6 +28,7 @@ mod settings;
 mod supply;
 mod switches;
 mod trees;
+mod trust;
 mod usage;
 
 use crate::report::Failure;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use box_pull::VerifyPolicy;
+
 use crate::args::{Globals, Progress};
 use crate::config::Config;
 use crate::dirs::{Dirs, Environment};
@@ -18,6 +20,8 @@ pub struct Settings {
     pub offline: bool,
     /// Results alone, in their shortest form.
     pub quiet: bool,
+    /// What must vouch for images where no flag says it, and where that was set.
+    pub verify: Option<(String, &'static str)>,
     /// How progress is shown.
     pub progress: Progress,
     /// The configuration file.
@@ -31,6 +35,16 @@ impl Settings {
         let settings = Settings::resolve(globals, &env, is_root())?;
         settings.dirs.keep_private()?;
         Ok(settings)
+    }
+
+    /// What must vouch for an image that is used, where no flag says it.
+    pub fn verify(&self) -> Result<VerifyPolicy, Failure> {
+        match &self.verify {
+            None => Ok(VerifyPolicy::default()),
+            Some((text, place)) => text
+                .parse()
+                .map_err(|why| Failure::new(format!("{place} is {text:?}: {why}"))),
+        }
     }
 
     fn resolve(
@@ -56,9 +70,18 @@ impl Settings {
             ([], _) => config.pull.mirrors.clone(),
             (given, _) => given.to_vec(),
         };
+        let verify = match env("BOX_VERIFY").filter(|value| !value.is_empty()) {
+            Some(value) => Some((text("BOX_VERIFY", value)?, "BOX_VERIFY")),
+            None => config
+                .pull
+                .verify
+                .clone()
+                .map(|text| (text, "pull.verify in config.toml")),
+        };
         Ok(Settings {
             dirs,
             mirrors,
+            verify,
             offline,
             quiet: globals.quiet,
             progress: globals.progress,
@@ -156,6 +179,24 @@ mod tests {
         .unwrap();
         assert_eq!(got.mirrors, ["http://a", "file:///b"]);
         assert!(!got.offline);
+    }
+
+    #[test]
+    fn the_environment_may_demand_signatures() {
+        let with = |value| {
+            settings(Globals::default(), &[("BOX_VERIFY", value)])
+                .unwrap()
+                .verify()
+        };
+        assert_eq!(with("require").unwrap(), VerifyPolicy::Require);
+        assert_eq!(with("").unwrap(), VerifyPolicy::Prefer);
+        let failure = with("yes").unwrap_err();
+        assert!(
+            failure
+                .message()
+                .contains("BOX_VERIFY is \"yes\": expected"),
+            "{failure:?}"
+        );
     }
 
     #[test]

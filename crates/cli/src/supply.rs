@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use box_cache::{Cache, Hold, Image, Platform, Reference};
+use box_pull::Remote;
 use clap::ValueEnum;
 
 use crate::bars::Bars;
@@ -11,6 +12,7 @@ use crate::fetch::FetchArgs;
 use crate::layers;
 use crate::report::{Failure, warn};
 use crate::settings::Settings;
+use crate::trust;
 
 /// When a mirror is asked for an image that may be in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -72,12 +74,22 @@ impl Wanted<'_> {
         if reference != *self.reference {
             cache.note_lock_file(&self.fetch.lock_file())?;
         }
-        let cached = || self.cached(&cache, &reference, &trees);
+        let cached = || self.cached(settings, &cache, &reference, &trees);
+        let mut refused = None;
         if matches!(self.policy, PullPolicy::Missing | PullPolicy::Never) || settings.offline {
             match cached() {
                 Ok(Some(supplied)) => return Ok(supplied),
                 Ok(None) if self.policy == PullPolicy::Never => return Err(self.absent(&cache)),
+                Ok(None) if self.is_for_others(settings, &cache) => return Err(self.absent(&cache)),
                 Ok(None) => {}
+                // Its publisher may have one that is signed.
+                Err(Lack::Unvouched(failure))
+                    if self.policy == PullPolicy::Missing
+                        && !settings.offline
+                        && Remote::knows(&reference) =>
+                {
+                    refused = Some(failure);
+                }
                 // What is damaged is fetched again where that may be done.
                 Err(Lack::Damaged(failure))
                     if self.policy == PullPolicy::Missing && !settings.offline =>
@@ -93,13 +105,25 @@ impl Wanted<'_> {
             Err(error) if self.policy == PullPolicy::Newer && error.is_unreachable() => {
                 warn(Failure::from_error(&error).message());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => match refused {
+                None => return Err(error.into()),
+                Some(refused) => {
+                    let why = Failure::from_error(&error);
+                    let both = format!(
+                        "{}; nor can it be fetched: {}",
+                        refused.message(),
+                        why.message()
+                    );
+                    return Err(Failure::new(both).hint("use it as it is: --verify prefer"));
+                }
+            },
         }
         cached()?.ok_or_else(|| self.absent(&cache))
     }
 
     fn cached(
         &self,
+        settings: &Settings,
         cache: &Cache,
         reference: &Reference,
         trees: impl Fn(&Cache, &Image) -> Trees,
@@ -112,6 +136,8 @@ impl Wanted<'_> {
         let Some(image) = cache.find(reference, self.platform).map_err(told)? else {
             return Ok(None);
         };
+        let policy = self.fetch.policy(settings).map_err(Lack::Other)?;
+        trust::judge(settings, policy, &image).map_err(Lack::Unvouched)?;
         cache.touch(&image).map_err(told)?;
         let layers = trees(cache, &image).map_err(|error| match error {
             layers::Error::Cache(error) => told(error),
@@ -124,8 +150,19 @@ impl Wanted<'_> {
         }))
     }
 
+    /// Whether there is such an image for other platforms, and nobody to be asked for this one.
+    fn is_for_others(&self, settings: &Settings, cache: &Cache) -> bool {
+        (settings.offline || !Remote::knows(self.reference))
+            && cache
+                .platforms(self.reference)
+                .is_ok_and(|platforms| !platforms.is_empty())
+    }
+
     /// The failure that says what there is instead.
     fn absent(&self, cache: &Cache) -> Failure {
+        if let Some(failure) = other_platform(cache, self.reference, self.platform) {
+            return failure;
+        }
         // The listing is only a help in a failure that is told anyway.
         let images = cache
             .listing()
@@ -152,18 +189,32 @@ impl Wanted<'_> {
     }
 }
 
+/// The failure that says for which platforms there is an image; none where there is none at all.
+pub fn other_platform(cache: &Cache, reference: &Reference, wanted: &Platform) -> Option<Failure> {
+    let platforms = cache.platforms(reference).ok()?;
+    let first = platforms.first()?;
+    let list: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    let wanted = match *wanted == Platform::host() {
+        true => format!("this machine is {}", Platform::machine()),
+        false => format!("{wanted} is asked for"),
+    };
+    let message = format!("{reference} is for {}, and {wanted}", list.join(", "));
+    Some(Failure::new(message).hint(format!("to use another platform's: --platform {first}")))
+}
+
 type Trees = Result<Vec<PathBuf>, layers::Error>;
 
 /// Why a cached image cannot be used.
 enum Lack {
     Damaged(Failure),
+    Unvouched(Failure),
     Other(Failure),
 }
 
 impl From<Lack> for Failure {
     fn from(lack: Lack) -> Failure {
         match lack {
-            Lack::Damaged(failure) | Lack::Other(failure) => failure,
+            Lack::Damaged(failure) | Lack::Unvouched(failure) | Lack::Other(failure) => failure,
         }
     }
 }

@@ -104,6 +104,12 @@ pub enum Error {
         /// Why it does not hold.
         why: String,
     },
+    /// A signature is required, and what is in the cache has none by a key that is trusted.
+    #[error("{reference} is in the cache, but no trusted publisher's signature vouches for it")]
+    Unvouched {
+        /// The reference asked for.
+        reference: String,
+    },
     /// A signature is required and no mirror has one.
     #[error("{what} is not signed (yet): {tried}")]
     NotSigned {

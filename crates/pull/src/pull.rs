@@ -17,7 +17,6 @@ use crate::image::{self, Packing, Rootfs, head_of};
 use crate::layer::{LayerSink, StagedLayer};
 use crate::options::Options;
 use crate::remote::{Remote, holds, pin};
-use crate::signature::VerifyPolicy;
 use crate::source::Release;
 use vouching::Signature;
 
@@ -122,6 +121,9 @@ impl Pull<'_> {
             None => self.reference.clone(),
         };
         match self.cache.find(&wanted, &self.options.platform)? {
+            Some(image) if !self.is_vouched_for(&image) => Err(Error::Unvouched {
+                reference: self.reference.to_string(),
+            }),
             Some(image) => Ok(Pulled {
                 image,
                 outcome: Outcome::Unchanged,
@@ -171,7 +173,7 @@ impl Pull<'_> {
 
     /// A whole image of the cache; one that is damaged is not there, so that it is fetched again.
     fn cached(&self, reference: &Reference) -> Result<Option<Image>> {
-        let image = match self.cache.find(reference, &self.options.platform) {
+        let image = match self.cache.find_exactly(reference, &self.options.platform) {
             Err(error) if error.is_damage() => {
                 self.note(&format!("{error}; it is fetched again"));
                 return Ok(None);
@@ -188,8 +190,9 @@ impl Pull<'_> {
     }
 
     fn is_vouched_for(&self, image: &Image) -> bool {
-        let signed = matches!(image.provenance.verified, Verified::Signature { .. });
-        signed || self.options.verify != VerifyPolicy::Require
+        self.options
+            .verify
+            .admits(&image.provenance.verified, &self.options.keyring)
     }
 
     /// What the image is listed as: an older release that was found by its digest must not stand for the tag.

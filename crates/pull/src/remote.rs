@@ -71,7 +71,7 @@ impl<'a> Remote<'a> {
     pub fn plan(&self, cache: &Cache, reference: &Reference) -> Result<Plan> {
         let release = self.resolve(reference)?;
         let blob = cache.has_blob(&release.sha256)?;
-        let image = cache.find(reference, &self.options.platform);
+        let image = cache.find_exactly(reference, &self.options.platform);
         let same = image.is_ok_and(|image| image.is_some_and(|i| holds(&i, &release.sha256)));
         let locations = self.fetcher.locations(&release.path);
         let mut size = release.size.or(blob);

@@ -10,6 +10,8 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{RevocationCode, Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag, Timestamp};
 
+use box_cache::Verified;
+
 use crate::error::{Error, Result, with_causes};
 use crate::foreign::Foreign;
 
@@ -32,6 +34,20 @@ pub enum VerifyPolicy {
     Require,
     /// Signatures are not looked at.
     Off,
+}
+
+impl VerifyPolicy {
+    /// Whether an image may be used for which this vouches. Where a signature is demanded, nothing less will do, and the key
+    /// that made it must be trusted still.
+    pub fn admits(self, verified: &Verified, keyring: &Keyring) -> bool {
+        match (self, verified) {
+            (Self::Require, Verified::Signature { fingerprint }) => {
+                keyring.fingerprints().contains(fingerprint)
+            }
+            (Self::Require, _) => false,
+            (Self::Prefer | Self::Off, _) => true,
+        }
+    }
 }
 
 impl std::str::FromStr for VerifyPolicy {

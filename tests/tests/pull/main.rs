@@ -9,6 +9,7 @@ mod kills;
 mod large;
 mod many;
 mod pins;
+mod policy;
 mod reach;
 mod release;
 mod resume;

@@ -10,13 +10,13 @@ use box_tests::{Home, Mirror, Outcome};
 use crate::release::{VERSION, bytes, hex, is_empty, is_whole, list, tarball};
 
 /// A home with a mirror of its own, whose tarball has this signature beside it, and that trusts a publisher.
-struct Signed {
-    home: Home,
-    publisher: Signer,
+pub struct Signed {
+    pub home: Home,
+    pub publisher: Signer,
 }
 
 impl Signed {
-    fn new(signature: impl FnOnce(&Signer) -> Option<String>) -> Self {
+    pub fn new(signature: impl FnOnce(&Signer) -> Option<String>) -> Self {
         let publisher = Signer::new();
         let mut home = Home::new();
         publisher.trust_in(&home.path().join("config/trusted-keys"));
@@ -28,7 +28,7 @@ impl Signed {
         Self { home, publisher }
     }
 
-    fn pull(&self, policy: &str) -> Outcome {
+    pub fn pull(&self, policy: &str) -> Outcome {
         self.home.run(["pull", "alpine:3.20", "--verify", policy])
     }
 

@@ -1,6 +1,6 @@
 //! `box images`.
 
-use box_cache::{Cache, Image, Verified};
+use box_cache::{Cache, Image, Reference, Verified};
 use serde::Serialize;
 
 use crate::listing::{Column, Format, Listing};
@@ -102,8 +102,16 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Whether an image has a name, by whatever spelling: with its tag, or without one for all.
 fn is_named(image: &Image, name: &str) -> bool {
-    image.reference.name() == name || image.reference.key() == name
+    let Ok(wanted) = name.parse::<Reference>() else {
+        return false;
+    };
+    let with_tag = name
+        .rsplit('/')
+        .next()
+        .is_some_and(|last| last.contains([':', '@']));
+    image.reference.name() == wanted.name() && (!with_tag || image.reference == wanted)
 }
 
 const LISTING: Listing<Row, 8> = Listing {

@@ -1,6 +1,6 @@
 //! `box inspect`.
 
-use box_cache::{Cache, Image, Layer, Reference};
+use box_cache::{Cache, Image, Layer};
 use box_run::{Instance, Instances};
 use clap::ValueEnum;
 use clap_complete::ArgValueCandidates;
@@ -105,7 +105,7 @@ fn find(
         }
     }
     let reference = options::reference(name)?;
-    let images = cached(cache, &reference)?;
+    let images = cache.find_all(&reference)?;
     match images.is_empty() {
         true => Err(Failure::new(format!(
             "there is no container and no image in the cache named {name}"
@@ -116,21 +116,6 @@ fn find(
             .map(|image| Found::Image(Box::new(view(image))))
             .collect()),
     }
-}
-
-/// The image for every platform that is cached.
-fn cached(cache: &Cache, reference: &Reference) -> Result<Vec<Image>, Failure> {
-    let mut found = Vec::new();
-    for image in cache.listing()?.images {
-        if let Some(image) = cache.find(reference, &image.platform)?
-            && !found
-                .iter()
-                .any(|known: &Image| known.manifest_digest == image.manifest_digest)
-        {
-            found.push(image);
-        }
-    }
-    Ok(found)
 }
 
 fn container(instance: &Instance) -> Result<ContainerView, Failure> {

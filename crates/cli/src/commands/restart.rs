@@ -7,6 +7,7 @@ use crate::containers;
 use crate::options;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
+use crate::trust;
 
 /// Stops containers that run, and runs them again in the background, their files as they were left.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     }
     // A process is made only where there is one thread: all have ended by then.
     let stopped = containers::at_once(&args.names, |name| {
-        containers::stop(&instances.get(name)?, None, Some(grace))
+        let instance = instances.get(name)?;
+        trust::judge_container(settings, &instance)?;
+        containers::stop(&instance, None, Some(grace))
     });
     let started = stopped.into_iter().zip(&args.names).map(|(stopped, name)| {
         stopped?;

@@ -4,7 +4,7 @@ use clap_complete::ArgValueCandidates;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use box_cache::Platform;
+use box_cache::{Image, Platform};
 use box_run::user::Accounts;
 use box_run::{EtcFiles, Instances, NewInstance, Options, Overrides, Storage, spec};
 
@@ -133,6 +133,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         fetch: &args.fetch,
     };
     let supplied = wanted.ready(settings)?;
+    check_level(&supplied.image)?;
     overrides.accounts = Accounts::of_layers(&supplied.layers, &overrides)?;
     let new = args.instance(settings, &supplied, &overrides, options)?;
     if args.execution.dry_run {
@@ -152,6 +153,21 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         args.execution.report.as_deref(),
         start::Unstarted::Remove,
     )
+}
+
+/// Refuses an image that was asked for by a platform which needs more than this processor has: its programs would be killed by
+/// an illegal instruction, or worse, not at once.
+fn check_level(image: &Image) -> Result<(), Failure> {
+    let (host, platform) = (Platform::host(), &image.platform);
+    let same = (platform.os(), platform.architecture()) == (host.os(), "amd64");
+    match same && host.architecture() == "amd64" && host.accepts(platform).is_none() {
+        true => Err(Failure::new(format!(
+            "{} is for {platform}, and this machine is {}",
+            image.reference,
+            Platform::machine()
+        ))),
+        false => Ok(()),
+    }
 }
 
 impl Args {

@@ -4,13 +4,15 @@ use clap_complete::ArgValueCandidates;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use box_cache::{Cache, Error, Image, Platform};
+use box_cache::{Cache, Error, Image, Platform, Reference};
+use box_pull::VerifyPolicy;
 
 use crate::bars::Bars;
 use crate::destination::{self, Destination};
 use crate::options;
 use crate::report::Failure;
 use crate::settings::Settings;
+use crate::{supply, trust};
 
 /// Bytes written at once.
 const WRITE: usize = 1 << 20;
@@ -31,6 +33,9 @@ pub struct Args {
     /// For this architecture; may be given several times [default: this machine's]
     #[arg(long, visible_alias = "platform", value_delimiter = ',')]
     arch: Vec<Platform>,
+    /// Demand a publisher's signature of what is saved (require), or do not (prefer, off) [env: BOX_VERIFY]
+    #[arg(long, value_name = "prefer|require|off")]
+    verify: Option<VerifyPolicy>,
     /// For every architecture that is cached
     #[arg(long, conflicts_with = "arch")]
     all_platforms: bool,
@@ -40,6 +45,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let cache = Cache::open_existing(&settings.dirs.cache);
     let _hold = cache.hold()?;
     let images = chosen(args, &cache)?;
+    let policy = args.verify.map_or_else(|| settings.verify(), Ok)?;
+    images
+        .iter()
+        .try_for_each(|image| trust::judge(settings, policy, image))?;
     let save = |file: &mut dyn Write, name: &Path| -> Result<(), Error> {
         let mut buffered = BufWriter::with_capacity(WRITE, file);
         cache.save(&images, &mut buffered, name, &Bars::new(settings))?;
@@ -73,20 +82,21 @@ fn chosen(args: &Args, cache: &Cache) -> Result<Vec<Image>, Failure> {
     let mut images: Vec<Image> = Vec::new();
     for text in &args.images {
         let reference = options::reference(text)?;
+        let mut found: Vec<Image> = Vec::new();
         let mut platforms = args.arch.clone();
         if args.all_platforms {
-            let cached = cache.images()?.into_iter();
-            let cached = cached.filter(|image| image.reference == reference);
-            platforms.extend(cached.map(|image| image.platform));
+            found = cache.find_all(&reference)?;
         }
-        if platforms.is_empty() {
+        if found.is_empty() && platforms.is_empty() {
             platforms.push(Platform::host());
         }
         for platform in platforms {
-            let image = cache.find(&reference, &platform)?.ok_or_else(|| {
-                Failure::new(format!("{reference} ({platform}) is not in the cache"))
-                    .hint(format!("fetch it: box pull {reference}"))
-            })?;
+            found.push(cache.find(&reference, &platform)?.ok_or_else(|| {
+                let other = supply::other_platform(cache, &reference, &platform);
+                other.unwrap_or_else(|| absent(&reference, &platform))
+            })?);
+        }
+        for image in found {
             let same = |other: &Image| {
                 (&other.reference, &other.platform) == (&image.reference, &image.platform)
             };
@@ -96,4 +106,9 @@ fn chosen(args: &Args, cache: &Cache) -> Result<Vec<Image>, Failure> {
         }
     }
     Ok(images)
+}
+
+fn absent(reference: &Reference, platform: &Platform) -> Failure {
+    Failure::new(format!("{reference} ({platform}) is not in the cache"))
+        .hint(format!("fetch it: box pull {reference}"))
 }

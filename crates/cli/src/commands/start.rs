@@ -16,6 +16,7 @@ use crate::limits::flag_size;
 use crate::output;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
+use crate::trust;
 
 /// Runs the command of a kept container again in the background, its files as they were left; with --attach here, exiting
 /// with the command's status.
@@ -42,6 +43,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         return containers::each(settings, &args.names, |instances, name| {
             let instance = instances.get(name)?;
             check_passthrough(&instance)?;
+            trust::judge_container(settings, &instance)?;
             Ok(box_run::detach(instance)?)
         });
     }
@@ -53,6 +55,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     };
     let instances = containers::open(settings);
     let mut instance = instances.get(name)?;
+    trust::judge_container(settings, &instance)?;
     instance.hold()?;
     let spec = instance.spec()?;
     let process = spec.process().as_ref();

@@ -11,6 +11,7 @@ pub fn of_cache(error: &box_cache::Error) -> Option<String> {
             Some("an image is named like alpine, alpine:3.20 or alpine@sha256:...".to_owned())
         }
         Error::Layout { .. } => Some("give another directory with --cache DIR".to_owned()),
+        Error::Nameless { .. } => Some("give it a name: box load --name IMAGE".to_owned()),
         Error::DamagedImage { reference, .. } => {
             Some(format!("fetch it again: box pull {reference}"))
         }
@@ -31,6 +32,7 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
         Error::Unreachable { .. } => {
             "try another mirror: --mirror URL; what is cached still works: box images"
         }
+        Error::Unvouched { .. } => "use it as it is: --verify prefer",
         Error::NotSigned { .. } => "take it with its checksums alone: --verify prefer",
         Error::Certificate { .. } | Error::Tls { .. } => {
             "name the authority's certificate: --ca-cert FILE"
