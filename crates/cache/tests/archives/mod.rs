@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use box_cache::{Cache, Digest, Image, LoadOptions, NoProgress, Platform, Result};
 use serde_json::{Value, json};
