@@ -41,7 +41,8 @@ pub enum Error {
     /// A text names no known architecture or platform.
     #[error(
         "unknown platform {text:?}, expected one of x86_64, aarch64, armhf, armv7, x86, ppc64le, riscv64, s390x, \
-         loongarch64 or their OCI names (amd64, arm64, arm/v6, arm/v7, 386, ppc64le, riscv64, s390x, loong64)"
+         loongarch64 or their OCI names (amd64, arm64, arm/v6, arm/v7, 386, ppc64le, riscv64, s390x, loong64), amd64/v2 to v4, \
+         arm/v5 to v8"
     )]
     Platform {
         /// The text as given.

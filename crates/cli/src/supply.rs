@@ -192,14 +192,21 @@ impl Wanted<'_> {
 /// The failure that says for which platforms there is an image; none where there is none at all.
 pub fn other_platform(cache: &Cache, reference: &Reference, wanted: &Platform) -> Option<Failure> {
     let platforms = cache.platforms(reference).ok()?;
-    let first = platforms.first()?;
+    platforms.first()?;
     let list: Vec<String> = platforms.iter().map(ToString::to_string).collect();
     let wanted = match *wanted == Platform::host() {
         true => format!("this machine is {}", Platform::machine()),
         false => format!("{wanted} is asked for"),
     };
     let message = format!("{reference} is for {}, and {wanted}", list.join(", "));
-    Some(Failure::new(message).hint(format!("to use another platform's: --platform {first}")))
+    // What needs a newer processor of this kind, or another system, is of no use here by any flag.
+    let host = Platform::host();
+    let mut others = platforms.iter();
+    let other =
+        others.find(|other| other.os() == host.os() && other.architecture() != host.architecture());
+    Some(Failure::new(message).maybe_hint(
+        other.map(|other| format!("to take that of another machine: --platform {other}")),
+    ))
 }
 
 type Trees = Result<Vec<PathBuf>, layers::Error>;

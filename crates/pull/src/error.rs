@@ -104,6 +104,19 @@ pub enum Error {
         /// Why it does not hold.
         why: String,
     },
+    /// What is in the cache is for other platforms alone, and nobody may be asked for this one.
+    #[error(
+        "{reference} is in the cache for {}, and not for {wanted}; it cannot be fetched offline",
+        list(platforms)
+    )]
+    OtherPlatform {
+        /// The reference asked for.
+        reference: String,
+        /// The platform asked for.
+        wanted: String,
+        /// The platforms that are there.
+        platforms: Vec<String>,
+    },
     /// A signature is required, and what is in the cache has none by a key that is trusted.
     #[error("{reference} is in the cache, but no trusted publisher's signature vouches for it")]
     Unvouched {
@@ -247,7 +260,7 @@ impl Error {
             Self::Unreachable { tried, .. } => {
                 tried.0.iter().all(|attempt| attempt.cause.is_outage())
             }
-            Self::Offline { .. } => true,
+            Self::Offline { .. } | Self::OtherPlatform { .. } => true,
             _ => false,
         }
     }

@@ -130,6 +130,14 @@ impl Pull<'_> {
                 release: None,
             }),
             None => {
+                let platforms = self.cache.platforms(&wanted)?;
+                if !platforms.is_empty() {
+                    return Err(Error::OtherPlatform {
+                        reference: self.reference.to_string(),
+                        wanted: self.options.platform.to_string(),
+                        platforms: platforms.iter().map(ToString::to_string).collect(),
+                    });
+                }
                 let images = self.cache.images()?;
                 let mut cached: Vec<String> = images.iter().map(|i| i.reference.key()).collect();
                 cached.dedup();

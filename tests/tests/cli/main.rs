@@ -10,6 +10,7 @@ mod instances;
 mod interop;
 mod offline;
 mod others;
+mod platforms;
 mod pull;
 mod readme;
 mod scripts;

@@ -89,7 +89,7 @@ pub(super) fn plain_name(path: &Path) -> PathBuf {
 }
 
 /// The records that say that a member is a file with holes.
-pub(super) fn records(path: &Path, size: u64) -> Vec<(String, Vec<u8>)> {
+pub(super) fn records(path: &Path, size: u64) -> Vec<super::Record> {
     use std::os::unix::ffi::OsStringExt;
     let name = OsString::from(path).into_vec();
     [
@@ -98,7 +98,7 @@ pub(super) fn records(path: &Path, size: u64) -> Vec<(String, Vec<u8>)> {
         ("name", name),
         ("realsize", size.to_string().into_bytes()),
     ]
-    .map(|(key, value)| (format!("GNU.sparse.{key}"), value))
+    .map(|(key, value)| (format!("GNU.sparse.{key}").into_bytes(), value))
     .into()
 }
 
