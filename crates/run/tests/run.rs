@@ -86,7 +86,7 @@ fn failing_steps_name_the_step_and_leave_nothing() {
     let error = engine.run(asked).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "set /proc/sys/net/no/such to 1: no such file or directory"
+        "set /proc/sys/net/no/such to 1: the container's namespaces have no such parameter"
     );
     let mut asked = shell("true");
     asked
