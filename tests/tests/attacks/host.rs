@@ -59,8 +59,13 @@ fn nothing_that_a_container_is_given_is_an_inode_of_the_host_that_it_can_change(
         &["--tmpfs", "/dev"],
     ] {
         let mut found = attack(&home, flags);
-        // The root of a copy is a directory of the host that goes with the container.
-        found.retain(|line| !flags.contains(&"copy") || !line.ends_with(" /"));
+        // The root of a copy, and the files below /etc where there is no /dev of box's to keep them in, are on the host's disk, in a
+        // directory that goes with the container.
+        found.retain(|line| match flags {
+            ["--storage", "copy"] => !line.ends_with(" /"),
+            ["--tmpfs", "/dev"] => !line.contains(" /etc/"),
+            _ => true,
+        });
         assert_eq!(found, [] as [String; 0], "{flags:?}");
     }
 }
