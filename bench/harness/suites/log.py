@@ -62,7 +62,7 @@ def conmon(shop, name, script, limit):
     log, ended = directory / f"{made}.log", directory / made
     options = ["--log-size-max", limit] if limit else []
     start = ["conmon", "-c", made, "-u", made, "-r", shutil.which("runc") or "runc", "-b", bundle, "-p", f"{ended}.pid", "-l", f"k8s-file:{log}",
-             "--exit-dir", directory, *options, "--runtime-arg", f"--root={state}"]
+             "--exit-dir", directory, "--socket-dir-path", shop.state("attach"), *options, "--runtime-arg", f"--root={state}"]
     runtime = shlex.join(["runc", "--root", str(state)])
     line = f"""{shlex.join(map(str, start))}
 until {runtime} start {made} 2>/dev/null; do sleep 0.005; done
