@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{FileType, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
@@ -167,6 +167,8 @@ impl<W: Write> Archive<W> {
             let why = format!("it has {size} bytes, and no layer can hold more than {LONGEST}");
             return Err(Error::copying("archive", path, why));
         }
+        // The look for holes has moved it.
+        rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(failed("read"))?;
         // The header has said how long it is: a container that writes to it changes nothing about that.
         let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
         self.write(path, kind, stat, none, records, size, data)

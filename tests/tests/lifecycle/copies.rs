@@ -261,12 +261,12 @@ fn holes_stay_holes() {
     let home = Home::with_alpine();
     sh(
         &home,
-        "echo begin >mine; truncate -s 1G mine; echo end >>mine; truncate -s 2G mine",
+        "echo begin >mine; truncate -s 64M mine; echo end >>mine; truncate -s 128M mine",
     );
     let used = |name: &str| fs::metadata(home.path().join(name)).unwrap().blocks() * 512;
     let same = |name: &str| sh(&home, &format!("cmp mine {name} && echo same"));
     for storage in ["overlay", "copy"] {
-        let script = "echo begin >/holes; truncate -s 1G /holes; echo end >>/holes; truncate -s 2G /holes; truncate -s 10000G /large";
+        let script = "echo begin >/holes; truncate -s 64M /holes; echo end >>/holes; truncate -s 128M /holes; truncate -s 10000G /large";
         home.run([
             "run",
             "--name",

@@ -272,6 +272,9 @@ fn an_archive_holds_a_tree_under_its_name() {
         .map(|entry| entry.unwrap().path().unwrap().into_owned())
         .collect();
     assert_eq!(names, ["d/", "d/x", "d/y"].map(PathBuf::from));
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut file = archive.entries().unwrap().nth(1).unwrap().unwrap();
+    assert_eq!(std::io::read_to_string(&mut file).unwrap(), "1");
 }
 
 #[test]
