@@ -256,7 +256,7 @@ fn tell(line: &Option<Channel>, failed: Failed) {
     }
 }
 
-/// The number of the line to box in the helper from there on; the sealed program and its task come after it.
+/// The number of the line to box in the helper from there on; the sealed program and its task are above it.
 const LINE: i32 = 3;
 
 fn set_up(
@@ -293,20 +293,10 @@ fn set_up(
         .map_err(Step::Stdio.failed(0))?;
     // All at once, by number.
     std::mem::forget(terminal);
-    let failed = Step::CloseDescriptors.failed(0);
-    let sealed = keep_what_is_needed(line, sealed).map_err(failed)?;
+    let sealed = sealed
+        .keep(line, LINE)
+        .map_err(Step::CloseDescriptors.failed(0))?;
     confine::confine(plan, confine::Missing::Refuse)?;
-    Ok(sealed)
-}
-
-fn keep_what_is_needed(line: &mut Option<Channel>, sealed: Sealed) -> Result<Sealed, Errno> {
-    // Above all three numbers first, as each may have any now.
-    let sealed = sealed.move_to(LINE + 3)?;
-    if let Some(channel) = line.take() {
-        *line = Some(channel.move_to(LINE)?);
-    }
-    let sealed = sealed.move_to(LINE + 1)?;
-    sys::close_from(LINE as u32 + 3)?;
     Ok(sealed)
 }
 

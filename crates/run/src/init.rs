@@ -114,7 +114,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     std::mem::forget((root, mounted, terminal, lent));
     let sealed = sealed
         .ok_or(Errno::BADF)
-        .and_then(|sealed| keep_what_is_needed(plan, line, sealed))
+        .and_then(|sealed| sealed.keep(line, line_number(plan)))
         .map_err(Step::CloseDescriptors.failed(0))?;
     // 9. The command's own properties; giving up privileges is the sealed program's.
     progress.at(Step::User, 0);
@@ -122,7 +122,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     Ok(sealed)
 }
 
-/// The number of the line to box from there on; the sealed program and its task come after it.
+/// The number of the line to box from there on; the sealed program and its task are above it.
 fn line_number(plan: &Plan) -> i32 {
     3 + plan.options.preserve_fds as i32
 }
@@ -202,23 +202,6 @@ fn set_names(plan: &Plan) -> Result<(), Failed> {
         rustix::system::setdomainname(domainname.to_bytes()).map_err(Step::Domainname.failed(0))?;
     }
     Ok(())
-}
-
-/// Closes everything above what the command gets but the line and the sealed program.
-fn keep_what_is_needed(
-    plan: &Plan,
-    line: &mut Option<Channel>,
-    sealed: Sealed,
-) -> Result<Sealed, Errno> {
-    let next = line_number(plan);
-    // Above all three numbers first, as each may have any now.
-    let sealed = sealed.move_to(next + 3)?;
-    if let Some(channel) = line.take() {
-        *line = Some(channel.move_to(next)?);
-    }
-    let sealed = sealed.move_to(next + 1)?;
-    process::close_from(next as u32 + 3)?;
-    Ok(sealed)
 }
 
 /// Our pid for the host, which hooks are told: what its procfs, still at hand, calls us.

@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_cre
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use crate::channel::Step;
+use crate::channel::{Channel, Step};
 use crate::plan::Command;
 use crate::sys::mount;
 use crate::sys::process::{self, Strings};
@@ -144,15 +144,26 @@ impl Sealed {
         Self { program, task }
     }
 
-    /// In the child: makes the two descriptors `number` and the next, so that all above can be closed.
-    pub fn move_to(self, number: i32) -> Result<Self, Errno> {
-        // Not onto the number of the other, which may be any.
-        let program = rustix::io::fcntl_dupfd_cloexec(&self.program, number + 2)?;
-        let task = rustix::io::fcntl_dupfd_cloexec(&self.task, number + 2)?;
-        Ok(Self {
-            program: process::move_owned(program, number)?,
-            task: process::move_owned(task, number + 1)?,
-        })
+    /// In the child: makes the line descriptor `number` and closes all above it but the program and its task.
+    pub fn keep(self, line: &mut Option<Channel>, number: i32) -> Result<Self, Errno> {
+        let program = above(self.program, number)?;
+        let task = above(self.task, number)?;
+        if let Some(channel) = line.take() {
+            *line = Some(channel.move_to(number)?);
+        }
+        let (one, other) = (program.as_raw_fd() as u32, task.as_raw_fd() as u32);
+        let (low, high) = (one.min(other), one.max(other));
+        let ranges = [
+            (number as u32 + 1, low - 1),
+            (low + 1, high - 1),
+            (high + 1, u32::MAX),
+        ];
+        for (first, last) in ranges {
+            if first <= last {
+                process::close_range(first, last)?;
+            }
+        }
+        Ok(Self { program, task })
     }
 
     /// In the child: executes the program, which knows `channel` by the task. Returns only if that failed.
@@ -179,6 +190,14 @@ impl Sealed {
         let (arguments, environment) = (Strings::new(words), Strings::new(vec![]));
         process::execveat(self.program.as_fd(), &arguments, &environment)
     }
+}
+
+/// The descriptor, or a copy with a number above `number`.
+fn above(file: OwnedFd, number: i32) -> Result<OwnedFd, Errno> {
+    if file.as_raw_fd() > number {
+        return Ok(file);
+    }
+    rustix::io::fcntl_dupfd_cloexec(&file, number + 1)
 }
 
 /// The program as a file of its own that nobody can write to. memfd_create(2)

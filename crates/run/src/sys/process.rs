@@ -274,10 +274,15 @@ pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) })
 }
 
-/// Closes all descriptors from `first` up. close_range(2)
+/// Closes all descriptors from `first` up.
 pub fn close_from(first: u32) -> Result<(), Errno> {
+    close_range(first, u32::MAX)
+}
+
+/// Closes all descriptors from `first` to `last`. close_range(2)
+pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: the caller is a child about to exec: no owner of these descriptors will run again.
-    result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Clears close-on-exec. fcntl(2)
