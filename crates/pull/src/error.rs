@@ -118,11 +118,8 @@ pub enum Error {
         platforms: Vec<String>,
     },
     /// A signature is required, and what is in the cache has none by a key that is trusted.
-    #[error("{reference} is in the cache, but no trusted publisher's signature vouches for it")]
-    Unvouched {
-        /// The reference asked for.
-        reference: String,
-    },
+    #[error("{0} is in the cache, but no trusted publisher's signature vouches for it")]
+    Unvouched(String),
     /// A signature is required and no mirror has one.
     #[error("{what} is not signed (yet): {tried}")]
     NotSigned {

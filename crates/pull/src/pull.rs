@@ -121,9 +121,9 @@ impl Pull<'_> {
             None => self.reference.clone(),
         };
         match self.cache.find(&wanted, &self.options.platform)? {
-            Some(image) if !self.is_vouched_for(&image) => Err(Error::Unvouched {
-                reference: self.reference.to_string(),
-            }),
+            Some(image) if !self.is_vouched_for(&image) => {
+                Err(Error::Unvouched(self.reference.to_string()))
+            }
             Some(image) => Ok(Pulled {
                 image,
                 outcome: Outcome::Unchanged,
