@@ -136,8 +136,12 @@ fn read_config(
         }
     }
     // docker leaves out the list of layers where it is empty.
-    if let Some(rootfs) = document.get_mut("rootfs").and_then(serde_json::Value::as_object_mut)
-        && rootfs.get("diff_ids").is_none_or(serde_json::Value::is_null)
+    if let Some(rootfs) = document
+        .get_mut("rootfs")
+        .and_then(serde_json::Value::as_object_mut)
+        && rootfs
+            .get("diff_ids")
+            .is_none_or(serde_json::Value::is_null)
     {
         rootfs.insert("diff_ids".to_owned(), serde_json::json!([]));
     }

@@ -10,8 +10,8 @@ use oci_spec::runtime::{Capabilities as OciSet, Capability as OciCapability, Lin
 use rustix::thread::capabilities;
 
 use crate::Error;
-use crate::overrides::Network;
 use crate::channel::Step;
+use crate::overrides::Network;
 use crate::sealed::{Script, layout};
 
 /// One capability, by its kernel number.

@@ -126,8 +126,8 @@ impl Forwarding {
         loop {
             match self.read()? {
                 // The kernel does not send them where they are blocked: this is somebody's who wanted to stop box.
-                Some(Request::Signal(signal))
-                    if !self.stops && OF_BACKGROUND.contains(&signal) => {}
+                Some(Request::Signal(signal)) if !self.stops && OF_BACKGROUND.contains(&signal) => {
+                }
                 request => return Ok(request),
             }
         }
