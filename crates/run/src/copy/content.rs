@@ -76,6 +76,11 @@ pub(super) fn copy(
             break;
         }
     }
+    // What was cut off meanwhile looks like a hole.
+    let now = rustix::fs::fstat(source)?.st_size as u64;
+    if now < size {
+        rustix::fs::ftruncate(target, now)?;
+    }
     Ok(bytes)
 }
 
