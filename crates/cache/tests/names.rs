@@ -42,7 +42,7 @@ fn a_name_in_an_archive_decides_no_digest() {
             "{number}: {error}"
         );
     }
-    let plain = evil.archive(&[descriptor.clone()]);
+    let plain = evil.archive(std::slice::from_ref(&descriptor));
     assert!(load_as(&cache, &plain, Some(&pinned)).is_err());
     assert!(load_as(&cache, &docker("evil", json!(null)), Some(&pinned)).is_err());
     assert_eq!(
@@ -325,7 +325,7 @@ fn annotations_of_an_archive_vouch_for_nothing() {
     let image = with(image, "annotations", notes.clone());
     let list = layout.list(std::slice::from_ref(&image));
     for archive in [
-        layout.archive(&[image.clone()]),
+        layout.archive(std::slice::from_ref(&image)),
         layout.archive(&[with(list, "annotations", notes)]),
     ] {
         let loaded = load(&cache, &archive).unwrap();
@@ -351,7 +351,7 @@ fn what_has_no_name_is_said_or_left_out() {
     let mut layout = Layout::default();
     let (one, two) = (layout.host_image("1"), layout.host_image("2"));
     for archive in [
-        layout.archive(&[one.clone()]),
+        layout.archive(std::slice::from_ref(&one)),
         docker("x", json!(null)),
         docker("x", json!([])),
     ] {

@@ -26,6 +26,7 @@ const MOST_LINKED: usize = 256;
 impl Links {
     pub(super) fn note(&mut self, stat: &Stat, file: OwnedFd) {
         if stat.st_nlink > 1 && self.made.len() < MOST_LINKED {
+            #[allow(clippy::unnecessary_cast)] // 32 bits on aarch64
             let left = (stat.st_nlink - 1) as u64;
             self.made.insert(place::identity(stat), Made { file, left });
         }

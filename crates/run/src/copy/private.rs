@@ -80,10 +80,10 @@ impl Private {
     /// Takes away what has no place.
     pub(super) fn discard(&self) {
         let only = Path::new(&magic(&self.directory)).join(ONLY);
-        match rustix::fs::unlinkat(&self.directory, ONLY, AtFlags::empty()) {
+        let removed = rustix::fs::unlinkat(&self.directory, ONLY, AtFlags::empty());
+        if removed == Err(Errno::ISDIR) {
             // What it says of failures is less than what led here.
-            Err(Errno::ISDIR) => drop(remove_tree(&only)),
-            _ => {}
+            let _ = remove_tree(&only);
         }
     }
 }

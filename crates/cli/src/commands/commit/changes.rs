@@ -14,7 +14,7 @@ pub fn apply(image: &mut ImageConfiguration, changes: &[String]) -> Result<(), F
     let text = changes.join("\n");
     let read = Dockerfile::read(&text);
     let read = read.map_err(|problem| refused("--change", &problem.line, &problem.reason))?;
-    for change in changes.iter().filter(|change| change.trim().is_empty()) {
+    if let Some(change) = changes.iter().find(|change| change.trim().is_empty()) {
         return Err(refused("--change", change, "it is empty"));
     }
     let mut changed = Changed {

@@ -210,7 +210,7 @@ fn pairs(word: &str, value: &str, escape: char) -> Result<Vec<(String, String)>,
         return Ok(vec![(name.to_owned(), value.trim_start().to_owned())]);
     }
     let pair = |text: &String| match text.split_once('=') {
-        Some((name, _)) if name.is_empty() => Err(format!("{text} has no name, expected K=V")),
+        Some(("", _)) => Err(format!("{text} has no name, expected K=V")),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(format!("there is no = in {text}, expected K=V")),
     };
