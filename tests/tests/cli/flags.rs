@@ -162,6 +162,13 @@ fn an_init_reaps_and_the_command_is_its_child() {
     assert_ne!(text(&home, &["--init"], "echo $$"), "1");
     home.run(["run", "--rm", "--init", "alpine", "sh", "-c", "exit 9"])
         .exits(9);
+    // It ends with its command also where a filter forbids it to wait for signals.
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["rt_sigtimedwait"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    fs::write(home.path().join("profile.json"), profile).unwrap();
+    let line = ["run", "--rm", "--init", "--seccomp", "profile.json"];
+    home.run([&line[..], &["alpine", "sh", "-c", "exit 9"]].concat())
+        .exits(9);
 }
 
 #[test]

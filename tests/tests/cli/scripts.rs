@@ -92,3 +92,31 @@ fn the_binary_is_static() {
     let headers = Outcome::of(command, b"").succeeds();
     assert!(!headers.text().contains("INTERP"), "{}", headers.text());
 }
+
+/// The page on security says by which tests each hole of the peers is tried: none of them is gone or was renamed.
+#[test]
+fn the_tests_that_the_page_on_security_names_are_there() {
+    let page = std::fs::read_to_string(checkout().join("docs/security.md")).unwrap();
+    let mut command = Command::new("grep");
+    command
+        .args(["-rhoE", "--include=*.rs", r"fn [a-z0-9_]+\(\)"])
+        .args(["crates", "tests"])
+        .current_dir(checkout());
+    let functions = Outcome::of(command, b"").succeeds();
+    let functions: std::collections::HashSet<&str> = functions
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("fn ")?.strip_suffix("()"))
+        .collect();
+    let (_, table) = page.split_once("| tried by |").unwrap();
+    let tests: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| **"))
+        .flat_map(|line| line.trim_end_matches(" |").rsplit(" | ").take(1))
+        .flat_map(|column| column.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(tests.len() > 50, "{tests:?}");
+    for test in tests {
+        assert!(functions.contains(test), "there is no test {test}");
+    }
+}

@@ -1,7 +1,8 @@
 //! PID 1 with `--init`: passes signals on to the command and reaps what is left to it.
 
 use crate::system::{
-    CLOSE_RANGE, SET_SIZE, SIGCHLD, WNOHANG, call, call6, ended_by, exit, number, wait,
+    CLOSE_RANGE, EINTR, NOT_SET_UP, SET_SIZE, SIGCHLD, WNOHANG, call, call6, ended_by, exit, number,
+    wait,
 };
 
 /// Goes on in the child; what is PID 1 stays and does not return.
@@ -48,25 +49,33 @@ fn reap_and_forward(command: usize, forwarded: usize) -> ! {
     call(number::PRCTL, [SET_NAME, name, 0, 0]);
     let set = &raw const forwarded as usize;
     loop {
-        let signal = call(number::RT_SIGTIMEDWAIT, [set, 0, 0, SET_SIZE]);
-        if signal <= 0 {
-            continue;
+        match call(number::RT_SIGTIMEDWAIT, [set, 0, 0, SET_SIZE]) {
+            EINTR => {}
+            signal if signal == SIGCHLD as isize => reap(command, WNOHANG),
+            signal if signal > 0 => {
+                call(number::KILL, [command, signal as usize, 0, 0]);
+            }
+            // A filter that does not let us wait for signals: none are passed on, and what ends is reaped all the same.
+            _ => reap(command, 0),
         }
-        if signal as usize != SIGCHLD {
-            call(number::KILL, [command, signal as usize, 0, 0]);
-            continue;
-        }
-        reap(command);
     }
 }
 
 /// Reaps all that have ended; if the command has, its end is ours, and the kernel ends what is left in the pid namespace.
-fn reap(command: usize) {
+/// Without `WNOHANG` it waits until then, and does not return.
+fn reap(command: usize, options: usize) {
     loop {
         let mut status = 0i32;
-        let pid = wait(usize::MAX, &mut status, WNOHANG);
+        let pid = wait(usize::MAX, &mut status, options);
+        if pid == EINTR {
+            continue;
+        }
         if pid <= 0 {
-            return;
+            if options == WNOHANG {
+                return;
+            }
+            // Waiting is forbidden as well, so that the command's end would never be seen.
+            exit(NOT_SET_UP)
         }
         if pid as usize == command {
             exit(match ended_by(status) {
