@@ -62,9 +62,10 @@ pub fn create(
 
 /// The groups of a container that was made before.
 pub fn open(hosts: &Hierarchies, path: &Path) -> AnyGroups {
+    let by_root = is_root();
     let places: Vec<_> = CONTROLLERS
         .iter()
-        .filter_map(|controller| Some((*controller, place(hosts, controller, path)?)))
+        .filter_map(|controller| Some((*controller, place(hosts, by_root, controller, path)?)))
         .collect();
     let made = places
         .iter()
@@ -82,7 +83,7 @@ const FROZEN: &str = "FROZEN";
 
 /// Whether the group of this path is frozen.
 pub fn is_frozen(hosts: &Hierarchies, path: &Path) -> bool {
-    place(hosts, "freezer", path)
+    place(hosts, is_root(), "freezer", path)
         .and_then(|place| Directory::new("freezer", place).read("freezer.state").ok())
         .is_some_and(|state| state.trim() == FROZEN)
 }
@@ -215,9 +216,10 @@ impl Groups {
         settings: &[Setting],
         request: &Request,
     ) -> Result<Option<String>, Error> {
+        let by_root = is_root();
         self.places = CONTROLLERS
             .iter()
-            .filter_map(|controller| Some((*controller, place(hosts, controller, path)?)))
+            .filter_map(|controller| Some((*controller, place(hosts, by_root, controller, path)?)))
             .collect();
         let mut dropped = Vec::new();
         for controller in CONTROLLERS {
@@ -364,10 +366,14 @@ impl Groups {
     }
 }
 
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Where a container's group is in the hierarchy of `controller`: at its root for root, below the own group for others.
-fn place(hosts: &Hierarchies, controller: &str, path: &Path) -> Option<PathBuf> {
+fn place(hosts: &Hierarchies, by_root: bool, controller: &str, path: &Path) -> Option<PathBuf> {
     let root = hosts.root(controller)?;
-    if rustix::process::geteuid().is_root() {
+    if by_root {
         return Some(root.join(path));
     }
     Some(root.join(host::own_group(controller).ok()??).join(path))
