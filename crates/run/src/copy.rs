@@ -7,11 +7,14 @@
 mod content;
 mod creator;
 mod describe;
+mod leftovers;
 mod links;
 mod place;
 mod private;
 mod stream;
 mod transfer;
+mod unnamed;
+mod way;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use box_tests::Home;
+use box_tests::{Home, Outcome};
 
 use crate::compiled;
 
@@ -220,4 +220,83 @@ fn a_container_that_renames_all_the_time_leads_no_copy_out() {
     assert_eq!(std::fs::read(&outside).unwrap(), b"secret");
     assert!(!home.path().join("stolen").exists() && !Path::new("/mine").exists());
     home.run(["rm", "-f", "w"]).succeeds();
+}
+
+/// What has a name that copies give for a while.
+fn aside(dir: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(dir).unwrap();
+    let paths = names.map(|entry| entry.unwrap().path());
+    let hidden = |path: &PathBuf| path.display().to_string().contains("/.box-cp-");
+    paths.filter(hidden).collect()
+}
+
+/// Whether a copy to this directory has begun with a file, with or without a name.
+fn is_writing(pid: u32, dir: &Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let mut links = open
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| std::fs::read_link(entry.path()));
+    links.any(|path| {
+        path.is_ok_and(|path| {
+            let below = path
+                .strip_prefix(dir)
+                .map(|below| below.display().to_string());
+            below.is_ok_and(|below| below.starts_with('#') || below.contains("/copy"))
+        })
+    })
+}
+
+#[test]
+fn a_killed_copy_leaves_nothing_of_a_file_and_the_next_one_sweeps_a_tree() {
+    let home = Home::with_alpine();
+    let script = "mkdir /tree; cd /tree; head -c 100000000 /dev/zero >large; mkdir in; cp large in";
+    home.run(["run", "-d", "--name", "s", "alpine", "sleep", "1000"])
+        .succeeds();
+    home.run(["exec", "s", "sh", "-c", script]).succeeds();
+    let dir = home.path().join("out");
+    std::fs::create_dir(&dir).unwrap();
+    let start = |source: &str| {
+        let mut copy = home.command(["cp", source, dir.to_str().unwrap()]);
+        let mut copy = copy.spawn().unwrap();
+        let (id, mut ended) = (copy.id(), false);
+        crate::until(|| {
+            ended = ended || copy.try_wait().unwrap().is_some();
+            ended || is_writing(id, &dir)
+        });
+        copy
+    };
+    let kill = |copy: &mut Child| {
+        copy.kill().unwrap();
+        copy.wait().unwrap();
+    };
+    let signal = |copy: &Child, signal: &str| {
+        let mut tool = Command::new("kill");
+        tool.args(["-s", signal, &copy.id().to_string()]);
+        Outcome::of(tool, b"").succeeds();
+    };
+    for _ in 0..3 {
+        kill(&mut start("s:/tree/large"));
+        assert_eq!(aside(&dir), [""; 0].map(PathBuf::from));
+    }
+
+    // What has such a name but no mark is somebody's, and what is locked is at work.
+    let planted = dir.join(format!(".box-cp-{}", "0".repeat(32)));
+    std::fs::create_dir_all(planted.join("copy/kept")).unwrap();
+    std::fs::set_permissions(&planted, PermissionsExt::from_mode(0o700)).unwrap();
+    kill(&mut start("s:/tree"));
+    let mut working = start("s:/tree/in");
+    signal(&working, "STOP");
+    let left = aside(&dir).len();
+    home.run(["cp", "s:/tree/.", &format!("{}/", dir.display())])
+        .succeeds();
+    assert!(planted.join("copy/kept").exists());
+    signal(&working, "CONT");
+    working.wait().unwrap();
+    home.run(["cp", "s:/etc", dir.to_str().unwrap()]).succeeds();
+    assert_eq!(aside(&dir), [planted], "there were {left}");
+    let stat = std::fs::metadata(dir.join("in/large")).unwrap();
+    assert_eq!(stat.len(), 100_000_000);
+    home.run(["rm", "-f", "s"]).succeeds();
 }

@@ -32,6 +32,11 @@ impl Links {
         }
     }
 
+    /// Whether a copy of this file has been made already.
+    pub(super) fn knows(&self, stat: &Stat) -> bool {
+        self.made.contains_key(&place::identity(stat))
+    }
+
     /// Gives the copy of this file another name. By its descriptor: nothing that has the copy's name by now is linked instead.
     pub(super) fn link(&mut self, stat: &Stat, parent: &OwnedFd, name: &OsStr) -> bool {
         if stat.st_nlink < 2 {

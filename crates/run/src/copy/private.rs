@@ -6,14 +6,12 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::leftovers;
 use super::place::{self, Identity, TRIES, Target};
-use crate::archive::magic;
-use crate::removal::remove_tree;
 
 /// A directory of ours in one that may be anybody's. Dropped, it is removed with all that was not moved out of it.
 pub(super) struct Private {
@@ -22,6 +20,9 @@ pub(super) struct Private {
     directory: OwnedFd,
     identity: Identity,
 }
+
+/// How the names of what lies aside begin.
+pub(super) const PREFIX: &str = ".box-cp-";
 
 /// What a copy is called until it has its place.
 pub(super) const ONLY: &str = "copy";
@@ -35,16 +36,16 @@ impl Private {
     /// Makes one; `user` is whose the files are that this thread makes. [`Errno::AGAIN`]: somebody took every one away before it
     /// could be opened.
     pub(super) fn make(parent: &OwnedFd, user: u32) -> Result<Self, Errno> {
+        leftovers::sweep(parent);
         for _ in 0..TRIES {
-            let mut number = [0u8; 16];
-            rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
-            let name = format!(".box-cp-{:032x}", u128::from_ne_bytes(number));
+            let name = random_name()?;
             match rustix::fs::mkdirat(parent, &name, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(errno),
             }
             if let Some((directory, identity)) = own(parent, &name, user)? {
+                leftovers::claim(&directory);
                 return Ok(Self {
                     parent: rustix::io::fcntl_dupfd_cloexec(parent, 0)?,
                     name,
@@ -79,13 +80,15 @@ impl Private {
 
     /// Takes away what has no place.
     pub(super) fn discard(&self) {
-        let only = Path::new(&magic(&self.directory)).join(ONLY);
-        let removed = rustix::fs::unlinkat(&self.directory, ONLY, AtFlags::empty());
-        if removed == Err(Errno::ISDIR) {
-            // What it says of failures is less than what led here.
-            let _ = remove_tree(&only);
-        }
+        leftovers::empty(&self.directory);
     }
+}
+
+/// A name for what has none yet, or not its own: nobody guesses it.
+pub(super) fn random_name() -> Result<String, Errno> {
+    let mut number = [0u8; 16];
+    rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!("{PREFIX}{:032x}", u128::from_ne_bytes(number)))
 }
 
 impl Drop for Private {

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use super::links::Links;
 use super::place::{self, Identity, TRIES, Target, Tree, has_vanished};
 use super::private::{ONLY, Private, open_made};
-use super::{Copied, Options, content, creator::Creator, describe::describe};
+use super::way::{Way, way};
+use super::{Copied, Options, content, creator::Creator, describe::describe, unnamed};
 use crate::Error;
 use crate::archive::reopen;
 
@@ -42,7 +43,7 @@ const MOST_ENTRIES: u64 = 10_000_000;
 pub(super) const DEEPEST: usize = 1024;
 
 /// A failure on the way: of the kernel, for the file at hand, or told already.
-enum Failure {
+pub(super) enum Failure {
     Kernel(Errno),
     Told(Error),
 }
@@ -254,6 +255,7 @@ impl<'a> Transfer<'a> {
         if !self.takes(source, &target.shown, depth).map_err(failed)? {
             return Ok(());
         }
+        let mut unnamed = None;
         let mut made = false;
         for _ in 0..TRIES {
             let replace = match way(source, target).map_err(failed)? {
@@ -269,27 +271,36 @@ impl<'a> Transfer<'a> {
                 }
                 Way::Place { replace } => replace,
             };
-            let aside = self.aside(target, private).map_err(failed)?;
             if !made {
-                let making = self.make(
-                    source,
-                    aside.directory(),
-                    ONLY.as_ref(),
-                    &target.shown,
-                    depth,
-                );
-                if !making.map_err(failed)? {
+                unnamed = self.unnamed(source, target).map_err(failed)?;
+                made = unnamed.is_some();
+            }
+            let placed = if let Some(file) = &unnamed {
+                unnamed::place(file, target, replace)
+            } else {
+                let aside = self.aside(target, private).map_err(failed)?;
+                if !made {
+                    let (parent, shown) = (aside.directory(), &target.shown);
+                    let making = self.make(source, parent, ONLY.as_ref(), shown, depth);
+                    if !making.map_err(failed)? {
+                        return Ok(());
+                    }
+                    made = true;
+                }
+                aside.place(target, replace)
+            };
+            match placed {
+                Ok(()) => {
+                    if let Some(file) = unnamed {
+                        self.links.note(&source.stat, file);
+                    }
                     return Ok(());
                 }
-                made = true;
-            }
-            match aside.place(target, replace) {
-                Ok(()) => return Ok(()),
                 // Somebody was faster.
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR) => {}
                 // A mount point, such as /etc/hosts: only its content can be replaced.
                 Err(Errno::BUSY) if is_file(source) => {
-                    aside.discard();
+                    private.iter().for_each(Private::discard);
                     let written = self.overwrite(source, target);
                     return written.map_err(|errno| failed(errno.into()));
                 }
@@ -305,22 +316,45 @@ impl<'a> Transfer<'a> {
         private: &'p mut Option<Private>,
     ) -> Result<&'p Private, Failure> {
         if private.is_none() {
-            let ours = rustix::process::geteuid().as_raw();
-            let user = self.creator.as_ref().map_or(ours, |creator| creator.user);
-            let made = match Private::make(&target.directory, user) {
-                // The host's root has no id there.
-                Err(Errno::OVERFLOW) if self.options.inward && self.creator.is_none() => {
-                    let owner = self.options.owner;
-                    self.creator = Some(Creator::become_owner(owner)?);
-                    Private::make(&target.directory, owner.0)?
-                }
-                other => other?,
-            };
+            let made = self.in_directory(|user| Private::make(&target.directory, user))?;
             self.own.insert(made.identity());
             *private = Some(made);
         }
         // It was made above where it was not there.
         private.as_ref().ok_or(Failure::Kernel(Errno::BADF))
+    }
+
+    /// Makes something in the destination as a user who has an id there.
+    fn in_directory<T>(&mut self, make: impl Fn(u32) -> Result<T, Errno>) -> Result<T, Failure> {
+        let ours = rustix::process::geteuid().as_raw();
+        match make(self.creator.as_ref().map_or(ours, |creator| creator.user)) {
+            // The host's root has no id there.
+            Err(Errno::OVERFLOW) if self.options.inward && self.creator.is_none() => {
+                let owner = self.options.owner;
+                self.creator = Some(Creator::become_owner(owner)?);
+                Ok(make(owner.0)?)
+            }
+            made => Ok(made?),
+        }
+    }
+
+    /// A copy of a plain file without a name; none where it has to be made aside.
+    fn unnamed(&mut self, source: &Original, target: &Target) -> Result<Option<OwnedFd>, Failure> {
+        let Original { handle, stat, .. } = source;
+        if !is_file(source) || self.links.knows(stat) {
+            return Ok(None);
+        }
+        let Some(made) = self.in_directory(|_| unnamed::make(&target.directory))? else {
+            return Ok(None);
+        };
+        let from = match reopen(handle, OFlags::RDONLY) {
+            Err(errno) if has_vanished(errno) => return Ok(None),
+            other => other?,
+        };
+        self.copied.bytes += content::copy(&from, stat.st_size as u64, &made, self.stop)?;
+        describe(&self.options, handle, stat, &made)?;
+        self.copied.files += 1;
+        Ok(Some(made))
     }
 
     /// Replaces the content of a regular file that has to stay the one it is.
@@ -430,45 +464,8 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// What can be done about what has a name.
-enum Way {
-    /// Both are directories.
-    Merge(OwnedFd),
-    /// Nothing is there, or with `replace` a file or link that makes room.
-    Place { replace: bool },
-    /// It is there already.
-    Done,
-    /// It is not what it was a moment ago.
-    Again,
-}
-
-fn way(source: &Original, target: &Target) -> Result<Way, Failure> {
-    let kind = FileType::from_raw_mode(source.stat.st_mode);
-    let Some(there) = place::kind(target)? else {
-        return Ok(Way::Place { replace: false });
-    };
-    let stands = FileType::from_raw_mode(there.st_mode);
-    match (kind, stands) {
-        (FileType::Directory, FileType::Directory) => match open_directory(target) {
-            Ok(found) => Ok(Way::Merge(found)),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(Way::Again),
-            Err(errno) => Err(errno.into()),
-        },
-        (FileType::Directory, _) => Err(Errno::NOTDIR.into()),
-        (_, FileType::Directory) => Err(Errno::ISDIR.into()),
-        (_, FileType::RegularFile | FileType::Symlink) => Ok(Way::Place { replace: true }),
-        _ if kind == stands && there.st_rdev == source.stat.st_rdev => Ok(Way::Done),
-        _ => Err(Failure::Told(place::refuse(&target.shown, stands))),
-    }
-}
-
 fn is_file(source: &Original) -> bool {
     FileType::from_raw_mode(source.stat.st_mode) == FileType::RegularFile
-}
-
-fn open_directory(target: &Target) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&target.directory, &target.name, flags, Mode::empty())
 }
 
 /// Opens a link, pipe or device that was made by name: another of the same kind is as good, and nothing else is accepted.
