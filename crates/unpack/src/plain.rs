@@ -225,6 +225,7 @@ impl Staged {
             tries += 1;
             staging = Staging::create(parent, prefix)?;
         }
+        staging.mark();
         let failed = |errno: Errno| Error::io("create directory", staging.path(), errno);
         let mode = Mode::from_raw_mode(0o755);
         rustix::fs::mkdirat(staging.dir(), TREE, mode).map_err(failed)?;

@@ -1,9 +1,9 @@
 //! Trees that have no name of their own yet: made aside under a lock, then renamed, or removed.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -11,6 +11,9 @@ use crate::tree::remove;
 
 /// The name that a directory has in the one which it was taken to.
 pub(crate) const TAKEN: &str = "tree";
+
+/// What a directory bears that we made in one of another user's. Only the host's root can set it, xattr(7).
+const MARK: &str = "trusted.box.unpacking";
 
 /// A directory that is being filled. Its descriptor holds a flock(2) as long as this lives, so that those of killed
 /// processes can be told from those in use. Dropped before it is renamed, it is removed with all that is in it.
@@ -67,9 +70,7 @@ impl Staging {
     pub fn is_private(&self) -> Result<bool, Error> {
         let looked = || -> Result<bool, Errno> {
             let own = rustix::process::geteuid().as_raw();
-            let parent = rustix::fs::fstat(&self.parent)?;
-            if parent.st_uid == own && (parent.st_mode & 0o022 == 0 || parent.st_mode & 0o1000 != 0)
-            {
+            if is_ours_alone(&self.parent)? {
                 return Ok(true);
             }
             let stat = rustix::fs::fstat(&self.dir)?;
@@ -77,6 +78,14 @@ impl Staging {
             Ok(closed && remove::any_name(&self.dir)?.is_none())
         };
         looked().map_err(|errno| Error::io("look at", &self.path, errno))
+    }
+
+    /// Has it swept in a directory of another user's, too, once this process is killed. Where there are no marks it stays there.
+    pub fn mark(&self) {
+        let path = own_name(&self.dir);
+        if let Err(errno) = rustix::fs::setxattr(path, MARK, b"1", XattrFlags::empty()) {
+            tracing::debug!(path = %self.path.display(), %errno, "an unfinished tree has no mark");
+        }
     }
 
     /// Gives it up, whatever becomes of it.
@@ -121,8 +130,12 @@ impl Staging {
     /// Removes the directory and says whether that worked.
     pub fn remove(mut self) -> Result<(), Error> {
         self.renamed = true;
-        remove::large_tree(&self.parent, self.name.as_bytes())
-            .map_err(|errno| Error::io("remove", &self.path, errno))
+        let name = self.name.as_bytes();
+        let removed = match is_ours_alone(&self.parent) {
+            Ok(true) => remove::large_tree(&self.parent, name),
+            _ => remove_ours(&self.parent, &self.dir, name),
+        };
+        removed.map_err(|errno| Error::io("remove", &self.path, errno))
     }
 }
 
@@ -131,14 +144,15 @@ impl Drop for Staging {
         if self.renamed {
             return;
         }
-        if let Err(error) = remove::tree(&self.parent, self.name.as_bytes()) {
+        if let Err(error) = remove_ours(&self.parent, &self.dir, self.name.as_bytes()) {
             tracing::debug!(path = %self.path.display(), %error, "an unfinished tree stays until it is swept");
         }
     }
 }
 
 /// Removes the directories in `parent` with names that begin so and end as [`Staging::create`] makes them, and that nobody holds
-/// the lock of; gives their number. Without a prefix all are ours.
+/// the lock of; gives their number. Without a prefix all are ours. In a directory that is not ours alone a name says nothing, as its
+/// owner can give that to a directory of ours: only what bears our mark is swept there, and by its descriptor.
 pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
     let failed = |errno: Errno| Error::io("sweep", parent, errno);
     let dir = match open_directory(parent) {
@@ -147,20 +161,52 @@ pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
         }
         other => other?,
     };
+    let anybodys = !prefix.is_empty() && !is_ours_alone(&dir).map_err(failed)?;
     let mut swept = 0;
     remove::each_name(&dir, failed, |name| {
         let text = std::str::from_utf8(name)
             .ok()
             .filter(|text| prefix.is_empty() || text.strip_prefix(prefix).is_some_and(is_number));
         let locked = text.map(|text| lock_entry(&dir, text)).transpose();
-        let Some(_locked) = locked.map_err(failed)?.flatten() else {
+        let Some(locked) = locked.map_err(failed)?.flatten() else {
             return Ok(false);
         };
-        remove::tree(&dir, name).map_err(failed)?;
+        if anybodys && !is_marked(&locked) {
+            return Ok(false);
+        }
+        remove_ours(&dir, &locked, name).map_err(failed)?;
         swept += 1;
         Ok(true)
     })?;
     Ok(swept)
+}
+
+/// Whether nobody else can rename what is in a directory.
+fn is_ours_alone(dir: &OwnedFd) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(dir)?;
+    let closed = stat.st_mode & 0o022 == 0 || stat.st_mode & 0o1000 != 0;
+    Ok(stat.st_uid == rustix::process::geteuid().as_raw() && closed)
+}
+
+/// Removes a directory of ours that had this name. Whatever another user has given the name since stays, unless it is an empty
+/// directory.
+fn remove_ours(parent: &OwnedFd, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    if is_ours_alone(parent)? {
+        return remove::tree(parent, name);
+    }
+    remove::contents(dir)?;
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NOTEMPTY) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_marked(dir: &OwnedFd) -> bool {
+    rustix::fs::getxattr(own_name(dir), MARK, &mut [0u8; 8][..]).is_ok()
+}
+
+fn own_name(dir: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", dir.as_raw_fd())
 }
 
 fn random() -> Result<u64, Error> {

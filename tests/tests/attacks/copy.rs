@@ -190,6 +190,30 @@ fn unpacking_gives_nothing_to_the_owner_of_a_directory() {
     assert_eq!((stat.mode() & 0o7777, stat.uid()), (0o4777, 0));
 }
 
+/// Anybody may give a directory of root's such a name, in a directory of theirs.
+#[test]
+fn unpacking_sweeps_nothing_but_its_own_leftovers() {
+    let home = Home::with_alpine();
+    let dir = others(&home, "others");
+    let named = dir.join(".out.unpacking-7-8");
+    std::fs::create_dir_all(named.join("tree/kept")).unwrap();
+    let unpack = || {
+        let out = dir.join("out");
+        home.run(["unpack", "-q", "alpine", out.to_str().unwrap()])
+            .succeeds();
+        std::fs::remove_dir_all(out).unwrap();
+    };
+    unpack();
+    assert!(named.join("tree/kept").exists());
+    // As a process that was killed has left it.
+    let mut tool = Command::new("setfattr");
+    tool.args(["-n", "trusted.box.unpacking", "-v", "1"])
+        .arg(&named);
+    Outcome::of(tool, b"").succeeds();
+    unpack();
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+}
+
 /// CVE-2018-15664: what a path leads through changes all the time.
 #[test]
 fn a_container_that_renames_all_the_time_leads_no_copy_out() {
