@@ -240,14 +240,18 @@ impl Tree {
         Ok(Destination::File(target))
     }
 
-    /// The directory and the name that a path means once the links at its end are followed.
-    fn follow(&self, path: &Path) -> Result<Target, Error> {
+    /// The directory and the name that a path means once the links at its end are followed. On the host as the kernel follows them
+    /// (`protected_symlinks`, proc_sys_fs(5)), which has looked a moment ago: one may have been put there since.
+    pub(super) fn follow(&self, path: &Path) -> Result<Target, Error> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
             let target = self.target(&path)?;
             match rustix::fs::readlinkat(&target.directory, &target.name, vec![]) {
                 Ok(link) => {
                     use std::os::unix::ffi::OsStrExt;
+                    if self.root.is_none() && !is_trusted(&target).unwrap_or(false) {
+                        return Err(self.failed("follow", &path, Errno::ACCESS));
+                    }
                     let link = PathBuf::from(std::ffi::OsStr::from_bytes(link.as_bytes()));
                     path = path.parent().unwrap_or(Path::new("")).join(link);
                 }
@@ -275,6 +279,15 @@ impl Tree {
             shown: self.shown(path),
         })
     }
+}
+
+/// Whether a link is its owner's business: in a directory that is everybody's to write to, such as `/tmp`, it may be a trap.
+fn is_trusted(link: &Target) -> Result<bool, Errno> {
+    const EVERYBODYS: u32 = 0o1002;
+    let above = rustix::fs::fstat(&link.directory)?;
+    let owner = rustix::fs::statat(&link.directory, &link.name, AtFlags::SYMLINK_NOFOLLOW)?.st_uid;
+    let ours = rustix::process::geteuid().as_raw();
+    Ok(above.st_mode & EVERYBODYS != EVERYBODYS || owner == ours || owner == above.st_uid)
 }
 
 /// Whether a path can only mean a directory: `x/`, `x/.`, `x/..`.

@@ -166,6 +166,31 @@ fn no_link_leads_out() {
 }
 
 #[test]
+fn a_link_planted_where_everybody_writes_is_not_followed() {
+    let fixture = Fixture::new();
+    let set = |mode| {
+        let mode = PermissionsExt::from_mode(mode);
+        fs::set_permissions(fixture.at("host"), mode).unwrap();
+    };
+    let path = fixture.at("host/link");
+    let followed = |owner: u32| {
+        let _ = fs::remove_file(&path);
+        symlink("../outside/new", &path).unwrap();
+        std::os::unix::fs::lchown(&path, Some(owner), None).unwrap();
+        // As if it had not been there when the kernel looked.
+        let target = Tree::host().follow(&path);
+        target.is_ok_and(|target| target.name == "new")
+    };
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    set(0o1777);
+    assert_eq!((followed(0), followed(12345)), (true, false));
+    set(0o755);
+    assert_eq!((followed(0), followed(12345)), (true, true));
+}
+
+#[test]
 fn no_magic_link_leads_out() {
     let it = Fixture::new();
     // What /proc/1/root would be in a container.
