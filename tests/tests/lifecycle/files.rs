@@ -252,3 +252,36 @@ fn a_running_container_becomes_an_image() {
     );
     home.run(["rm", "-f", "web"]).succeeds();
 }
+
+/// A rename onto a mount point takes the mount away where that is another mount namespace's.
+#[test]
+fn a_file_that_is_mounted_in_a_container_stays_mounted() {
+    let home = Home::with_alpine();
+    let at = |name: &str| home.path().join(name);
+    fs::write(at("volume"), "old, and longer").unwrap();
+    fs::write(at("new"), "new").unwrap();
+    fs::write(at("kept"), "kept").unwrap();
+    let volume = format!("{}:/volume", at("volume").display());
+    let kept = format!("{}:/kept:ro", at("kept").display());
+    home.run([
+        "run", "-d", "--name", "m", "-v", &volume, "-v", &kept, "alpine", "sleep", "1000",
+    ])
+    .succeeds();
+    let mounts = || {
+        let grep = "grep -c -e ' /volume ' -e ' /kept ' -e ' /etc/hosts ' /proc/self/mounts";
+        let found = home.run(["exec", "m", "sh", "-c", grep]).succeeds();
+        found.text().to_owned()
+    };
+    assert_eq!(mounts(), "3");
+    for path in ["m:/volume", "m:/etc/hosts"] {
+        home.run(["cp", "new", path]).succeeds();
+        home.run(["cp", "-a", "new", path]).succeeds();
+    }
+    home.run(["cp", "new", "m:/kept"]).fails(&["read-only"]);
+    assert_eq!(mounts(), "3");
+    assert_eq!(fs::read_to_string(at("volume")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(at("kept")).unwrap(), "kept");
+    let seen = home.run(["exec", "m", "cat", "/volume", "/etc/hosts"]);
+    assert_eq!(seen.succeeds().text(), "newnew");
+    home.run(["rm", "-f", "m"]).succeeds();
+}

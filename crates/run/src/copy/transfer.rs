@@ -264,6 +264,11 @@ impl<'a> Transfer<'a> {
                     self.copied.files += 1;
                     return Ok(());
                 }
+                Way::Mounted => {
+                    self.copied.files += u64::from(!made);
+                    let written = self.overwrite(source, target);
+                    return written.map_err(|errno| failed(errno.into()));
+                }
                 Way::Merge(_) if self.is_hollow(source) => return Ok(()),
                 Way::Merge(found) => {
                     self.copied.files += 1;
@@ -360,7 +365,7 @@ impl<'a> Transfer<'a> {
     /// Replaces the content of a regular file that has to stay the one it is.
     fn overwrite(&mut self, source: &Original, target: &Target) -> Result<(), Errno> {
         let (handle, stat) = place::look(&target.directory, &target.name)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        if !is_file(source) || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Errno::BUSY);
         }
         let from = reopen(&source.handle, OFlags::RDONLY)?;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::place::{self, Target};
@@ -14,6 +14,8 @@ pub(super) enum Way {
     Merge(OwnedFd),
     /// Nothing is there, or with `replace` a file or link that makes room.
     Place { replace: bool },
+    /// A file is mounted there, such as /etc/hosts: only its content can be replaced.
+    Mounted,
     /// It is there already.
     Done,
     /// It is not what it was a moment ago.
@@ -34,6 +36,7 @@ pub(super) fn way(source: &Original, target: &Target) -> Result<Way, Failure> {
         },
         (FileType::Directory, _) => Err(Errno::NOTDIR.into()),
         (_, FileType::Directory) => Err(Errno::ISDIR.into()),
+        (_, FileType::RegularFile) if is_mounted(target)? => Ok(Way::Mounted),
         (_, FileType::RegularFile | FileType::Symlink) => Ok(Way::Place { replace: true }),
         _ if kind == stands && there.st_rdev == source.stat.st_rdev => Ok(Way::Done),
         _ => Err(Failure::Told(place::refuse(&target.shown, stands))),
@@ -43,4 +46,16 @@ pub(super) fn way(source: &Original, target: &Target) -> Result<Way, Failure> {
 fn open_directory(target: &Target) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&target.directory, &target.name, flags, Mode::empty())
+}
+
+/// Whether a mount begins at a name. The kernel says so of a rename in the caller's mount namespace alone: in that of a container it
+/// takes the mount away, rename(2).
+fn is_mounted(target: &Target) -> Result<bool, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let stat = rustix::fs::statx(&target.directory, &target.name, flags, StatxFlags::empty());
+    match stat {
+        Ok(stat) => Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
