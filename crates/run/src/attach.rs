@@ -30,6 +30,12 @@ pub struct Options {
     pub detach_keys: Vec<u8>,
 }
 
+/// How long to wait for what says nothing when it happens.
+const TICK: rustix::event::Timespec = rustix::event::Timespec {
+    tv_sec: 0,
+    tv_nsec: tty::LOOK_AGAIN.subsec_nanos() as i64,
+};
+
 /// Control-P, Control-Q.
 pub const DETACH_KEYS: [u8; 2] = [16, 17];
 
@@ -129,14 +135,18 @@ impl Person<'_> {
         };
         send_size(socket)?;
         loop {
+            if raw.as_ref().map_or(Ok(false), RawMode::catch_up)? {
+                send_size(socket)?;
+            }
+            let away = raw.as_ref().is_some_and(RawMode::is_away);
             let mut files = vec![
                 PollFd::new(socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             ];
-            if self.writing && tty::is_ours() {
+            if self.writing && !away {
                 files.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
             }
-            match poll(&mut files, None) {
+            match poll(&mut files, away.then_some(&TICK)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
@@ -256,8 +266,8 @@ impl Person<'_> {
                 PollFd::from_borrowed_fd(self.live.monitor(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             ];
-            let reading = tty::is_ours();
-            let reading = input.as_ref().filter(|_| reading);
+            let away = input.is_some() && !tty::is_ours();
+            let reading = input.as_ref().filter(|_| !away);
             if let Some(input) = reading {
                 files.push(input.wants());
             }
@@ -267,12 +277,9 @@ impl Person<'_> {
                     .flatten()
                     .map(|watch| PollFd::from_borrowed_fd(watch, PollFlags::IN)),
             );
-            // Without a watch, a look ten times a second.
-            let tick = rustix::event::Timespec {
-                tv_sec: 0,
-                tv_nsec: 100_000_000,
-            };
-            match poll(&mut files, matches!(watch, Some(None)).then_some(&tick)) {
+            // Without a watch, and in the background, a look ten times a second.
+            let look_again = away || matches!(watch, Some(None));
+            match poll(&mut files, look_again.then_some(&TICK)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno)),
             }

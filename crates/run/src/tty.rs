@@ -1,5 +1,6 @@
 //! Terminals: the container's own, and the caller's, which is put into raw mode and back whatever happens.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
@@ -119,7 +120,13 @@ pub(crate) fn is_ours() -> bool {
 /// The caller's terminal in raw mode, whenever it is ours. Put back on drop, and by the panic hook, as a panic may end the process
 /// without dropping anything.
 #[derive(Debug)]
-pub struct RawMode(());
+pub struct RawMode {
+    /// It was not ours when last looked at.
+    away: Cell<bool>,
+}
+
+/// How long until box looks again whether its terminal has become its own: of a job that was not stopped, bash's `fg` sends no signal.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What to put back, and where.
 static SAVED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
@@ -139,14 +146,17 @@ impl RawMode {
                 next(panic);
             }));
         });
-        let guard = Self(());
+        let guard = Self {
+            away: Cell::new(true),
+        };
         guard.resume()?;
         Ok(Some(guard))
     }
 
     /// The same after box has been stopped, or was in the background: its shell has set the terminal up meanwhile.
     pub fn resume(&self) -> Result<(), Errno> {
-        if !is_ours() {
+        self.away.set(!is_ours());
+        if self.away.get() {
             return Ok(());
         }
         let before = tcgetattr(stdin())?;
@@ -165,9 +175,25 @@ impl RawMode {
         tcsetattr(stdin(), OptionalActions::Drain, &raw)
     }
 
+    /// The same if box has come to the foreground and nobody told it. True: it has.
+    pub fn catch_up(&self) -> Result<bool, Errno> {
+        let was_away = self.away.replace(!is_ours());
+        let back = was_away && !self.away.get();
+        if back {
+            self.resume()?;
+        }
+        Ok(back)
+    }
+
+    /// Whether it is to be looked at again, after [`LOOK_AGAIN`].
+    pub fn is_away(&self) -> bool {
+        self.away.get()
+    }
+
     /// Stops box as a job of its shell, as SIGTSTP would. Returns when it goes on; then SIGCONT is pending.
     pub fn stop(&self) -> Result<(), Errno> {
         restore();
+        self.away.set(true);
         kill_process(getpid(), Signal::STOP)
     }
 }

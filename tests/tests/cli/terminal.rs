@@ -250,6 +250,38 @@ fn a_job_in_the_background_leaves_the_terminal_alone() {
     assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO));
 }
 
+/// The `fg` of bash sends no signal to a job that was not stopped.
+#[test]
+fn a_job_that_comes_to_the_foreground_without_a_word_notices() {
+    let home = Home::with_alpine();
+    let command = "sh -c 'read word; echo got:$word; exit 5'";
+    for (before, job) in [
+        ("", format!("box run --rm -t alpine {command}")),
+        (
+            "box run -d --name c alpine sleep 1000 >/dev/null;",
+            format!("box exec -t c {command}"),
+        ),
+        (
+            &format!("box run -d -t --name a alpine {command} >/dev/null;"),
+            "box attach a".to_owned(),
+        ),
+    ] {
+        let line =
+            format!("set -m; {before} {job} & sleep 1; read first; fg >/dev/null; echo status $?");
+        let mut shell = home.shell("exec bash -c \"$LINE\"");
+        shell.env("LINE", line);
+        let mut terminal = Terminal::start(&shell);
+        terminal.send("one\n");
+        // Box has been in the background for a while.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        terminal.send("two\n");
+        terminal.expect("got:two");
+        terminal.expect("status 5");
+        assert_eq!(terminal.wait(), 0);
+    }
+    home.run(["rm", "-f", "c", "a"]).succeeds();
+}
+
 /// As with docker, where the command has no terminal of its own.
 #[test]
 fn signals_of_jobs_and_windows_reach_the_command() {

@@ -88,11 +88,25 @@ impl Running {
     }
 }
 
+impl Watch {
+    /// Takes the caller's terminal if box has come to the foreground. When to look again, if it is not there.
+    fn catch_up(&self) -> Result<Option<Instant>, Errno> {
+        let (Some(raw), Some(relay)) = (&self.raw, &self.relay) else {
+            return Ok(None);
+        };
+        if raw.catch_up()? {
+            tty::copy_size(relay.master())?;
+        }
+        Ok(raw.is_away().then(|| Instant::now() + tty::LOOK_AGAIN))
+    }
+}
+
 impl Watched<'_> {
     /// Waits for one thing to happen and does what it takes. True when the container has ended.
     pub(crate) fn turn(&self, watch: &mut Watch) -> Result<bool, Errno> {
         let child = self.pidfd;
         let signals = self.signals.as_fd();
+        let look_again = watch.catch_up()?;
         let mut files = vec![
             PollFd::from_borrowed_fd(child, PollFlags::IN),
             PollFd::from_borrowed_fd(signals, PollFlags::IN),
@@ -109,8 +123,8 @@ impl Watched<'_> {
             }
         }
         let end = watch.relay.as_ref().and_then(Relay::next_end);
-        let next = watch.deadline.into_iter().chain(watch.quiet).chain(end);
-        let next = next.min();
+        let next = watch.deadline.into_iter().chain(watch.quiet);
+        let next = next.chain(end).chain(look_again).min();
         let left = next.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
