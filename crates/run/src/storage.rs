@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdir, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdir, mkdirat, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
@@ -35,6 +35,9 @@ pub type CopyLayers = fn(&[PathBuf], &Path) -> Result<(), BoxError>;
 /// Beside the instances, once an overlay was seen to work there. No instance can have this name.
 const WORKS: &str = ".overlay";
 
+/// Where it is tried.
+const TRIAL: &str = ".overlay.trial";
+
 /// An overlay where the file system of `instances` and the kernel can do it for so many layers. Tried once: what was seen to work
 /// is noted beside the instances. Otherwise the copy, with a warning.
 pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> {
@@ -50,7 +53,13 @@ pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> 
         return Ok(Storage::Overlay);
     }
     files::create_private_dir(instances)?;
-    let aside = instances.join(format!("{WORKS}.{}", rustix::process::getpid()));
+    // One at a time and in one place, so that what a killed one left goes with the next try.
+    let _lock = lock(instances)?;
+    let aside = instances.join(TRIAL);
+    removal::remove_tree(&aside)?;
+    if rustix::fs::access(&works, rustix::fs::Access::EXISTS).is_ok() {
+        return Ok(Storage::Overlay);
+    }
     let tried = try_overlay(&aside);
     removal::remove_tree(&aside)?;
     let errno = match tried {
@@ -76,6 +85,14 @@ pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> 
         instances.display()
     );
     Ok(Storage::Copy)
+}
+
+fn lock(dir: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::open(dir, flags, Mode::empty())
+        .map_err(|errno| Error::io("open", dir, errno))?;
+    flock(&place, FlockOperation::LockExclusive).map_err(|errno| Error::io("lock", dir, errno))?;
+    Ok(place)
 }
 
 /// Makes an overlay that is mounted nowhere, deletes a directory of its lower layer and makes it anew: that takes a
@@ -141,6 +158,8 @@ mod tests {
     fn an_overlay_is_tried_once_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let instances = dir.path().join("instances");
+        // What one left that was killed.
+        std::fs::create_dir_all(instances.join(TRIAL).join("work/work/#3")).unwrap();
         assert_eq!(choose(&instances, 1).unwrap(), Storage::Overlay);
         let names: Vec<_> = std::fs::read_dir(&instances)
             .unwrap()
