@@ -35,6 +35,15 @@ pub struct Image {
     pub provenance: Provenance,
 }
 
+impl Image {
+    /// Whether box made it of the tarball with this digest and of nothing else. An image that only has that layer proves
+    /// nothing: its maker chose what is executed, and whose tree the config calls that layer's.
+    pub fn is_of(&self, tarball: &Digest) -> bool {
+        self.provenance.is_of_tarball()
+            && matches!(self.layers.as_slice(), [layer] if layer.digest == *tarball)
+    }
+}
+
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {

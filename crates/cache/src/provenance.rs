@@ -67,6 +67,12 @@ impl Provenance {
         }
     }
 
+    /// Whether box compared a tarball with something and made the image of it itself. Config and manifest of all others are the
+    /// work of somebody who may have put the same tarball to another use.
+    pub(crate) fn is_of_tarball(&self) -> bool {
+        self.verified != Verified::Unverified
+    }
+
     /// Nothing is known.
     pub fn unknown() -> Provenance {
         Provenance {

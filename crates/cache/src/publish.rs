@@ -97,6 +97,7 @@ impl Cache {
         let mut entry = manifest.clone();
         entry.name(reference);
         entry.platform = Some(json!(platform));
+        provenance.annotate(entry.annotations.get_or_insert_default());
         if !self.is_truly_named(&entry) {
             return Err(self.misnamed(reference, &entry));
         }

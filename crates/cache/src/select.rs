@@ -1,8 +1,9 @@
 //! Choosing among the images of the index: by name, by content, by platform.
 //!
 //! A digest in a reference is always compared with content: with the digest of the manifest, or of the only layer's blob, both
-//! of which are compared with the bytes when these are read. The digest in the name that an entry has is only a name, and one
-//! that its content does not have makes the entry one that nothing finds.
+//! of which are compared with the bytes when these are read. The layer's counts only where box itself made the image of it: of
+//! another image it tells neither what is executed nor whose tree the config calls that layer's. The digest in the name that an
+//! entry has is only a name, and one that its content does not have makes the entry one that nothing finds.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,8 @@ impl Cache {
     /// Finds the image that a machine of this platform is to run: the best fitting one (see [`Platform::accepts`]) of that
     /// name. Costs the same whatever the number of images; takes no lock.
     ///
-    /// A reference with a digest finds the image of that name whose manifest has this digest, or whose only layer has
-    /// it, whatever its tag. `alpine` is Alpine's own release; where there is none in the cache, docker's image of that name is
+    /// A reference with a digest finds the image of that name whose manifest has this digest, or that box made of the
+    /// tarball which has it (see [`Image::is_of`]), whatever its tag. `alpine` is Alpine's own release; where there is none in the cache, docker's image of that name is
     /// found, which other tools call so.
     ///
     /// # Errors
@@ -147,9 +148,10 @@ impl Cache {
         }
     }
 
-    /// Whether the manifest has this digest, or the only layer.
+    /// Whether the manifest has this digest, or the only layer of an image that box made of it.
     fn has_content(&self, entry: &Entry, digest: &Digest) -> bool {
-        entry.digest == digest.to_string() || self.only_layer(entry) == Some(*digest)
+        entry.digest == digest.to_string()
+            || entry.provenance().is_of_tarball() && self.only_layer(entry) == Some(*digest)
     }
 
     /// The digest of the layer of an image that has but one.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::image::{self, Packing, Rootfs, head_of};
 use crate::layer::{LayerSink, StagedLayer};
 use crate::options::Options;
-use crate::remote::{Remote, holds, pin};
+use crate::remote::{Remote, pin};
 use crate::source::Release;
 use vouching::Signature;
 
@@ -175,7 +175,7 @@ impl Pull<'_> {
         let demanded = self.demanded()?;
         Ok(image.filter(|i| {
             let fits = demanded.is_none_or(|d| d == i.manifest_digest || d == release.sha256);
-            fits && holds(i, &release.sha256) && self.is_vouched_for(i)
+            fits && i.is_of(&release.sha256) && self.is_vouched_for(i)
         }))
     }
 
@@ -327,7 +327,7 @@ impl Pull<'_> {
         let path = self.cache.layout().blob(&digest);
         let verified = self.verified(signature, || File::open(&path))?;
         let images = self.cache.images()?;
-        let twin = images.iter().find(|image| holds(image, &digest));
+        let twin = images.iter().find(|image| image.is_of(&digest));
         let url = match twin
             .map(|twin| &twin.provenance.url)
             .filter(|url| !url.is_empty())

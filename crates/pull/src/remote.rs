@@ -1,6 +1,6 @@
 //! What mirrors offer, without fetching it.
 
-use box_cache::{Cache, Digest, Progress, Reference};
+use box_cache::{Cache, Progress, Reference};
 
 use crate::error::{Error, Result};
 use crate::fetch::Fetcher;
@@ -72,7 +72,7 @@ impl<'a> Remote<'a> {
         let release = self.resolve(reference)?;
         let blob = cache.has_blob(&release.sha256)?;
         let image = cache.find_exactly(reference, &self.options.platform);
-        let same = image.is_ok_and(|image| image.is_some_and(|i| holds(&i, &release.sha256)));
+        let same = image.is_ok_and(|image| image.is_some_and(|i| i.is_of(&release.sha256)));
         let locations = self.fetcher.locations(&release.path);
         let mut size = release.size.or(blob);
         for location in &locations {
@@ -119,11 +119,6 @@ impl From<&Pin> for Release {
             searched: Vec::new(),
         }
     }
-}
-
-/// Whether an image is made of nothing but the file of this digest.
-pub(crate) fn holds(image: &box_cache::Image, digest: &Digest) -> bool {
-    matches!(image.layers.as_slice(), [layer] if layer.digest == *digest)
 }
 
 /// What the lock file says that a reference stands for.

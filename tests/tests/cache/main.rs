@@ -4,6 +4,7 @@
 
 mod archives;
 mod check;
+mod claims;
 mod collection;
 mod crowd;
 mod disks;

@@ -93,9 +93,9 @@ impl Contents<'_> {
         let mut made = Vec::new();
         for (item, names) in named {
             let (manifest, layers) = self.make_manifest(&hold, item, options)?;
-            for name in &names {
-                self.check_digest(name, &manifest.digest.parse()?, &layers)?;
-            }
+            let digest = manifest.digest.parse()?;
+            let own = |name| self.with_own_digest(name, &digest, &layers);
+            let names = names.iter().map(own).collect::<Result<Vec<_>>>()?;
             made.push((manifest, names));
         }
         let provenance = self.provenance();

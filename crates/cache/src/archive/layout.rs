@@ -52,12 +52,12 @@ impl Contents<'_> {
         progress: &dyn Progress,
     ) -> Result<Vec<Image>> {
         let images = self.images()?;
-        let named = match &options.name {
+        let mut named = match &options.name {
             Some(name) => self.all_named(images, name)?,
             None => self.each_named(images, progress)?,
         };
-        for (found, name) in &named {
-            self.check_name(name, &found.entry)?;
+        for (found, name) in &mut named {
+            *name = self.true_name(name, &found.entry)?;
         }
         let hold = self.cache.hold()?;
         let mut images = Vec::new();
@@ -264,11 +264,11 @@ impl Contents<'_> {
         }
     }
 
-    /// Refuses a name with a digest that the image does not have.
-    fn check_name(&self, name: &Reference, entry: &Entry) -> Result<()> {
+    /// See [`Contents::with_own_digest`].
+    fn true_name(&self, name: &Reference, entry: &Entry) -> Result<Reference> {
         let manifest = self.manifest(entry)?;
         let layers: Vec<Digest> = manifest.layers.iter().map(|layer| layer.digest).collect();
-        self.check_digest(name, &entry.digest.parse()?, &layers)
+        self.with_own_digest(name, &entry.digest.parse()?, &layers)
     }
 
     fn publish_image(&mut self, hold: &Hold, entry: &Entry, name: &Reference) -> Result<Image> {
@@ -369,19 +369,22 @@ impl Contents<'_> {
         Ok(())
     }
 
-    /// Refuses a name with a digest that is neither the manifest's nor that of the only layer: an archive's word decides no
-    /// digest.
-    pub(super) fn check_digest(
+    /// The name that an image gets. One with a digest that is neither the manifest's nor that of the only layer is refused: an
+    /// archive's word decides no digest. That of the layer, by which box lists releases, gives way to the manifest's: what is
+    /// executed of that layer is the archive's word, too.
+    pub(super) fn with_own_digest(
         &self,
         name: &Reference,
         manifest: &Digest,
         layers: &[Digest],
-    ) -> Result<()> {
+    ) -> Result<Reference> {
         match name.digest() {
-            Some(digest) if digest != manifest && layers != [*digest] => Err(self.malformed(
-                format!("its image is to be called {name}, but has the digest {manifest}"),
-            )),
-            _ => Ok(()),
+            None => Ok(name.clone()),
+            Some(digest) if digest == manifest => Ok(name.clone()),
+            Some(digest) if layers == [*digest] => Ok(name.with_digest(*manifest)),
+            Some(_) => Err(self.malformed(format!(
+                "its image is to be called {name}, but has the digest {manifest}"
+            ))),
         }
     }
 }
