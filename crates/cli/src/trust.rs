@@ -18,6 +18,16 @@ use crate::settings::Settings;
 
 /// Refuses an image that no trusted publisher has signed, where a signature is demanded.
 pub fn judge(settings: &Settings, policy: VerifyPolicy, image: &Image) -> Result<(), Failure> {
+    admit(settings, policy, image, "use it as it is: --verify prefer")
+}
+
+/// As [`judge`]; `way` is the hint of how to do without.
+fn admit(
+    settings: &Settings,
+    policy: VerifyPolicy,
+    image: &Image,
+    way: &str,
+) -> Result<(), Failure> {
     if policy != VerifyPolicy::Require {
         return Ok(());
     }
@@ -31,7 +41,7 @@ pub fn judge(settings: &Settings, policy: VerifyPolicy, image: &Image) -> Result
             "cannot use {reference}: a trusted publisher's signature is required, and it is {}{from}",
             vouched(&image.provenance.verified)
         ))
-        .hint("use it as it is: --verify prefer"));
+        .hint(way));
     }
     match doubt(&settings.dirs.cache)? {
         None => Ok(()),
@@ -66,7 +76,9 @@ pub fn judge_container(settings: &Settings, instance: &Instance) -> Result<(), F
     let image = images
         .iter()
         .find(|image| image.manifest_digest == manifest);
-    judge(settings, policy, image.ok_or_else(gone)?)
+    // The verbs that start a container have no flag for it.
+    let way = "start it as it is: BOX_VERIFY=prefer";
+    admit(settings, policy, image.ok_or_else(gone)?, way)
 }
 
 /// Why what a cache says of its images could be somebody else's word.

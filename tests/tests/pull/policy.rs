@@ -216,6 +216,10 @@ fn a_kept_container_starts_only_if_its_image_is_vouched_for() {
         home.run(verb.iter().chain(&["good"])).succeeds();
         home.run(["wait", "good"]);
         refused(home.run(verb.iter().chain(&["bad"])));
+        // These verbs have no --verify to point to.
+        let failed = home.run(verb.iter().chain(&["bad"]));
+        let hint = "BOX_VERIFY=prefer";
+        assert!(failed.stderr.contains(hint), "{}", failed.stderr);
     }
     home.run(["rmi", "alpine:3.20"]).succeeds();
     home.run(["start", "good"])
