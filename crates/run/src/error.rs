@@ -76,7 +76,7 @@ pub enum Error {
     #[error(transparent)]
     Exec(#[from] ExecFailure),
     /// A name that does not follow the rules.
-    #[error("{name:?} is not a valid instance name: {reason}")]
+    #[error("{name:?} is not a valid container name: {reason}")]
     BadName {
         /// What was given.
         name: String,
@@ -84,7 +84,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// An instance of that name exists.
-    #[error("the name {name} is taken by an instance of {image} ({status})")]
+    #[error("the name {name} is taken by a container of {image} ({status})")]
     NameTaken {
         /// The name asked for.
         name: String,
@@ -94,7 +94,7 @@ pub enum Error {
         status: String,
     },
     /// There is no instance of that name.
-    #[error("there is no instance named {name}")]
+    #[error("there is no container named {name}")]
     NoSuchInstance {
         /// The name asked for.
         name: String,

@@ -142,7 +142,7 @@ fn a_kept_instance_starts_again_with_its_files() {
         .unwrap_err();
     assert_eq!(
         taken.to_string(),
-        "the name kept is taken by an instance of test (exited (3))"
+        "the name kept is taken by a container of test (exited (3))"
     );
     engine.instances.remove("kept", false).unwrap();
     assert!(engine.left().is_empty() && groups("kept").is_empty());

@@ -181,7 +181,7 @@ fn what_cannot_be_started_is_told_and_leaves_nothing() {
         .fails(&["the name x is taken", "alpine:latest", "running"]);
     home.run(["start", "x"]).fails(&["x is running"]);
     home.run(["rm", "-f", "x"]).succeeds();
-    home.run(["start", "x"]).fails(&["no instance named x"]);
+    home.run(["start", "x"]).fails(&["no container named x"]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Numbers {
 const EXPECTED: [&str; 9] = [
     "is running",
     "is not running",
-    "no instance named",
+    "no container named",
     "is taken",
     "in use by another box process",
     "is paused",

@@ -52,7 +52,7 @@ fn statuses_are_those_of_run() {
         .fails_with(127, &["nonesuch"]);
     home.run(["exec", "web", "/etc"]).fails_with(126, &["/etc"]);
     home.run(["exec", "none", "true"])
-        .fails(&["no instance named none"]);
+        .fails(&["no container named none"]);
     home.run(["stop", "web"]).succeeds();
     home.run(["exec", "web", "true"])
         .fails(&["web is not running (exited (3))"]);

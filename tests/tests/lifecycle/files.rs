@@ -42,7 +42,7 @@ fn files_go_in_and_out_of_running_and_stopped_containers() {
         .fails(&["one side must be the host's"]);
     home.run(["cp", "a", "b"]).fails(&["neither side"]);
     home.run(["cp", "site", "none:/"])
-        .fails(&["no instance named none"]);
+        .fails(&["no container named none"]);
     home.run(["start", "web"]).succeeds();
     assert_eq!(
         home.run(["exec", "web", "cat", "/srv/copy.html"])

@@ -97,7 +97,7 @@ fn renaming() {
     home.run(["rename", "web", "taken"])
         .fails(&["the name taken is taken"]);
     home.run(["rename", "web", "../x"])
-        .fails(&["not a valid instance name"]);
+        .fails(&["not a valid container name"]);
     home.run(["rename", "web", "other"]).succeeds();
     assert_eq!(home.run(["ps", "-aq"]).succeeds().text(), "other\ntaken");
     home.run(["start", "other"]).succeeds();
@@ -113,7 +113,7 @@ fn renaming_what_runs() {
     home.run(["rename", "web", "other"]).succeeds();
     assert_eq!(home.run(["ps", "-q"]).succeeds().text(), "other");
     home.run(["exec", "web", "true"])
-        .fails(&["no instance named web"]);
+        .fails(&["no container named web"]);
     home.run(["exec", "other", "touch", "/end"]).succeeds();
     // Its end is recorded under the new name, and nothing is left under the old one.
     assert_eq!(home.run(["wait", "other"]).succeeds().text(), "4");
