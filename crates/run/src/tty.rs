@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, open, openat};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, fstatfs, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::{Signal, getpgrp, getpid, kill_process};
@@ -18,6 +18,14 @@ use rustix::termios::{
 
 use crate::nodes::is_null;
 use crate::sys::process::move_descriptor;
+
+/// A pipe that lies in no directory: one with a name stays whose it is, for it outlives us.
+fn is_nameless_pipe(file: BorrowedFd<'_>, found: &Stat) -> Result<bool, Errno> {
+    // linux/magic.h
+    const PIPEFS_MAGIC: u64 = 0x5049_5045;
+    Ok(FileType::from_raw_mode(found.st_mode) == FileType::Fifo
+        && fstatfs(file)?.f_type as u64 == PIPEFS_MAGIC)
+}
 
 /// Takes a new terminal from a devpts of our own: no path of the image is involved (CVE-2025-52565). If `dev` is the file system
 /// on /dev, the terminal is shown there as `console`. Returns the master side and the terminal. In the child.
@@ -53,7 +61,7 @@ pub(crate) fn allocate(
     Ok((master, terminal))
 }
 
-/// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without one, pipes are given to
+/// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without one, pipes without a name are given to
 /// the user so that /dev/stdout can be opened, and `null` takes the place of each null device, be it ours or the caller's: through
 /// the descriptor a container could change the mode and owner of the host's. In the child.
 pub(crate) fn take_stdio(
@@ -81,9 +89,7 @@ pub(crate) fn take_stdio(
                 let found = fstat(file)?;
                 if let Some(null) = null.filter(|_| is_null(&found)) {
                     move_descriptor(null.as_raw_fd(), number, false)?;
-                } else if owner.is_some()
-                    && FileType::from_raw_mode(found.st_mode) == FileType::Fifo
-                {
+                } else if owner.is_some() && is_nameless_pipe(file, &found)? {
                     // A pipe of another user stays his.
                     let _ = fchown(file, owner, None::<Gid>);
                 }

@@ -186,3 +186,26 @@ fn a_container_cannot_offer_another_device_for_null() {
     assert_eq!(output, "character special file\n1\n");
     home.run(["rm", "-f", "liar"]).succeeds();
 }
+
+/// Pipes are given to the user of the command, so that /dev/stdin can be opened; one with a name is in the host's files for good.
+#[test]
+fn a_pipe_with_a_name_stays_whose_it_is() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::with_alpine();
+    let path = home.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
+    let owner = || std::fs::metadata(&path).unwrap().uid();
+    let before = owner();
+    let line = "box run -d --name c alpine sleep 600 >&2; box run --rm -u 1000 alpine true <>pipe && box exec -u 1000 c true <>pipe";
+    let status = home.shell(line).status().unwrap();
+    assert!(status.success());
+    assert_eq!(owner(), before);
+    home.run(["rm", "-f", "c"]).succeeds();
+}
