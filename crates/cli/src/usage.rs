@@ -49,6 +49,8 @@ fn worded(error: &clap::Error) -> Failure {
         let tip = line.strip_prefix("tip: ")?;
         Some(tip.split(" tip: ").next().unwrap_or(tip).to_owned())
     });
+    // A flag that a verb does not have was meant as one: no name of an image or a container begins with a dash.
+    let tip = tip.filter(|tip| !tip.starts_with("to pass '"));
     let help = format!("see '{} --help'", verb(error));
     Failure::new(what).hint(match tip {
         Some(tip) => format!("{tip}; {help}"),
@@ -118,6 +120,11 @@ mod tests {
             text.contains("required arguments were not provided: <IMAGE>"),
             "{text}"
         );
+        for line in ["box run -p 80:80 alpine", "box start --verify off x"] {
+            let text = refused(line);
+            assert!(text.contains("unexpected argument '-"), "{text}");
+            assert!(!text.contains("as a value"), "{text}");
+        }
         let text = refused("box frobnicate");
         assert!(text.contains("see 'box --help'"), "{text}");
     }
