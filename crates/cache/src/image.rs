@@ -110,7 +110,7 @@ impl Manifest {
 
 /// Reads a config. Where it names no architecture or system, what refers to it says the platform, or else docker's rule does:
 /// it is for the machine at hand.
-fn read_config(
+pub(crate) fn read_config(
     bytes: &[u8],
     described: Option<Platform>,
 ) -> serde_json::Result<(ImageConfiguration, Platform)> {

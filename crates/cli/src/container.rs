@@ -271,18 +271,13 @@ impl ContainerArgs {
                 .map(options::domainname)
                 .transpose()?,
             masked: box_run::masked::throttle_counters(),
+            rlimits: self.rlimits()?,
             umask: self.umask.as_deref().map(options::umask).transpose()?,
             linux32: is_linux32(self.personality.as_deref())?,
             resources: self.limits.resources()?,
             annotations: pairs("--annotation", &self.annotations)?,
             ..Overrides::default()
         };
-        for limit in &self.ulimits {
-            let limit: Rlimit = limit.parse().map_err(Failure::from)?;
-            // The last one is meant, as with any flag that is given twice.
-            overrides.rlimits.retain(|known| known.kind != limit.kind);
-            overrides.rlimits.push(limit);
-        }
         for device in &self.devices {
             let (node, rule) = options::device::read(device)?;
             overrides.devices.push(node);
@@ -296,6 +291,17 @@ impl ContainerArgs {
         }
         self.secure(&mut overrides)?;
         Ok(overrides)
+    }
+
+    /// Of each kind the last one is meant, as with any flag that is given twice.
+    fn rlimits(&self) -> Result<Vec<Rlimit>, Failure> {
+        let mut limits: Vec<Rlimit> = vec![];
+        for limit in &self.ulimits {
+            let limit: Rlimit = limit.parse().map_err(Failure::from)?;
+            limits.retain(|known| known.kind != limit.kind);
+            limits.push(limit);
+        }
+        Ok(limits)
     }
 
     /// Volumes of all three spellings, outer ones first, so that `-v a:/x/y --tmpfs /x` hides nothing.

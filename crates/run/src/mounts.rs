@@ -20,7 +20,7 @@ use rustix::mount::OpenTreeFlags;
 
 pub(crate) use make::{Mounted, TAKEN, filesystem, make, write_texts};
 pub(crate) use paths::{Hidden, descriptor_path, make_private, mask, read_only};
-pub(crate) use target::ASTRAY;
+pub(crate) use target::{ASTRAY, is_of_the_kernel};
 
 use crate::Error;
 use crate::sys::mount::{Attributes, set_attributes};

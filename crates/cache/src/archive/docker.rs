@@ -214,8 +214,20 @@ impl Contents<'_> {
     }
 
     fn compare(&self, name: &str, diff_id: &DiffId, decompress: Decompress) -> Result<()> {
+        self.compare_content(&mut self.reader(name)?, name, diff_id, decompress)
+    }
+
+    /// Whether a layer's plain content, `from` being the packed one, has the digest that the image's config has of it.
+    pub(super) fn compare_content(
+        &self,
+        from: &mut dyn Read,
+        name: &str,
+        diff_id: &DiffId,
+        decompress: Decompress,
+    ) -> Result<()> {
         let mut sieve = Sieve(Hasher::new(diff_id.0.algorithm()));
-        self.decompress(name, decompress, &mut sieve)?;
+        decompress(from, &mut sieve)
+            .map_err(|error| self.malformed(format!("{name} cannot be decompressed: {error}")))?;
         let actual = sieve.0.finish();
         match actual == diff_id.0 {
             true => Ok(()),

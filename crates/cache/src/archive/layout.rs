@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::archive::load::{Contents, LoadOptions};
-use crate::image::Manifest;
+use crate::archive::load::{Contents, Decompress, LoadOptions};
+use crate::image::{MAX_DOCUMENT, Manifest, read_config};
 use crate::index::{Entry, Index, REF_NAME};
-use crate::{Digest, Error, Event, Expected, Hold, Image, Platform, Progress, Reference, Result};
+use crate::{
+    DiffId, Digest, Error, Event, Expected, Hold, Image, Platform, Progress, Reference, Result,
+};
 
 /// So deep may indexes lie in indexes; real ones have two levels.
 const MAX_DEPTH: usize = 8;
@@ -62,7 +64,7 @@ impl Contents<'_> {
         let hold = self.cache.hold()?;
         let mut images = Vec::new();
         for (found, name) in &named {
-            images.push(self.publish_image(&hold, &found.entry, name)?);
+            images.push(self.publish_image(&hold, &found.entry, name, options)?);
         }
         Ok(images)
     }
@@ -271,7 +273,13 @@ impl Contents<'_> {
         self.with_own_digest(name, &entry.digest.parse()?, &layers)
     }
 
-    fn publish_image(&mut self, hold: &Hold, entry: &Entry, name: &Reference) -> Result<Image> {
+    fn publish_image(
+        &mut self,
+        hold: &Hold,
+        entry: &Entry,
+        name: &Reference,
+        options: &LoadOptions,
+    ) -> Result<Image> {
         let digest: Digest = entry.digest.parse()?;
         let manifest = self.manifest(entry)?;
         let expected = Expected {
@@ -292,11 +300,39 @@ impl Contents<'_> {
                 self.commit(hold, &file, &expected)?;
             }
         }
+        if let Some(decompress) = options.decompress {
+            self.compare_layers(&manifest, decompress)?;
+        }
         // Nothing else of the descriptor: what an archive says of an image's origin is not believed.
         let mut listed = Entry::new(&entry.media_type, &digest, entry.size);
         listed.platform.clone_from(&entry.platform);
         let provenance = self.provenance();
         self.cache.publish_entry(hold, name, listed, &provenance)
+    }
+
+    /// Compares each layer, a blob of the cache by now, with what the config calls its content: trees are kept by that name, and by a false one the image would
+    /// have the files of another image, secret ones too.
+    fn compare_layers(&self, manifest: &Manifest, decompress: Decompress) -> Result<()> {
+        let config = &manifest.config;
+        let bytes = self
+            .cache
+            .read_blob(&config.digest, config.size, MAX_DOCUMENT)?;
+        // What is wrong with the config itself is said where the image is listed.
+        let Ok((config, _)) = read_config(&bytes, None) else {
+            return Ok(());
+        };
+        for (layer, diff_id) in manifest.layers.iter().zip(config.rootfs().diff_ids()) {
+            let Ok(diff_id) = diff_id.parse::<DiffId>() else {
+                return Ok(());
+            };
+            if diff_id.0 == layer.digest {
+                continue;
+            }
+            let file = path_of(&layer.digest);
+            let mut from = self.cache.open_blob(&layer.digest)?;
+            self.compare_content(&mut from, &file, &diff_id, decompress)?;
+        }
+        Ok(())
     }
 
     /// The manifest that a descriptor leads to.
@@ -319,9 +355,7 @@ impl Contents<'_> {
         let file = path_of(&digest);
         self.only_sha256(&file, &digest)?;
         if !self.has(&file) && self.cache.has_blob(&digest)?.is_some() {
-            return self
-                .cache
-                .read_blob(&digest, entry.size, crate::image::MAX_DOCUMENT);
+            return self.cache.read_blob(&digest, entry.size, MAX_DOCUMENT);
         }
         let bytes = self.document(&file)?;
         let what = self.place(&file);

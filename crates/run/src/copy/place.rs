@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::Error;
+use crate::mounts::is_of_the_kernel;
 
 /// A file tree in which paths are resolved: the host's, or one that no path leads out of.
 #[derive(Debug)]
@@ -374,28 +375,5 @@ pub(super) fn has_vanished(errno: Errno) -> bool {
 
 /// File systems that hold no files but the kernel's own view of itself.
 pub(super) fn is_kernels(directory: impl AsFd) -> bool {
-    /// linux/magic.h: proc, sysfs, cgroup, cgroup2, devpts, mqueue, debugfs, tracefs, securityfs, bpf, configfs, pstore, efivarfs,
-    /// selinuxfs, binfmt_misc, nsfs, fusectl, rpc_pipefs, nfsd.
-    const MAGIC: [u32; 19] = [
-        0x9fa0,
-        0x6265_6572,
-        0x0027_e0eb,
-        0x6367_7270,
-        0x1cd1,
-        0x1980_0202,
-        0x6462_6720,
-        0x7472_6163,
-        0x7363_6673,
-        0xcafe_4a11,
-        0x6265_6570,
-        0x6165_676c,
-        0xde5e_81e4,
-        0xf97c_ff8c,
-        0x4249_4e4d,
-        0x6e73_6673,
-        0x6573_5543,
-        0x6759_6969,
-        0x6e66_7364,
-    ];
-    rustix::fs::fstatfs(directory).is_ok_and(|found| MAGIC.contains(&(found.f_type as u32)))
+    rustix::fs::fstatfs(directory).is_ok_and(|found| is_of_the_kernel(&found))
 }

@@ -9,8 +9,8 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, fstat, fstatfs,
-    mkdirat, openat, openat2, readlinkat, statx,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, StatFs, StatxAttributes, StatxFlags, fstat,
+    fstatfs, mkdirat, openat, openat2, readlinkat, statx,
 };
 use rustix::io::Errno;
 
@@ -77,7 +77,7 @@ impl Inside<'_> {
         if matches!(
             kind(place)?,
             FileType::CharacterDevice | FileType::BlockDevice
-        ) || OF_THE_KERNEL.contains(&(fstatfs(place)?.f_type as u64))
+        ) || is_of_the_kernel(&fstatfs(place)?)
         {
             return Err(ASTRAY);
         }
@@ -97,27 +97,32 @@ pub fn mount_of(file: BorrowedFd<'_>) -> Result<(u64, bool), Errno> {
     Ok((found.stx_mnt_id, is_root))
 }
 
-/// File systems that show or change the kernel, linux/magic.h: proc, sysfs, cgroup, cgroup2, devpts, mqueue, debugfs, tracefs,
-/// securityfs, selinuxfs, bpf, configfs, pstore, efivarfs, binfmt_misc, fusectl, namespaces.
-const OF_THE_KERNEL: [u64; 17] = [
-    0x9fa0,
-    0x6265_6572,
-    0x0027_e0eb,
-    0x6367_7270,
-    0x1cd1,
-    0x1980_0202,
-    0x6462_6720,
-    0x7472_6163,
-    0x7363_6673,
-    0xf97c_ff8c,
-    0xcafe_4a11,
-    0x6265_6570,
-    0x6165_676c,
-    0xde5e_81e4,
-    0x4249_4e4d,
-    0x6573_5543,
-    0x6e73_6673,
-];
+/// Whether a file system shows or changes the kernel, and holds no files but its own, linux/magic.h: proc, sysfs, cgroup, cgroup2,
+/// devpts, mqueue, debugfs, tracefs, securityfs, bpf, configfs, pstore, efivarfs, selinuxfs, binfmt_misc, nsfs, fusectl, rpc_pipefs, nfsd.
+pub fn is_of_the_kernel(found: &StatFs) -> bool {
+    const MAGIC: [u32; 19] = [
+        0x9fa0,
+        0x6265_6572,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x1cd1,
+        0x1980_0202,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0xcafe_4a11,
+        0x6265_6570,
+        0x6165_676c,
+        0xde5e_81e4,
+        0xf97c_ff8c,
+        0x4249_4e4d,
+        0x6e73_6673,
+        0x6573_5543,
+        0x6759_6969,
+        0x6e66_7364,
+    ];
+    MAGIC.contains(&(found.f_type as u32))
+}
 
 /// Opens the directory `path` inside `root`, making it if it is missing; [`Errno::LOOP`] if it is a symbolic link.
 pub fn open_real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
