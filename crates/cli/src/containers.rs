@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use box_run::spec::STOP_SIGNAL;
-use box_run::{Instance, Instances};
+use box_containers::spec::STOP_SIGNAL;
+use box_containers::{Instance, Instances};
 
 use crate::options::signal;
 use crate::output;
@@ -98,9 +98,9 @@ pub fn stop(
 ) -> Result<(), Failure> {
     let live = match instance.live() {
         Ok(live) => live,
-        Err(box_run::Error::NotRunning { .. }) => return Ok(()),
+        Err(box_containers::Error::NotRunning { .. }) => return Ok(()),
         // It was to go with its command, and has gone this moment.
-        Err(box_run::Error::NoSuchInstance { .. }) => return Ok(()),
+        Err(box_containers::Error::NoSuchInstance { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let signal = match signal {

@@ -2,6 +2,8 @@
 
 mod hints;
 
+pub use hints::of_containers as hint;
+
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
@@ -111,12 +113,17 @@ impl Failure {
     }
 }
 
+impl From<box_containers::Error> for Failure {
+    fn from(error: box_containers::Error) -> Failure {
+        Failure::from_error(&error)
+            .maybe_hint(hint(&error))
+            .status(error.exit_code())
+    }
+}
+
 impl From<box_run::Error> for Failure {
     fn from(error: box_run::Error) -> Failure {
-        let hint = error.hint().or_else(|| hints::of_run(&error));
-        Failure::from_error(&error)
-            .maybe_hint(hint)
-            .status(error.exit_code())
+        box_containers::Error::from(error).into()
     }
 }
 

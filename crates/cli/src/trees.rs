@@ -5,9 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use box_cache::{BoxError, Cache, DiffId, Digest, Doomed, Needs, disk_usage};
+use box_containers::Instances;
+use box_containers::state::RunDir;
 use box_pull::{LOCK_FILE, Pins};
-use box_run::Instances;
-use box_run::state::RunDir;
 use box_unpack::LayerStore;
 
 use crate::dirs::Dirs;
@@ -91,7 +91,10 @@ impl Trees<'_> {
                         .extend(record.layers.iter().filter_map(|path| diff_id(path)));
                     return Ok(());
                 }
-                Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::BadName { .. }) => {}
+                Err(
+                    box_containers::Error::NoSuchInstance { .. }
+                    | box_containers::Error::BadName { .. },
+                ) => {}
                 Err(error) => return Err(error.into()),
             }
             if !RunDir::is_held(&self.dirs.run, name)? {

@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use box_cache::{Cache, Image, Reference};
+use box_containers::Instance;
 use box_pull::VerifyPolicy;
-use box_run::Instance;
 
 use crate::commands::images::vouched;
 use crate::fetch;

@@ -1,6 +1,6 @@
 //! `box diff`.
 
-use box_run::diff::Change;
+use box_containers::diff::Change;
 use serde::Serialize;
 
 use clap_complete::ArgValueCandidates;
@@ -26,7 +26,7 @@ pub struct Args {
 /// One change: stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
-    kind: box_run::diff::Kind,
+    kind: box_containers::diff::Kind,
     path: String,
 }
 

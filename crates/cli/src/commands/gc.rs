@@ -84,7 +84,7 @@ pub fn failure(error: box_cache::BoxError) -> Failure {
     };
     match error.downcast::<box_unpack::Error>() {
         Ok(error) => (*error).into(),
-        Err(error) => match error.downcast::<box_run::Error>() {
+        Err(error) => match error.downcast::<box_containers::Error>() {
             Ok(error) => (*error).into(),
             Err(error) => Failure::from_error(error.as_ref()),
         },

@@ -1,6 +1,6 @@
 //! `box pause`.
 
-use box_run::Instances;
+use box_containers::Instances;
 
 use clap_complete::ArgValueCandidates;
 
@@ -20,14 +20,14 @@ pub struct Args {
 /// Pauses each that can be paused; the first failure is told when all were tried.
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("pausing a container")?;
-    each(&args.names, settings, box_run::Instance::pause)
+    each(&args.names, settings, box_containers::Instance::pause)
 }
 
 /// Does one thing to each instance and prints its name.
 pub fn each(
     names: &[String],
     settings: &Settings,
-    act: impl Fn(&box_run::Instance) -> Result<(), box_run::Error>,
+    act: impl Fn(&box_containers::Instance) -> Result<(), box_containers::Error>,
 ) -> Result<u8, Failure> {
     let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
     let mut failures = Vec::new();

@@ -1,6 +1,6 @@
 //! `box update`.
 
-use box_run::Instances;
+use box_containers::Instances;
 use clap_complete::ArgValueCandidates;
 
 use crate::limits::LimitArgs;

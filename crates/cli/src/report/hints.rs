@@ -2,6 +2,9 @@
 
 use std::io::ErrorKind;
 
+use box_run::Step;
+use rustix::io::Errno;
+
 /// About failures of the cache.
 pub fn of_cache(error: &box_cache::Error) -> Option<String> {
     use box_cache::Error;
@@ -75,14 +78,67 @@ pub fn of_unpack(error: &box_unpack::Error) -> Option<String> {
     }
 }
 
-/// About failures of containers that the engine has nothing to say to.
-pub fn of_run(error: &box_run::Error) -> Option<String> {
-    use box_run::Error;
+/// About failures with containers.
+pub fn of_containers(error: &box_containers::Error) -> Option<String> {
+    use box_containers::Error;
     match error {
+        Error::Run(error) => of_run(error),
+        Error::Told { hint, .. } => hint.clone(),
         Error::NoSuchInstance { .. } => Some("see what there is: box ps -a".to_owned()),
-        Error::Io { source, .. } => of_io(source),
+        Error::Running { name, .. } => {
+            Some(format!("stop it first, or use rm -f: box stop {name}"))
+        }
+        Error::TooManyLayers { .. } => {
+            Some("give the container a copy of its files: --storage copy".to_owned())
+        }
+        Error::NameTaken { name, .. } => Some(format!(
+            "remove it with box rm {name}, or choose another name"
+        )),
         _ => None,
     }
+}
+
+/// About failures of the runtime.
+fn of_run(error: &box_run::Error) -> Option<String> {
+    use box_run::Error;
+    match error {
+        Error::Setup { step, source, .. } => of_step(*step, Errno::from_io_error(source)?),
+        Error::Io { source, .. } => of_io(source),
+        error => error.hint(),
+    }
+}
+
+/// About a step of a container's set-up.
+fn of_step(step: Step, errno: Errno) -> Option<String> {
+    let text = match (step, errno) {
+        (Step::Rootfs, Errno::INVAL) => {
+            "the file system of the instances may not be able to hold an overlay's upper directory (overlay on overlay, NFS): \
+             put --root on another one, or give the container a copy with --storage copy"
+        }
+        (Step::Rootfs, Errno::NODEV) => {
+            "the kernel has no overlay file system: modprobe overlay, or give the container a copy with --storage copy"
+        }
+        (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
+            "a file is mounted on a file, a directory on a directory; the image has the other one there"
+        }
+        (Step::Seal, Errno::PERM | Errno::NOSYS) => {
+            "box executes a program from memory; what it runs in does not allow execveat"
+        }
+        (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
+            "the container's seccomp profile does not allow what a process needs to join: clone, setsid, ioctl, read and write"
+        }
+        (Step::Enter, Errno::AGAIN) => {
+            "a process that joins needs room for two, for a moment; see --pids-limit and the limit nproc of the container"
+        }
+        (Step::Rlimit, Errno::PERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
+        (Step::Pivot, Errno::INVAL) => "on a host whose root is the initramfs use --no-pivot",
+        (Step::Mount | Step::Unshare | Step::Propagation, Errno::PERM) => {
+            "box needs CAP_SYS_ADMIN; inside another container run that one privileged"
+        }
+        (_, Errno::NOSYS) => "this kernel lacks the system call: Linux 5.12 or later is needed",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// About failures of files.
