@@ -1,12 +1,12 @@
 //! Blobs of the cache to layer trees. Here pulling meets unpacking: what arrives is unpacked while it arrives.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, Synced, TaskId};
 use box_pull::{BoxError, LayerSink, LayerWriter, StagedLayer};
-use box_unpack::{Buffers, Decoder, LayerStore, Limits};
+use box_unpack::{Buffers, Decoder, LayerStore, Layers, Limits};
 
 use crate::bars::Bars;
 use crate::report::Failure;
@@ -39,7 +39,7 @@ pub fn trees(
 ) -> Result<Vec<PathBuf>, Error> {
     let store = LayerStore::open(&settings.dirs.layers);
     if image.layers.is_empty() {
-        return Ok(vec![store.empty().map_err(Error::Unpack)?]);
+        return store.empty().map(paths).map_err(Error::Unpack);
     }
     let missing: Vec<&Layer> = image
         .layers
@@ -50,7 +50,11 @@ pub fn trees(
         make(&store, cache, image, &missing, &bars())?;
     }
     let ids: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
-    store.stack(&ids).map_err(Error::Unpack)
+    store.layers(&ids).map(paths).map_err(Error::Unpack)
+}
+
+fn paths(layers: Layers) -> Vec<PathBuf> {
+    layers.trees().map(Path::to_owned).collect()
 }
 
 /// Makes several layers' trees at once.
@@ -178,7 +182,7 @@ impl LayerWriter for Tree {
     }
 }
 
-struct Staged(box_unpack::Staged);
+struct Staged(box_unpack::StagedTree);
 
 impl StagedLayer for Staged {
     fn diff_id(&self) -> &DiffId {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use box_cache::{DiffId, words};
+use rustix::io::Errno;
 
 use crate::entry::Problem;
 
@@ -51,6 +52,12 @@ pub enum Error {
         /// Of what was decoded.
         actual: Box<DiffId>,
     },
+    /// A layer's tree is not in the store: it was removed, or never made.
+    #[error("layer {0} is missing")]
+    MissingLayer(Box<DiffId>),
+    /// An image's layers are to be read, and there are none.
+    #[error("cannot read the layers: there are none")]
+    NoLayers,
     /// The directory to unpack into holds something already.
     #[error("{} is not empty: it holds {first:?}", path.display())]
     NotEmpty {
@@ -68,6 +75,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// A step that failed at the root of a layer's tree.
+    pub(crate) fn layer(
+        action: &'static str,
+        id: Option<&DiffId>,
+        tree: &Path,
+        errno: Errno,
+    ) -> Error {
+        match (id, errno) {
+            (Some(id), Errno::NOENT) => Error::MissingLayer(Box::new(*id)),
+            _ => Error::io(action, tree, errno),
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

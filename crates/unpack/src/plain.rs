@@ -14,14 +14,13 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::archive::Archive;
-use crate::copy::metadata_of;
 use crate::entry::{Metadata, Time};
 use crate::error::Error;
+use crate::layers::{is_of_nothing, metadata_of};
 use crate::limits::Limits;
 use crate::metadata::{self, times};
 use crate::pipeline::Pipeline;
 use crate::staging::{self, Staging, open_directory};
-use crate::store::is_of_nothing;
 use crate::tree::{Doing, Failure, Flavor, Links, remove};
 use crate::work::{self, Summary};
 

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use crate::entry::{Entry, Kind, Problem, Time};
 use crate::metadata::times;
@@ -72,7 +73,7 @@ fn names_whiteout(path: &[u8]) -> bool {
 }
 
 /// Whether this is one of the overlay's own signs for a whiteout.
-pub(crate) fn is_whiteout(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<bool, Errno> {
+pub(crate) fn is_whiteout(dir: &OwnedFd, name: impl Arg, stat: &Stat) -> Result<bool, Errno> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice => Ok(stat.st_rdev == 0),
         FileType::RegularFile if stat.st_size == 0 => {

@@ -113,7 +113,7 @@ fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
 struct Packed {
     blob: File,
     layer: Layer,
-    tree: box_unpack::Staged,
+    tree: box_unpack::StagedTree,
 }
 
 /// Packs what the container changed, and unpacks it into the layer store, in one pass.

@@ -212,7 +212,7 @@ impl Args {
             manifest: Some(supplied.image.manifest_digest.to_string()),
             layers: supplied.layers.clone(),
             storage: self.storage.or(settings.config.run.storage),
-            copy: |layers, dir| Ok(box_unpack::copy_layers(layers, dir)?),
+            copy: |trees, dir| Ok(box_unpack::Layers::of_directories(trees.to_vec()).copy_to(dir)?),
             spec: spec::build(&supplied.image.config, overrides)?,
             cgroup_parent: self.container.cgroup_parent()?,
             etc: EtcFiles::new(hostname, &resolv_conf, &Default::default(), &[]),

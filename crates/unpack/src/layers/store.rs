@@ -9,25 +9,20 @@
 //! Only root enters `<layers>` (mode 0700): set-id files and device nodes in the trees are out of other users' reach.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use box_cache::{Algorithm, DiffId, Digest, Hasher, Synced};
-use rustix::fs::Mode;
+use box_cache::{Algorithm, DiffId, Digest, Hasher};
+use rustix::fs::{Mode, OFlags};
 
-use crate::archive::Archive;
+use super::{LayerWriter, Layers};
 use crate::descriptors::reserve_descriptors;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::pipeline::Pipeline;
 use crate::staging::{self, Staging};
-use crate::tree::Flavor;
 use crate::whiteout::is_opaque;
-use crate::work::{self, Summary};
-use crate::writeback::Writeback;
 
 const STAGING: &str = ".staging";
 const LOCKS: &str = ".locks";
@@ -81,7 +76,7 @@ impl LayerStore {
 
     /// Starts a layer whose bytes are pushed; its compression is told by them, its diff_id known at the end.
     pub fn writer(&self, limits: Limits) -> Result<LayerWriter, Error> {
-        self.start(limits, Algorithm::Sha256, false)
+        LayerWriter::start(self, limits, Algorithm::Sha256, false)
     }
 
     /// Makes the layer from its blob, unless it is there. Where another process makes it, its work is waited for;
@@ -100,7 +95,8 @@ impl LayerStore {
             return Ok(path);
         }
         let mut reader = open().map_err(Error::Read)?;
-        let mut writer = self.start(limits, layer.0.algorithm(), is_of_nothing(layer))?;
+        let mut writer =
+            LayerWriter::start(self, limits, layer.0.algorithm(), is_of_nothing(layer))?;
         let mut buffer = vec![0; READ];
         loop {
             match reader.read(&mut buffer) {
@@ -111,38 +107,61 @@ impl LayerStore {
             }
         }
         let staged = writer.finish()?;
-        if staged.diff_id != *layer {
-            let (expected, actual) = (Box::new(*layer), Box::new(staged.diff_id));
+        if staged.diff_id() != layer {
+            let (expected, actual) = (Box::new(*layer), Box::new(*staged.diff_id()));
             return Err(Error::DiffId { expected, actual });
         }
         staged.publish()
     }
 
-    /// The trees to stack for an image, the lowest first: all of the layers', but none below one that hides everything
-    /// before it, as the overlay does not look for that mark on the layers' own roots.
+    /// The layers of an image, in the order of its config, the lowest first. None below one whose root hides everything before it,
+    /// as the overlay does not look for that mark on the layers' own roots.
     ///
-    /// A layer that comes several times, as empty ones do, is there once, as the overlay refuses a tree that it has already. At
-    /// its topmost place: whatever the lower one shows or hides, that one shows or hides before it.
-    pub fn stack(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, Error> {
-        let mut stack = Vec::with_capacity(layers.len());
-        for layer in layers {
-            let path = self.path(layer);
+    /// A layer that comes several times, as empty ones do, is there once, as the overlay refuses a tree that it has already. It is
+    /// at its topmost place: what the lower one shows or hides, that one shows or hides before it.
+    ///
+    /// Only the roots above the lowest one are read, so a missing lowest layer is found by [`Layers::check`] and by those that open it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingLayer`] for a layer that was removed or never made.
+    pub fn layers(&self, ids: &[DiffId]) -> Result<Layers, Error> {
+        let mut layers = Layers {
+            ids: Vec::with_capacity(ids.len()),
+            trees: Vec::with_capacity(ids.len()),
+        };
+        for id in ids {
+            let tree = self.path(id);
             // The lowest hides nothing, whatever it is marked with.
-            if !stack.is_empty() && self.is_opaque(&path)? {
-                stack.clear();
+            if !layers.is_empty() && self.is_opaque(id, &tree)? {
+                layers.ids.clear();
+                layers.trees.clear();
             }
-            stack.retain(|below| *below != path);
-            stack.push(path);
+            if let Some(lower) = layers.ids.iter().position(|lower| lower == id) {
+                layers.ids.remove(lower);
+                layers.trees.remove(lower);
+            }
+            layers.ids.push(*id);
+            layers.trees.push(tree);
         }
-        Ok(stack)
+        Ok(layers)
     }
 
-    /// The tree of a layer without files: what an image that has no layers stands on, as an overlay and a copy need one.
-    pub fn empty(&self) -> Result<PathBuf, Error> {
+    /// The layers whose [`Layers::ids`] were written down. They are stacked as they come, without a look at the disk.
+    pub fn stacked(&self, ids: &[DiffId]) -> Layers {
+        Layers {
+            ids: ids.to_vec(),
+            trees: ids.iter().map(|id| self.path(id)).collect(),
+        }
+    }
+
+    /// One layer without files: what an image that has no layers stands on, as an overlay and a copy need one.
+    pub fn empty(&self) -> Result<Layers, Error> {
         // The end of an archive, and nothing before it.
         const NOTHING: [u8; 1024] = [0; 1024];
         let layer = DiffId(Digest::of(&NOTHING));
-        self.unpack(&layer, || Ok(&NOTHING[..]), Limits::default())
+        self.unpack(&layer, || Ok(&NOTHING[..]), Limits::default())?;
+        Ok(self.stacked(&[layer]))
     }
 
     /// Makes several layers, as many at once as help; each as [`LayerStore::unpack`] does. The first failure ends all.
@@ -199,7 +218,7 @@ impl LayerStore {
         if !path.is_dir() {
             return Ok(None);
         }
-        let staging = self.make_directory(STAGING)?;
+        let staging = self.staging()?;
         let taken = Staging::take(&path, &staging, "removed-")?;
         let lock = self.directory.join(LOCKS).join(layer.0.hex());
         match fs::remove_file(&lock) {
@@ -221,40 +240,15 @@ impl LayerStore {
         staging::sweep(&self.directory.join(STAGING), "")
     }
 
-    fn path(&self, layer: &DiffId) -> PathBuf {
+    pub(super) fn path(&self, layer: &DiffId) -> PathBuf {
         self.directory.join(layer.0.hex())
     }
 
-    fn is_opaque(&self, path: &Path) -> Result<bool, Error> {
-        let root = staging::open_directory(path)?;
-        is_opaque(&root).map_err(|errno| Error::io("read the attributes of", path, errno))
-    }
-
-    fn start(
-        &self,
-        limits: Limits,
-        algorithm: Algorithm,
-        may_be_empty: bool,
-    ) -> Result<LayerWriter, Error> {
-        let parent = self.make_directory(STAGING)?;
-        let staging = Staging::create(&parent, "")?;
-        // What a layer without an entry for its root gets.
-        rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
-            .map_err(|errno| Error::io("change the mode of a directory in", &parent, errno))?;
-        let root = staging.duplicate()?;
-        let work = move |archive: &mut Archive<_>| {
-            if may_be_empty {
-                archive.accept_nothing();
-            }
-            work::write_tree(archive, root, Flavor::Layer, false, Default::default())
-        };
-        let pipeline = Pipeline::start(limits, Some(algorithm), work)?;
-        Ok(LayerWriter {
-            pipeline,
-            writeback: Writeback::default(),
-            staging,
-            store: self.clone(),
-        })
+    fn is_opaque(&self, id: &DiffId, tree: &Path) -> Result<bool, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(tree, flags, Mode::empty())
+            .map_err(|errno| Error::layer("open layer", Some(id), tree, errno))?;
+        is_opaque(&root).map_err(|errno| Error::io("read the attributes of", tree, errno))
     }
 
     /// Excludes other makers of the layer, in this process and others.
@@ -271,61 +265,19 @@ impl LayerStore {
         }
     }
 
+    pub(super) fn staging(&self) -> Result<PathBuf, Error> {
+        self.make_directory(STAGING)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.directory
+    }
+
     fn make_directory(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.directory.join(name);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|source| Error::io("create directory", &path, source))?;
         Ok(path)
-    }
-}
-
-/// A layer in the making. Takes the layer's bytes as they come, packed or not; dropped, it leaves nothing.
-pub struct LayerWriter {
-    // In this order: the worker has ended before its directory is removed.
-    pipeline: Pipeline<Summary>,
-    writeback: Writeback,
-    staging: Staging,
-    store: LayerStore,
-}
-
-impl LayerWriter {
-    /// As [`Write::write_all`], with this crate's error.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.pipeline.write(bytes)?;
-        self.writeback.took(bytes.len(), || reopen(&self.staging));
-        Ok(())
-    }
-
-    /// All bytes were given: the tree is complete, but seen by nobody yet.
-    pub fn finish(self) -> Result<Staged, Error> {
-        let meanwhile = || self.writeback.rest(|| reopen(&self.staging));
-        let outcome = self.pipeline.finish(meanwhile, || Ok(()))?;
-        let digest = outcome
-            .digest
-            .expect("a layer's pipeline is started with an algorithm");
-        let summary = Summary {
-            decoded: outcome.decoded,
-            ..outcome.result
-        };
-        Ok(Staged {
-            diff_id: DiffId(digest),
-            summary,
-            staging: self.staging,
-            store: self.store,
-            synced: false,
-        })
-    }
-}
-
-impl Write for LayerWriter {
-    /// Fails with an [`Error`] of this crate inside the `io::Error`.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.push(bytes).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -345,74 +297,7 @@ impl Detached {
     }
 }
 
-/// A complete tree that has no name yet. Dropped, it is removed.
-#[derive(Debug)]
-pub struct Staged {
-    diff_id: DiffId,
-    summary: Summary,
-    staging: Staging,
-    store: LayerStore,
-    synced: bool,
-}
-
-impl Staged {
-    /// Digest of the uncompressed layer.
-    pub fn diff_id(&self) -> &DiffId {
-        &self.diff_id
-    }
-
-    /// What was in it.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
-    }
-
-    /// Brings the tree to the disk, and with it all that was written to its file system before.
-    ///
-    /// By one syncfs(2): to wait for thousands of files one by one takes many times as long. It tells of every failure
-    /// to write since the tree's directory was opened, which was before its first file.
-    pub fn sync(&mut self) -> Result<Synced, Error> {
-        let failed = |errno| Error::io("sync", &self.store.directory, errno);
-        rustix::fs::syncfs(self.staging.dir()).map_err(failed)?;
-        self.synced = true;
-        let device = rustix::fs::fstat(self.staging.dir())
-            .map_err(failed)?
-            .st_dev;
-        Ok(Synced {
-            device,
-            directory: self.store.directory.clone(),
-        })
-    }
-
-    /// Brings the tree to the disk and gives it its name. Where another maker was faster, this one's is discarded. After
-    /// [`Staged::sync`] nothing waits for the disk here: the caller does, for the directory that has the name now.
-    pub fn publish(mut self) -> Result<PathBuf, Error> {
-        let path = self.store.path(&self.diff_id);
-        if path.is_dir() {
-            return Ok(path);
-        }
-        let synced = self.synced;
-        if !synced {
-            self.sync()?;
-        }
-        if self.staging.rename(&path)? && !synced {
-            sync_directory(&self.store.directory)?;
-        }
-        Ok(path)
-    }
-}
-
 /// Whether a layer's digest is that of no bytes at all.
 pub(crate) fn is_of_nothing(layer: &DiffId) -> bool {
     Hasher::new(layer.0.algorithm()).finish() == layer.0
-}
-
-/// A layer's directory as [`Writeback`] wants it.
-fn reopen(staging: &Staging) -> Option<OwnedFd> {
-    staging::open_directory(staging.path()).ok()
-}
-
-fn sync_directory(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|source| Error::io("sync directory", path, source))
 }

@@ -1,14 +1,15 @@
-//! Layer trees copied to one directory of an instance's own, for machines where overlay is not to be had.
+//! Layer trees copied to one directory of a container's own, for machines without overlayfs.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
+use super::Layers;
 use crate::entry::{EntryPath, Metadata, Time, Xattr};
 use crate::error::Error;
 use crate::metadata::{self, Creator};
@@ -17,16 +18,12 @@ use crate::staging::open_directory;
 use crate::tree::{Doing, Failure, remove};
 use crate::whiteout::{is_opaque, is_whiteout};
 
-/// Copies layers' trees, the lowest first, to `dir`, which must be empty or not there. Whiteouts and opaque directories
-/// are carried out; owners, modes, times, attributes, holes, and hard links within a layer are kept. Content is shared
-/// where the file system can (reflinks), never by hard links: what is written to the copy stays there. On failure
-/// `dir` is as it was before.
-pub fn copy_layers(layers: &[PathBuf], dir: &Path) -> Result<(), Error> {
-    let target = Target::open(dir)?;
+pub(super) fn copy(layers: &Layers, target: &Path) -> Result<(), Error> {
+    let target = Target::open(target)?;
     let root = target.duplicate()?;
     // In a thread of its own, as its umask changes.
     std::thread::scope(|scope| {
-        let copied = scope.spawn(|| layers.iter().try_for_each(|layer| copy_layer(layer, &root)));
+        let copied = scope.spawn(|| layers.trees().try_for_each(|tree| copy_layer(tree, &root)));
         copied
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
