@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::index::{Entry, Index};
+use crate::reason::is_unwritable;
 use crate::select::spellings;
 use crate::{
     Cache, Digest, Error, Event, Phase, Platform, Progress, Reference, Result, TaskId,
@@ -174,12 +175,7 @@ impl Cache {
 fn unwritable(path: &Path, error: Error) -> Result<Option<PathBuf>> {
     match error {
         Error::Io { ref source, .. }
-            if matches!(
-                source.kind(),
-                io::ErrorKind::ReadOnlyFilesystem
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::NotFound
-            ) =>
+            if is_unwritable(source) || source.kind() == io::ErrorKind::NotFound =>
         {
             tracing::warn!(path = %path.display(), %error, "a damaged blob stays where it is");
             Ok(None)

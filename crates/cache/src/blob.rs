@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-use crate::staging::{StagedFile, sync_directory};
+use crate::replace::sync_directory;
+use crate::staging::StagedFile;
 use crate::{Algorithm, Cache, Digest, Error, Hasher, Hold, Result, VerifiedReader};
 
 /// Mode of a blob's file: nobody writes to it again.
@@ -144,6 +145,7 @@ impl Cache {
 
     /// Brings the blobs' names to the disk.
     pub(crate) fn sync_blobs(&self) -> Result<()> {
-        sync_directory(&self.layout().blobs())
+        let directory = self.layout().blobs();
+        sync_directory(&directory).map_err(Error::io("sync directory", &directory))
     }
 }

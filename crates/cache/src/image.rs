@@ -6,6 +6,7 @@ use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
 use crate::index::{Entry, Index};
+use crate::reason::{is_full, is_unwritable};
 use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, beneath};
 
 /// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
@@ -226,14 +227,9 @@ impl Cache {
         let path = self.layout().used().join(image.manifest_digest.hex());
         match beneath::touch(self.layout(), &path) {
             Err(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::NotFound
-                        | io::ErrorKind::StorageFull
-                        | io::ErrorKind::QuotaExceeded
-                ) =>
+                if !(is_unwritable(&error)
+                    || is_full(&error)
+                    || error.kind() == io::ErrorKind::NotFound) =>
             {
                 Err(Error::io("note the use of an image in", &path)(error))
             }

@@ -17,7 +17,8 @@ use rustix::fs::{Timespec, Timestamps, futimens};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::staging::{StagedFile, sync_directory};
+use crate::replace::sync_directory;
+use crate::staging::StagedFile;
 use crate::{Digest, Error, Hold, Layout, Platform, Reference, Result};
 
 /// The annotation that names an entry; see
@@ -177,10 +178,10 @@ impl Index {
         // their directories.
         staged.sync()?;
         for directory in directories {
-            sync_directory(directory)?;
+            sync_directory(directory).map_err(Error::io("sync directory", directory))?;
         }
         staged.name(&path)?;
-        sync_directory(layout.root())?;
+        sync_directory(layout.root()).map_err(Error::io("sync directory", layout.root()))?;
         Stamp::current(layout)?
             .ok_or_else(|| Error::io("look up", &path)(io::ErrorKind::NotFound.into()))
     }

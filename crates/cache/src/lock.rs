@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::reason::is_unwritable;
 use crate::{Error, Layout, Result, beneath};
 
 /// Mode of the directory of locks. Whoever can open a lock file can lock it, and let everybody else wait.
@@ -48,12 +49,7 @@ fn open(layout: &Layout, path: &Path) -> Result<File> {
             beneath::make_directory(layout, &layout.locks(), DIRECTORY_MODE).and_then(|()| make())
         }
         // flock needs no right to write: on a read-only file system those who can only read lock each other all the same.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-            ) =>
-        {
+        Err(error) if is_unwritable(&error) => {
             beneath::open(layout, path, OFlags::RDONLY, 0).map_err(|_| error)
         }
         opened => opened,
@@ -89,12 +85,7 @@ impl Hold {
             // Where there can be no lock file, no collector can work either. Who may not lock another user's cache cannot keep
             // that user from collecting: what is gone then is told as missing.
             Err(Error::Io { source, .. })
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::NotFound
-                ) =>
+                if is_unwritable(&source) || source.kind() == io::ErrorKind::NotFound =>
             {
                 Ok(Hold { _lock: None })
             }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::partial::remove;
+use crate::reason::{is_full, is_unwritable};
 use crate::survey::files;
 use crate::{Cache, Digest, Error, Result, beneath};
 
@@ -32,15 +33,10 @@ impl Cache {
             .and_then(|()| beneath::replace(layout, &note, path.as_os_str().as_bytes()));
         match written {
             Err(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::PermissionDenied
-                        // Somebody else notes the same just now.
-                        | io::ErrorKind::AlreadyExists
-                        | io::ErrorKind::StorageFull
-                        | io::ErrorKind::QuotaExceeded
-                ) =>
+                // Where the name is taken, another process writes the same note just now.
+                if !(is_unwritable(&error)
+                    || is_full(&error)
+                    || error.kind() == io::ErrorKind::AlreadyExists) =>
             {
                 Err(Error::io("note a lock file in", &note)(error))
             }

@@ -100,10 +100,3 @@ impl Drop for StagedFile<'_> {
         }
     }
 }
-
-/// Brings the names in a directory to the disk.
-pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("sync directory", path))
-}

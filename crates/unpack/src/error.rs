@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use box_cache::{DiffId, words};
+use box_cache::{DiffId, Reason};
 use rustix::io::Errno;
 
 use crate::entry::Problem;
@@ -22,7 +22,7 @@ pub enum Error {
         problem: Problem,
     },
     /// The kernel refused to make what the archive says.
-    #[error("{place}: cannot {action}: {}", words(source))]
+    #[error("{place}: cannot {action}: {}", Reason(source))]
     Write {
         /// Where in the archive.
         place: Place,
@@ -32,10 +32,10 @@ pub enum Error {
         source: io::Error,
     },
     /// Reading the archive failed.
-    #[error("cannot read the archive: {}", words(.0))]
+    #[error("cannot read the archive: {}", Reason(.0))]
     Read(io::Error),
     /// Something failed on a path of the host that is no part of an archive.
-    #[error("cannot {action} {}: {}", path.display(), words(source))]
+    #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
         /// What was tried.
         action: &'static str,

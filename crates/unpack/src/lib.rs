@@ -24,7 +24,7 @@ mod work;
 mod writeback;
 
 pub use archive::Archive;
-pub use decode::{Buffers, Decoder, Format};
+pub use decode::{Buffers, Decoder};
 pub use descriptors::{RaisedLimit, reserve_descriptors};
 pub use error::{Error, Place, Quoted};
 pub use layers::merged;

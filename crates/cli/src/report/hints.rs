@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use box_cache::{is_full, is_unwritable};
 use box_run::Step;
 use rustix::io::Errno;
 
@@ -143,15 +144,14 @@ fn of_step(step: Step, errno: Errno) -> Option<String> {
 
 /// About failures of files.
 pub fn of_io(error: &std::io::Error) -> Option<String> {
-    let hint = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space (box rm, box rmi), or keep things elsewhere with --root DIR or --cache DIR"
-        }
-        ErrorKind::PermissionDenied => {
-            "run it as root, or keep things elsewhere with --root DIR or --cache DIR"
-        }
-        ErrorKind::ReadOnlyFilesystem => "keep things elsewhere with --root DIR or --cache DIR",
-        _ => return None,
+    let hint = if is_full(error) {
+        "free some space (box rm, box rmi), or keep things elsewhere with --root DIR or --cache DIR"
+    } else if error.kind() == ErrorKind::ReadOnlyFilesystem {
+        "keep things elsewhere with --root DIR or --cache DIR"
+    } else if is_unwritable(error) {
+        "run it as root, or keep things elsewhere with --root DIR or --cache DIR"
+    } else {
+        return None;
     };
     Some(hint.to_owned())
 }

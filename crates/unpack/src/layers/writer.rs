@@ -1,11 +1,10 @@
 //! One layer in the making: its bytes are pushed in, its tree gets a name at the end.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use box_cache::{Algorithm, DiffId, Synced};
+use box_cache::{Algorithm, DiffId, Synced, sync_directory};
 use rustix::fs::Mode;
 
 use super::store::LayerStore;
@@ -145,7 +144,8 @@ impl StagedTree {
             self.sync()?;
         }
         if self.staging.rename(&path)? && !synced {
-            sync_directory(self.store.root())?;
+            let root = self.store.root();
+            sync_directory(root).map_err(|source| Error::io("sync directory", root, source))?;
         }
         Ok(path)
     }
@@ -154,10 +154,4 @@ impl StagedTree {
 /// A layer's directory as [`Writeback`] wants it.
 fn reopen(staging: &Staging) -> Option<OwnedFd> {
     staging::open_directory(staging.path()).ok()
-}
-
-fn sync_directory(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|source| Error::io("sync directory", path, source))
 }
