@@ -1,10 +1,15 @@
 //! Blobs: files named by the digest of their bytes.
 
+pub(crate) mod audit;
+pub(crate) mod partial;
+pub(crate) mod staging;
+pub(crate) mod verify;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-use crate::replace::sync_directory;
-use crate::staging::StagedFile;
+use crate::blob::staging::StagedFile;
+use crate::cache::replace::sync_directory;
 use crate::{Algorithm, Cache, Digest, Error, Hasher, Hold, Result, VerifiedReader};
 
 /// Mode of a blob's file: nobody writes to it again.

@@ -6,13 +6,15 @@
 //! was garbage, and the next one goes on.
 
 mod collector;
+pub(crate) mod eviction;
+pub(crate) mod expiry;
 
 use std::collections::BTreeSet;
 
 use self::collector::Collector;
-use crate::eviction::Evicted;
-use crate::expiry::Expiry;
-use crate::lock::Lock;
+use crate::cache::lock::Lock;
+use crate::gc::eviction::Evicted;
+use crate::gc::expiry::Expiry;
 use crate::{Cache, DiffId, Digest, Hold, Result};
 
 /// An error of what stands beside the cache.

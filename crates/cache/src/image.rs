@@ -1,13 +1,18 @@
 //! Images: a manifest and a config that belong together, read and checked as one.
 
+pub(crate) mod provenance;
+pub(crate) mod publish;
+pub(crate) mod staged_image;
+
 use std::io;
 
 use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
+use crate::cache::beneath;
 use crate::index::{Entry, Index};
 use crate::reason::{is_full, is_unwritable};
-use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, beneath};
+use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result};
 
 /// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;

@@ -7,6 +7,10 @@
 //! one entry of a reference bears the plain name, that of the machine's own platform where there is one; the others
 //! have `+` and their platform appended (`alpine:3.20+arm64`), which no tag can contain.
 
+pub(crate) mod lookup;
+pub(crate) mod removal;
+pub(crate) mod select;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,8 +21,8 @@ use rustix::fs::{Timespec, Timestamps, futimens};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::replace::sync_directory;
-use crate::staging::StagedFile;
+use crate::blob::staging::StagedFile;
+use crate::cache::replace::sync_directory;
 use crate::{Digest, Error, Hold, Layout, Platform, Reference, Result};
 
 /// The annotation that names an entry; see

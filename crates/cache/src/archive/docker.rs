@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use serde::Deserialize;
 
 use crate::archive::load::{Contents, Decompress, File, LoadOptions};
+use crate::image::publish::{CONFIG, manifest_of};
 use crate::index::{Entry, MANIFEST};
-use crate::publish::{CONFIG, manifest_of};
 use crate::{
     Compression, DiffId, Digest, Error, Expected, Hasher, Hold, Image, Layer, Progress, Reference,
     Result,

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use crate::pax::{pax_number, pax_records};
+use crate::archive::pax::{pax_number, pax_records};
 use crate::{Error, Result};
 
 /// Tar's unit, in bytes.

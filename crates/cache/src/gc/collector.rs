@@ -6,11 +6,13 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::{BoxError, Collection, Doomed, Garbage, Kind, Needs, Policy, Trees};
-use crate::eviction::{self, Evicted};
+use crate::blob::partial::remove;
+use crate::cache::beneath;
+use crate::cache::survey::{Marked, StoredBlob, StoredFile, Survey, files};
+use crate::gc::eviction::{self, Evicted};
+use crate::index::lookup;
 use crate::index::{Index, Stamp};
-use crate::partial::remove;
-use crate::survey::{Marked, StoredBlob, StoredFile, Survey, files};
-use crate::{Cache, DiffId, Digest, Error, Hold, Result, beneath, lookup};
+use crate::{Cache, DiffId, Digest, Error, Hold, Result};
 
 /// How many deleted files are held open at a time, to be freed after the lock is given back.
 const MAX_OPEN: usize = 256;

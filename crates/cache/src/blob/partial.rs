@@ -17,7 +17,8 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BLOB_MODE;
-use crate::{Cache, Digest, Error, Hasher, Hold, Layout, Result, beneath};
+use crate::cache::beneath;
+use crate::{Cache, Digest, Error, Hasher, Hold, Layout, Result};
 
 /// Names of downloads that cannot be continued begin so.
 pub(crate) const ANONYMOUS: &str = "anonymous-";

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::cache::beneath;
 use crate::reason::is_unwritable;
-use crate::{Error, Layout, Result, beneath};
+use crate::{Error, Layout, Result};
 
 /// Mode of the directory of locks. Whoever can open a lock file can lock it, and let everybody else wait.
 pub(crate) const DIRECTORY_MODE: u32 = 0o700;

@@ -18,10 +18,10 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::blob::partial::Whole;
+use crate::blob::staging::StagedFile;
+use crate::image::publish::{CONFIG, NewImage, config_of, manifest_of};
 use crate::index::Entry;
-use crate::partial::Whole;
-use crate::publish::{CONFIG, NewImage, config_of, manifest_of};
-use crate::staging::StagedFile;
 use crate::{Cache, Error, Hold, Image, Layer, Result};
 
 /// An image whose files are complete and have no names yet. Dropped, it leaves nothing but the download.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::blob::staging::PREFIX;
 use crate::image::{Blob, MAX_DOCUMENT, or_default};
 use crate::index::{Entry, Index};
-use crate::staging::PREFIX;
 use crate::{Algorithm, Cache, DiffId, Digest, Error, Result};
 
 /// Bytes that a block of `st_blocks` stands for, whatever the file system's own block size; see stat(3type).

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
-use crate::partial::{ANONYMOUS, is_same, remove, state_path};
-use crate::survey::{StoredFile, files};
-use crate::{Cache, Error, Layout, Result, beneath};
+use crate::blob::partial::{ANONYMOUS, is_same, remove, state_path};
+use crate::cache::beneath;
+use crate::cache::survey::{StoredFile, files};
+use crate::{Cache, Error, Layout, Result};
 
 /// For how long broken-off downloads are kept to be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Taking images off the list, on a full disk too.
 
+use crate::blob::partial::remove;
+use crate::cache::survey::files;
+use crate::index::lookup;
+use crate::index::select::spellings;
 use crate::index::{Entry, Index, Stamp};
-use crate::partial::remove;
-use crate::select::spellings;
-use crate::survey::files;
-use crate::{Cache, Error, Hold, Platform, Reference, Result, lookup};
+use crate::{Cache, Error, Hold, Platform, Reference, Result};
 
 /// An image that is no longer listed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cache::beneath;
+use crate::index::select::spellings;
 use crate::index::{Entry, Index};
 use crate::reason::is_unwritable;
-use crate::select::spellings;
 use crate::{
     Cache, Digest, Error, Event, Phase, Platform, Progress, Reference, Result, TaskId,
-    VerifiedReader, beneath,
+    VerifiedReader,
 };
 
 /// What reading the blobs again has shown.

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::index::lookup;
 use crate::index::{Entry, Index, Stamp};
-use crate::{Cache, Digest, Error, Image, Platform, Provenance, Reference, Result, lookup};
+use crate::{Cache, Digest, Error, Image, Platform, Provenance, Reference, Result};
 
 impl Cache {
     /// Finds the image that a machine of this platform is to run: the best fitting one (see [`Platform::accepts`]) of that

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use crate::cache::survey::Marked;
 use crate::gc::{BoxError, Needs, Trees};
 use crate::index::{Entry, Index, MANIFEST};
-use crate::survey::Marked;
 use crate::{Cache, DiffId, Digest, Platform, Provenance, Reference, Result};
 
 /// An image that is dropped to stay within the budget.

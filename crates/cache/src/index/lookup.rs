@@ -13,8 +13,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cache::beneath;
 use crate::index::{Entry, Stamp};
-use crate::{Digest, Layout, Reference, beneath};
+use crate::{Digest, Layout, Reference};
 
 /// Where the directory is between two stamps: nobody finds it there.
 const MOVING: &str = "moving";

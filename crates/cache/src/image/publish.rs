@@ -7,14 +7,13 @@ use oci_spec::image::ImageConfiguration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::blob::staging::StagedFile;
+use crate::cache::lock::Lock;
 use crate::image::MAX_DOCUMENT;
+use crate::image::staged_image::media_type_of;
+use crate::index::lookup;
 use crate::index::{Entry, Index, MANIFEST};
-use crate::lock::Lock;
-use crate::staged_image::media_type_of;
-use crate::staging::StagedFile;
-use crate::{
-    Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Reference, Result, lookup,
-};
+use crate::{Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Reference, Result};
 
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 

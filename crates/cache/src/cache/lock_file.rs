@@ -9,10 +9,11 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::partial::remove;
+use crate::blob::partial::remove;
+use crate::cache::beneath;
+use crate::cache::survey::files;
 use crate::reason::{is_full, is_unwritable};
-use crate::survey::files;
-use crate::{Cache, Digest, Error, Result, beneath};
+use crate::{Cache, Digest, Error, Result};
 
 /// The longest path that is noted, in bytes; the kernel takes none that is longer.
 const MAX_PATH: u64 = 4096;

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Hold, Layout, Result, beneath};
+use crate::cache::beneath;
+use crate::{Error, Hold, Layout, Result};
 
 /// Files written aside have names that begin so. No download's name does.
 pub(crate) const PREFIX: &str = "tmp-";
