@@ -69,12 +69,12 @@ pub struct Listing {
     /// Those that are whole, sorted by reference and platform.
     pub images: Vec<Image>,
     /// Those whose manifest or config is missing or damaged.
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedImage>,
 }
 
 /// An image that stands in the index and cannot be read.
 #[derive(Debug)]
-pub struct Damaged {
+pub struct DamagedImage {
     /// What it is listed as.
     pub reference: Reference,
     /// Its platform, where the index says it.
@@ -193,7 +193,9 @@ impl Cache {
             };
             if !self.is_truly_named(entry) {
                 let error = self.misnamed(&reference, entry);
-                listing.damaged.push(Damaged::new(reference, entry, error));
+                listing
+                    .damaged
+                    .push(DamagedImage::new(reference, entry, error));
                 continue;
             }
             match self.expand(entry) {
@@ -201,15 +203,17 @@ impl Cache {
                     for entry in entries {
                         match self.image_of(&entry) {
                             Ok(image) => listing.images.push(image),
-                            Err(error) => {
-                                listing
-                                    .damaged
-                                    .push(Damaged::new(reference.clone(), &entry, error))
-                            }
+                            Err(error) => listing.damaged.push(DamagedImage::new(
+                                reference.clone(),
+                                &entry,
+                                error,
+                            )),
                         }
                     }
                 }
-                Err(error) => listing.damaged.push(Damaged::new(reference, entry, error)),
+                Err(error) => listing
+                    .damaged
+                    .push(DamagedImage::new(reference, entry, error)),
             }
         }
         listing
@@ -381,9 +385,9 @@ impl Cache {
     }
 }
 
-impl Damaged {
-    fn new(reference: Reference, entry: &Entry, error: Error) -> Damaged {
-        Damaged {
+impl DamagedImage {
+    fn new(reference: Reference, entry: &Entry, error: Error) -> DamagedImage {
+        DamagedImage {
             reference,
             platform: entry.platform(),
             manifest_digest: entry.digest.clone(),

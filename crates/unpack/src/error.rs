@@ -14,18 +14,18 @@ use crate::entry::Problem;
 #[non_exhaustive]
 pub enum Error {
     /// The archive is damaged, says something that is refused, or exceeds a limit.
-    #[error("{place}: {problem}")]
+    #[error("{position}: {problem}")]
     Archive {
         /// Where in the archive.
-        place: Place,
+        position: Position,
         /// What is wrong there.
         problem: Problem,
     },
     /// The kernel refused to make what the archive says.
-    #[error("{place}: cannot {action}: {}", Reason(source))]
+    #[error("{position}: cannot {action}: {}", Reason(source))]
     Write {
         /// Where in the archive.
-        place: Place,
+        position: Position,
         /// What was tried.
         action: &'static str,
         /// Why it failed.
@@ -103,14 +103,14 @@ impl Error {
 
 /// A position in the decoded archive: the entry (where its name is known) and the offset of its header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The entry's name as the archive spells it.
     pub entry: Option<Vec<u8>>,
     /// Byte offset of the entry's header in the uncompressed archive.
     pub offset: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.entry {
             Some(name) => write!(f, "archive entry {} at byte {}", Quoted(name), self.offset),

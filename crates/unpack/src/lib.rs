@@ -26,7 +26,7 @@ mod writeback;
 pub use archive::Archive;
 pub use decode::{Buffers, Decoder};
 pub use descriptors::{RaisedLimit, reserve_descriptors};
-pub use error::{Error, Place, Quoted};
+pub use error::{Error, Position, Quoted};
 pub use layers::merged;
 pub use layers::{Detached, LayerStore, LayerWriter, Layers, StagedTree};
 pub use limits::{LimitKind, Limits, RATIO_GRACE, Setting, SettingError};

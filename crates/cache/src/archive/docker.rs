@@ -202,10 +202,10 @@ impl Contents<'_> {
         diff_id: &DiffId,
         decompress: Decompress,
     ) -> Result<()> {
-        let mut sieve = Sieve(Hasher::new(diff_id.0.algorithm()));
-        decompress(from, &mut sieve)
+        let mut writer = HashWriter(Hasher::new(diff_id.0.algorithm()));
+        decompress(from, &mut writer)
             .map_err(|error| self.malformed(format!("{name} cannot be decompressed: {error}")))?;
-        let actual = sieve.0.finish();
+        let actual = writer.0.finish();
         match actual == diff_id.0 {
             true => Ok(()),
             false => {
@@ -222,9 +222,9 @@ impl Contents<'_> {
 }
 
 /// Bytes go into a hash and nowhere else.
-struct Sieve(Hasher);
+struct HashWriter(Hasher);
 
-impl Write for Sieve {
+impl Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

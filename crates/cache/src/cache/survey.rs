@@ -177,15 +177,6 @@ impl Survey {
         self.blobs.iter().map(|blob| blob.bytes).sum()
     }
 
-    /// The bytes of the blobs that nothing in the index leads to.
-    pub fn unreferenced_bytes(&self) -> u64 {
-        self.blobs
-            .iter()
-            .filter(|blob| !blob.referenced)
-            .map(|blob| blob.bytes)
-            .sum()
-    }
-
     /// All bytes.
     pub fn total(&self) -> u64 {
         let files = self

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::cache::survey::Marked;
-use crate::gc::{BoxError, Needs, Trees};
+use crate::gc::{BoxError, LayerTrees, Needs};
 use crate::index::{Entry, Index, MANIFEST};
 use crate::{Cache, DiffId, Digest, Platform, Provenance, Reference, Result};
 
@@ -43,7 +43,7 @@ pub(crate) fn choose(
     cache: &Cache,
     index: &Index,
     needs: &Needs,
-    trees: &dyn Trees,
+    trees: &dyn LayerTrees,
     budget: u64,
 ) -> Result<Vec<Evicted>, BoxError> {
     let everything = cache.mark(&index.manifests)?;

@@ -8,7 +8,7 @@ use crate::options;
 use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trees::Trees;
+use crate::trees::LayersInUse;
 
 /// Deletes what no image and no container needs: blobs, layers, old broken-off downloads, and what killed processes left.
 /// With a budget it also drops the images that were used least recently, but none that a container was made of.
@@ -66,7 +66,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         false => Cache::open(&settings.dirs.cache)?,
     };
     let collection = cache
-        .collect(&policy, &Trees::new(&settings.dirs))
+        .collect(&policy, &LayersInUse::new(&settings.dirs))
         .map_err(failure)?;
     match args.format {
         Format::Json => output::json(&Report::of(&collection, args.dry_run))?,

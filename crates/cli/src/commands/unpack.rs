@@ -117,10 +117,11 @@ fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure>
         box_unpack::Error::Read(error) => {
             Failure::new(format!("read {}: {}", path.display(), cause(&error)))
         }
-        box_unpack::Error::Archive { place, problem } => {
+        box_unpack::Error::Archive { position, problem } => {
             let hint = limit_of(&problem)
                 .map(|name| format!("if you trust it: box unpack --limit {name}=VALUE"));
-            Failure::new(format!("unpack {}: {place}: {problem}", path.display())).maybe_hint(hint)
+            Failure::new(format!("unpack {}: {position}: {problem}", path.display()))
+                .maybe_hint(hint)
         }
         error => error.into(),
     })

@@ -5,7 +5,7 @@
 //! <https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories>.
 //!
 //! Layers are immutable, and nothing but a directory is ever walked through: the path of a [`Directory`] has no symbolic link in
-//! it, in any layer that it names. Links are the caller's to follow.
+//! it, in any layer that it names. LinkBudget are the caller's to follow.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
