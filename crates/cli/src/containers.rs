@@ -14,7 +14,7 @@ use crate::settings::Settings;
 
 /// The containers of this invocation.
 pub fn open(settings: &Settings) -> Instances {
-    Instances::open(&settings.dirs.instances, &settings.dirs.run)
+    settings.dirs.containers()
 }
 
 /// Does it to each and prints the name of each it was done to; failures are told when all were tried.

@@ -1,7 +1,5 @@
 //! `box pause`.
 
-use box_containers::Instances;
-
 use clap_complete::ArgValueCandidates;
 
 use crate::output;
@@ -29,7 +27,7 @@ pub fn each(
     settings: &Settings,
     act: impl Fn(&box_containers::Instance) -> Result<(), box_containers::Error>,
 ) -> Result<u8, Failure> {
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let instances = settings.dirs.containers();
     let mut failures = Vec::new();
     for name in names {
         match instances.get(name).and_then(|instance| act(&instance)) {

@@ -49,7 +49,7 @@ struct Row {
 type Reading = (u64, Instant);
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let instances = settings.dirs.containers();
     let live = !args.no_stream && args.format == Format::Table && std::io::stdout().is_terminal();
     let mut before = HashMap::new();
     // CPU use is a difference: the first reading only begins it.

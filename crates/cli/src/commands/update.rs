@@ -1,6 +1,5 @@
 //! `box update`.
 
-use box_containers::Instances;
 use clap_complete::ArgValueCandidates;
 
 use crate::limits::LimitArgs;
@@ -26,7 +25,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let resources = args.limits.resources()?.ok_or_else(|| {
         Failure::new("no limit to change was given").hint("such as: box update --memory 512m NAME")
     })?;
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let instances = settings.dirs.containers();
     let mut failures = Vec::new();
     for name in &args.names {
         match instances
