@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use box_cache::{Event, Phase, Progress, TaskId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args;
+use crate::options::globals;
 use crate::output;
 use crate::report::printable;
 use crate::settings::Settings;
@@ -42,11 +42,11 @@ impl Bars {
     pub fn new(settings: &Settings) -> Bars {
         let style = match settings.progress {
             _ if settings.quiet => Style::Silent,
-            args::Progress::None => Style::Silent,
-            args::Progress::Plain => Style::Lines,
-            args::Progress::Tty => Style::bars(),
-            args::Progress::Auto if std::io::stderr().is_terminal() => Style::bars(),
-            args::Progress::Auto => Style::Lines,
+            globals::Progress::None => Style::Silent,
+            globals::Progress::Plain => Style::Lines,
+            globals::Progress::Tty => Style::bars(),
+            globals::Progress::Auto if std::io::stderr().is_terminal() => Style::bars(),
+            globals::Progress::Auto => Style::Lines,
         };
         Bars {
             style,

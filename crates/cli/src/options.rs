@@ -1,8 +1,13 @@
 //! Typed text to valid values, or a refusal that says what was expected.
 
+pub mod completion;
+pub mod container;
 pub mod device;
 pub mod environment;
+pub mod flag;
+pub mod globals;
 pub mod ids;
+pub mod limits;
 pub mod log;
 pub mod moment;
 pub mod signal;

@@ -1,10 +1,23 @@
 //! Results on stdout: JSON for programs, columns for people. A reader that has gone away ends box in silence.
 
+pub mod listing;
+
 use std::io::{ErrorKind, Write};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::report::{Failure, cause, is_unprintable, printable};
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// JSON for programs; docs/cli.md has the fields.
+    Json,
+}
 
 /// Prints text as it is.
 pub fn text(text: &str) -> Result<(), Failure> {
@@ -101,6 +114,22 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Memory as people say it: powers of two.
+pub fn binary_size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
+}
+
 /// The part of a digest that people compare: twelve digits.
 pub fn short_digest(digest: &str) -> String {
     let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
@@ -169,6 +198,14 @@ mod tests {
         assert_eq!(size(3_490_290), "3.5 MB");
         assert_eq!(size(999_999), "1.0 MB");
         assert_eq!(size(u64::MAX), "18446.7 PB");
+    }
+
+    #[test]
+    fn memory_is_said_in_powers_of_two() {
+        assert_eq!(binary_size(1023), "1023 B");
+        assert_eq!(binary_size(64 << 20), "64.0 MiB");
+        assert_eq!(binary_size((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(binary_size(3 << 29), "1.5 GiB");
     }
 
     #[test]

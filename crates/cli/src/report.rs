@@ -1,6 +1,7 @@
 //! The one place that words a failure: one `error:` line, perhaps one `hint:` line, an exit status.
 
 mod hints;
+pub mod log;
 
 use std::error::Error;
 use std::fmt::Display;

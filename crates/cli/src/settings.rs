@@ -1,13 +1,17 @@
 //! What flags, environment and configuration mean together: a flag wins over a variable, a variable over the file.
 
+pub mod config;
+pub mod dirs;
+
 use std::ffi::OsString;
 
 use box_pull::VerifyPolicy;
+use box_run::Instances;
 
-use crate::args::{Globals, Progress};
-use crate::config::Config;
-use crate::dirs::{Dirs, Environment};
+use crate::options::globals::{Globals, Progress};
 use crate::report::Failure;
+use crate::settings::config::Config;
+use crate::settings::dirs::{Dirs, Environment};
 
 /// What holds for the whole invocation.
 #[derive(Debug)]
@@ -35,6 +39,11 @@ impl Settings {
         let settings = Settings::resolve(globals, &env, is_root())?;
         settings.dirs.keep_private()?;
         Ok(settings)
+    }
+
+    /// The containers of this invocation.
+    pub fn containers(&self) -> Instances {
+        Instances::open(&self.dirs.instances, &self.dirs.run)
     }
 
     /// What must vouch for an image that is used, where no flag says it.

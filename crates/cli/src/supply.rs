@@ -7,7 +7,7 @@ use box_pull::Remote;
 use clap::ValueEnum;
 
 use crate::bars::Bars;
-use crate::commands::pull;
+use crate::commands::images::pull;
 use crate::fetch::FetchArgs;
 use crate::layers;
 use crate::report::{Failure, warn};

@@ -10,8 +10,8 @@ use box_run::Instances;
 use box_run::state::RunDir;
 use box_unpack::LayerStore;
 
-use crate::dirs::Dirs;
 use crate::report::{Failure, warn};
+use crate::settings::dirs::Dirs;
 
 /// For how long a container may be in the making.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -7,11 +7,10 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use box_cache::{Cache, Image, Reference};
+use box_cache::{Cache, Image, Reference, Verified};
 use box_pull::VerifyPolicy;
 use box_run::Instance;
 
-use crate::commands::images::vouched;
 use crate::fetch;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
@@ -79,6 +78,18 @@ pub fn judge_container(settings: &Settings, instance: &Instance) -> Result<(), F
     // The verbs that start a container have no flag for it.
     let way = "start it as it is: BOX_VERIFY=prefer";
     admit(settings, policy, image.ok_or_else(gone)?, way)
+}
+
+/// What vouches for an image, as part of a sentence.
+pub fn vouched(how: &Verified) -> String {
+    match how {
+        Verified::Signature { fingerprint } => {
+            format!("verified by the signature of {fingerprint}")
+        }
+        Verified::Checksum => "verified by checksum alone".to_owned(),
+        Verified::Digest => "verified by the digest asked for".to_owned(),
+        Verified::Unverified => "not verified".to_owned(),
+    }
 }
 
 /// Why what a cache says of its images could be somebody else's word.

@@ -8,7 +8,8 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 
-use crate::commands::{images, ps};
+use crate::commands::containers::ps;
+use crate::commands::images::list;
 use crate::options;
 use crate::output;
 use crate::report::Failure;
@@ -20,7 +21,7 @@ use crate::settings::Settings;
 #[command(after_help = "Example:\n  box inspect alpine")]
 pub struct Args {
     /// Names of containers, or images
-    #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::complete::names_and_references))]
+    #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::options::completion::names_and_references))]
     names: Vec<String>,
     /// Only look for one of these
     #[arg(
@@ -31,7 +32,7 @@ pub struct Args {
     kind: Option<Kind>,
     /// Print as JSON (always so)
     #[arg(long, value_name = "FORMAT", default_value = "json", hide = true)]
-    format: crate::args::Format,
+    format: crate::output::Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,7 +63,7 @@ struct ContainerView {
 #[derive(Serialize)]
 struct ImageView {
     #[serde(flatten)]
-    row: images::Row,
+    row: list::Row,
     config_digest: String,
     layers: Vec<LayerView>,
     config: ImageConfiguration,
@@ -77,7 +78,7 @@ struct LayerView {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = Instances::open(&settings.dirs.instances, &settings.dirs.run);
+    let instances = settings.containers();
     let cache = Cache::open_existing(&settings.dirs.cache);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &args.names {
@@ -142,7 +143,7 @@ fn view(image: &Image) -> ImageView {
         diff_id: layer.diff_id.to_string(),
     };
     ImageView {
-        row: images::Row::of(image),
+        row: list::Row::of(image),
         config_digest: image.config_digest.to_string(),
         layers: image.layers.iter().map(layer).collect(),
         config: image.config.clone(),

@@ -1,0 +1,133 @@
+//! The life of containers, and what commands share that do one thing to each of several.
+
+pub mod kill;
+pub mod pause;
+pub mod prune;
+pub mod ps;
+pub mod rename;
+pub mod restart;
+pub mod rm;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod unpause;
+pub mod update;
+pub mod wait;
+
+use std::fmt::Display;
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+use box_run::spec::STOP_SIGNAL;
+use box_run::{Instance, Instances};
+
+use crate::options::signal;
+use crate::output;
+use crate::report::Failure;
+use crate::settings::Settings;
+
+/// Does it to each and prints the name of each it was done to; failures are told when all were tried.
+pub fn each(
+    settings: &Settings,
+    names: &[String],
+    action: impl Fn(&Instances, &str) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let instances = settings.containers();
+    tell(
+        names
+            .iter()
+            .map(|name| action(&instances, name).map(|()| name)),
+    )
+}
+
+/// As [`each`], for what takes time: all at once.
+pub fn each_at_once(
+    settings: &Settings,
+    names: &[String],
+    action: impl Fn(&Instances, &str) -> Result<(), Failure> + Sync,
+) -> Result<u8, Failure> {
+    let instances = settings.containers();
+    let done = at_once(names, |name| action(&instances, name));
+    tell(
+        done.into_iter()
+            .zip(names)
+            .map(|(done, name)| done.map(|()| name)),
+    )
+}
+
+/// Prints a line for each that was done.
+pub fn tell(done: impl Iterator<Item = Result<impl Display, Failure>>) -> Result<u8, Failure> {
+    let mut failures = Vec::new();
+    for done in done {
+        match done {
+            Ok(line) => output::line(&line.to_string())?,
+            Err(failure) => failures.push(failure),
+        }
+    }
+    Failure::all(failures)
+}
+
+/// The most that is done at once: each is a thread that waits.
+const AT_ONCE: usize = 256;
+
+/// Does it to all at once; the results are in the order of the names. All threads have ended then.
+pub fn at_once<T: Send>(
+    names: &[String],
+    action: impl Fn(&str) -> Result<T, Failure> + Sync,
+) -> Vec<Result<T, Failure>> {
+    if let [name] = names {
+        return vec![action(name)];
+    }
+    let action = &action;
+    let mut results = Vec::with_capacity(names.len());
+    for part in names.chunks(AT_ONCE) {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = part
+                .iter()
+                .map(|name| {
+                    let small = std::thread::Builder::new().stack_size(256 << 10);
+                    (name, small.spawn_scoped(scope, move || action(name)))
+                })
+                .collect();
+            results.extend(threads.into_iter().map(|(name, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // No thread is to be had: then one after the other.
+                Err(_) => action(name),
+            }));
+        });
+    }
+    results
+}
+
+/// Stops a container; one that does not run is left as it is.
+pub fn stop(
+    instance: &Instance,
+    signal: Option<i32>,
+    grace: Option<Duration>,
+) -> Result<(), Failure> {
+    let live = match instance.live() {
+        Ok(live) => live,
+        Err(box_run::Error::NotRunning { .. }) => return Ok(()),
+        // It was to go with its command, and has gone this moment.
+        Err(box_run::Error::NoSuchInstance { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let signal = match signal {
+        Some(signal) => signal,
+        None => {
+            let spec = instance.spec()?;
+            let asked = spec
+                .annotations()
+                .as_ref()
+                .and_then(|annotations| annotations.get(STOP_SIGNAL));
+            // An image that asks for what nobody knows can be stopped all the same.
+            asked
+                .and_then(|text| signal::read(STOP_SIGNAL, text).ok())
+                .unwrap_or(TERM)
+        }
+    };
+    Ok(live.stop(signal, grace)?)
+}
+
+/// SIGTERM.
+const TERM: i32 = 15;

@@ -1,0 +1,39 @@
+//! `box pause`.
+
+use clap_complete::ArgValueCandidates;
+
+use crate::output;
+use crate::report::Failure;
+use crate::settings::{Settings, require_root};
+
+/// Stops all processes of running containers where they are, until 'box unpause'.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box pause web")]
+pub struct Args {
+    /// Names of the containers
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
+    names: Vec<String>,
+}
+
+/// Pauses each that can be paused; the first failure is told when all were tried.
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    require_root("pausing a container")?;
+    each(&args.names, settings, box_run::Instance::pause)
+}
+
+/// Does one thing to each instance and prints its name.
+pub fn each(
+    names: &[String],
+    settings: &Settings,
+    act: impl Fn(&box_run::Instance) -> Result<(), box_run::Error>,
+) -> Result<u8, Failure> {
+    let instances = settings.containers();
+    let mut failures = Vec::new();
+    for name in names {
+        match instances.get(name).and_then(|instance| act(&instance)) {
+            Ok(()) => output::line(name)?,
+            Err(error) => failures.push(Failure::from(error)),
+        }
+    }
+    Failure::all(failures)
+}

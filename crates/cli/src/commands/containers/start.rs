@@ -1,0 +1,245 @@
+//! `box start`, and the execution of an instance that `box run` shares.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use box_run::logs::Driver;
+use box_run::process::Reason;
+use box_run::{Ended, Instance, Instances, Plan, launch};
+use clap_complete::ArgValueCandidates;
+use serde::Serialize;
+
+use crate::commands::containers;
+use crate::files::destination;
+use crate::options::limits::flag_size;
+use crate::output::{self, binary_size};
+use crate::report::{Failure, cause};
+use crate::settings::{Settings, require_root};
+use crate::trust;
+
+/// Runs the command of a kept container again in the background, its files as they were left; with --attach here, exiting
+/// with the command's status.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  box start old\n  box start -a old")]
+pub struct Args {
+    /// Names of the containers
+    #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
+    names: Vec<String>,
+    /// Run it here: its output is box's, and it ends with box
+    #[arg(short, long)]
+    attach: bool,
+    /// Hand stdin on to it (implies --attach)
+    #[arg(short, long)]
+    interactive: bool,
+    /// Write how it ended, as JSON (implies --attach)
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    require_root("starting a container")?;
+    if !args.attach && !args.interactive && args.report.is_none() {
+        return containers::each(settings, &args.names, |instances, name| {
+            let instance = instances.get(name)?;
+            check_passthrough(&instance)?;
+            trust::judge_container(settings, &instance)?;
+            Ok(box_run::detach(instance)?)
+        });
+    }
+    let [name] = args.names.as_slice() else {
+        return Err(
+            Failure::new("only one container can be started here at a time")
+                .hint("leave out --attach"),
+        );
+    };
+    let instances = settings.containers();
+    let mut instance = instances.get(name)?;
+    trust::judge_container(settings, &instance)?;
+    instance.hold()?;
+    let spec = instance.spec()?;
+    let process = spec.process().as_ref();
+    let terminal = process.and_then(|process| process.terminal()) == Some(true);
+    if !args.interactive && !terminal {
+        let null = File::open("/dev/null")
+            .map_err(|error| Failure::new(format!("open /dev/null: {}", cause(&error))))?;
+        rustix::stdio::dup2_stdin(null)
+            .map_err(|errno| Failure::new(format!("replace stdin: {}", cause(&errno.into()))))?;
+    }
+    execute(
+        &instances,
+        instance,
+        args.report.as_deref(),
+        Unstarted::Keep,
+    )
+}
+
+/// Lets it run in the background, and prints its name.
+pub fn detach(
+    instances: &Instances,
+    instance: Instance,
+    unstarted: Unstarted,
+) -> Result<u8, Failure> {
+    let name = instance.name().to_owned();
+    if let Err(error) = box_run::detach(instance) {
+        let failure = Failure::from(error);
+        if unstarted == Unstarted::Remove {
+            remove(instances, &name)?;
+        }
+        return Err(failure);
+    }
+    output::line(&name)?;
+    Ok(0)
+}
+
+/// A container in the background that was given the caller's terminal could type on it and read what is typed.
+pub fn check_passthrough(instance: &Instance) -> Result<(), Failure> {
+    use rustix::termios::isatty;
+    let options = &instance.record().options;
+    if options.log.driver != Driver::Passthrough {
+        return Ok(());
+    }
+    let terminal = isatty(rustix::stdio::stdout())
+        || isatty(rustix::stdio::stderr())
+        || (options.interactive && isatty(rustix::stdio::stdin()));
+    match terminal {
+        true => Err(Failure::new(format!(
+            "cannot start {} in the background: --log-driver passthrough would give it this terminal",
+            instance.name()
+        ))
+        .hint("redirect stdout and stderr to a file or a pipe")),
+        false => Ok(()),
+    }
+}
+
+/// What becomes of an instance whose command never ran.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unstarted {
+    /// It was made for this one start.
+    Remove,
+    /// It holds files of earlier runs.
+    Keep,
+}
+
+/// Makes it ready, lets it go, waits for its end; returns the exit status for box.
+pub fn execute(
+    instances: &Instances,
+    instance: Instance,
+    report: Option<&Path>,
+    unstarted: Unstarted,
+) -> Result<u8, Failure> {
+    let name = instance.name().to_owned();
+    let mut memory_limit = None;
+    let started = Plan::new(&instance).and_then(|plan| {
+        memory_limit = plan.memory_limit();
+        launch(instance, plan)
+    });
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            let failure = Failure::from(error);
+            if unstarted == Unstarted::Remove {
+                remove(instances, &name)?;
+            }
+            if let Some(path) = report {
+                write(path, &Report::unstarted(&name, &failure))?;
+            }
+            return Err(failure);
+        }
+    };
+    let ended = running.wait()?;
+    if let Some(path) = report {
+        write(path, &Report::ended(&name, &ended))?;
+    }
+    match ended.reason {
+        Reason::Oom => Err(out_of_memory(&name, memory_limit, &ended)),
+        _ => Ok(ended.code),
+    }
+}
+
+/// Says that the kernel's OOM killer ended it, and why. The exit status stays that of the command.
+fn out_of_memory(name: &str, limit: Option<u64>, ended: &Ended) -> Failure {
+    let peak = ended.peak_memory.map_or(String::new(), |peak| {
+        format!(" (peak {})", binary_size(peak))
+    });
+    let message = match limit {
+        Some(limit) => format!(
+            "{name} was killed: it used more than --memory {}{peak}",
+            flag_size(limit)
+        ),
+        None => format!("{name} was killed: the machine ran out of memory{peak}"),
+    };
+    let hint = limit.map(|limit| {
+        format!(
+            "give it more: --memory {}",
+            flag_size(limit.saturating_mul(2))
+        )
+    });
+    Failure::new(message).maybe_hint(hint).status(ended.code)
+}
+
+fn remove(instances: &Instances, name: &str) -> Result<(), Failure> {
+    match instances.remove(name, true) {
+        Ok(()) | Err(box_run::Error::NoSuchInstance { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The content of `--report FILE`: stable, documented in docs/cli.md.
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    status: u8,
+    signal: Option<u8>,
+    reason: String,
+    error: Option<String>,
+    wall_seconds: f64,
+    cpu_seconds: f64,
+    peak_memory: Option<u64>,
+}
+
+impl Report {
+    fn ended(name: &str, ended: &Ended) -> Report {
+        let reason = match ended.reason {
+            Reason::Exited => "exited",
+            Reason::Signaled => "signalled",
+            Reason::Oom => "oom",
+            Reason::Timeout => "timeout",
+        };
+        Report {
+            name: name.to_owned(),
+            status: ended.code,
+            signal: match ended.status {
+                box_run::ExitStatus::Signaled(signal) => Some(signal),
+                box_run::ExitStatus::Exited(_) => None,
+            },
+            reason: reason.to_owned(),
+            error: None,
+            wall_seconds: ended.wall.as_secs_f64(),
+            cpu_seconds: ended.cpu.as_secs_f64(),
+            peak_memory: ended.peak_memory,
+        }
+    }
+
+    fn unstarted(name: &str, failure: &Failure) -> Report {
+        Report {
+            name: name.to_owned(),
+            status: failure.exit_status(),
+            signal: None,
+            reason: "failed to start".to_owned(),
+            error: Some(failure.message().to_owned()),
+            wall_seconds: 0.0,
+            cpu_seconds: 0.0,
+            peak_memory: None,
+        }
+    }
+}
+
+fn write(path: &Path, report: &Report) -> Result<(), Failure> {
+    destination::write(path, output::document(report)?.as_bytes()).map_err(|error| {
+        Failure::new(format!(
+            "write the report {}: {}",
+            path.display(),
+            cause(&error)
+        ))
+    })
+}

@@ -1,0 +1,217 @@
+//! `box commit`.
+
+use clap_complete::ArgValueCandidates;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+
+use box_cache::{
+    Cache, DiffId, Digest, Hasher, Image, Layer, NewImage, Platform, Provenance, Reference,
+};
+use box_run::Instance;
+use box_unpack::{LayerStore, Limits};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use oci_spec::image::ImageConfiguration;
+
+use crate::commands::images::commit::changes::apply;
+use crate::options::{self, refused};
+use crate::output;
+use crate::report::{Failure, cause};
+use crate::settings::{Settings, require_root};
+
+mod changes;
+mod dockerfile;
+mod expansion;
+
+/// Makes an image of a container: its image, and what the container changed as a further layer. A running container is paused
+/// meanwhile. The image keeps its command; --change gives it another one.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  box commit --change 'CMD [\"sh\", \"-c\", \"cat /motd\"]' web my-web:1"
+)]
+pub struct Args {
+    /// Name of the container
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
+    name: String,
+    /// Name of the new image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Change the new image's config with an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER,
+    /// VOLUME or WORKDIR, with quotes and variables such as $PATH
+    #[arg(short, long = "change", value_name = "CHANGE")]
+    changes: Vec<String>,
+    /// Do not pause a running container: files that it writes meanwhile may be incomplete
+    #[arg(long)]
+    no_pause: bool,
+}
+
+/// As registries and all tools have it.
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    require_root("reading a container's files")?;
+    let reference = options::reference(&args.image)?;
+    if reference.digest().is_some() {
+        return Err(refused(
+            "IMAGE",
+            &args.image,
+            "a new image gets its digest from what it holds",
+        ));
+    }
+    let instance = settings.containers().get(&args.name)?;
+    let cache = Cache::open(&settings.dirs.cache)?;
+    let parent = parent(&cache, &instance)?;
+    let mut config = parent.config.clone();
+    apply(&mut config, &args.changes)?;
+    let paused = match instance.status()? {
+        box_run::Status::Running { .. } if !args.no_pause => {
+            instance.pause()?;
+            true
+        }
+        _ => false,
+    };
+    let made = pack(settings, &cache, &instance);
+    if paused {
+        match instance.unpause() {
+            // Killed meanwhile.
+            Ok(()) | Err(box_run::Error::NotRunning { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let image = publish(&cache, made?, &parent, config, reference)?;
+    output::line(&image.manifest_digest.to_string())?;
+    Ok(0)
+}
+
+/// The image the container was made from, in the cache still.
+fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
+    let record = instance.record();
+    let gone = || {
+        Failure::new(format!(
+            "the image {} of {} is no longer in the cache",
+            record.image,
+            instance.name()
+        ))
+        .hint(format!("fetch it again: box pull {}", record.image))
+    };
+    let manifest: Digest = record.manifest.as_deref().ok_or_else(gone)?.parse()?;
+    let reference: Reference = record.image.parse()?;
+    let named = reference.without_digest().with_digest(manifest);
+    if let Some(image) = cache.find(&named, &Platform::host())? {
+        return Ok(image);
+    }
+    // Another platform, or another name by now.
+    cache
+        .images()?
+        .into_iter()
+        .find(|image| image.manifest_digest == manifest)
+        .ok_or_else(gone)
+}
+
+/// A layer that is on the disk but not in the cache yet.
+struct Packed {
+    blob: File,
+    layer: Layer,
+    tree: box_unpack::Staged,
+}
+
+/// Packs what the container changed, and unpacks it into the layer store, in one pass.
+fn pack(settings: &Settings, cache: &Cache, instance: &Instance) -> Result<Packed, Failure> {
+    let told = |error: io::Error| Failure::new(format!("pack the layer: {}", cause(&error)));
+    let flags =
+        rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let file =
+        rustix::fs::open(cache.directory(), flags, mode).map_err(|errno| told(errno.into()))?;
+    let blob = Hashed {
+        inner: File::from(file),
+        hasher: Hasher::sha256(),
+        bytes: 0,
+    };
+    // The same bytes for the same files: no name and no time in the header.
+    let packer = GzEncoder::new(blob, Compression::default());
+    let tree = LayerStore::open(&settings.dirs.layers).writer(Limits::default())?;
+    let both = instance.write_layer(Both { packer, tree })?;
+    let mut blob = both.packer.finish().map_err(told)?;
+    let tree = both.tree.finish()?;
+    blob.inner.rewind().map_err(told)?;
+    let diff_id: DiffId = *tree.diff_id();
+    let layer = Layer {
+        digest: blob.hasher.finish(),
+        size: blob.bytes,
+        media_type: GZIP.to_owned(),
+        diff_id,
+    };
+    Ok(Packed {
+        blob: blob.inner,
+        layer,
+        tree,
+    })
+}
+
+fn publish(
+    cache: &Cache,
+    packed: Packed,
+    parent: &Image,
+    config: ImageConfiguration,
+    reference: Reference,
+) -> Result<Image, Failure> {
+    let Packed { blob, layer, tree } = packed;
+    let hold = cache.hold()?;
+    cache.store_blob(&hold, blob, "the packed layer", &layer.digest, layer.size)?;
+    tree.publish()?;
+    let mut layers = parent.layers.clone();
+    layers.push(layer);
+    let provenance = Provenance {
+        fetched: output::now(),
+        ..Provenance::unknown()
+    };
+    Ok(cache.publish(
+        &hold,
+        NewImage {
+            reference,
+            platform: parent.platform.clone(),
+            layers,
+            config,
+            provenance,
+        },
+    )?)
+}
+
+/// Counts and hashes what goes through.
+struct Hashed {
+    inner: File,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// The plain layer goes to the blob and to its tree.
+struct Both {
+    packer: GzEncoder<Hashed>,
+    tree: box_unpack::LayerWriter,
+}
+
+impl Write for Both {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.packer.write(bytes)?;
+        self.tree.write_all(&bytes[..count])?;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.packer.flush()
+    }
+}

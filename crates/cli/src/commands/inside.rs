@@ -1,0 +1,9 @@
+//! What is inside one container: its processes, its output, its files.
+
+pub mod attach;
+pub mod cp;
+pub mod diff;
+pub mod exec;
+pub mod logs;
+pub mod stats;
+pub mod top;

@@ -1,0 +1,169 @@
+//! `box stats`.
+
+use clap_complete::ArgValueCandidates;
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use box_run::cgroup::Stats;
+use box_run::{Instance, Instances, Status};
+use serde::Serialize;
+
+use crate::output::{self, Format, binary_size};
+use crate::report::Failure;
+use crate::settings::Settings;
+
+/// How long the CPU time is measured before a single reading is printed.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// How often a terminal is drawn anew.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shows what running containers use: live on a terminal, once elsewhere.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box stats --no-stream")]
+pub struct Args {
+    /// Names of the containers [default: all that run]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
+    names: Vec<String>,
+    /// Print once and end
+    #[arg(long)]
+    no_stream: bool,
+    /// Print as a table or as JSON
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+/// One container: stable, documented in docs/cli.md. Sizes in bytes; what the host does not count is null.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    /// Of one CPU, so that two busy CPUs are 200.
+    cpu_percent: Option<f64>,
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+/// CPU time and when it was read.
+type Reading = (u64, Instant);
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    let instances = settings.containers();
+    let live = !args.no_stream && args.format == Format::Table && std::io::stdout().is_terminal();
+    let mut before = HashMap::new();
+    // CPU use is a difference: the first reading only begins it.
+    read(args, &instances, &mut before)?;
+    loop {
+        std::thread::sleep(if live { INTERVAL } else { GLANCE });
+        let rows = read(args, &instances, &mut before)?;
+        if live {
+            // To the first row and column, and nothing stays below what is written.
+            output::text("\x1b[H\x1b[J")?;
+        }
+        match args.format {
+            Format::Json => output::json(&rows)?,
+            Format::Table => print(&rows)?,
+        }
+        if !live {
+            return Ok(0);
+        }
+    }
+}
+
+/// What the containers use now; `before` has their last readings, and the new ones afterwards.
+fn read(
+    args: &Args,
+    instances: &Instances,
+    before: &mut HashMap<String, Reading>,
+) -> Result<Vec<Row>, Failure> {
+    let chosen = if args.names.is_empty() {
+        instances.list()?
+    } else {
+        args.names
+            .iter()
+            .map(|name| instances.get(name))
+            .collect::<Result<_, _>>()?
+    };
+    let mut rows = Vec::new();
+    for instance in chosen {
+        if let Some(stats) = stats(&instance, args.names.is_empty())? {
+            let name = instance.name().to_owned();
+            let now = Instant::now();
+            let cpu_percent = stats.cpu_nanoseconds.and_then(|used| {
+                let (earlier, then) = before.insert(name.clone(), (used, now))?;
+                let share = used.saturating_sub(earlier) as f64
+                    / now.duration_since(then).as_nanos() as f64;
+                Some((share * 10_000.0).round() / 100.0)
+            });
+            rows.push(Row {
+                name,
+                cpu_percent,
+                stats,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// None for a container that does not run, where only those that run are wanted.
+fn stats(instance: &Instance, running_only: bool) -> Result<Option<Stats>, Failure> {
+    if running_only
+        && !matches!(
+            instance.status()?,
+            Status::Running { .. } | Status::Paused { .. }
+        )
+    {
+        return Ok(None);
+    }
+    match instance.cgroup().and_then(|cgroup| cgroup.stats()) {
+        Ok(stats) => Ok(Some(stats)),
+        // It ended between the two looks.
+        Err(box_run::Error::NotRunning { .. }) if running_only => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn print(rows: &[Row]) -> Result<(), Failure> {
+    let size = |bytes: Option<u64>| bytes.map_or("-".to_owned(), binary_size);
+    let count = |number: Option<u64>, none: &str| {
+        number.map_or(none.to_owned(), |number| number.to_string())
+    };
+    let cells: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let stats = &row.stats;
+            [
+                row.name.clone(),
+                row.cpu_percent
+                    .map_or("-".to_owned(), |percent| format!("{percent:.1}%")),
+                format!(
+                    "{} / {}",
+                    size(stats.memory),
+                    stats
+                        .memory_limit
+                        .map_or("unlimited".to_owned(), binary_size)
+                ),
+                size(stats.memory_peak),
+                format!(
+                    "{} / {}",
+                    count(stats.pids, "-"),
+                    count(stats.pids_limit, "unlimited")
+                ),
+                stats.io.map_or("-".to_owned(), |io| {
+                    format!("{} / {}", binary_size(io.read), binary_size(io.written))
+                }),
+            ]
+        })
+        .collect();
+    output::table(
+        [
+            "NAME",
+            "CPU",
+            "MEMORY / LIMIT",
+            "PEAK",
+            "PIDS / LIMIT",
+            "READ / WRITTEN",
+        ],
+        &cells,
+    )
+}

@@ -1,0 +1,75 @@
+//! The options of every command.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::options::flag::Slot;
+
+/// Options of every verb.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Where box keeps everything [env: BOX_ROOT] [default: /var/lib/box, or $XDG_DATA_HOME/box when not root]
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
+    pub root: Option<PathBuf>,
+    /// Where images are kept, as an OCI image layout [env: BOX_CACHE] [default: ROOT/cache]
+    #[arg(long, global = true, value_name = "DIR", display_order = 901)]
+    pub cache: Option<PathBuf>,
+    /// Fetch from this mirror (http, https or file URL); repeat it for more, tried in order [env: BOX_MIRROR]
+    #[arg(
+        long = "mirror",
+        global = true,
+        value_name = "URL",
+        display_order = 902
+    )]
+    pub mirrors: Vec<String>,
+    /// Open no socket: what is cached works, nothing else does [env: BOX_OFFLINE]
+    #[arg(long, global = true, display_order = 903)]
+    pub offline: bool,
+    /// Show progress on stderr as bars (tty), lines (plain), not at all (none), or as it fits (auto)
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true,
+        display_order = 904
+    )]
+    pub progress: Progress,
+    /// Print results in their shortest form and no progress
+    #[arg(short, long, global = true, display_order = 905)]
+    pub quiet: bool,
+    /// Log what is done on stderr
+    #[arg(long, global = true, display_order = 906)]
+    pub debug: bool,
+}
+
+impl Globals {
+    /// Where the value of a flag is kept; none for those whose values clap checks.
+    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
+        Some(match flag {
+            "--root" => Slot::Path(&mut self.root),
+            "--cache" => Slot::Path(&mut self.cache),
+            "--offline" => Slot::Switch(&mut self.offline),
+            "-q" | "--quiet" => Slot::Switch(&mut self.quiet),
+            "--debug" => Slot::Switch(&mut self.debug),
+            _ => return None,
+        })
+    }
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Progress {
+    /// Bars where stderr is a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// Bars.
+    Tty,
+    /// One line at the start and at the end of each step.
+    Plain,
+    /// Nothing.
+    None,
+}
