@@ -8,7 +8,7 @@ use box_run::overrides::{Network, Seccomp, Sharing, UserNamespace};
 use box_run::rlimits::Rlimit;
 use box_run::{Instances, Overrides, volumes::Volume};
 
-use crate::options::flag::Slot;
+use crate::options::flag::{Flag, Slot};
 use crate::options::limits::LimitArgs;
 use crate::options::{self, ids};
 use crate::report::Failure;
@@ -172,32 +172,107 @@ pub struct ContainerArgs {
 }
 
 impl ContainerArgs {
-    /// Where the value of a flag is kept; none for the rare ones and those whose values clap checks.
-    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
-        Some(match flag {
-            "-i" | "--interactive" => Slot::Switch(&mut self.interactive),
-            "-t" | "--tty" => Slot::Switch(&mut self.tty),
-            "--entrypoint" => Slot::Text(&mut self.entrypoint),
-            "-w" | "--workdir" => Slot::Path(&mut self.workdir),
-            "-u" | "--user" => Slot::Text(&mut self.user),
-            "--hostname" => Slot::Text(&mut self.hostname),
-            "-e" | "--env" => Slot::Texts(&mut self.env),
-            "-v" | "--volume" => Slot::Texts(&mut self.volumes),
-            "--mount" => Slot::Texts(&mut self.mounts),
-            "--tmpfs" => Slot::Texts(&mut self.tmpfs),
-            "--read-only" => Slot::Switch(&mut self.read_only),
-            "--net" | "--network" => Slot::Text(&mut self.net),
-            "--pid" => Slot::Text(&mut self.pid),
-            "--ipc" => Slot::Text(&mut self.ipc),
-            "--userns" => Slot::Text(&mut self.userns),
-            "--cap-add" => Slot::List(&mut self.cap_add),
-            "--cap-drop" => Slot::List(&mut self.cap_drop),
-            "--no-new-privileges" => Slot::Switch(&mut self.no_new_privileges),
-            "--seccomp" => Slot::Text(&mut self.seccomp),
-            "--security-opt" => Slot::Texts(&mut self.security),
-            "--ulimit" => Slot::Texts(&mut self.ulimits),
-            _ => return self.limits.slot(flag),
-        })
+    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    const FLAGS: &[Flag<ContainerArgs>] = &[
+        Flag {
+            names: &["-i", "--interactive"],
+            slot: |args| Slot::Switch(&mut args.interactive),
+        },
+        Flag {
+            names: &["-t", "--tty"],
+            slot: |args| Slot::Switch(&mut args.tty),
+        },
+        Flag {
+            names: &["--entrypoint"],
+            slot: |args| Slot::Text(&mut args.entrypoint),
+        },
+        Flag {
+            names: &["-w", "--workdir"],
+            slot: |args| Slot::Path(&mut args.workdir),
+        },
+        Flag {
+            names: &["-u", "--user"],
+            slot: |args| Slot::Text(&mut args.user),
+        },
+        Flag {
+            names: &["--hostname"],
+            slot: |args| Slot::Text(&mut args.hostname),
+        },
+        Flag {
+            names: &["-e", "--env"],
+            slot: |args| Slot::Texts(&mut args.env),
+        },
+        Flag {
+            names: &["-v", "--volume"],
+            slot: |args| Slot::Texts(&mut args.volumes),
+        },
+        Flag {
+            names: &["--mount"],
+            slot: |args| Slot::Texts(&mut args.mounts),
+        },
+        Flag {
+            names: &["--tmpfs"],
+            slot: |args| Slot::Texts(&mut args.tmpfs),
+        },
+        Flag {
+            names: &["--read-only"],
+            slot: |args| Slot::Switch(&mut args.read_only),
+        },
+        Flag {
+            names: &["--net", "--network"],
+            slot: |args| Slot::Text(&mut args.net),
+        },
+        Flag {
+            names: &["--pid"],
+            slot: |args| Slot::Text(&mut args.pid),
+        },
+        Flag {
+            names: &["--ipc"],
+            slot: |args| Slot::Text(&mut args.ipc),
+        },
+        Flag {
+            names: &["--userns"],
+            slot: |args| Slot::Text(&mut args.userns),
+        },
+        Flag {
+            names: &["--cap-add"],
+            slot: |args| Slot::List(&mut args.cap_add),
+        },
+        Flag {
+            names: &["--cap-drop"],
+            slot: |args| Slot::List(&mut args.cap_drop),
+        },
+        Flag {
+            names: &["--no-new-privileges"],
+            slot: |args| Slot::Switch(&mut args.no_new_privileges),
+        },
+        Flag {
+            names: &["--seccomp"],
+            slot: |args| Slot::Text(&mut args.seccomp),
+        },
+        Flag {
+            names: &["--security-opt"],
+            slot: |args| Slot::Texts(&mut args.security),
+        },
+        Flag {
+            names: &["--ulimit"],
+            slot: |args| Slot::Texts(&mut args.ulimits),
+        },
+    ];
+
+    /// The place for the value of a flag; `None` for a flag that is left to clap.
+    pub fn slot(&mut self, name: &str) -> Option<Slot<'_>> {
+        match Flag::named(Self::FLAGS, name) {
+            Some(flag) => Some((flag.slot)(self)),
+            None => self.limits.slot(name),
+        }
+    }
+
+    /// The names of all flags that are read without clap.
+    #[cfg(test)]
+    pub fn flag_names() -> Vec<&'static str> {
+        let own = Self::FLAGS.iter().flat_map(|flag| flag.names).copied();
+        own.chain(LimitArgs::flag_names()).collect()
     }
 
     /// `--cgroup-parent`, which is not part of the spec.

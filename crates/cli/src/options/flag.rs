@@ -1,8 +1,26 @@
-//! A flag that the quick reader knows: where its value goes.
+//! A flag as the quick reader of `box run` knows it: its names, and where its value goes.
+//!
+//! clap has the whole definition of every flag. The tables made of these are the part of it that is read without clap; a test walks
+//! clap's definition and holds the two to each other, see `command_line/quick/tests.rs`.
 
 use std::path::PathBuf;
 
-/// Where the value of a flag is kept.
+/// A flag of the options `A`.
+pub struct Flag<A> {
+    /// All its names, with their dashes.
+    pub names: &'static [&'static str],
+    /// Where its value goes.
+    pub slot: fn(&mut A) -> Slot<'_>,
+}
+
+impl<A> Flag<A> {
+    /// The flag of this name.
+    pub fn named(flags: &'static [Flag<A>], name: &str) -> Option<&'static Flag<A>> {
+        flags.iter().find(|flag| flag.names.contains(&name))
+    }
+}
+
+/// The place that a value goes to.
 pub enum Slot<'a> {
     /// A flag without a value.
     Switch(&'a mut bool),
@@ -10,14 +28,14 @@ pub enum Slot<'a> {
     Text(&'a mut Option<String>),
     /// One path.
     Path(&'a mut Option<PathBuf>),
-    /// A value for each time that the flag is given.
+    /// One value each time that the flag is given.
     Texts(&'a mut Vec<String>),
-    /// The same, several with commas between them.
+    /// One or more values each time, separated by commas.
     List(&'a mut Vec<String>),
 }
 
 impl Slot<'_> {
-    /// From the words that follow the flag, where it takes one.
+    /// Takes the value from the words that follow the flag, if it has one.
     pub fn fill<'w>(self, rest: &mut impl Iterator<Item = &'w str>) -> Option<()> {
         match self {
             Slot::Switch(switch) => (!std::mem::replace(switch, true)).then_some(()),
@@ -28,7 +46,7 @@ impl Slot<'_> {
         }
     }
 
-    /// A value. What may be given once and comes again is refused, as is an empty one.
+    /// Takes a value. An empty one is refused, and a second one where only one is allowed.
     pub fn take(self, value: &str) -> Option<()> {
         if value.is_empty() {
             return None;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::options::flag::Slot;
+use crate::options::flag::{Flag, Slot};
 
 /// Options of every verb.
 #[derive(Debug, Default, clap::Args)]
@@ -47,16 +47,43 @@ pub struct Globals {
 }
 
 impl Globals {
-    /// Where the value of a flag is kept; none for those whose values clap checks.
-    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
-        Some(match flag {
-            "--root" => Slot::Path(&mut self.root),
-            "--cache" => Slot::Path(&mut self.cache),
-            "--offline" => Slot::Switch(&mut self.offline),
-            "-q" | "--quiet" => Slot::Switch(&mut self.quiet),
-            "--debug" => Slot::Switch(&mut self.debug),
-            _ => return None,
-        })
+    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    const FLAGS: &[Flag<Globals>] = &[
+        Flag {
+            names: &["--root"],
+            slot: |args| Slot::Path(&mut args.root),
+        },
+        Flag {
+            names: &["--cache"],
+            slot: |args| Slot::Path(&mut args.cache),
+        },
+        Flag {
+            names: &["--offline"],
+            slot: |args| Slot::Switch(&mut args.offline),
+        },
+        Flag {
+            names: &["-q", "--quiet"],
+            slot: |args| Slot::Switch(&mut args.quiet),
+        },
+        Flag {
+            names: &["--debug"],
+            slot: |args| Slot::Switch(&mut args.debug),
+        },
+    ];
+
+    /// The place for the value of a flag; `None` for a flag that is left to clap.
+    pub fn slot(&mut self, name: &str) -> Option<Slot<'_>> {
+        Flag::named(Self::FLAGS, name).map(|flag| (flag.slot)(self))
+    }
+
+    /// The names of all flags that are read without clap.
+    #[cfg(test)]
+    pub fn flag_names() -> Vec<&'static str> {
+        Self::FLAGS
+            .iter()
+            .flat_map(|flag| flag.names)
+            .copied()
+            .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
     LinuxThrottleDeviceBuilder,
 };
 
-use crate::options::flag::Slot;
+use crate::options::flag::{Flag, Slot};
 use crate::options::{self, refused};
 use crate::report::{Failure, cause};
 
@@ -73,13 +73,31 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// Where the value of a flag is kept; none for the rare ones and those whose values clap checks.
-    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
-        Some(match flag {
-            "-m" | "--memory" => Slot::Text(&mut self.memory),
-            "--cpus" => Slot::Text(&mut self.cpus),
-            _ => return None,
-        })
+    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    const FLAGS: &[Flag<LimitArgs>] = &[
+        Flag {
+            names: &["-m", "--memory"],
+            slot: |args| Slot::Text(&mut args.memory),
+        },
+        Flag {
+            names: &["--cpus"],
+            slot: |args| Slot::Text(&mut args.cpus),
+        },
+    ];
+
+    /// The place for the value of a flag; `None` for a flag that is left to clap.
+    pub fn slot(&mut self, name: &str) -> Option<Slot<'_>> {
+        Flag::named(Self::FLAGS, name).map(|flag| (flag.slot)(self))
+    }
+
+    /// The names of all flags that are read without clap.
+    #[cfg(test)]
+    pub fn flag_names() -> Vec<&'static str> {
+        Self::FLAGS
+            .iter()
+            .flat_map(|flag| flag.names)
+            .copied()
+            .collect()
     }
 
     /// The resources that were asked for; none where no flag was given.

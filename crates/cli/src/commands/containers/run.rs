@@ -11,7 +11,7 @@ use box_run::{EtcFiles, NewInstance, Options, Overrides, Storage, spec};
 use crate::commands::containers::start;
 use crate::fetch::FetchArgs;
 use crate::options::container::ContainerArgs;
-use crate::options::flag::Slot;
+use crate::options::flag::{Flag, Slot};
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 use crate::supply::{PullPolicy, Supplied, Wanted};
@@ -171,18 +171,51 @@ fn check_level(image: &Image) -> Result<(), Failure> {
 }
 
 impl Args {
-    /// Where the value of a flag is kept; none for the rare ones and those whose values clap checks.
-    pub fn slot(&mut self, flag: &str) -> Option<Slot<'_>> {
-        Some(match flag {
-            "-d" | "--detach" => Slot::Switch(&mut self.detach),
-            "--rm" => Slot::Switch(&mut self.rm),
-            "--name" => Slot::Text(&mut self.name),
-            "--init" => Slot::Switch(&mut self.execution.init),
-            "--timeout" => Slot::Text(&mut self.execution.timeout),
-            "--log-driver" => Slot::Text(&mut self.execution.log_driver),
-            "--log-opt" => Slot::Texts(&mut self.execution.log_opts),
-            _ => return self.container.slot(flag),
-        })
+    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    const FLAGS: &[Flag<Args>] = &[
+        Flag {
+            names: &["-d", "--detach"],
+            slot: |args| Slot::Switch(&mut args.detach),
+        },
+        Flag {
+            names: &["--rm"],
+            slot: |args| Slot::Switch(&mut args.rm),
+        },
+        Flag {
+            names: &["--name"],
+            slot: |args| Slot::Text(&mut args.name),
+        },
+        Flag {
+            names: &["--init"],
+            slot: |args| Slot::Switch(&mut args.execution.init),
+        },
+        Flag {
+            names: &["--timeout"],
+            slot: |args| Slot::Text(&mut args.execution.timeout),
+        },
+        Flag {
+            names: &["--log-driver"],
+            slot: |args| Slot::Text(&mut args.execution.log_driver),
+        },
+        Flag {
+            names: &["--log-opt"],
+            slot: |args| Slot::Texts(&mut args.execution.log_opts),
+        },
+    ];
+
+    /// The place for the value of a flag; `None` for a flag that is left to clap.
+    pub fn slot(&mut self, name: &str) -> Option<Slot<'_>> {
+        match Flag::named(Self::FLAGS, name) {
+            Some(flag) => Some((flag.slot)(self)),
+            None => self.container.slot(name),
+        }
+    }
+
+    /// The names of all flags that are read without clap.
+    #[cfg(test)]
+    pub fn flag_names() -> Vec<&'static str> {
+        let own = Self::FLAGS.iter().flat_map(|flag| flag.names).copied();
+        own.chain(ContainerArgs::flag_names()).collect()
     }
 
     /// The image, and the command to run in it.
