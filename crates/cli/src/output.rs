@@ -1,10 +1,12 @@
 //! Results on stdout: JSON for programs, columns for people. A reader that has gone away ends box in silence.
 
 pub mod listing;
+mod table;
 
 use std::io::{ErrorKind, Write};
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::report::{Failure, cause, is_unprintable, printable};
@@ -75,28 +77,14 @@ fn escaped(document: &str) -> String {
 
 /// Prints rows under their headings, each column as wide as its widest cell.
 pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
-    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned))
-        .chain(
-            rows.iter()
-                .map(|row| row.each_ref().map(|cell| printable(cell))),
-        )
+    let cells = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| printable(cell)));
+    let rows: Vec<[String; N]> = [headings.map(str::to_owned)]
+        .into_iter()
+        .chain(cells)
         .collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut lines = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}   "));
-        }
-        lines.push_str(line.trim_end());
-        lines.push('\n');
-    }
-    text(&lines)
+    text(&table::lines(&rows, &table::widths(&rows)))
 }
 
 /// Bytes as people say them: `3.5 MB`, powers of ten as disks and downloads have them.
@@ -151,25 +139,13 @@ pub fn ago(then: u64, now: u64) -> String {
     format!("{count} {unit}{plural} ago")
 }
 
-/// A moment in seconds since 1970 as RFC 3339 has it, in UTC: `2024-09-06T11:34:16Z`.
+/// A moment, in seconds since 1970, as RFC 3339 writes it in UTC: `2024-09-06T11:34:16Z`.
 pub fn rfc3339(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days to date in the Gregorian calendar, counted in eras of 400 years from 1 March of year 0.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let moment = i64::try_from(seconds).ok().map(Timestamp::from_second);
+    moment
+        .and_then(Result::ok)
+        .unwrap_or(Timestamp::MAX)
+        .to_string()
 }
 
 /// The text with at most so many characters, an ellipsis telling that some are left out.

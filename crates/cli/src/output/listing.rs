@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::output;
+use crate::output::table::{self, GAP};
 use crate::report::{Failure, printable};
 
 /// What `--format` says.
@@ -40,9 +41,6 @@ pub struct Column<R> {
     /// The fewest characters it may be shortened to where the terminal is narrow; 0: it is not shortened.
     pub least: usize,
 }
-
-/// What stands between two columns.
-const GAP: usize = 3;
 
 impl FromStr for ListFormat {
     type Err = String;
@@ -114,26 +112,11 @@ impl<R: Serialize, const N: usize> Listing<R, N> {
                 .each_ref()
                 .map(|column| printable(&(column.cell)(row, now)))
         }));
-        let mut widths = [0; N];
-        for row in &cells {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
+        let mut widths = table::widths(&cells);
         if let Some(width) = width {
             self.shrink(&mut widths, width);
         }
-        let mut table = String::new();
-        for row in &cells {
-            let mut line = String::new();
-            for (&width, cell) in widths.iter().zip(row) {
-                let cell = output::shortened(cell, width);
-                line.push_str(&format!("{cell:<width$}{:GAP$}", ""));
-            }
-            table.push_str(line.trim_end());
-            table.push('\n');
-        }
-        table
+        table::lines(&cells, &widths)
     }
 
     /// Takes from the widest column that may be shortened until the table fits, or nothing more can be taken.

@@ -221,7 +221,7 @@ fn letters_in_one_word_are_read_as_clap_reads_them() {
     for first in &short {
         for second in &short {
             let word = format!("{first}{}", &second[1..]);
-            agree(&[], &[word.clone()]);
+            agree(&[], std::slice::from_ref(&word));
             agree(&[], &[word, "x".to_owned()]);
         }
     }
