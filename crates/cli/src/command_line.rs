@@ -1,4 +1,4 @@
-//! The arguments read, or the refusal of them in box's own form: one `error:` line, one `hint:` line.
+//! Reads the command line, or refuses it in box's own form: one `error:` line and one `hint:` line.
 
 pub mod args;
 pub mod completion;
@@ -15,7 +15,7 @@ use crate::command_line::args::Args;
 use crate::output;
 use crate::report::Failure;
 
-/// Reads the process's arguments. `--help` and `--version` are printed, and end in a silent success.
+/// Reads the arguments of the process. Prints the output of `--help` and `--version` and then returns a silent success.
 pub fn read() -> Result<Args, Failure> {
     let words: Vec<OsString> = std::env::args_os().collect();
     match quick::read(&words) {
@@ -43,7 +43,7 @@ fn refusal(error: clap::Error) -> Failure {
     }
 }
 
-/// clap's words, put into one line, and its tip as the hint.
+/// Turns clap's message into one line, and its tip into the hint.
 fn worded(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n");
@@ -51,13 +51,13 @@ fn worded(error: &clap::Error) -> Failure {
     let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
     let tip = paragraphs.find_map(|paragraph| {
         let line = joined(paragraph);
-        // The first: what follows it is about another mistake.
+        // Only the first tip is about this mistake.
         let tip = line.strip_prefix("tip: ")?;
         Some(tip.split(" tip: ").next().unwrap_or(tip).to_owned())
     });
-    // A flag that a verb does not have was meant as one: no name of an image or a container begins with a dash.
+    // An unknown flag was meant as a flag, not as a value: no name of an image or a container begins with a dash.
     let tip = tip.filter(|tip| !tip.starts_with("to pass '"));
-    let help = format!("see '{} --help'", verb(error));
+    let help = format!("see '{} --help'", command(error));
     Failure::new(what).hint(match tip {
         Some(tip) => format!("{tip}; {help}"),
         None => help,
@@ -73,8 +73,8 @@ fn joined(paragraph: &str) -> String {
         .join(" ")
 }
 
-/// `box`, or `box VERB` where the verb was understood: the lower-case words that the usage begins with.
-fn verb(error: &clap::Error) -> String {
+/// `box`, or `box COMMAND` if the command was recognised: the lower-case words at the start of the usage.
+fn command(error: &clap::Error) -> String {
     let usage = match error.get(ContextKind::Usage) {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),

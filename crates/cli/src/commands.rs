@@ -1,5 +1,5 @@
-//! One command, one file, in folders by what the command is about. Each builds values, calls the libraries in the order of the data,
-//! and prints.
+//! The commands, one file each, in folders by topic. A command builds values, calls the libraries in the order in which the data
+//! flows, and prints.
 
 pub mod cache;
 pub mod containers;

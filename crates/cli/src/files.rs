@@ -1,4 +1,4 @@
-//! Files of people: which are trusted, and how they are written.
+//! Files of the user: which are trusted, and how they are written.
 
 pub mod destination;
 pub mod ownership;

@@ -1,4 +1,4 @@
-//! The box command line: read what was typed, call the libraries, print, exit.
+//! The box command line: reads the arguments, calls the libraries, prints and exits.
 #![cfg_attr(not(test), no_main)]
 
 mod bars;
@@ -23,7 +23,7 @@ use crate::command_line::dispatch::dispatch;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Everything; returns the exit status. [`entry`] calls it.
+/// Runs the program and returns its exit status. Called by [`entry`].
 #[cfg_attr(test, allow(dead_code))]
 fn begin() -> u8 {
     match run() {
@@ -39,7 +39,7 @@ fn run() -> Result<u8, Failure> {
     report::log::listen(args.globals.debug);
     let settings = Settings::read(&args.globals)?;
     let status = dispatch(args.command, &settings);
-    // In passing, and last: it delays nothing that was asked for.
+    // Last, so that it delays nothing that the user asked for.
     settings.containers().sweep();
     status
 }

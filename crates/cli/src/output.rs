@@ -1,4 +1,4 @@
-//! Results on stdout: JSON for programs, columns for people. A reader that has gone away ends box in silence.
+//! Prints results on stdout: tables for people, JSON for programs. If stdout is closed, box exits silently.
 
 pub mod listing;
 mod table;
@@ -11,17 +11,17 @@ use serde::Serialize;
 
 use crate::report::{Failure, cause, is_unprintable, printable};
 
-/// How a listing is printed.
+/// The form of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// Columns for people.
+    /// Text or a table, for people.
     #[default]
     Table,
-    /// JSON for programs; docs/cli.md has the fields.
+    /// JSON, for programs; docs/cli.md describes the fields.
     Json,
 }
 
-/// Prints text as it is.
+/// Prints text unchanged.
 pub fn text(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     stdout
@@ -29,7 +29,7 @@ pub fn text(text: &str) -> Result<(), Failure> {
         .and_then(|()| stdout.flush())
         .map_err(|error| match error.kind() {
             ErrorKind::BrokenPipe => Failure::silent(0),
-            _ => Failure::new(format!("write to stdout: {}", cause(&error))),
+            _ => Failure::new(format!("cannot write to stdout: {}", cause(&error))),
         })
 }
 
@@ -52,15 +52,15 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     text(&document(value)?)
 }
 
-/// A value as indented JSON. What a terminal would act on is written as `\uXXXX`, which means the same to programs.
+/// A value as indented JSON. Characters that a terminal would act on are written as `\uXXXX`, which programs read as the same.
 pub fn document(value: &impl Serialize) -> Result<String, Failure> {
     let document = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot write the result as JSON: {error}")))?;
     Ok(escaped(&document) + "\n")
 }
 
-/// A JSON document with nothing unprintable in it but line breaks. Outside of strings JSON is ASCII without control characters, so
-/// that all there is to escape stands in one.
+/// Escapes all unprintable characters of a JSON document except line breaks. They occur only inside strings: the rest of JSON is
+/// ASCII without control characters.
 fn escaped(document: &str) -> String {
     let mut out = String::with_capacity(document.len() + 1);
     for c in document.chars() {
@@ -87,7 +87,7 @@ pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Resul
     text(&table::lines(&rows, &table::widths(&rows)))
 }
 
-/// Bytes as people say them: `3.5 MB`, powers of ten as disks and downloads have them.
+/// A size for people, as disks and downloads are measured, in powers of ten: `3.5 MB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
@@ -102,7 +102,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Memory as people say it: powers of two.
+/// A size of memory for people, in powers of two: `3.5 MiB`.
 pub fn binary_size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64;
@@ -118,13 +118,13 @@ pub fn binary_size(bytes: u64) -> String {
     }
 }
 
-/// The part of a digest that people compare: twelve digits.
+/// The first twelve digits of a digest, which people compare.
 pub fn short_digest(digest: &str) -> String {
     let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
     hex.chars().take(12).collect()
 }
 
-/// How long ago a moment was, as people say it; both in seconds since 1970.
+/// The time since a moment for people: `2 hours ago`. Both arguments are in seconds since 1970.
 pub fn ago(then: u64, now: u64) -> String {
     let seconds = now.saturating_sub(then);
     let (count, unit) = match seconds {
@@ -148,7 +148,7 @@ pub fn rfc3339(seconds: u64) -> String {
         .to_string()
 }
 
-/// The text with at most so many characters, an ellipsis telling that some are left out.
+/// Cuts a text to at most `most` characters, the last one being an ellipsis.
 pub fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -156,7 +156,7 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// Seconds since 1970; a clock before that counts as 1970.
+/// The time in seconds since 1970; 0 if the clock is before that.
 pub fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_said_in_powers_of_two() {
+    fn memory_is_printed_in_powers_of_two() {
         assert_eq!(binary_size(1023), "1023 B");
         assert_eq!(binary_size(64 << 20), "64.0 MiB");
         assert_eq!(binary_size((1 << 20) - 1), "1.0 MiB");

@@ -80,13 +80,13 @@ fn a_lock_file_of_another_user_is_refused() {
     let good = mine.join("box.lock");
     fs::rename(mine.join("good.lock"), &good).unwrap();
     fs::set_permissions(&good, fs::Permissions::from_mode(0o666)).unwrap();
-    refused(&mine, &["can be written to by everybody"]);
+    refused(&mine, &["is writable by everybody"]);
     chown(&good, None, Some(OTHER)).unwrap();
     fs::set_permissions(&good, fs::Permissions::from_mode(0o664)).unwrap();
-    refused(&mine, &["can be written to by group 12345"]);
+    refused(&mine, &["is writable by group 12345"]);
     chown(&good, None, Some(0)).unwrap();
     fs::set_permissions(&mine, fs::Permissions::from_mode(0o777)).unwrap();
-    refused(&mine, &["can be written to by everybody"]);
+    refused(&mine, &["is writable by everybody"]);
     fs::set_permissions(&mine, fs::Permissions::from_mode(0o1777)).unwrap();
     let obeyed = in_directory(&home, &mine, &run).succeeds();
     assert!(obeyed.text().starts_with("3.18"), "{}", obeyed.text());
@@ -122,11 +122,11 @@ fn a_lock_file_that_is_named_or_of_the_person_behind_sudo_is_obeyed() {
     let obeyed = behind_sudo("12345", "12345").succeeds();
     assert!(obeyed.text().starts_with("3.18"), "{}", obeyed.text());
     behind_sudo("12346", "12345").fails(&["belongs to user 12345"]);
-    behind_sudo("12345", "7").fails(&["can be written to by group 12345"]);
+    behind_sudo("12345", "7").fails(&["is writable by group 12345"]);
     // A pipe in its place keeps nobody waiting.
     fs::remove_file(dir.join("box.lock")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("box.lock"), 0o666.into()).unwrap();
-    in_directory(&home, &dir, &run).fails(&["box.lock", "no regular file"]);
+    in_directory(&home, &dir, &run).fails(&["box.lock", "not a regular file"]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn configuration_and_keys_of_another_user_are_refused() {
     chown(keys.join("k.asc"), Some(0), None).unwrap();
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o777)).unwrap();
     home.run(["pull", "alpine:3.20"])
-        .fails(&["k.asc is not trusted", "can be written to by everybody"]);
+        .fails(&["k.asc is not trusted", "is writable by everybody"]);
 }
 
 #[test]

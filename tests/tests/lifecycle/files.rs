@@ -39,7 +39,7 @@ fn files_go_in_and_out_of_running_and_stopped_containers() {
             .fails(&["not a directory"]);
     }
     home.run(["cp", "web:/a", "web:/b"])
-        .fails(&["one side must be the host's"]);
+        .fails(&["cannot copy from one container to another"]);
     home.run(["cp", "a", "b"]).fails(&["neither side"]);
     home.run(["cp", "site", "none:/"])
         .fails(&["no container named none"]);

@@ -1,4 +1,4 @@
-//! What a person can type: the verbs and the options that every verb has.
+//! The whole command line as clap defines it: the commands, and the options that all of them have.
 
 use clap::{Parser, Subcommand};
 
@@ -13,7 +13,7 @@ use crate::options::globals::Globals;
     disable_help_subcommand = true,
     subcommand_required = true,
     infer_long_args = false,
-    after_help = "Try it:\n  box run -it --rm alpine       a shell in Alpine Linux\n  box run --help                what a container can be given"
+    after_help = "Try it:\n  box run -it --rm alpine       a shell in Alpine Linux\n  box run --help                all options of a container"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -22,85 +22,85 @@ pub struct Args {
     pub command: Command,
 }
 
-/// The commands. A new one is a line here, a line in `dispatch.rs` and a file of its own. The options of a command are defined when it
-/// is the one that was typed: to define those of all forty takes longer than most commands run.
+/// The commands. A new one needs a line here, a line in `dispatch.rs` and a file of its own. clap defines the options of a command only
+/// when that command was typed (`defer`): defining those of all forty takes longer than most commands run.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
-    /// Fetch an image, verify it and keep it in the cache
+    /// Fetch images, verify them and store them in the cache
     Pull(images::pull::Args),
     /// Run a command in a new container
     Run(Box<containers::run::Args>),
-    /// Run a kept container again, its files as they were left
+    /// Start stopped containers
     Start(containers::start::Args),
     /// List containers
     Ps(containers::ps::Args),
-    /// Delete containers
+    /// Remove containers
     Rm(containers::rm::Args),
-    /// Run a further command in a running container
+    /// Run another command in a running container
     Exec(inside::exec::Args),
-    /// Connect to a container that runs in the background
+    /// Attach to a container that runs in the background
     Attach(inside::attach::Args),
-    /// Print what a container wrote in the background
+    /// Print the output of a container that ran in the background
     Logs(inside::logs::Args),
     /// Stop containers
     Stop(containers::stop::Args),
-    /// Stop containers and run them again
+    /// Restart containers
     Restart(containers::restart::Args),
     /// Send a signal to containers
     Kill(containers::kill::Args),
-    /// Wait until containers have ended
+    /// Wait for containers to exit and print their exit statuses
     Wait(containers::wait::Args),
     /// List the processes of a container
     Top(inside::top::Args),
-    /// Give a container another name
+    /// Rename a container
     Rename(containers::rename::Args),
-    /// Copy files into and out of a container
+    /// Copy files between a container and the host
     Cp(inside::cp::Args),
-    /// List what a container changed of its image
+    /// List the changes a container made to the files of its image
     Diff(inside::diff::Args),
-    /// Make an image of a container
+    /// Create an image from a container
     Commit(images::commit::Args),
-    /// Delete all containers that do not run
+    /// Remove all stopped containers
     Prune(containers::prune::Args),
     /// List the images in the cache
     Images(images::list::Args),
-    /// Delete images from the cache
+    /// Remove images from the cache
     Rmi(images::rmi::Args),
-    /// Show everything about images or containers, as JSON
+    /// Show all details of images or containers, as JSON
     Inspect(inspect::Args),
     /// Write the files of an image into a directory
     Unpack(images::unpack::Args),
-    /// Make an image of a root filesystem in a tarball
+    /// Create an image from a root filesystem in a tarball
     Import(images::import::Args),
-    /// Write down exactly which release each image is
+    /// Record the exact release of each image in a lock file
     Lock(images::lock::Args),
-    /// List what a mirror offers
+    /// List the releases that a mirror offers
     ListRemote(images::list_remote::Args),
-    /// Say which images have moved on
+    /// List cached images and pins that are out of date
     Outdated(images::outdated::Args),
-    /// Write images into a file for other machines and tools
+    /// Save images to a file for other machines and tools
     Save(images::save::Args),
-    /// Take images out of a file
+    /// Load images from a file
     Load(images::load::Args),
-    /// Read the cached blobs again and set damaged ones aside
+    /// Check the blobs in the cache and move damaged ones to quarantine
     Verify(cache::verify::Args),
-    /// Delete what no image and no container needs
+    /// Delete data that no image and no container uses
     Gc(cache::gc::Args),
-    /// Show what takes space on the disk
+    /// Show disk usage
     Df(cache::df::Args),
-    /// Show what running containers use
+    /// Show the resource usage of running containers
     Stats(inside::stats::Args),
     /// Change the limits of containers
     Update(containers::update::Args),
-    /// Stop the processes of containers where they are
+    /// Pause all processes of containers
     Pause(containers::pause::Args),
-    /// Let paused containers go on
+    /// Resume paused containers
     Unpause(containers::unpause::Args),
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completions(program::completions::Args),
     /// Write the manual pages
     Man(program::man::Args),
-    /// Print the version of box and what it runs on
+    /// Print the version of box, its platform and the kernel
     Version(program::version::Args),
 }

@@ -1,4 +1,4 @@
-//! Answers to a shell that completes what is being typed.
+//! Answers completion requests of shells.
 
 use clap::CommandFactory;
 use clap_complete::CompleteEnv;
@@ -6,7 +6,7 @@ use clap_complete::CompleteEnv;
 use crate::command_line::args::Args;
 use crate::commands::program::completions::VARIABLE;
 
-/// Answers a shell that asks, and ends the process; returns where none does.
+/// Answers the request of a shell and ends the process. Returns if there is no request.
 pub fn answer() {
     if std::env::var_os(VARIABLE).is_some() {
         CompleteEnv::with_factory(Args::command)

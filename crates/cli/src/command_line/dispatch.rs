@@ -1,4 +1,4 @@
-//! From the command that was typed to the code that carries it out.
+//! Calls the code of the command that was typed.
 
 use clap::CommandFactory;
 
@@ -7,17 +7,17 @@ use crate::commands::{cache, containers, images, inside, inspect, program};
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Does what was asked for, and returns the exit status.
+/// Runs the command and returns the exit status.
 pub fn dispatch(command: Command, settings: &Settings) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => containers::run::run(&args, settings),
-        other => dispatch_rarer(other, settings),
+        other => dispatch_other(other, settings),
     }
 }
 
-/// Not inlined: one function with all verbs in it has a frame of many pages, and a start would pay for each.
+/// Not inlined: one function with all commands in it has a stack frame of many pages, and each start of a container would touch them.
 #[inline(never)]
-fn dispatch_rarer(command: Command, settings: &Settings) -> Result<u8, Failure> {
+fn dispatch_other(command: Command, settings: &Settings) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => containers::run::run(&args, settings),
         Command::Pull(args) => images::pull::run(&args, settings),

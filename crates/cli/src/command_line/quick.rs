@@ -1,6 +1,6 @@
-//! `box run` read by hand. To define the options of that verb for clap and to throw them away again takes longer than all
-//! else that box itself does for a start, and this is the verb that people wait for. What is not understood here, every
-//! refusal included, is left to the whole definition; a test holds the two readings to each other.
+//! Reads the common command lines of `box run` without clap. Building clap's definition of that command, and dropping it again, takes
+//! longer than everything else that box itself does to start a container, and users wait for this command. Anything that is not
+//! recognised here is left to clap, including every error; `quick/tests/definition.rs` compares the two readers for every flag.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ use crate::commands::containers::run;
 use crate::options::flag::Slot;
 use crate::options::globals::Globals;
 
-/// What the whole definition would have read; none where the words are not of the common kind.
+/// Reads what clap would have read. `None` if the line is to be left to clap.
 pub fn read(words: &[OsString]) -> Option<Args> {
     let words: Option<Vec<&str>> = words.iter().map(|word| word.to_str()).collect();
     let mut words = words?.into_iter().skip(1);
@@ -17,10 +17,10 @@ pub fn read(words: &[OsString]) -> Option<Args> {
     while let Some(word) = words.next() {
         if word.starts_with('-') {
             reading.option(word, &mut words)?;
-        } else if reading.verb {
+        } else if reading.has_command {
             return reading.finish(word, words);
         } else if word == "run" {
-            reading.verb = true;
+            reading.has_command = true;
         } else {
             return None;
         }
@@ -28,12 +28,12 @@ pub fn read(words: &[OsString]) -> Option<Args> {
     None
 }
 
-/// What was read so far.
+/// The arguments read so far.
 #[derive(Default)]
 struct Reading {
     globals: Globals,
     args: Box<run::Args>,
-    verb: bool,
+    has_command: bool,
 }
 
 impl Reading {
@@ -51,7 +51,7 @@ impl Reading {
         if word.len() <= 2 {
             return self.slot(word)?.fill(rest);
         }
-        // Several letters in one word: switches alone, such as -it.
+        // Several letters in one word, such as -it: only switches.
         word.chars().skip(1).try_for_each(|letter| {
             let slot = self.slot(&format!("-{letter}"))?;
             matches!(slot, Slot::Switch(_)).then(|| slot.fill(rest))?
@@ -62,18 +62,18 @@ impl Reading {
         let Reading {
             globals,
             args,
-            verb,
+            has_command,
         } = self;
         globals
             .slot(flag)
-            .or_else(|| verb.then(|| args.slot(flag))?)
+            .or_else(|| has_command.then(|| args.slot(flag))?)
     }
 
     fn finish<'w>(mut self, image: &str, command: impl Iterator<Item = &'w str>) -> Option<Args> {
         let words = self.args.words();
         words.push(image.to_owned());
         words.extend(command.map(str::to_owned));
-        // What that word means depends on where it stands.
+        // The meaning of this word depends on its position.
         (!words.iter().any(|word| word == "--")).then_some(Args {
             globals: self.globals,
             command: Command::Run(self.args),

@@ -1,7 +1,7 @@
-//! Switches with a value, as docker's users write them: `--rm=true`, `--tty=false`, `-it=false`.
+//! Switches with a value, as users of docker write them: `--rm=true`, `--tty=false`, `-it=false`.
 //!
-//! The definitions know switches without values, so that help, completions and manual pages show them as they are meant. Where a line
-//! has a word of this kind it is read by definitions that differ in this alone; all verbs and all switches are changed at once.
+//! The regular definitions have switches without values, so that help, completions and manual pages show the usual form. A line that
+//! contains a switch with a value is read with definitions that differ only in this point, for all commands and all switches.
 
 use std::ffi::OsString;
 
@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use crate::command_line::args::Args;
 
-/// Whether a line has a word that could be a switch with a value.
+/// Whether a word of the line could be a switch with a value.
 pub fn may_be_in(words: &[OsString]) -> bool {
     words.iter().any(|word| {
         let word = word.as_encoded_bytes();
@@ -20,19 +20,19 @@ pub fn may_be_in(words: &[OsString]) -> bool {
     })
 }
 
-/// Reads a line in which switches may have values. Given several times, the last one counts.
+/// Reads a line in which switches may have values. The last occurrence of a switch wins.
 pub fn read(words: &[OsString]) -> Result<Args, clap::Error> {
     let mut plain = Args::command();
     plain.build();
     let matches = match with_values(plain.clone()).try_get_matches_from(words) {
         Ok(matches) => matches,
-        // Help is the same with and without.
+        // Help is printed from the regular definitions.
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            let verb = words.iter().filter_map(|word| word.to_str());
-            let verb = verb
+            let command = words.iter().filter_map(|word| word.to_str());
+            let command = command
                 .skip(1)
                 .find(|word| plain.find_subcommand(word).is_some());
-            let line = ["box"].into_iter().chain(verb).chain(["--help"]);
+            let line = ["box"].into_iter().chain(command).chain(["--help"]);
             return Args::command()
                 .try_get_matches_from(line)
                 .and_then(|matches| Args::from_arg_matches(&matches));
@@ -43,7 +43,7 @@ pub fn read(words: &[OsString]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&matches)
 }
 
-/// The definitions with values for all switches.
+/// The definitions in which all switches take a value.
 fn with_values(command: Command) -> Command {
     command
         .mut_args(|argument| match argument.get_action() {
@@ -64,11 +64,11 @@ fn with_value(argument: Arg) -> Arg {
         .value_name("BOOL")
         .value_parser(truth)
         .overrides_with(id)
-        // A switch that is off stands in nobody's way.
+        // A switch that is off conflicts with nothing.
         .conflicts_with(Resettable::<clap::Id>::Reset)
 }
 
-/// What Go's flags take for true and false, strconv.ParseBool.
+/// Booleans as Go's flag package reads them, strconv.ParseBool.
 fn truth(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -77,12 +77,12 @@ fn truth(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// The conflicts of switches that are on.
+/// Refuses conflicts between switches that are on.
 fn check_conflicts(plain: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some((verb, matches)) = matches.subcommand() else {
+    let Some((name, matches)) = matches.subcommand() else {
         return Ok(());
     };
-    let Some(command) = plain.find_subcommand_mut(verb) else {
+    let Some(command) = plain.find_subcommand_mut(name) else {
         return Ok(());
     };
     match conflict(command, matches) {
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Every switch of every verb, by all its names.
+    /// Every switch of every command, by all its names.
     #[test]
     fn all_switches_are_understood() {
         let mut plain = Args::command();
@@ -217,7 +217,7 @@ mod tests {
                         line.extend(required.iter().map(|&word| word.to_owned()));
                         line
                     };
-                    let told = |words: Vec<String>| {
+                    let outcome = |words: Vec<String>| {
                         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
                         read(&words)
                             .map(|args| format!("{args:?}"))
@@ -226,16 +226,16 @@ mod tests {
                     let on = Args::try_parse_from(line("")).map(|args| format!("{args:?}"));
                     let on = on.map_err(|error| error.to_string());
                     if let Err(error) = &on {
-                        // Words of the wrong kind, and nothing about the switch.
+                        // The error is about a value, not about the switch.
                         assert!(
                             error.contains("'x'") || error.contains("required"),
                             "{error}"
                         );
                         continue;
                     }
-                    assert_eq!(told(line("=true")), on);
-                    assert_ne!(told(line("=false")), on);
-                    let refused = told(line("=yes")).unwrap_err();
+                    assert_eq!(outcome(line("=true")), on);
+                    assert_ne!(outcome(line("=false")), on);
+                    let refused = outcome(line("=yes")).unwrap_err();
                     assert!(refused.contains("expected true or false"), "{refused}");
                 }
             }
@@ -244,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
-        for (line, told) in [
+    fn errors_name_the_mistake() {
+        for (line, expected) in [
             ("box run --rm=yes alpine", "expected true or false"),
             ("box run --rm= alpine", "--rm"),
             ("box run --romm=true alpine", "unexpected argument '--romm'"),
@@ -258,7 +258,7 @@ mod tests {
             ("box run --rm=true --help", "Usage: box run"),
         ] {
             let error = read(&words(line)).unwrap_err().to_string();
-            assert!(error.contains(told), "{line}: {error}");
+            assert!(error.contains(expected), "{line}: {error}");
             assert!(
                 !error.contains("BOOL")
                     || error.contains("invalid value")

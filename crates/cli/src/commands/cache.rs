@@ -1,4 +1,4 @@
-//! What the cache and the layers take on disk, and whether it is sound.
+//! Disk usage and integrity of the cache and of the layers.
 
 pub mod df;
 pub mod gc;

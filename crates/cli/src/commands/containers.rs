@@ -1,4 +1,4 @@
-//! The life of containers, and what commands share that do one thing to each of several.
+//! The life cycle of containers, and helpers for commands that act on several of them.
 
 pub mod kill;
 pub mod pause;
@@ -26,21 +26,22 @@ use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Does it to each and prints the name of each it was done to; failures are told when all were tried.
+/// Performs an action on each container and prints the names of those for which it succeeded. Tries all of them before it reports
+/// failures.
 pub fn each(
     settings: &Settings,
     names: &[String],
     action: impl Fn(&Instances, &str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let instances = settings.containers();
-    tell(
+    report(
         names
             .iter()
             .map(|name| action(&instances, name).map(|()| name)),
     )
 }
 
-/// As [`each`], for what takes time: all at once.
+/// Like [`each`], but on all containers at once, for actions that take time.
 pub fn each_at_once(
     settings: &Settings,
     names: &[String],
@@ -48,15 +49,15 @@ pub fn each_at_once(
 ) -> Result<u8, Failure> {
     let instances = settings.containers();
     let done = at_once(names, |name| action(&instances, name));
-    tell(
+    report(
         done.into_iter()
             .zip(names)
             .map(|(done, name)| done.map(|()| name)),
     )
 }
 
-/// Prints a line for each that was done.
-pub fn tell(done: impl Iterator<Item = Result<impl Display, Failure>>) -> Result<u8, Failure> {
+/// Prints a line for each success and reports the failures.
+pub fn report(done: impl Iterator<Item = Result<impl Display, Failure>>) -> Result<u8, Failure> {
     let mut failures = Vec::new();
     for done in done {
         match done {
@@ -67,10 +68,10 @@ pub fn tell(done: impl Iterator<Item = Result<impl Display, Failure>>) -> Result
     Failure::all(failures)
 }
 
-/// The most that is done at once: each is a thread that waits.
-const AT_ONCE: usize = 256;
+/// The number of actions that run at the same time, each in a thread of its own.
+const MAX_THREADS: usize = 256;
 
-/// Does it to all at once; the results are in the order of the names. All threads have ended then.
+/// Performs an action on all containers at once. The results are in the order of the names. All threads have ended on return.
 pub fn at_once<T: Send>(
     names: &[String],
     action: impl Fn(&str) -> Result<T, Failure> + Sync,
@@ -80,7 +81,7 @@ pub fn at_once<T: Send>(
     }
     let action = &action;
     let mut results = Vec::with_capacity(names.len());
-    for part in names.chunks(AT_ONCE) {
+    for part in names.chunks(MAX_THREADS) {
         std::thread::scope(|scope| {
             let threads: Vec<_> = part
                 .iter()
@@ -91,7 +92,7 @@ pub fn at_once<T: Send>(
                 .collect();
             results.extend(threads.into_iter().map(|(name, thread)| match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // No thread is to be had: then one after the other.
+                // No more threads can be created: one after the other.
                 Err(_) => action(name),
             }));
         });
@@ -99,7 +100,7 @@ pub fn at_once<T: Send>(
     results
 }
 
-/// Stops a container; one that does not run is left as it is.
+/// Stops a container. Does nothing if it is not running.
 pub fn stop(
     instance: &Instance,
     signal: Option<i32>,
@@ -108,7 +109,7 @@ pub fn stop(
     let live = match instance.live() {
         Ok(live) => live,
         Err(box_run::Error::NotRunning { .. }) => return Ok(()),
-        // It was to go with its command, and has gone this moment.
+        // It was made with --rm and has just exited.
         Err(box_run::Error::NoSuchInstance { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
@@ -120,7 +121,7 @@ pub fn stop(
                 .annotations()
                 .as_ref()
                 .and_then(|annotations| annotations.get(STOP_SIGNAL));
-            // An image that asks for what nobody knows can be stopped all the same.
+            // An image with an unknown signal can still be stopped.
             asked
                 .and_then(|text| signal::read(STOP_SIGNAL, text).ok())
                 .unwrap_or(TERM)

@@ -1,4 +1,4 @@
-//! Images: fetching, making, listing and writing them.
+//! Images: fetching, creating, listing and exporting them.
 
 pub mod commit;
 pub mod import;

@@ -1,4 +1,4 @@
-//! What is inside one container: its processes, its output, its files.
+//! The inside of one container: its processes, its output and its files.
 
 pub mod attach;
 pub mod cp;

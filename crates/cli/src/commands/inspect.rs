@@ -15,22 +15,22 @@ use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Prints everything that is known of containers and images: a JSON array with one object for each. A name that a
-/// container has is the container's.
+/// Prints all details of containers and images as a JSON array with one object for each. A name of both a container and an image
+/// means the container.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box inspect alpine")]
 pub struct Args {
     /// Names of containers, or images
     #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::options::completion::names_and_references))]
     names: Vec<String>,
-    /// Only look for one of these
+    /// Look only for containers or only for images
     #[arg(
         long = "type",
         value_name = "container|image",
         hide_possible_values = true
     )]
     kind: Option<Kind>,
-    /// Print as JSON (always so)
+    /// Print JSON (always the case)
     #[arg(long, value_name = "FORMAT", default_value = "json", hide = true)]
     format: crate::output::Format,
 }
@@ -41,7 +41,7 @@ enum Kind {
     Image,
 }
 
-/// Stable, documented in docs/cli.md.
+/// One entry of the output. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Found {
@@ -109,9 +109,9 @@ fn find(
     let images = cache.find_all(&reference)?;
     match images.is_empty() {
         true => Err(Failure::new(format!(
-            "there is no container and no image in the cache named {name}"
+            "there is no container and no cached image named {name}"
         ))
-        .hint("see what there is: box ps -a, box images")),
+        .hint("list them: box ps -a, box images")),
         false => Ok(images
             .iter()
             .map(|image| Found::Image(Box::new(view(image))))

@@ -1,12 +1,12 @@
-//! Files that box writes where it was told to, in directories that may be anybody's.
+//! Writes files at paths that the user gives, in directories that may belong to anybody.
 //!
-//! A file is written without a name (`O_TMPFILE`, open(2)) and gets one when it is whole and on the disk: nobody can plant a link or
-//! a pipe under a name that there is not, or swap the file for another one, and a box that is killed leaves nothing. What had the
-//! name before is replaced, not written to: a hard link keeps its content. Where a file system knows no files without a name it
-//! has one that cannot be guessed, and is made with `O_EXCL`.
+//! A file is written without a name (`O_TMPFILE`, open(2)) and named once it is complete and on disk: nobody can plant a link or a pipe
+//! under its name or swap it for another file, and a killed process leaves nothing behind. An existing file is replaced, not written
+//! to, so other hard links keep its content. On file systems without unnamed files, the file gets a random name and is created with
+//! `O_EXCL`.
 //!
-//! A symbolic link in the place of the file is followed only if it belongs to somebody whose word counts ([`Owners`]); another one is
-//! replaced. What cannot be replaced by a file, such as a terminal, a pipe or `/dev/stdout`, is written to.
+//! A symbolic link at the path is followed only if it belongs to a trusted user ([`Owners`]), and replaced otherwise. What cannot be
+//! replaced by a file, such as a terminal, a pipe or `/dev/stdout`, is written to.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,33 +20,33 @@ use rustix::io::Errno;
 
 use crate::files::ownership::{MOST_LINKS, Owners, open_directory, target_of};
 
-/// Mode of a file for everybody to read, as far as the umask lets them. A lock file that others can write to is not trusted.
+/// Mode of a file that everybody may read, less the umask. A lock file that others can write to is not trusted.
 pub const SHARED: u32 = 0o644;
-/// Mode of a file for its owner alone.
+/// Mode of a file that only its owner may access.
 pub const PRIVATE: u32 = 0o600;
 
-/// What is being written.
+/// A file being written.
 pub struct Destination(Kind);
 
 enum Kind {
-    /// It is there, and stays what it is.
+    /// An existing file that is written to.
     Through(File),
     New(NewFile),
 }
 
-/// A file that has no name yet, or one that nobody knows.
+/// A file without a name, or with a random one.
 struct NewFile {
     file: File,
     directory: OwnedFd,
-    /// The one that it shall have.
+    /// Its final name.
     name: OsString,
-    /// The one that it has.
+    /// Its current name.
     aside: Option<OsString>,
 }
 
 impl Destination {
-    /// Opens it for writing. `mode`, less the umask, is that of a file that is not there yet; one that is there and belongs to
-    /// the caller hands its own on.
+    /// Opens a path for writing. A new file gets `mode`, less the umask; a file that replaces one of the caller's own gets the mode of
+    /// that.
     pub fn open(path: &Path, mode: u32) -> io::Result<Destination> {
         let owners = Owners::of_this_process();
         if path.as_os_str().as_bytes().ends_with(b"/") {
@@ -81,7 +81,7 @@ impl Destination {
                 FileType::Symlink => return create(directory, name, mode, None),
                 FileType::Fifo | FileType::Socket if !owners.own(stat.st_uid) => {
                     return Err(io::Error::other(format!(
-                        "it is a pipe of user {}",
+                        "it is a pipe or socket of user {}",
                         stat.st_uid
                     )));
                 }
@@ -91,7 +91,7 @@ impl Destination {
         Err(Errno::LOOP.into())
     }
 
-    /// All was written: brings a new file to the disk and gives it its name.
+    /// Completes the file: syncs a new file to disk and names it.
     pub fn finish(self) -> io::Result<()> {
         match self.0 {
             Kind::Through(_) => Ok(()),
@@ -123,7 +123,7 @@ fn is_of_procfs(link: &OwnedFd) -> io::Result<bool> {
     Ok(rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC)
 }
 
-/// A descriptor of a process, as `/dev/stdout` is one of ours: that goes on where it is, and is not opened anew at its beginning.
+/// Opens a descriptor of a process. One of our own, such as `/dev/stdout`, is duplicated in order to keep its position, not reopened.
 fn through_procfs(directory: &OwnedFd, name: &OsStr) -> io::Result<Destination> {
     let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
     let own = [rustix::stdio::stdout(), rustix::stdio::stderr()];
@@ -139,7 +139,7 @@ fn through_procfs(directory: &OwnedFd, name: &OsStr) -> io::Result<Destination> 
     Ok(Destination(Kind::Through(file.into())))
 }
 
-/// Opens for writing just what was looked at.
+/// Opens for writing exactly the file that was checked.
 fn reopen(there: &OwnedFd) -> io::Result<Destination> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = rustix::fs::openat(CWD, own_name(there), flags, Mode::empty())?;
@@ -159,7 +159,7 @@ fn create(
     let mode = Mode::from_raw_mode(mode);
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     let new = match rustix::fs::openat(&directory, c".", flags, mode) {
-        // What file systems and kernels say that know no such files, open(2).
+        // Errors of file systems and kernels without unnamed files, open(2).
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
             NewFile::aside(directory, name, mode)?
         }
@@ -176,7 +176,7 @@ fn create(
     Ok(Destination(Kind::New(new)))
 }
 
-/// A hidden name that nobody guesses. Of the name only so much is in it that all of it fits into a file name.
+/// A hidden random name. Contains only so much of the name that it does not exceed the length limit.
 fn random_name(name: &OsStr) -> io::Result<OsString> {
     let mut random = [0; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
@@ -188,7 +188,7 @@ fn random_name(name: &OsStr) -> io::Result<OsString> {
 }
 
 impl NewFile {
-    /// One that has a name from the beginning.
+    /// Creates a file that has a random name from the beginning.
     fn aside(directory: OwnedFd, name: &OsStr, mode: Mode) -> io::Result<NewFile> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -226,7 +226,7 @@ impl NewFile {
         Ok(())
     }
 
-    /// Gives a file without a name one; false where it is taken.
+    /// Names an unnamed file. Returns false if the name is taken.
     fn link(&self, name: &OsStr) -> io::Result<bool> {
         let flags = AtFlags::SYMLINK_FOLLOW;
         match rustix::fs::linkat(CWD, own_name(&self.file), &self.directory, name, flags) {
@@ -239,7 +239,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if let Some(aside) = &self.aside {
-            // What failed before is what is told.
+            // The earlier error is the one to report.
             let _ = rustix::fs::unlinkat(&self.directory, aside, AtFlags::empty());
         }
     }

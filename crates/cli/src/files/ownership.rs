@@ -1,9 +1,9 @@
-//! Whose files box believes without having been told of them.
+//! Which files box trusts without being asked to read them.
 //!
-//! `box.lock` in the working directory, `config.toml` and `trusted-keys/` decide what an image is and who may vouch for it. Whoever could
-//! leave such a file where somebody else works would decide that for them (git's CVE-2022-24765). So each is read only if it belongs to
-//! root, to the caller or, where the caller came by sudo(8), to the person behind it, and if nobody else can write to it. The same
-//! goes for the directory that it lies in, and for each symbolic link on the way with the directory of that.
+//! `box.lock` in the working directory, `config.toml` and `trusted-keys/` decide what an image is and who may sign it. A user who could
+//! leave such a file where somebody else works would decide that for them (git's CVE-2022-24765). Therefore each is read only if it
+//! belongs to root, to the caller or, under sudo(8), to the user who called sudo, and if nobody else can write to it. The same holds
+//! for its directory, and for each symbolic link on the way and the directory of that.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,16 +15,16 @@ use rustix::io::Errno;
 
 use crate::report::{Failure, cause};
 
-/// As many symbolic links in a row as the kernel follows, path_resolution(7).
+/// Number of symbolic links in a row that the kernel follows, path_resolution(7).
 pub const MOST_LINKS: usize = 40;
 
-/// Largest file that is read so, in bytes.
+/// Maximal size of such a file, in bytes.
 const LIMIT: u64 = 4 << 20;
 
 /// `S_ISVTX`, inode(7).
 const STICKY: u32 = 0o1000;
 
-/// Those whose files are as good as one's own.
+/// The users and groups whose files are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owners {
     users: Vec<u32>,
@@ -32,7 +32,7 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Root, the caller, and the person who called sudo(8) to be root.
+    /// Root, the caller, and the user who called sudo(8) to become root.
     pub fn of_this_process() -> Owners {
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
@@ -44,36 +44,37 @@ impl Owners {
         }
     }
 
-    /// Whether one of them owns it.
+    /// Whether one of them is the owner.
     pub fn own(&self, uid: u32) -> bool {
         self.users.contains(&uid)
     }
 
-    /// Why somebody else decides what is in there, if so.
+    /// Why other users control the content, if they do.
     fn doubt(&self, stat: &Stat) -> Option<String> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if !self.own(stat.st_uid) {
             return Some(format!("belongs to user {}", stat.st_uid));
         }
-        // Of a link the mode means nothing; in a sticky directory others' files are safe, inode(7).
+        // The mode of a link means nothing. In a sticky directory nobody can replace the files of others, inode(7).
         let guarded =
             kind == FileType::Symlink || kind == FileType::Directory && stat.st_mode & STICKY != 0;
         let by_others = stat.st_mode & 0o002 != 0;
         let by_group = stat.st_mode & 0o020 != 0 && !self.groups.contains(&stat.st_gid);
         match (guarded, by_others, by_group) {
-            (false, true, _) => Some("can be written to by everybody".to_owned()),
-            (false, false, true) => Some(format!("can be written to by group {}", stat.st_gid)),
+            (false, true, _) => Some("is writable by everybody".to_owned()),
+            (false, false, true) => Some(format!("is writable by group {}", stat.st_gid)),
             _ => None,
         }
     }
 }
 
-/// Reads a file that nobody named. None where there is none; a failure where somebody else decides what is in it, with
-/// `hint` for those who trust it all the same.
+/// Reads a file that the user did not name. `None` if it does not exist. Fails if another user controls its content; `hint` says how
+/// to use it anyway.
 pub fn read(path: &Path, hint: &str) -> Result<Option<String>, Failure> {
     let owners = Owners::of_this_process();
-    let failed =
-        |error: io::Error| Failure::new(format!("read {}: {}", path.display(), cause(&error)));
+    let failed = |error: io::Error| {
+        Failure::new(format!("cannot read {}: {}", path.display(), cause(&error)))
+    };
     let file = match find(path, &owners) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
@@ -85,8 +86,7 @@ pub fn read(path: &Path, hint: &str) -> Result<Option<String>, Failure> {
                 at.display().to_string()
             };
             return Err(
-                Failure::new(format!("{} is not trusted: {place} {why}", path.display()))
-                    .hint(hint),
+                Failure::new(format!("cannot trust {}: {place} {why}", path.display())).hint(hint),
             );
         }
     };
@@ -98,7 +98,7 @@ pub fn read(path: &Path, hint: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Why a file is not read.
+/// Why a file cannot be read.
 enum Problem {
     Io(io::Error),
     Doubt { at: PathBuf, why: String },
@@ -110,7 +110,7 @@ impl From<Errno> for Problem {
     }
 }
 
-/// Opens a regular file by way of links and directories that are trusted as it is itself.
+/// Opens a trusted regular file, if all links and directories on the way are trusted too.
 fn find(path: &Path, owners: &Owners) -> Result<Option<File>, Problem> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -125,7 +125,7 @@ fn find(path: &Path, owners: &Owners) -> Result<Option<File>, Problem> {
                 why,
             }),
         };
-        // A pipe in its place must not keep anybody waiting.
+        // Non-blocking, in case it is a pipe.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::openat(&directory, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
@@ -141,7 +141,7 @@ fn find(path: &Path, owners: &Owners) -> Result<Option<File>, Problem> {
                 let file = File::from(opened);
                 let stat = rustix::fs::fstat(&file)?;
                 if !file.metadata().map_err(Problem::Io)?.is_file() {
-                    let why = "it is no regular file";
+                    let why = "it is not a regular file";
                     return Err(Problem::Io(io::Error::other(why)));
                 }
                 check(&stat, &path)?;
@@ -153,7 +153,7 @@ fn find(path: &Path, owners: &Owners) -> Result<Option<File>, Problem> {
     Err(Errno::LOOP.into())
 }
 
-/// Opens the directory that a path's last component is in; none where there is none.
+/// Opens the directory of a path's last component. `None` if it does not exist.
 fn directory_of(path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Errno> {
     let above = match path.parent() {
         Some(above) if above != Path::new("") => above,
@@ -166,13 +166,13 @@ fn directory_of(path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Errno> {
     }
 }
 
-/// Opens a directory to name things in.
+/// Opens a directory in order to access files in it.
 pub fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty())
 }
 
-/// Where an open symbolic link leads.
+/// The target of an open symbolic link.
 pub fn target_of(link: impl AsFd) -> Result<PathBuf, Errno> {
     use std::os::unix::ffi::OsStringExt;
     let target = rustix::fs::readlinkat(link, c"", Vec::new())?;

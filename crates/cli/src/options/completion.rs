@@ -1,13 +1,13 @@
-//! Words for shells that complete what is being typed: names of containers and references of images.
+//! Candidates for shell completion: names of containers and references of images.
 
 use clap_complete::CompletionCandidate;
 
 use crate::options::globals::Globals;
 use crate::settings::Settings;
 
-/// All containers, with their state.
+/// The names of all containers, described by image and state.
 pub fn names() -> Vec<CompletionCandidate> {
-    // A shell shows no error: where nothing can be read there is nothing to offer.
+    // A shell cannot show an error: without settings there are no candidates.
     let Ok(settings) = Settings::read(&Globals::default()) else {
         return Vec::new();
     };
@@ -24,7 +24,7 @@ pub fn names() -> Vec<CompletionCandidate> {
     instances.into_iter().map(candidate).collect()
 }
 
-/// All images in the cache.
+/// The references of all cached images.
 pub fn references() -> Vec<CompletionCandidate> {
     let Ok(settings) = Settings::read(&Globals::default()) else {
         return Vec::new();
@@ -43,7 +43,7 @@ pub fn references() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// Both.
+/// Both of them.
 pub fn names_and_references() -> Vec<CompletionCandidate> {
     let mut all = names();
     all.extend(references());

@@ -1,4 +1,4 @@
-//! The options that describe a container, and what they mean to the engine.
+//! The options that describe a container, and the overrides of its spec that they stand for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,38 +13,38 @@ use crate::options::limits::LimitArgs;
 use crate::options::{self, ids};
 use crate::report::Failure;
 
-/// What a container is given, beyond what its image says.
+/// Settings of a container beyond those of its image.
 #[derive(Debug, Default, clap::Args)]
 pub struct ContainerArgs {
-    /// Keep stdin open (always so; accepted for those used to it)
+    /// Keep stdin open (always the case; accepted for compatibility)
     #[arg(short, long)]
     pub interactive: bool,
-    /// Give the command a terminal; done by itself where stdin and stdout are terminals
+    /// Allocate a terminal for the command [default: if stdin and stdout are terminals]
     #[arg(short, long)]
     pub tty: bool,
-    /// Run this in the place of the image's entrypoint; empty for none
+    /// Run this instead of the image's entrypoint; empty for none
     #[arg(long, value_name = "CMD")]
     entrypoint: Option<String>,
     /// Working directory in the container
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
-    /// Run as this user, by name or number of the container's own passwd and group files
+    /// Run as this user; names are looked up in the container's passwd and group files
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Add the user to this group, by name or number
     #[arg(long = "group-add", value_name = "GROUP")]
     groups: Vec<String>,
-    /// Name of the host as seen in the container [default: container]
+    /// Host name of the container [default: container]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
     /// NIS domain name of the container
     #[arg(long, value_name = "NAME")]
     domainname: Option<String>,
-    /// What box stop sends, by name or number [default: what the image says, else TERM]
+    /// Signal that box stop sends, by name or number [default: the stop signal of the image, or TERM]
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
 
-    /// Set a variable, or hand on the caller's with K alone
+    /// Set an environment variable; K alone passes the caller's value
     #[arg(
         short,
         long = "env",
@@ -52,11 +52,11 @@ pub struct ContainerArgs {
         help_heading = "Environment"
     )]
     env: Vec<String>,
-    /// Read variables from a file, one K=V or K a line
+    /// Read environment variables from a file, one K=V or K per line
     #[arg(long = "env-file", value_name = "FILE", help_heading = "Environment")]
     env_files: Vec<PathBuf>,
 
-    /// Show a file or directory of the host in the container, read-only with all that is mounted below it where :ro is added
+    /// Mount a file or directory of the host in the container; :ro makes it and everything mounted below it read-only
     #[arg(
         short,
         long = "volume",
@@ -64,19 +64,19 @@ pub struct ContainerArgs {
         help_heading = "Files"
     )]
     volumes: Vec<String>,
-    /// Mount: type=bind|tmpfs,source=SRC,target=DST[,readonly]
+    /// Add a mount: type=bind|tmpfs,source=SRC,target=DST[,readonly]
     #[arg(long = "mount", value_name = "SPEC", help_heading = "Files")]
     mounts: Vec<String>,
-    /// Mount a file system in memory
+    /// Mount a tmpfs
     #[arg(long, value_name = "DST[:size=64m]", help_heading = "Files")]
     tmpfs: Vec<String>,
-    /// Make the root file system read-only
+    /// Mount the root filesystem read-only
     #[arg(long, help_heading = "Files")]
     read_only: bool,
     /// Size of /dev/shm [default: 64m]
     #[arg(long, value_name = "SIZE", help_heading = "Files")]
     shm_size: Option<String>,
-    /// Give the container a device of the host
+    /// Add a device of the host to the container
     #[arg(
         long = "device",
         value_name = "SRC[:DST[:rwm]]",
@@ -84,7 +84,7 @@ pub struct ContainerArgs {
     )]
     devices: Vec<String>,
 
-    /// Network: the host's, or none but loopback [default: host]
+    /// Network namespace: the host's, or one with only loopback [default: host]
     #[arg(
         long = "net",
         visible_alias = "network",
@@ -92,27 +92,27 @@ pub struct ContainerArgs {
         help_heading = "Isolation"
     )]
     net: Option<String>,
-    /// Process ids: the container's own or the host's [default: private]
+    /// PID namespace: private, or the host's [default: private]
     #[arg(long, value_name = "private|host", help_heading = "Isolation")]
     pid: Option<String>,
-    /// System V IPC and message queues: the container's own or the host's [default: private]
+    /// IPC namespace, for System V IPC and message queues: private, or the host's [default: private]
     #[arg(long, value_name = "private|host", help_heading = "Isolation")]
     ipc: Option<String>,
-    /// Host name: the container's own or the host's [default: private]
+    /// UTS namespace, for the host name: private, or the host's [default: private]
     #[arg(long, value_name = "private|host", help_heading = "Isolation")]
     uts: Option<String>,
-    /// View of the cgroups: the container's own or the host's [default: private]
+    /// Cgroup namespace: private, or the host's [default: private]
     #[arg(long, value_name = "private|host", help_heading = "Isolation")]
     cgroupns: Option<String>,
-    /// User ids: the host's, or a range of it such as 100000:65536 that the container's are mapped to; auto finds one that is
-    /// not in use [default: host]
+    /// User namespace: the host's, or a range of the host's ids, such as 100000:65536, that the container's ids are mapped to; auto
+    /// finds an unused range [default: host]
     #[arg(
         long,
         value_name = "host|auto|FIRST[:SIZE]",
         help_heading = "Isolation"
     )]
     userns: Option<String>,
-    /// Give the container clocks of its own for the time since boot
+    /// Create a time namespace, for the time since boot
     #[arg(long, help_heading = "Isolation")]
     time: bool,
 
@@ -132,47 +132,47 @@ pub struct ContainerArgs {
         help_heading = "Security"
     )]
     cap_drop: Vec<String>,
-    /// Let no program gain privileges, setuid or not
+    /// Prevent programs from gaining privileges, for example by setuid
     #[arg(long, help_heading = "Security")]
     no_new_privileges: bool,
-    /// System calls allowed: the default list, all (unconfined), or a profile in docker's JSON
+    /// Allowed system calls: all (unconfined), or a profile in docker's JSON [default: a list as of docker]
     #[arg(long, value_name = "unconfined|FILE", help_heading = "Security")]
     seccomp: Option<String>,
-    /// Docker's spelling: seccomp=..., no-new-privileges, unmask=ALL
+    /// Security options as of docker: seccomp=..., no-new-privileges, unmask=ALL
     #[arg(long = "security-opt", value_name = "OPT", help_heading = "Security")]
     security: Vec<String>,
 
     #[command(flatten)]
     limits: LimitArgs,
-    /// Control group to make the container's in: a path, or a slice that systemd is asked for (NAME.slice)
+    /// Parent of the container's cgroup: a path, or a slice to request from systemd (NAME.slice)
     #[arg(long, value_name = "PARENT", help_heading = "Limits")]
     cgroup_parent: Option<String>,
-    /// Limit of a process, such as nofile=1024:4096
+    /// Resource limit of processes, such as nofile=1024:4096
     #[arg(
         long = "ulimit",
         value_name = "NAME=SOFT[:HARD]",
         help_heading = "Limits"
     )]
     ulimits: Vec<String>,
-    /// How soon the kernel kills it when memory runs out, -1000 to 1000
+    /// OOM score adjustment: preference for being killed when memory runs out, -1000 to 1000
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000), help_heading = "Limits")]
     oom_score_adj: Option<i32>,
-    /// Set a kernel parameter of the container's namespaces
+    /// Set a kernel parameter in the container's namespaces
     #[arg(long = "sysctl", value_name = "K=V", help_heading = "Limits")]
     sysctls: Vec<String>,
-    /// File mode bits that new files do not get, in octal
+    /// File mode creation mask, in octal
     #[arg(long, value_name = "MASK", help_heading = "Limits")]
     umask: Option<String>,
-    /// What uname says the machine is: linux, or linux32
+    /// Execution domain, which uname reports: linux or linux32
     #[arg(long, value_name = "linux|linux32", help_heading = "Limits")]
     personality: Option<String>,
-    /// Annotation of the runtime spec
+    /// Add an annotation to the runtime spec
     #[arg(long = "annotation", value_name = "K=V", help_heading = "Limits")]
     annotations: Vec<String>,
 }
 
 impl ContainerArgs {
-    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    /// The flags that are read without clap: all except rare ones and those whose values clap checks.
     const FLAGS: &[Flag<ContainerArgs>] = &[
         Flag {
             names: &["-i", "--interactive"],
@@ -287,8 +287,7 @@ impl ContainerArgs {
         }
     }
 
-    /// Checks everything that was typed and says it in the engine's words. The command, the terminal and the accounts
-    /// of the image are the caller's to fill in.
+    /// Checks all options and turns them into overrides. The caller adds the command, the terminal and the accounts of the image.
     pub fn overrides(&self, base: &Path, instances: &Instances) -> Result<Overrides, Failure> {
         let mut overrides = Overrides {
             entrypoint: self.entrypoint.as_ref().map(|text| match text.as_str() {
@@ -358,7 +357,7 @@ impl ContainerArgs {
             overrides.devices.push(node);
             overrides.device_rules.push(rule);
         }
-        // Root of a user namespace has all of them in there.
+        // Inside a user namespace, root has all of them.
         if overrides.cap_add.contains(&Change::All) && overrides.userns == UserNamespace::Host {
             let held = Set::held()?;
             tracing::debug!(lacking = ?Set::ALL.difference(held), "ALL is every capability that box has");
@@ -368,7 +367,7 @@ impl ContainerArgs {
         Ok(overrides)
     }
 
-    /// Of each kind the last one is meant, as with any flag that is given twice.
+    /// The resource limits. The last one of each kind wins.
     fn rlimits(&self) -> Result<Vec<Rlimit>, Failure> {
         let mut limits: Vec<Rlimit> = vec![];
         for limit in &self.ulimits {
@@ -379,7 +378,7 @@ impl ContainerArgs {
         Ok(limits)
     }
 
-    /// Volumes of all three spellings, outer ones first, so that `-v a:/x/y --tmpfs /x` hides nothing.
+    /// The volumes of all three flags, outer ones first, so that `-v a:/x/y --tmpfs /x` hides nothing.
     fn volumes(&self, base: &Path) -> Result<Vec<Volume>, Failure> {
         let mut volumes = Vec::new();
         for text in &self.volumes {
@@ -399,7 +398,7 @@ impl ContainerArgs {
     fn secure(&self, overrides: &mut Overrides) -> Result<(), Failure> {
         let mut seccomp = self.seccomp.clone();
         for option in &self.security {
-            // Docker accepts a colon in the place of the equals sign, too.
+            // Docker also accepts a colon instead of the equals sign.
             match option.split_once(['=', ':']).unwrap_or((option, "true")) {
                 ("no-new-privileges", "true") => overrides.no_new_privileges = true,
                 ("no-new-privileges", "false") => overrides.no_new_privileges = false,
@@ -474,7 +473,7 @@ fn changes(names: &[String]) -> Result<Vec<capabilities::Change>, Failure> {
         .collect()
 }
 
-/// Those that box sets itself are refused, as what it sets would win.
+/// The kernel parameters. Those that box sets itself are refused, since its own values would win.
 fn sysctls(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let pairs = pairs("--sysctl", texts)?;
     for (key, value) in &pairs {

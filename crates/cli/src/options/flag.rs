@@ -1,7 +1,7 @@
-//! A flag as the quick reader of `box run` knows it: its names, and where its value goes.
+//! A flag as the quick reader of `box run` sees it: its names, and the place of its value.
 //!
-//! clap has the whole definition of every flag. The tables made of these are the part of it that is read without clap; a test walks
-//! clap's definition and holds the two to each other, see `command_line/quick/tests.rs`.
+//! clap has the full definition of every flag. Tables of [`Flag`]s list those that are also read without clap. A test walks clap's
+//! definition and compares both readers for every flag, see `command_line/quick/tests/definition.rs`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub struct Flag<A> {
     /// All its names, with their dashes.
     pub names: &'static [&'static str],
-    /// Where its value goes.
+    /// The place of its value.
     pub slot: fn(&mut A) -> Slot<'_>,
 }
 
@@ -20,7 +20,7 @@ impl<A> Flag<A> {
     }
 }
 
-/// The place that a value goes to.
+/// The place of a flag's value.
 pub enum Slot<'a> {
     /// A flag without a value.
     Switch(&'a mut bool),

@@ -1,4 +1,4 @@
-//! The options of every command.
+//! The options that every command has.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,17 @@ use clap::ValueEnum;
 
 use crate::options::flag::{Flag, Slot};
 
-/// Options of every verb.
+/// Options of every command.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Where box keeps everything [env: BOX_ROOT] [default: /var/lib/box, or $XDG_DATA_HOME/box when not root]
+    /// Directory for images, layers and containers [env: BOX_ROOT] [default: /var/lib/box, or $XDG_DATA_HOME/box when not root]
     #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     pub root: Option<PathBuf>,
-    /// Where images are kept, as an OCI image layout [env: BOX_CACHE] [default: ROOT/cache]
+    /// Directory for images, an OCI image layout [env: BOX_CACHE] [default: ROOT/cache]
     #[arg(long, global = true, value_name = "DIR", display_order = 901)]
     pub cache: Option<PathBuf>,
-    /// Fetch from this mirror (http, https or file URL); repeat it for more, tried in order [env: BOX_MIRROR]
+    /// Fetch from this mirror (http, https or file URL); may be repeated, mirrors are tried in order [env: BOX_MIRROR]
     #[arg(
         long = "mirror",
         global = true,
@@ -24,10 +24,10 @@ pub struct Globals {
         display_order = 902
     )]
     pub mirrors: Vec<String>,
-    /// Open no socket: what is cached works, nothing else does [env: BOX_OFFLINE]
+    /// Do not use the network, only cached data [env: BOX_OFFLINE]
     #[arg(long, global = true, display_order = 903)]
     pub offline: bool,
-    /// Show progress on stderr as bars (tty), lines (plain), not at all (none), or as it fits (auto)
+    /// Show progress on stderr as bars (tty), as lines (plain), not at all (none), or depending on stderr (auto)
     #[arg(
         long,
         global = true,
@@ -38,16 +38,16 @@ pub struct Globals {
         display_order = 904
     )]
     pub progress: Progress,
-    /// Print results in their shortest form and no progress
+    /// Print results in their shortest form, without progress
     #[arg(short, long, global = true, display_order = 905)]
     pub quiet: bool,
-    /// Log what is done on stderr
+    /// Log debug messages to stderr
     #[arg(long, global = true, display_order = 906)]
     pub debug: bool,
 }
 
 impl Globals {
-    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    /// The flags that are read without clap: all except rare ones and those whose values clap checks.
     const FLAGS: &[Flag<Globals>] = &[
         Flag {
             names: &["--root"],
@@ -87,10 +87,10 @@ impl Globals {
     }
 }
 
-/// How progress is shown.
+/// The style of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Progress {
-    /// Bars where stderr is a terminal, lines elsewhere.
+    /// Bars if stderr is a terminal, lines otherwise.
     #[default]
     Auto,
     /// Bars.

@@ -1,4 +1,4 @@
-//! The limit flags of `box run` and `box update`, and what they mean as resources of a runtime spec.
+//! The limit flags of `box run` and `box update`, and the resources of a runtime spec that they stand for.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
@@ -12,68 +12,68 @@ use crate::options::flag::{Flag, Slot};
 use crate::options::{self, refused};
 use crate::report::{Failure, cause};
 
-/// How long a period is for `--cpus`, in microseconds: the kernel's default.
+/// The CPU period of `--cpus`, in microseconds: the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// The least memory a container starts with, as docker has it.
-const LEAST_MEMORY: u64 = 6 << 20;
+/// The smallest memory limit; docker has the same.
+const MIN_MEMORY: u64 = 6 << 20;
 
-/// What a container may use of the machine.
+/// Limits of a container's resources.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Memory, such as 512m or 1.5g
+    /// Memory limit, such as 512m or 1.5g
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
-    /// Memory and swap together, -1 for unlimited swap [default: twice --memory]
+    /// Limit of memory and swap together, -1 for unlimited swap [default: twice --memory]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_swap: Option<String>,
-    /// Memory that is left to it when the machine runs short
+    /// Memory reserved for the container when the host runs short
     #[arg(long, value_name = "SIZE")]
     memory_reservation: Option<String>,
-    /// CPUs it may use at one time, such as 1.5
+    /// Number of CPUs, such as 1.5
     #[arg(long, value_name = "N", conflicts_with_all = ["cpu_quota", "cpu_period"])]
     cpus: Option<String>,
-    /// CPU time in each period, in microseconds; -1 for no limit
+    /// CPU time per period in microseconds, -1 for no limit
     #[arg(long, value_name = "US", allow_negative_numbers = true)]
     cpu_quota: Option<i64>,
-    /// Length of the period, in microseconds
+    /// CPU period in microseconds
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
     cpu_period: Option<u64>,
-    /// Share of the CPUs when they are busy; 1024 is what others have
+    /// Relative share of the CPUs when they are busy; the default of all containers is 1024
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
     cpu_shares: Option<u64>,
-    /// The same in the measure of cgroup v2; 100 is what others have
+    /// Relative share of the CPUs in units of cgroup v2; the default of all containers is 100
     #[arg(long, value_name = "N", conflicts_with = "cpu_shares", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     cpu_weight: Option<u64>,
-    /// CPUs it may run on, such as 0-2,5
+    /// CPUs that the container may run on, such as 0-2,5
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
-    /// Memory nodes it may use
+    /// Memory nodes that the container may use, such as 0-2,5
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
-    /// Processes and threads it may have, -1 for no limit [default: 4096]
+    /// Limit of processes and threads, -1 for no limit [default: 4096]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pids_limit: Option<i64>,
-    /// Share of block I/O when devices are busy, 10 to 1000
+    /// Relative share of block I/O when devices are busy, 10 to 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(10..=1000))]
     blkio_weight: Option<u16>,
-    /// Bytes a second that it may read from a device, such as /dev/sda:1m
+    /// Limit of bytes read from a device per second, such as /dev/sda:1m
     #[arg(long, value_name = "DEVICE:RATE")]
     device_read_bps: Vec<String>,
-    /// Bytes a second that it may write to a device
+    /// Limit of bytes written to a device per second
     #[arg(long, value_name = "DEVICE:RATE")]
     device_write_bps: Vec<String>,
-    /// Reads a second from a device
+    /// Limit of read operations on a device per second
     #[arg(long, value_name = "DEVICE:N")]
     device_read_iops: Vec<String>,
-    /// Writes a second to a device
+    /// Limit of write operations on a device per second
     #[arg(long, value_name = "DEVICE:N")]
     device_write_iops: Vec<String>,
 }
 
 impl LimitArgs {
-    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    /// The flags that are read without clap: all except rare ones and those whose values clap checks.
     const FLAGS: &[Flag<LimitArgs>] = &[
         Flag {
             names: &["-m", "--memory"],
@@ -100,7 +100,7 @@ impl LimitArgs {
             .collect()
     }
 
-    /// The resources that were asked for; none where no flag was given.
+    /// The requested resources. `None` if there was no flag.
     pub fn resources(&self) -> Result<Option<LinuxResources>, Failure> {
         let mut resources = LinuxResources::default();
         resources
@@ -130,10 +130,10 @@ impl LimitArgs {
                 return Err(refused(
                     "--memory-swap",
                     text,
-                    "it is memory and swap together, so it needs --memory, too",
+                    "it limits memory and swap together, so --memory is required",
                 ));
             }
-            // Docker's word for the default.
+            // In docker, 0 stands for the default.
             (Some("0"), Some(limit)) => Some(limit.saturating_mul(2)),
             (Some(text), Some(limit)) => {
                 let swap = bytes("--memory-swap", text)?;
@@ -141,7 +141,7 @@ impl LimitArgs {
                     return Err(refused(
                         "--memory-swap",
                         text,
-                        "it is memory and swap together, so it must not be below --memory",
+                        "it limits memory and swap together, so it cannot be below --memory",
                     ));
                 }
                 Some(swap)
@@ -160,7 +160,7 @@ impl LimitArgs {
             return Err(refused(
                 "--memory-reservation",
                 text,
-                "it must not be above --memory",
+                "it cannot be above --memory",
             ));
         }
         let mut memory = LinuxMemory::default();
@@ -173,13 +173,9 @@ impl LimitArgs {
 
     fn least(&self, text: &str) -> Result<i64, Failure> {
         let limit = bytes("--memory", text)?;
-        match limit >= LEAST_MEMORY as i64 {
+        match limit >= MIN_MEMORY as i64 {
             true => Ok(limit),
-            false => Err(refused(
-                "--memory",
-                text,
-                "a container does not start with less than 6m",
-            )),
+            false => Err(refused("--memory", text, "a container needs at least 6m")),
         }
     }
 
@@ -217,7 +213,7 @@ impl LimitArgs {
     }
 }
 
-/// A size as docker's flags have it, the shortest that says it exactly: `64m`.
+/// A size as docker's flags take it, in the largest unit that is exact: `64m`.
 pub fn flag_size(bytes: u64) -> String {
     let units = [(30, "g"), (20, "m"), (10, "k")];
     let exact = units
@@ -229,11 +225,10 @@ pub fn flag_size(bytes: u64) -> String {
 }
 
 fn bytes(flag: &str, text: &str) -> Result<i64, Failure> {
-    i64::try_from(options::bytes(flag, text)?)
-        .map_err(|_| refused(flag, text, "that is more than any machine has"))
+    i64::try_from(options::bytes(flag, text)?).map_err(|_| refused(flag, text, "it is too large"))
 }
 
-/// `1.5` CPUs as microseconds of each period; the kernel takes no less than 1 ms.
+/// `1.5` CPUs as microseconds per period. The kernel's minimum is 1 ms.
 fn quota(text: &str) -> Result<i64, Failure> {
     let bad = || {
         refused(
@@ -253,7 +248,7 @@ fn quota(text: &str) -> Result<i64, Failure> {
     }
 }
 
-/// Numbers and ranges, in the kernel's list format.
+/// Numbers and ranges in the kernel's list format, cpuset(7).
 fn list(flag: &str, text: &str) -> Result<String, Failure> {
     let range = |part: &str| match part.split_once('-') {
         None => part.parse::<u32>().is_ok(),
@@ -293,7 +288,7 @@ fn rate(flag: &str, text: &str) -> Result<LinuxThrottleDevice, Failure> {
     let metadata = std::fs::metadata(path)
         .map_err(|error| Failure::new(format!("{flag} {path}: {}", cause(&error))))?;
     if !metadata.file_type().is_block_device() {
-        return Err(refused(flag, text, "that is no block device"));
+        return Err(refused(flag, text, "it is not a block device"));
     }
     let number = metadata.rdev();
     LinuxThrottleDeviceBuilder::default()
@@ -383,7 +378,7 @@ mod tests {
             ("--cpuset-cpus 0,", "--cpuset-cpus"),
             ("--blkio-weight 5", "--blkio-weight"),
             ("--pids-limit -2", "--pids-limit"),
-            ("--device-read-bps /dev/null:1m", "no block device"),
+            ("--device-read-bps /dev/null:1m", "not a block device"),
             ("--device-read-bps /dev/null", "--device-read-bps"),
         ] {
             let message = read(line).unwrap_err();
@@ -392,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_said_as_flags_say_them() {
+    fn sizes_are_printed_as_flags_take_them() {
         assert_eq!(flag_size(64 << 20), "64m");
         assert_eq!(flag_size(1536 << 20), "1536m");
         assert_eq!(flag_size(2 << 30), "2g");

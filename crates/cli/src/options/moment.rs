@@ -1,4 +1,4 @@
-//! Moments: how long ago, or when.
+//! Moments in time: a time ago, or a date and time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ pub fn read(flag: &str, text: &str) -> Result<u64, Failure> {
         refused(
             flag,
             text,
-            "expected a time ago such as 10m or 1h30m, or a moment such as 2024-09-06T11:34:16Z",
+            "expected a time ago such as 10m or 1h30m, or a date and time such as 2024-09-06T11:34:16Z",
         )
     };
     if let Some(moment) = seconds(text).or_else(|| date(text)) {
@@ -39,7 +39,7 @@ fn nanoseconds(since: Duration) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Seconds since 1970 and a fraction, of which nine digits count.
+/// Seconds since 1970, with or without a fraction, of which nine digits count.
 fn seconds(text: &str) -> Option<u64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -5,10 +5,10 @@ use nix::sys::signal::Signal;
 use crate::options::refused;
 use crate::report::Failure;
 
-/// The first and the last real-time signal that programs may use.
+/// The real-time signals that programs may use, signal(7).
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
-/// `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3`, `RTMAX-1`.
+/// Reads a signal such as `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3` or `RTMAX-1`.
 pub fn read(flag: &str, text: &str) -> Result<i32, Failure> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);

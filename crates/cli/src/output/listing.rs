@@ -1,4 +1,4 @@
-//! Listings: columns that fit the terminal, JSON, or the fields that were asked for.
+//! Listings: a table that fits the terminal, JSON, or selected fields.
 
 use std::str::FromStr;
 
@@ -10,35 +10,35 @@ use crate::output;
 use crate::output::table::{self, GAP};
 use crate::report::{Failure, printable};
 
-/// What `--format` says.
+/// The value of `--format`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ListFormat {
-    /// Columns for people.
+    /// A table, for people.
     #[default]
     Table,
-    /// JSON for programs; docs/cli.md has the fields.
+    /// JSON, for programs; docs/cli.md describes the fields.
     Json,
-    /// These fields of the JSON, separated by tabs, a line for each row.
+    /// These fields of the JSON, separated by tabs, one line for each row.
     Fields(Vec<String>),
 }
 
-/// How one kind of thing is listed.
+/// The listing of one type of row.
 pub struct Listing<R: 'static, const N: usize> {
-    /// The columns for people.
+    /// The columns of the table.
     pub columns: [Column<R>; N],
     /// The names of all fields of the JSON.
     pub fields: &'static [&'static str],
-    /// What `-q` prints.
+    /// The text that `-q` prints.
     pub name: fn(&R) -> &str,
 }
 
-/// A column for people.
+/// A column of the table.
 pub struct Column<R> {
     /// In capitals.
     pub heading: &'static str,
-    /// What stands in it; `now` in seconds since 1970.
+    /// The text of a cell. `now` is in seconds since 1970.
     pub cell: fn(&R, now: u64) -> String,
-    /// The fewest characters it may be shortened to where the terminal is narrow; 0: it is not shortened.
+    /// The width to which it may be cut on a narrow terminal; 0 if it is never cut.
     pub least: usize,
 }
 
@@ -49,9 +49,10 @@ impl FromStr for ListFormat {
         match text {
             "table" => Ok(ListFormat::Table),
             "json" => Ok(ListFormat::Json),
-            _ if text.contains("{{") => {
-                Err("name the fields only, such as name,image,status".to_owned())
-            }
+            _ if text.contains("{{") => Err(
+                "templates are not supported, list the fields, such as name,image,status"
+                    .to_owned(),
+            ),
             _ => {
                 let fields: Vec<String> = text
                     .split(',')
@@ -70,7 +71,7 @@ impl FromStr for ListFormat {
 }
 
 impl<R: Serialize, const N: usize> Listing<R, N> {
-    /// Prints the rows. Fields that do not exist are refused, rows or not.
+    /// Prints the rows. Refuses unknown fields even if there are no rows.
     pub fn print(&self, rows: &[R], format: &ListFormat, quiet: bool) -> Result<(), Failure> {
         if let ListFormat::Fields(wanted) = format {
             self.check(wanted)?;
@@ -93,10 +94,8 @@ impl<R: Serialize, const N: usize> Listing<R, N> {
             .find(|field| !self.fields.contains(&field.as_str()))
         {
             None => Ok(()),
-            Some(unknown) => Err(
-                Failure::new(format!("--format: there is no field {unknown}"))
-                    .hint(format!("the fields are {}", self.fields.join(", "))),
-            ),
+            Some(unknown) => Err(Failure::new(format!("--format: unknown field {unknown}"))
+                .hint(format!("the fields are {}", self.fields.join(", ")))),
         }
     }
 
@@ -119,7 +118,7 @@ impl<R: Serialize, const N: usize> Listing<R, N> {
         table::lines(&cells, &widths)
     }
 
-    /// Takes from the widest column that may be shortened until the table fits, or nothing more can be taken.
+    /// Narrows the widest column that may be cut, until the table fits or no column can be narrowed further.
     fn shrink(&self, widths: &mut [usize; N], most: usize) {
         let least = self
             .columns
@@ -142,7 +141,7 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
 
 fn fields(row: &impl Serialize, wanted: &[String]) -> Result<String, Failure> {
     let row = serde_json::to_value(row)
-        .map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot write the result as JSON: {error}")))?;
     let cells: Vec<String> = wanted
         .iter()
         .map(|field| printable(&plain(&row[field.as_str()])))
@@ -150,7 +149,7 @@ fn fields(row: &impl Serialize, wanted: &[String]) -> Result<String, Failure> {
     Ok(cells.join("\t"))
 }
 
-/// A value of the JSON without its quotes: lists with spaces between, nothing for null.
+/// A value of the JSON without quotes: lists separated by spaces, nothing for null.
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -160,7 +159,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Columns of the terminal that stdout is; none where it is something else.
+/// The width of the terminal on stdout. `None` if stdout is not a terminal.
 fn terminal_width() -> Option<usize> {
     tcgetwinsize(std::io::stdout())
         .ok()

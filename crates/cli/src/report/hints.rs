@@ -1,8 +1,8 @@
-//! What a person can do about a failure of a library.
+//! Hints at what the user can do about errors of the libraries.
 
 use std::io::ErrorKind;
 
-/// About failures of the cache.
+/// Hints about errors of the cache.
 pub fn of_cache(error: &box_cache::Error) -> Option<String> {
     use box_cache::Error;
     match error {
@@ -11,7 +11,7 @@ pub fn of_cache(error: &box_cache::Error) -> Option<String> {
             Some("an image is named like alpine, alpine:3.20 or alpine@sha256:...".to_owned())
         }
         Error::Layout { .. } => Some("give another directory with --cache DIR".to_owned()),
-        Error::Nameless { .. } => Some("give it a name: box load --name IMAGE".to_owned()),
+        Error::Nameless { .. } => Some("name the image: box load --name IMAGE".to_owned()),
         Error::DamagedImage { reference, .. } => {
             Some(format!("fetch it again: box pull {reference}"))
         }
@@ -45,7 +45,7 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// About the first failure of files among the causes.
+/// Hints about the first I/O error among the causes.
 fn of_chain(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -63,38 +63,38 @@ fn of_chain(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
-/// About failures of unpacking.
+/// Hints about errors of unpacking.
 pub fn of_unpack(error: &box_unpack::Error) -> Option<String> {
     use box_unpack::Error;
     match error {
         Error::Io { source, .. } | Error::Write { source, .. } => of_io(source),
         Error::NotEmpty { .. } | Error::NotDirectory(_) => {
-            Some("name a directory that is empty, or one that is not there yet".to_owned())
+            Some("give a directory that is empty or does not exist".to_owned())
         }
         _ => None,
     }
 }
 
-/// About failures of containers that the engine has nothing to say to.
+/// Hints about errors of containers, where the engine has none of its own.
 pub fn of_run(error: &box_run::Error) -> Option<String> {
     use box_run::Error;
     match error {
-        Error::NoSuchInstance { .. } => Some("see what there is: box ps -a".to_owned()),
+        Error::NoSuchInstance { .. } => Some("list all containers: box ps -a".to_owned()),
         Error::Io { source, .. } => of_io(source),
         _ => None,
     }
 }
 
-/// About failures of files.
+/// Hints about I/O errors.
 pub fn of_io(error: &std::io::Error) -> Option<String> {
     let hint = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space (box rm, box rmi), or keep things elsewhere with --root DIR or --cache DIR"
+            "free some space (box rm, box rmi), or use another directory with --root DIR or --cache DIR"
         }
         ErrorKind::PermissionDenied => {
-            "run it as root, or keep things elsewhere with --root DIR or --cache DIR"
+            "run it as root, or use another directory with --root DIR or --cache DIR"
         }
-        ErrorKind::ReadOnlyFilesystem => "keep things elsewhere with --root DIR or --cache DIR",
+        ErrorKind::ReadOnlyFilesystem => "use another directory with --root DIR or --cache DIR",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -1,4 +1,4 @@
-//! What the libraries log: warnings as `warning:` lines, with `--debug` everything, both on stderr.
+//! Prints the log of the libraries on stderr: warnings as `warning:` lines, and everything with `--debug`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::report;
 
-/// Starts listening to the libraries.
+/// Subscribes to the log of the libraries.
 pub fn listen(debug: bool) {
     let level = if debug { Level::TRACE } else { Level::WARN };
-    // Fails only where a subscriber is set already, and this is the one place that sets one.
+    // Fails only if there is a subscriber already, and this is the only place that sets one.
     let _ = tracing::subscriber::set_global_default(Stderr { level });
 }
 
@@ -38,13 +38,13 @@ impl Subscriber for Stderr {
             level => {
                 let target = event.metadata().target();
                 let text = report::printable(&format!("{level} {target}: {text}"));
-                // A closed stderr is no reason to fail.
+                // A closed stderr is not a reason to fail.
                 let _ = writeln!(std::io::stderr().lock(), "{text}");
             }
         }
     }
 
-    // Spans are not shown: what a person reads are events.
+    // Only events are printed, not spans.
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)
     }

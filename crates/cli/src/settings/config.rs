@@ -1,5 +1,5 @@
-//! The configuration file, `config.toml` in the configuration directory. Everything in it is optional, an unknown key is
-//! an error: a misspelt setting must not be ignored.
+//! The configuration file, `config.toml` in the configuration directory. All settings are optional. An unknown key is an error, so that
+//! a misspelt setting is not ignored.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::report::Failure;
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
-    /// Never open a socket.
+    /// Never use the network.
     pub offline: Option<bool>,
     /// `[pull]`.
     pub pull: Pull,
@@ -22,39 +22,39 @@ pub struct Config {
     pub run: Run,
 }
 
-/// Where images come from and how much they are trusted.
+/// The sources of images and their verification.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Pull {
-    /// Mirrors in the order to try them, in the place of the default one.
+    /// Mirrors in the order in which they are tried, instead of the default one.
     pub mirrors: Vec<String>,
     /// `prefer`, `require` or `off`.
     pub verify: Option<String>,
-    /// PEM files with further certificate authorities.
+    /// PEM files with additional certificate authorities.
     pub ca_certs: Vec<PathBuf>,
 }
 
-/// What the cache may take.
+/// Limits of the cache.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Cache {
-    /// Such as `20G`: `box gc` drops the least recently used images beyond it.
+    /// A size such as `20G`. `box gc` removes the least recently used images beyond it.
     pub max_size: Option<String>,
 }
 
-/// How containers are made.
+/// Defaults of containers.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Run {
-    /// `overlay` or `copy`, as `--storage` has it.
+    /// `overlay` or `copy`, like `--storage`.
     pub storage: Option<box_run::Storage>,
 }
 
 impl Config {
-    /// Reads `config.toml` in `dir`; a missing file says nothing.
+    /// Reads `config.toml` in `dir`. A missing file is like an empty one.
     pub fn read(dir: &Path) -> Result<Config, Failure> {
         let path = dir.join("config.toml");
-        let hint = "it is to belong to root or to you, and nobody else may write to it or to its directory";
+        let hint = "it must belong to root or to you, and nobody else may have write access to it or to its directory";
         let Some(text) = ownership::read(&path, hint)? else {
             return Ok(Config::default());
         };
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_says_nothing() {
+    fn a_missing_file_is_like_an_empty_one() {
         let config = Config::read(Path::new("/nonexistent/box")).unwrap();
         assert_eq!(config, Config::default());
     }

@@ -1,4 +1,4 @@
-//! Where box keeps things: the directories of DESIGN, from flags, environment and defaults.
+//! The directories of box, from flags, environment and defaults.
 
 mod private;
 
@@ -10,25 +10,25 @@ use crate::report::Failure;
 /// The directories of one invocation, all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dirs {
-    /// Everything that lasts.
+    /// All persistent data.
     pub root: PathBuf,
-    /// The images: an OCI image layout.
+    /// Images, as an OCI image layout.
     pub cache: PathBuf,
-    /// One immutable tree for each layer.
+    /// Layer trees.
     pub layers: PathBuf,
-    /// One OCI bundle for each instance.
+    /// One OCI bundle for each container.
     pub instances: PathBuf,
-    /// What is running now; gone after a reboot.
+    /// State of running containers, lost on a reboot.
     pub run: PathBuf,
     /// `config.toml` and `trusted-keys/`.
     pub config: PathBuf,
 }
 
-/// A look at the environment; a function, so that tests need not change the process's own.
+/// Looks up a variable of the environment. A function, so that tests need not change that of the process.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Dirs {
-    /// Flags win over `BOX_*` variables, and those over the defaults, which differ for root and everybody else.
+    /// Flags win over `BOX_*` variables, and those over the defaults, which differ between root and other users.
     pub fn resolve(
         root: Option<&Path>,
         cache: Option<&Path>,
@@ -82,13 +82,13 @@ fn home_dir(env: Environment<'_>, variable: &str, default: &str) -> Result<PathB
     match path(env, "HOME") {
         Some(home) if home.is_absolute() => Ok(home.join(default)),
         _ => Err(Failure::new(format!(
-            "neither {variable} nor HOME names a directory to keep things in"
+            "cannot choose a directory for box: neither {variable} nor HOME is set to an absolute path"
         ))
-        .hint("give one with --root DIR, or set HOME")),
+        .hint("give a directory with --root DIR, or set HOME")),
     }
 }
 
-/// A relative path in an XDG variable is to be ignored (XDG Base Directory Specification, "Basics").
+/// The value of an XDG variable. Relative paths must be ignored (XDG Base Directory Specification, "Basics").
 fn xdg(env: Environment<'_>, variable: &str) -> Option<PathBuf> {
     path(env, variable).filter(|dir| dir.is_absolute())
 }
@@ -102,7 +102,7 @@ fn path(env: Environment<'_>, variable: &str) -> Option<PathBuf> {
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
         Failure::new(format!(
-            "make {} an absolute path: {}",
+            "cannot make {} an absolute path: {}",
             path.display(),
             crate::report::cause(&error)
         ))

@@ -12,17 +12,16 @@ use crate::report::Failure;
 use crate::settings::Settings;
 use crate::trees::Trees;
 
-/// Shows what takes space on the disk, and how much of it `box gc` would free. Sizes are those that the file system
-/// charges.
+/// Shows disk usage by kind, and how much of it `box gc` would free. Sizes are disk usage as the file system reports it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box df")]
 pub struct Args {
-    /// Print as a table or as JSON
+    /// Print a table or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }
 
-/// One kind of thing that takes space: stable, documented in docs/cli.md.
+/// The disk usage of one kind of data. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
     kind: &'static str,
@@ -115,7 +114,7 @@ fn of_cache(survey: &Survey, garbage: &Collection) -> Vec<Row> {
     ]
 }
 
-/// What containers have changed or made.
+/// The files that containers have changed or created.
 fn containers(settings: &Settings) -> Result<Row, Failure> {
     let directory = &settings.dirs.instances;
     let mut row = Row {

@@ -10,23 +10,23 @@ use crate::report::Failure;
 use crate::settings::Settings;
 use crate::trees::Trees;
 
-/// Deletes what no image and no container needs: blobs, layers, old broken-off downloads, and what killed processes left.
-/// With a budget it also drops the images that were used least recently, but none that a container was made of.
+/// Deletes data that no image and no container uses: blobs, layers, old incomplete downloads, and files left by killed processes.
+/// With --max-size, also removes the least recently used images, except those that containers were created from.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  box gc --dry-run\n  box gc --max-size 20g")]
 pub struct Args {
-    /// Only say what would be deleted
+    /// Print what would be deleted, without deleting anything
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Let images and their layers take so much, such as 20g [default: cache.max-size of the configuration, or no limit]
+    /// Maximal size of images and their layers, such as 20g [default: cache.max-size in the configuration, or no limit]
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
-    /// Print as a table or as JSON
+    /// Print a table or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }
 
-/// Stable, documented in docs/cli.md.
+/// The result of a collection. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Report {
     dry_run: bool,
@@ -76,7 +76,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Failure::all(collection.failures.into_iter().map(failure).collect())
 }
 
-/// A failure of the cache or of what stands beside it.
+/// Turns an error of the cache, of the layer store or of the containers into a failure.
 pub fn failure(error: box_cache::BoxError) -> Failure {
     let error = match error.downcast::<box_cache::Error>() {
         Ok(error) => return (*error).into(),
@@ -93,7 +93,7 @@ pub fn failure(error: box_cache::BoxError) -> Failure {
 
 fn table(collection: &Collection, dry_run: bool) -> Result<(), Failure> {
     for evicted in &collection.evicted {
-        let verb = if dry_run { "would drop" } else { "dropped" };
+        let verb = if dry_run { "would remove" } else { "removed" };
         let platform = evicted
             .platform
             .as_ref()

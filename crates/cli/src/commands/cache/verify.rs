@@ -10,24 +10,23 @@ use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Exit status where damage was found.
+/// Exit status if damage was found.
 const DAMAGED: u8 = 1;
 
-/// Reads the blobs in the cache again and compares them with their digests: those of some images, or all. Damaged ones
-/// are moved to quarantine/ in the cache, and the next pull of the image fetches them again. Exits with 1 where there is
-/// damage.
+/// Reads the blobs in the cache, all or those of some images, and compares them with their digests. Moves damaged blobs to
+/// quarantine/ in the cache; the next pull of the image fetches them again. Exits with 1 if there is damage.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  box verify\n  box verify alpine:3.20 && echo sound")]
 pub struct Args {
-    /// The images [default: everything in the cache]
+    /// Images to check [default: everything in the cache]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// Print as a table or as JSON
+    /// Print text or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }
 
-/// Stable, documented in docs/cli.md.
+/// The result of a check. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Report {
     blobs: u64,
@@ -61,7 +60,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .iter()
         .map(|reference| {
             Failure::new(format!("{reference} is not in the cache"))
-                .hint("see what there is: box images")
+                .hint("list the cached images: box images")
         })
         .collect();
     if !audit.damaged.is_empty() {
@@ -85,7 +84,7 @@ fn damage(audit: &Audit) -> Failure {
     images.sort();
     images.dedup();
     let hint = match images.is_empty() {
-        true => "no image needs them: box gc deletes what was quarantined".to_owned(),
+        true => "no image uses them: box gc deletes quarantined blobs".to_owned(),
         false => format!("fetch them again: box pull {}", images.join(" ")),
     };
     Failure::new(message).hint(hint).status(DAMAGED)
@@ -99,7 +98,7 @@ fn table(audit: &Audit) -> Result<(), Failure> {
             false => row.images.join(", "),
         };
         output::line(&format!(
-            "{}: {} (needed by {images})",
+            "{}: {} (used by {images})",
             row.digest, row.reason
         ))?;
         if let Some(path) = row.quarantined {

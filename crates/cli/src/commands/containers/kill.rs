@@ -7,14 +7,14 @@ use crate::options::signal;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Sends a signal to the commands of containers, KILL if none is named.
+/// Sends a signal to the commands of containers, KILL by default.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box kill -s HUP web")]
 pub struct Args {
     /// Names of the containers
     #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     names: Vec<String>,
-    /// Which signal, by name or number
+    /// Signal to send, by name or number
     #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
     signal: String,
 }

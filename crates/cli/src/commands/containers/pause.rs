@@ -6,7 +6,7 @@ use crate::output;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 
-/// Stops all processes of running containers where they are, until 'box unpause'.
+/// Pauses all processes of running containers until 'box unpause'.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box pause web")]
 pub struct Args {
@@ -15,13 +15,12 @@ pub struct Args {
     names: Vec<String>,
 }
 
-/// Pauses each that can be paused; the first failure is told when all were tried.
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("pausing a container")?;
     each(&args.names, settings, box_run::Instance::pause)
 }
 
-/// Does one thing to each instance and prints its name.
+/// Performs an action on each container and prints its name. Tries all of them before it reports failures.
 pub fn each(
     names: &[String],
     settings: &Settings,

@@ -9,14 +9,14 @@ use crate::output;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
-/// Deletes all containers that do not run, with their files. Asks first where a person sits at a terminal.
+/// Removes all stopped containers and their files. Asks for confirmation on a terminal.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box prune --force")]
 pub struct Args {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
-    /// Only those that ended longer ago than this, such as 24h
+    /// Only containers that exited longer ago than this, such as 24h
     #[arg(long, value_name = "TIME")]
     older_than: Option<String>,
 }
@@ -50,32 +50,33 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     }
     containers::each_at_once(settings, &names, |instances, name| {
         match instances.remove(name, false) {
-            // Started or removed by somebody else meanwhile.
+            // Another process has started or removed it in the meantime.
             Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::Running { .. }) => Ok(()),
             result => Ok(result?),
         }
     })
 }
 
-/// Asks, where there is somebody to answer.
+/// Asks for confirmation if stdin is a terminal.
 fn agreed(count: usize) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(true);
     }
-    let told =
-        |error: std::io::Error| Failure::new(format!("ask for confirmation: {}", cause(&error)));
+    let failed = |error: std::io::Error| {
+        Failure::new(format!("cannot ask for confirmation: {}", cause(&error)))
+    };
     let plural = if count == 1 { "" } else { "s" };
     let mut stderr = std::io::stderr().lock();
     write!(
         stderr,
-        "delete {count} container{plural} and all files in there? [y/N] "
+        "remove {count} container{plural} with all files? [y/N] "
     )
-    .map_err(told)?;
+    .map_err(failed)?;
     let mut answer = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut answer)
-        .map_err(told)?;
+        .map_err(failed)?;
     Ok(matches!(
         answer.trim().to_ascii_lowercase().as_str(),
         "y" | "yes"

@@ -9,22 +9,22 @@ use crate::output::listing::{Column, ListFormat, Listing};
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Lists the containers that run; with --all those that were kept, too.
+/// Lists running containers, and with --all also stopped ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box ps -a")]
 pub struct Args {
-    /// Those that do not run, too
+    /// Include stopped containers
     #[arg(short, long)]
     all: bool,
-    /// Print as a table, as json, or these fields, such as name,image,status
+    /// Print a table, JSON (json), or these fields, such as name,image,status
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
-    /// Only those that fit: name=TEXT, image=IMAGE or status=STATUS
+    /// Only containers that match name=TEXT, image=IMAGE or status=STATUS
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 }
 
-/// One container in a listing: stable, documented in docs/cli.md.
+/// One container in a listing. Stable, documented in docs/cli.md.
 #[derive(Debug, Serialize)]
 pub struct Row {
     name: String,
@@ -35,7 +35,7 @@ pub struct Row {
     status: &'static str,
     pid: Option<i32>,
     exit_status: Option<u8>,
-    /// Why nobody knows how it ended.
+    /// Why the exit status is unknown.
     reason: Option<String>,
     created: String,
     started: Option<String>,
@@ -47,7 +47,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What is known of an instance at this moment.
+    /// The current state of a container.
     pub fn of(instance: &Instance) -> Result<Row, Failure> {
         let record = instance.record();
         let mut row = Row {
@@ -160,7 +160,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     for instance in instances.list()? {
         let row = match Row::of(&instance) {
             Ok(row) => row,
-            // Removed this moment.
+            // It has just been removed.
             Err(_) if !instance.dir().exists() => continue,
             Err(failure) => return Err(failure),
         };

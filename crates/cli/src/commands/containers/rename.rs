@@ -5,14 +5,14 @@ use clap_complete::ArgValueCandidates;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Gives a container another name, also while it runs.
+/// Renames a container, whether it is running or not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box rename old spare")]
 pub struct Args {
-    /// Its name
+    /// Name of the container
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     name: String,
-    /// Its new name
+    /// New name
     #[arg(value_name = "NEW")]
     new: String,
 }

@@ -9,14 +9,14 @@ use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 use crate::trust;
 
-/// Stops containers that run, and runs them again in the background, their files as they were left.
+/// Stops running containers and starts them again in the background, with the files they had.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box restart web")]
 pub struct Args {
     /// Names of the containers
     #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     names: Vec<String>,
-    /// How long a command that handles the signal may take to end
+    /// Time that a command which handles the signal has to exit
     #[arg(
         short,
         long,
@@ -32,12 +32,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let grace = options::duration("--time", &args.time)?;
     let instances = settings.containers();
     for name in &args.names {
-        // One that is not there is told below.
+        // A missing container is reported below.
         if let Ok(instance) = instances.get(name) {
             check_passthrough(&instance)?;
         }
     }
-    // A process is made only where there is one thread: all have ended by then.
+    // Processes are created only after all threads have ended.
     let stopped = containers::at_once(&args.names, |name| {
         let instance = instances.get(name)?;
         trust::judge_container(settings, &instance)?;
@@ -48,5 +48,5 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         box_run::detach(instances.get(name)?)?;
         Ok(name)
     });
-    containers::tell(started)
+    containers::report(started)
 }

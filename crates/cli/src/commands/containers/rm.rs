@@ -6,19 +6,18 @@ use crate::commands::containers;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Deletes containers and their files. A running one is refused, unless --force is given.
+/// Removes containers and their files. Refuses to remove a running container unless --force is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box rm amber-acorn")]
 pub struct Args {
     /// Names of the containers
     #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     names: Vec<String>,
-    /// Kill the ones that run, and say nothing of the ones that are not there
+    /// Kill running containers, and ignore missing ones
     #[arg(short, long)]
     force: bool,
 }
 
-/// Removes each that can be removed; the first failure is told when all were tried.
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let instances = settings.containers();
     let done = containers::at_once(&args.names, |name| {
@@ -28,5 +27,5 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             Err(error) => Err(error.into()),
         }
     });
-    containers::tell(done.into_iter().filter_map(Result::transpose))
+    containers::report(done.into_iter().filter_map(Result::transpose))
 }

@@ -17,8 +17,8 @@ use crate::settings::{Settings, require_root};
 use crate::supply::{PullPolicy, Supplied, Wanted};
 use crate::{options, output};
 
-/// Runs a command in a new container, and exits with its status: 128+N where signal N ended it, 125 where box itself
-/// failed, 126 where the command cannot be executed, 127 where it is not found.
+/// Runs a command in a new container and exits with the command's status: 128+N if signal N killed it, 125 if box itself failed,
+/// 126 if the command cannot be executed, 127 if it is not found.
 #[derive(Debug, Default, clap::Args)]
 #[command(
     override_usage = "box run [OPTIONS] IMAGE [CMD [ARG]...]",
@@ -26,23 +26,23 @@ use crate::{options, output};
                   echo hi | box run --rm --net none alpine cat"
 )]
 pub struct Args {
-    /// The image, and the command to run in the place of the image's own; what follows IMAGE belongs to the command
+    /// The image, and the command to run instead of the image's own; everything after IMAGE belongs to the command
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "CMD"], add = ArgValueCandidates::new(crate::options::completion::references))]
     image_and_command: Vec<String>,
-    /// Run in the background and print the container's name; its output goes to box logs
+    /// Run in the background and print the container's name; see box logs for its output
     #[arg(short, long, conflicts_with_all = ["report", "preserve_fds"])]
     detach: bool,
-    /// Delete the container when its command ends
+    /// Remove the container when its command exits
     #[arg(long)]
     rm: bool,
-    /// What becomes of the image's files: an overlay over them, or a copy for the container alone [default: overlay, and copy
-    /// where no overlay can be had]
+    /// Storage of the container's files: an overlay on the image, or a full copy of it [default: overlay, or copy where overlays do
+    /// not work]
     #[arg(long, value_name = "overlay|copy", value_parser = storage)]
     storage: Option<Storage>,
-    /// Name of the container [default: two plain words]
+    /// Name of the container [default: two random words]
     #[arg(long)]
     name: Option<String>,
-    /// When to ask the mirror: if the image is missing, always, for a newer one, or never
+    /// When to ask a mirror for the image: if it is missing, always, always but falling back to the cache, or never
     #[arg(
         long,
         value_name = "missing|always|newer|never",
@@ -61,36 +61,36 @@ pub struct Args {
     fetch: FetchArgs,
 }
 
-/// How the container is run, which no runtime spec says.
+/// Options of the execution that are not part of the runtime spec.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Execution")]
 struct Execution {
-    /// Put a small init in front of the command, which reaps orphans
+    /// Run a small init process as PID 1 that reaps orphans
     #[arg(long)]
     init: bool,
-    /// End the container after this time, with status 124
+    /// Stop the container after this time, with exit status 124
     #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
-    /// Kill it when it has not ended this long after the timeout
+    /// Kill the container if it has not exited this long after the timeout
     #[arg(long, value_name = "TIME", requires = "timeout")]
     kill_after: Option<String>,
-    /// Write how it ended, as JSON
+    /// Write a report of how the container exited, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Hand descriptors 3 to 2+N on to the command
+    /// Pass descriptors 3 to 2+N to the command
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// Where its output goes in the background: to box logs (k8s-file), nowhere, or to box's own stdout and stderr
+    /// Destination of the output in the background: a log file for box logs (k8s-file), nothing, or box's own stdout and stderr
     /// [default: k8s-file]
     #[arg(long, value_name = "k8s-file|none|passthrough")]
     log_driver: Option<String>,
-    /// How long a log becomes: max-size=SIZE (default 64MiB, -1 for no limit), and max-file=N files of that size
+    /// Limit of the log: max-size=SIZE (default 64MiB, -1 for no limit), or max-file=N files of that size
     #[arg(long = "log-opt", value_name = "K=V")]
     log_opts: Vec<String>,
-    /// Do not use pivot_root, for hosts that run from an initramfs
+    /// Do not use pivot_root(2), for hosts that run from an initramfs
     #[arg(long)]
     no_pivot: bool,
-    /// Print what would be done, and do nothing
+    /// Print the plan of the run without running anything
     #[arg(long)]
     dry_run: bool,
 }
@@ -100,12 +100,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let (image, command) = args
         .image_and_command
         .split_first()
-        .expect("clap demands an image");
+        .expect("clap requires an image");
     let reference = options::reference(image)?;
     let platform = args.arch.clone().unwrap_or_else(Platform::host);
     let base = std::env::current_dir().map_err(|error| {
         Failure::new(format!(
-            "find the working directory: {}",
+            "cannot find the working directory: {}",
             crate::report::cause(&error)
         ))
     })?;
@@ -141,7 +141,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         return output::lines(plan.trim_end()).map(|()| 0);
     }
     let instance = instances.create(new)?;
-    // The instance's record names its layers from here on: the collector may come.
+    // From here on the container's record protects its layers from garbage collection.
     drop(supplied.hold);
     if args.detach {
         start::check_passthrough(&instance)?;
@@ -155,8 +155,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     )
 }
 
-/// Refuses an image that was asked for by a platform which needs more than this processor has: its programs would be killed by
-/// an illegal instruction, or worse, not at once.
+/// Refuses an image that was requested for a newer level of the architecture than this processor has: its programs would be killed
+/// by an illegal instruction, and perhaps only after a while.
 fn check_level(image: &Image) -> Result<(), Failure> {
     let (host, platform) = (Platform::host(), &image.platform);
     let same = (platform.os(), platform.architecture()) == (host.os(), "amd64");
@@ -171,7 +171,7 @@ fn check_level(image: &Image) -> Result<(), Failure> {
 }
 
 impl Args {
-    /// The flags that are read without clap: all but the rare ones and those whose values clap checks.
+    /// The flags that are read without clap: all except rare ones and those whose values clap checks.
     const FLAGS: &[Flag<Args>] = &[
         Flag {
             names: &["-d", "--detach"],
@@ -218,15 +218,15 @@ impl Args {
         own.chain(ContainerArgs::flag_names()).collect()
     }
 
-    /// The image, and the command to run in it.
+    /// The image and the command.
     pub fn words(&mut self) -> &mut Vec<String> {
         &mut self.image_and_command
     }
 
-    /// `-t` asks for one; without `-t` and `-i` there is one where a person sits at both ends.
+    /// With `-t`, or, without `-t` and `-i`, if both stdin and stdout are terminals.
     fn wants_terminal(&self) -> bool {
-        let person = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        self.container.tty || (!self.container.interactive && !self.detach && person())
+        let interactive = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        self.container.tty || (!self.container.interactive && !self.detach && interactive())
     }
 
     fn instance(
@@ -236,7 +236,7 @@ impl Args {
         overrides: &Overrides,
         options: Options,
     ) -> Result<NewInstance, Failure> {
-        // A host without the file resolves nothing, and neither will the container.
+        // A host without this file resolves no names, and neither does the container.
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let hostname = spec::hostname(overrides);
         Ok(NewInstance {

@@ -1,4 +1,4 @@
-//! `box start`, and the execution of an instance that `box run` shares.
+//! `box start`, and the execution of a container, which `box run` shares.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,21 +17,21 @@ use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
 use crate::trust;
 
-/// Runs the command of a kept container again in the background, its files as they were left; with --attach here, exiting
-/// with the command's status.
+/// Starts stopped containers in the background, with the files they had when they exited. With --attach, runs one in the
+/// foreground and exits with its command's status.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  box start old\n  box start -a old")]
 pub struct Args {
     /// Names of the containers
     #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     names: Vec<String>,
-    /// Run it here: its output is box's, and it ends with box
+    /// Run in the foreground, with the output of the container on stdout and stderr
     #[arg(short, long)]
     attach: bool,
-    /// Hand stdin on to it (implies --attach)
+    /// Pass stdin to the container (implies --attach)
     #[arg(short, long)]
     interactive: bool,
-    /// Write how it ended, as JSON (implies --attach)
+    /// Write a report of how the container exited, as JSON (implies --attach)
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -48,8 +48,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     }
     let [name] = args.names.as_slice() else {
         return Err(
-            Failure::new("only one container can be started here at a time")
-                .hint("leave out --attach"),
+            Failure::new("cannot run several containers in the foreground")
+                .hint("name one container, or omit --attach, --interactive and --report"),
         );
     };
     let instances = settings.containers();
@@ -61,9 +61,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let terminal = process.and_then(|process| process.terminal()) == Some(true);
     if !args.interactive && !terminal {
         let null = File::open("/dev/null")
-            .map_err(|error| Failure::new(format!("open /dev/null: {}", cause(&error))))?;
-        rustix::stdio::dup2_stdin(null)
-            .map_err(|errno| Failure::new(format!("replace stdin: {}", cause(&errno.into()))))?;
+            .map_err(|error| Failure::new(format!("cannot open /dev/null: {}", cause(&error))))?;
+        rustix::stdio::dup2_stdin(null).map_err(|errno| {
+            Failure::new(format!("cannot replace stdin: {}", cause(&errno.into())))
+        })?;
     }
     execute(
         &instances,
@@ -73,7 +74,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     )
 }
 
-/// Lets it run in the background, and prints its name.
+/// Starts a container in the background and prints its name.
 pub fn detach(
     instances: &Instances,
     instance: Instance,
@@ -91,7 +92,7 @@ pub fn detach(
     Ok(0)
 }
 
-/// A container in the background that was given the caller's terminal could type on it and read what is typed.
+/// Refuses to give the caller's terminal to a container in the background: it could read and type there.
 pub fn check_passthrough(instance: &Instance) -> Result<(), Failure> {
     use rustix::termios::isatty;
     let options = &instance.record().options;
@@ -111,16 +112,16 @@ pub fn check_passthrough(instance: &Instance) -> Result<(), Failure> {
     }
 }
 
-/// What becomes of an instance whose command never ran.
+/// What to do with a container whose command could not be started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unstarted {
-    /// It was made for this one start.
+    /// Remove it: it was created for this start.
     Remove,
-    /// It holds files of earlier runs.
+    /// Keep it: it holds files of earlier runs.
     Keep,
 }
 
-/// Makes it ready, lets it go, waits for its end; returns the exit status for box.
+/// Prepares a container, starts it and waits for its exit. Returns the exit status for box.
 pub fn execute(
     instances: &Instances,
     instance: Instance,
@@ -156,21 +157,21 @@ pub fn execute(
     }
 }
 
-/// Says that the kernel's OOM killer ended it, and why. The exit status stays that of the command.
+/// Reports that the kernel's OOM killer ended the container, and why. The exit status is that of the command.
 fn out_of_memory(name: &str, limit: Option<u64>, ended: &Ended) -> Failure {
     let peak = ended.peak_memory.map_or(String::new(), |peak| {
         format!(" (peak {})", binary_size(peak))
     });
     let message = match limit {
         Some(limit) => format!(
-            "{name} was killed: it used more than --memory {}{peak}",
+            "container {name} was killed: it used more memory than --memory {}{peak}",
             flag_size(limit)
         ),
-        None => format!("{name} was killed: the machine ran out of memory{peak}"),
+        None => format!("container {name} was killed: the machine ran out of memory{peak}"),
     };
     let hint = limit.map(|limit| {
         format!(
-            "give it more: --memory {}",
+            "give it more memory: --memory {}",
             flag_size(limit.saturating_mul(2))
         )
     });
@@ -184,7 +185,7 @@ fn remove(instances: &Instances, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// The content of `--report FILE`: stable, documented in docs/cli.md.
+/// The content of `--report FILE`. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Report {
     name: String,
@@ -237,7 +238,7 @@ impl Report {
 fn write(path: &Path, report: &Report) -> Result<(), Failure> {
     destination::write(path, output::document(report)?.as_bytes()).map_err(|error| {
         Failure::new(format!(
-            "write the report {}: {}",
+            "cannot write the report {}: {}",
             path.display(),
             cause(&error)
         ))

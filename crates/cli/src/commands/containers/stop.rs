@@ -7,14 +7,14 @@ use crate::options::{self, signal};
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Stops containers. One whose command handles the signal has some time to end; any other is killed at once.
+/// Stops containers. A command that handles the signal gets some time to exit, any other is killed at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box stop web")]
 pub struct Args {
     /// Names of the containers
     #[arg(required = true, value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     names: Vec<String>,
-    /// How long a command that handles the signal may take to end
+    /// Time that a command which handles the signal has to exit
     #[arg(
         short,
         long,
@@ -23,7 +23,7 @@ pub struct Args {
         default_value = "10s"
     )]
     time: String,
-    /// What to send [default: what the image says, else TERM]
+    /// Signal to send [default: the stop signal of the image, or TERM]
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
 }

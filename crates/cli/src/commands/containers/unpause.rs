@@ -6,7 +6,7 @@ use crate::commands::containers::pause;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 
-/// Lets the processes of paused containers go on.
+/// Resumes the processes of paused containers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box unpause web")]
 pub struct Args {

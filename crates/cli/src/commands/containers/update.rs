@@ -7,8 +7,8 @@ use crate::output;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 
-/// Changes the limits of containers: of those that run at once, and of their next start. Limits that are not
-/// named stay as they are.
+/// Changes the limits of containers, for running ones at once, and for all of them from the next start on. Other limits stay as
+/// they are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box update --memory 1g --cpus 2 web")]
 pub struct Args {
@@ -19,11 +19,10 @@ pub struct Args {
     limits: LimitArgs,
 }
 
-/// Changes each that can be changed; the first failure is told when all were tried.
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("changing limits")?;
     let resources = args.limits.resources()?.ok_or_else(|| {
-        Failure::new("no limit to change was given").hint("such as: box update --memory 512m NAME")
+        Failure::new("no limits were given").hint("for example: box update --memory 512m NAME")
     })?;
     let instances = settings.containers();
     let mut failures = Vec::new();

@@ -8,7 +8,7 @@ use crate::commands::containers;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Waits until containers have ended, and prints the exit status of each.
+/// Waits for containers to exit and prints the exit status of each.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box wait web")]
 pub struct Args {
@@ -20,10 +20,10 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let instances = settings.containers();
     let waiters = containers::at_once(&args.names, |name| status(settings, &instances.get(name)?));
-    containers::tell(waiters.into_iter())
+    containers::report(waiters.into_iter())
 }
 
-/// Waits for the end, and returns how it ended.
+/// Waits for a container to exit and returns its exit status.
 pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
     let waiter = instance.waiter()?;
     match instance.live() {
@@ -31,7 +31,7 @@ pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
         Err(box_run::Error::NotRunning { .. } | box_run::Error::NoSuchInstance { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    // One that went with its command has left word.
+    // A container made with --rm leaves its status with the waiter.
     if let Some(ended) = waiter.ended()? {
         return Ok(ended.code);
     }
@@ -40,7 +40,7 @@ pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
     match &instance.record().ended {
         Some(ended) => Ok(ended.code),
         None => Err(Failure::new(format!(
-            "nobody knows how {name} ended ({})",
+            "the exit status of {name} is unknown ({})",
             instance.status()?
         ))),
     }

@@ -23,8 +23,8 @@ mod changes;
 mod dockerfile;
 mod expansion;
 
-/// Makes an image of a container: its image, and what the container changed as a further layer. A running container is paused
-/// meanwhile. The image keeps its command; --change gives it another one.
+/// Creates an image from a container: its image plus a layer with the container's changes. A running container is paused
+/// meanwhile. The new image has the command of the old one, unless --change sets another one.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  box commit --change 'CMD [\"sh\", \"-c\", \"cat /motd\"]' web my-web:1"
@@ -36,16 +36,16 @@ pub struct Args {
     /// Name of the new image
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// Change the new image's config with an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER,
-    /// VOLUME or WORKDIR, with quotes and variables such as $PATH
+    /// Apply a Dockerfile instruction to the new image's config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or
+    /// WORKDIR, with quotes and variables such as $PATH
     #[arg(short, long = "change", value_name = "CHANGE")]
     changes: Vec<String>,
-    /// Do not pause a running container: files that it writes meanwhile may be incomplete
+    /// Do not pause a running container; files that it writes meanwhile may be incomplete
     #[arg(long)]
     no_pause: bool,
 }
 
-/// As registries and all tools have it.
+/// Media type of the new layer.
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
@@ -55,7 +55,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         return Err(refused(
             "IMAGE",
             &args.image,
-            "a new image gets its digest from what it holds",
+            "the digest of a new image cannot be chosen",
         ));
     }
     let instance = settings.containers().get(&args.name)?;
@@ -73,7 +73,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let made = pack(settings, &cache, &instance);
     if paused {
         match instance.unpause() {
-            // Killed meanwhile.
+            // It was killed in the meantime.
             Ok(()) | Err(box_run::Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -83,12 +83,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The image the container was made from, in the cache still.
+/// The image that the container was created from, which must still be in the cache.
 fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
     let record = instance.record();
     let gone = || {
         Failure::new(format!(
-            "the image {} of {} is no longer in the cache",
+            "cannot commit {1}: its image {0} is no longer in the cache",
             record.image,
             instance.name()
         ))
@@ -100,7 +100,7 @@ fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
     if let Some(image) = cache.find(&named, &Platform::host())? {
         return Ok(image);
     }
-    // Another platform, or another name by now.
+    // It may be for another platform, or have another name by now.
     cache
         .images()?
         .into_iter()
@@ -108,33 +108,34 @@ fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
         .ok_or_else(gone)
 }
 
-/// A layer that is on the disk but not in the cache yet.
+/// A layer on disk that is not yet in the cache.
 struct Packed {
     blob: File,
     layer: Layer,
     tree: box_unpack::Staged,
 }
 
-/// Packs what the container changed, and unpacks it into the layer store, in one pass.
+/// Packs the changes of a container into a layer and unpacks them into the layer store, in one pass.
 fn pack(settings: &Settings, cache: &Cache, instance: &Instance) -> Result<Packed, Failure> {
-    let told = |error: io::Error| Failure::new(format!("pack the layer: {}", cause(&error)));
+    let failed =
+        |error: io::Error| Failure::new(format!("cannot pack the layer: {}", cause(&error)));
     let flags =
         rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     let file =
-        rustix::fs::open(cache.directory(), flags, mode).map_err(|errno| told(errno.into()))?;
+        rustix::fs::open(cache.directory(), flags, mode).map_err(|errno| failed(errno.into()))?;
     let blob = Hashed {
         inner: File::from(file),
         hasher: Hasher::sha256(),
         bytes: 0,
     };
-    // The same bytes for the same files: no name and no time in the header.
+    // Reproducible: without a name and a time in the header.
     let packer = GzEncoder::new(blob, Compression::default());
     let tree = LayerStore::open(&settings.dirs.layers).writer(Limits::default())?;
     let both = instance.write_layer(Both { packer, tree })?;
-    let mut blob = both.packer.finish().map_err(told)?;
+    let mut blob = both.packer.finish().map_err(failed)?;
     let tree = both.tree.finish()?;
-    blob.inner.rewind().map_err(told)?;
+    blob.inner.rewind().map_err(failed)?;
     let diff_id: DiffId = *tree.diff_id();
     let layer = Layer {
         digest: blob.hasher.finish(),
@@ -178,7 +179,7 @@ fn publish(
     )?)
 }
 
-/// Counts and hashes what goes through.
+/// A writer that counts and hashes.
 struct Hashed {
     inner: File,
     hasher: Hasher,
@@ -198,7 +199,7 @@ impl Write for Hashed {
     }
 }
 
-/// The plain layer goes to the blob and to its tree.
+/// Writes the plain layer both to its blob and to its tree.
 struct Both {
     packer: GzEncoder<Hashed>,
     tree: box_unpack::LayerWriter,

@@ -16,28 +16,28 @@ use crate::settings::Settings;
 use crate::trust::vouched;
 use crate::{layers, options, output};
 
-/// Makes an image of a root filesystem packed as a tarball: plain, gzip, zstd, xz or bzip2.
+/// Creates an image from a tarball of a root filesystem: plain, gzip, zstd, xz or bzip2.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box import debian.tar.zst debian:13\n  mmdebstrap trixie | box import - debian:13 --cmd /bin/bash"
 )]
 pub struct Args {
-    /// The tarball: a file, an http, https or file URL, or - for stdin
+    /// The tarball: a file, a http, https or file URL, or - for stdin
     #[arg(value_name = "FILE|URL|-")]
     input: String,
-    /// What to call the image
+    /// Name of the image
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// Refuse the tarball if this is not its SHA-256
+    /// Expected SHA-256 of the tarball
     #[arg(long, value_name = "DIGEST")]
     sha256: Option<String>,
-    /// What the image starts: words, or a JSON array of strings [default: /bin/sh]
+    /// Default command of the image: words, or a JSON array of strings [default: /bin/sh]
     #[arg(long, value_name = "COMMAND")]
     cmd: Option<String>,
-    /// Architecture of what is in the tarball [default: this machine's]
+    /// Architecture of the files in the tarball [default: this machine's]
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
-    /// Print as text or as JSON
+    /// Print text or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
     #[command(flatten)]
@@ -48,10 +48,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let platform = args.arch.clone().unwrap_or_else(Platform::host);
     let reference = options::reference(&args.image)?;
     if reference.digest().is_some() {
-        return Err(
-            options::refused("IMAGE", &args.image, "a new image cannot be given a digest")
-                .hint("name it like debian:13; demand the tarball's digest with --sha256"),
-        );
+        return Err(options::refused(
+            "IMAGE",
+            &args.image,
+            "the digest of a new image cannot be chosen",
+        )
+        .hint("name it like debian:13; give the tarball's digest with --sha256"));
     }
     let import = Import {
         input: input(&args.input)?,
@@ -70,9 +72,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let sink = layers::sink(settings);
     let imported = box_pull::import(&cache, import, &options, sink.as_ref(), &decompress, &bars);
     let image = imported.map_err(|error| match error {
-        // No mirror was asked: what is wrong is what was named.
-        box_pull::Error::Unreachable { .. } => Failure::from_error(&error)
-            .hint("name a tarball that is there, its URL, or - for stdin"),
+        // No mirror is involved: the location itself is wrong.
+        box_pull::Error::Unreachable { .. } => {
+            Failure::from_error(&error).hint("give the path of a tarball, its URL, or - for stdin")
+        }
         error => error.into(),
     })?;
     match args.format {
@@ -113,7 +116,7 @@ fn sha256(text: &str) -> Result<Digest, Failure> {
         .map_err(|_| options::refused("--sha256", text, "expected 64 hexadecimal digits"))
 }
 
-/// A command as in a Dockerfile's CMD: a JSON array, or words separated by blanks.
+/// A command as in the CMD of a Dockerfile: a JSON array, or words separated by spaces.
 fn command(text: &str) -> Result<Vec<String>, Failure> {
     if text.trim_start().starts_with('[') {
         return serde_json::from_str(text)

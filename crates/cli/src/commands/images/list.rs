@@ -8,19 +8,19 @@ use crate::output::listing::{Column, ListFormat, Listing};
 use crate::report::{Failure, warn};
 use crate::settings::Settings;
 
-/// Lists the images in the cache: where they came from, and what vouches for them.
+/// Lists the images in the cache, with their origin and how they were verified.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box images --format json")]
 pub struct Args {
-    /// Only images of this name
+    /// List only images with this name
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Print as a table, as json, or these fields, such as reference,size,verified
+    /// Print a table, JSON (json), or these fields, such as reference,size,verified
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
 }
 
-/// One image in a listing: stable, documented in docs/cli.md.
+/// One image in a listing. Stable, documented in docs/cli.md.
 #[derive(Debug, Serialize)]
 pub struct Row {
     reference: String,
@@ -36,7 +36,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What is known of an image.
+    /// The row of an image.
     pub fn of(image: &Image) -> Row {
         let provenance = &image.provenance;
         let fetched = Some(provenance.fetched).filter(|seconds| *seconds != 0);
@@ -54,7 +54,7 @@ impl Row {
     }
 }
 
-/// What vouches for an image, in a column.
+/// How an image was verified, as the text of a column.
 fn verified(verified: &Verified) -> String {
     match verified {
         Verified::Signature { fingerprint } => {
@@ -90,7 +90,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Whether an image has a name, by whatever spelling: with its tag, or without one for all.
+/// Whether an image has this name, in any spelling. A name without a tag stands for all tags.
 fn is_named(image: &Image, name: &str) -> bool {
     let Ok(wanted) = name.parse::<Reference>() else {
         return false;

@@ -11,24 +11,24 @@ use crate::report::Failure;
 use crate::settings::Settings;
 use crate::{options, output};
 
-/// Lists the branches and versions that a mirror offers.
+/// Lists the branches and releases that a mirror offers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box list-remote alpine --arch aarch64")]
 pub struct Args {
-    /// Whose releases
+    /// Name of the distribution
     #[arg(value_name = "NAME", default_value = "alpine")]
     name: String,
     /// Architecture of the releases [default: this machine's]
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
-    /// Print as a table or as JSON
+    /// Print a table or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
     #[command(flatten)]
     fetch: FetchArgs,
 }
 
-/// One release in the listing: stable, documented in docs/cli.md.
+/// One release in the listing. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
     branch: String,

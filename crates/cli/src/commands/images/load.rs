@@ -16,19 +16,19 @@ use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Takes images out of a file into the cache: an OCI archive, as box, skopeo and podman save it, or what docker saves,
-/// compressed or not. Every blob is verified against the digest by which the file refers to it; who made the file is not
-/// known, so the images are listed as not verified.
+/// Loads images from a file into the cache: an OCI archive, as box, skopeo and podman save it, or an archive of docker save,
+/// compressed or not. Every blob is compared with the digest that the file gives for it. Since the origin of the file is unknown,
+/// the images are listed as not verified.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  box load -i alpine.tar\n  docker save debian:12 | box load")]
 pub struct Args {
-    /// The file to read [default: stdin]
+    /// File to read [default: stdin]
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// What the image is called from now on [default: what the file says]
+    /// Name of the image [default: the name in the file]
     #[arg(long, value_name = "IMAGE")]
     name: Option<String>,
-    /// Print as a table or as JSON
+    /// Print text or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: output::Format,
 }
@@ -43,9 +43,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
                 (Box::new(file), path.display().to_string(), total)
             }
             None if std::io::stdin().is_terminal() => {
-                return Err(
-                    Failure::new("stdin is a terminal").hint("name a file: box load -i FILE")
-                );
+                return Err(Failure::new("cannot read an archive from a terminal")
+                    .hint("give a file: box load -i FILE"));
             }
             None => (Box::new(std::io::stdin().lock()), "stdin".to_owned(), None),
         };
@@ -81,7 +80,7 @@ fn decompress(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
     io::copy(&mut Decoded::new(from, Limits::default()), to).map(drop)
 }
 
-/// The bytes that reading a file will give, where that is known: it is a file, and not compressed.
+/// The number of bytes that reading a file will yield, if it is a regular file that is not compressed.
 fn plain_size(file: &File) -> std::io::Result<Option<u64>> {
     let metadata = file.metadata()?;
     let mut head = [0; 6];

@@ -10,16 +10,16 @@ use crate::report::Failure;
 use crate::settings::Settings;
 use crate::{layers, options, output};
 
-/// Writes down which release, to the byte, each image is now: `pull` and `run` take exactly these from then on.
+/// Records the exact release of each image, with its digests, in a lock file: `pull` and `run` use exactly these from then on.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  box lock alpine:3.20 --arch x86_64 --arch aarch64\n  box lock                 everything in box.lock anew"
+    after_help = "Examples:\n  box lock alpine:3.20 --arch x86_64 --arch aarch64\n  box lock                 update everything in box.lock"
 )]
 pub struct Args {
-    /// The images [default: those in the lock file]
+    /// Images to lock [default: those in the lock file]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// Architectures to lock; repeat it for more [default: this machine's]
+    /// Architecture to lock; may be repeated [default: this machine's]
     #[arg(long, visible_alias = "platform")]
     arch: Vec<Platform>,
     #[command(flatten)]
@@ -35,15 +35,15 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     for (reference, platform) in wanted {
         let options = args.fetch.unpinned(settings, &platform)?;
         let pin = pin(settings, &cache, &reference, &options)?;
-        let told = format!(
+        let line = format!(
             "{} ({}): {}, {}",
             pin.reference, pin.arch, pin.version, pin.manifest
         );
         let before = pins.insert(pin.clone());
         output::line(&match before {
-            Some(before) if before == pin => format!("{told}; unchanged"),
-            Some(before) => format!("{told}; was {}", before.version),
-            None => told,
+            Some(before) if before == pin => format!("{line}; unchanged"),
+            Some(before) => format!("{line}; was {}", before.version),
+            None => line,
         })?;
     }
     let written = destination::write(&path, pins.to_toml()?.as_bytes());
@@ -52,7 +52,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What is to be locked: what was named, on the architectures named, or everything that is locked already.
+/// The images to lock: those named, for the architectures named, or everything that is already locked.
 fn wanted(args: &Args, pins: &Pins) -> Result<Vec<(Reference, Platform)>, Failure> {
     let mut wanted = Vec::new();
     for text in &args.images {
@@ -72,14 +72,14 @@ fn wanted(args: &Args, pins: &Pins) -> Result<Vec<(Reference, Platform)>, Failur
     }
     match wanted.is_empty() {
         true => {
-            Err(Failure::new("there is nothing to lock")
+            Err(Failure::new("there is no image to lock")
                 .hint("name an image: box lock alpine:3.20"))
         }
         false => Ok(wanted),
     }
 }
 
-/// Fetches an image where that is needed, as only the whole of it tells its manifest's digest.
+/// Pins an image. Fetches it if necessary, because the digest of its manifest depends on its content.
 fn pin(
     settings: &Settings,
     cache: &Cache,

@@ -11,25 +11,25 @@ use crate::report::{Failure, warn};
 use crate::settings::Settings;
 use crate::{options, output};
 
-/// Exit status where something has moved on.
-const MOVED_ON: u8 = 1;
+/// Exit status if something is out of date.
+const OUTDATED: u8 = 1;
 
-/// Says which cached images and pins are no longer what their reference means. Exits with 1 where there are any.
+/// Lists cached images and pins for which a newer release is available. Exits with 1 if there are any.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box outdated || box pull alpine")]
 pub struct Args {
-    /// Only these images [default: all that are cached or locked]
+    /// Images to check [default: all that are cached or locked]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// Print as a table or as JSON
+    /// Print a table or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
     #[command(flatten)]
     fetch: FetchArgs,
 }
 
-/// Something that may have moved on.
-struct Held {
+/// A cached image or a pin.
+struct Current {
     reference: Reference,
     platform: Platform,
     version: Option<String>,
@@ -37,7 +37,7 @@ struct Held {
     place: &'static str,
 }
 
-/// Something that has moved on: stable, documented in docs/cli.md.
+/// One cached image or pin that is out of date. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
     reference: String,
@@ -50,8 +50,8 @@ struct Row {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let mut rows = Vec::new();
     let mut failures = Vec::new();
-    for held in held(args, settings)? {
-        match moved_on(args, settings, &held) {
+    for current in current(args, settings)? {
+        match newer(args, settings, &current) {
             Ok(row) => rows.extend(row),
             Err(failure) => failures.push(failure),
         }
@@ -81,12 +81,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         }
     }
     Failure::all(failures)?;
-    Ok(if rows.is_empty() { 0 } else { MOVED_ON })
+    Ok(if rows.is_empty() { 0 } else { OUTDATED })
 }
 
-/// Everything that stands for a reference: images of the cache, and pins of the lock file. Images that were imported
-/// or are known by a digest alone cannot move on.
-fn held(args: &Args, settings: &Settings) -> Result<Vec<Held>, Failure> {
+/// All images in the cache and pins in the lock file that a newer release may replace: imported images, and those known only by
+/// their digest, are left out.
+fn current(args: &Args, settings: &Settings) -> Result<Vec<Current>, Failure> {
     let mut only = Vec::new();
     for text in &args.images {
         only.push(options::reference(text)?);
@@ -95,14 +95,14 @@ fn held(args: &Args, settings: &Settings) -> Result<Vec<Held>, Failure> {
     for damaged in &listing.damaged {
         warn(Failure::from_error(&damaged.error).message());
     }
-    let mut held = Vec::new();
+    let mut found = Vec::new();
     for image in &listing.images {
         if let ([layer], true, None) = (
             image.layers.as_slice(),
             Remote::knows(&image.reference),
             image.reference.digest(),
         ) {
-            held.push(Held {
+            found.push(Current {
                 reference: image.reference.clone(),
                 platform: image.platform.clone(),
                 version: image.provenance.version.clone(),
@@ -113,7 +113,7 @@ fn held(args: &Args, settings: &Settings) -> Result<Vec<Held>, Failure> {
     }
     let pins = args.fetch.pins_if_there()?;
     for pin in pins.iter().flat_map(Pins::iter) {
-        held.push(Held {
+        found.push(Current {
             reference: pin.reference.clone(),
             platform: pin.arch.parse()?,
             version: Some(pin.version.clone()),
@@ -121,19 +121,19 @@ fn held(args: &Args, settings: &Settings) -> Result<Vec<Held>, Failure> {
             place: "lock",
         });
     }
-    held.retain(|held| only.is_empty() || only.contains(&held.reference));
-    Ok(held)
+    found.retain(|current| only.is_empty() || only.contains(&current.reference));
+    Ok(found)
 }
 
-fn moved_on(args: &Args, settings: &Settings, held: &Held) -> Result<Option<Row>, Failure> {
-    let options = args.fetch.unpinned(settings, &held.platform)?;
+fn newer(args: &Args, settings: &Settings, current: &Current) -> Result<Option<Row>, Failure> {
+    let options = args.fetch.unpinned(settings, &current.platform)?;
     let bars = Bars::new(settings);
-    let newest = Remote::new(&options, &bars).newest(&held.reference)?;
-    Ok((newest.sha256 != held.tarball).then(|| Row {
-        reference: held.reference.to_string(),
-        platform: held.platform.to_string(),
-        place: held.place,
-        version: held.version.clone(),
+    let newest = Remote::new(&options, &bars).newest(&current.reference)?;
+    Ok((newest.sha256 != current.tarball).then(|| Row {
+        reference: current.reference.to_string(),
+        platform: current.platform.to_string(),
+        place: current.place,
+        version: current.version.clone(),
         newest: newest.version,
     }))
 }

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::trust::vouched;
 use crate::{layers, options, output};
 
-/// Fetches images, verifies them and keeps them in the cache. What is there already and unchanged is not fetched again.
+/// Fetches images, verifies them and stores them in the cache. Images that are cached and unchanged are not fetched again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  box pull alpine:3.20\n  box pull --arch aarch64 alpine")]
 pub struct Args {
@@ -23,17 +23,17 @@ pub struct Args {
     /// Architecture of the image, such as aarch64 or arm64 [default: this machine's]
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
-    /// Say what would be fetched and how big it is, and fetch nothing
+    /// Print what would be fetched and its size, without fetching anything
     #[arg(long)]
     dry_run: bool,
-    /// Print as text or as JSON, one object for each image
+    /// Print text or JSON, one object for each image
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
     #[command(flatten)]
     fetch: FetchArgs,
 }
 
-/// What came of a pull: stable, documented in docs/cli.md.
+/// The result of a pull. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
@@ -42,9 +42,9 @@ struct Report {
     downloaded: u64,
 }
 
-/// What a pull would do: stable, documented in docs/cli.md.
+/// The outcome of a dry run. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
-struct Forecast {
+struct DryRun {
     reference: String,
     version: String,
     url: String,
@@ -62,7 +62,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .collect::<Result<Vec<_>, _>>()?;
     let options = args.fetch.options(settings, &platform)?;
     if args.dry_run {
-        return forecast(args, settings, &references, &options);
+        return dry_run(args, settings, &references, &options);
     }
     let mut failures = Vec::new();
     for reference in &references {
@@ -74,7 +74,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Failure::all(failures)
 }
 
-/// Fetches one image where that is needed; shared by all verbs that take an image.
+/// Fetches an image if necessary. Shared by all commands that take an image.
 pub fn fetch(
     settings: &Settings,
     reference: &Reference,
@@ -111,12 +111,12 @@ fn one(
     match args.format {
         _ if settings.quiet => output::line(&image.manifest_digest.to_string()),
         Format::Json => output::json(&report),
-        Format::Table => output::line(&told(&image, outcome)),
+        Format::Table => output::line(&summary(&image, outcome)),
     }
 }
 
 /// `alpine:3.20: 3.20.3, sha256:0123456789ab, 3.5 MB, verified by checksum; downloaded 3.5 MB`
-fn told(image: &Image, outcome: Outcome) -> String {
+fn summary(image: &Image, outcome: Outcome) -> String {
     let mut line = image.reference.without_digest().to_string();
     line.push_str(": ");
     if let Some(version) = &image.provenance.version {
@@ -125,7 +125,7 @@ fn told(image: &Image, outcome: Outcome) -> String {
     let digest = image.manifest_digest;
     let done = match outcome {
         Outcome::Unchanged => "unchanged, nothing downloaded".to_owned(),
-        Outcome::Cached => "its file was in the cache, nothing downloaded".to_owned(),
+        Outcome::Cached => "its layers were in the cache, nothing downloaded".to_owned(),
         Outcome::Downloaded { bytes } => format!("downloaded {}", output::size(bytes)),
     };
     line.push_str(&format!(
@@ -138,7 +138,7 @@ fn told(image: &Image, outcome: Outcome) -> String {
     line
 }
 
-fn forecast(
+fn dry_run(
     args: &Args,
     settings: &Settings,
     references: &[Reference],
@@ -150,26 +150,26 @@ fn forecast(
     for reference in references {
         let plan = remote.plan(&cache, reference)?;
         match args.format {
-            Format::Json => output::json(&Forecast::of(reference, &plan))?,
-            Format::Table => output::line(&foretold(reference, &plan))?,
+            Format::Json => output::json(&DryRun::of(reference, &plan))?,
+            Format::Table => output::line(&plan_summary(reference, &plan))?,
         }
     }
     Ok(0)
 }
 
-fn foretold(reference: &Reference, plan: &Plan) -> String {
+fn plan_summary(reference: &Reference, plan: &Plan) -> String {
     let size = plan.size.map_or("size unknown".to_owned(), output::size);
     let what = match (plan.unchanged, plan.cached) {
         (true, _) => "unchanged, nothing to fetch".to_owned(),
-        (_, true) => "its file is in the cache, nothing to fetch".to_owned(),
+        (_, true) => "its layers are in the cache, nothing to fetch".to_owned(),
         _ => format!("would fetch {} ({size})", plan.url),
     };
     format!("{reference}: {}; {what}", plan.release.version)
 }
 
-impl Forecast {
-    fn of(reference: &Reference, plan: &Plan) -> Forecast {
-        Forecast {
+impl DryRun {
+    fn of(reference: &Reference, plan: &Plan) -> DryRun {
+        DryRun {
             reference: reference.to_string(),
             version: plan.release.version.clone(),
             url: plan.url.clone(),

@@ -9,17 +9,17 @@ use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Deletes images from the cache. Kept containers of them keep working.
+/// Removes images from the cache. Containers that were created from them keep working.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box rmi alpine:3.20")]
 pub struct Args {
     /// The images
     #[arg(required = true, value_name = "IMAGE", add = ArgValueCandidates::new(crate::options::completion::references))]
     images: Vec<String>,
-    /// Only those of this architecture [default: all]
+    /// Remove only the images of this architecture [default: all]
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
-    /// Say nothing of images that are not there
+    /// Ignore missing images
     #[arg(short, long)]
     force: bool,
 }
@@ -46,7 +46,7 @@ fn remove(cache: &Cache, text: &str, args: &Args) -> Result<(), Failure> {
             .map_or(String::new(), |arch| format!(" ({arch})"));
         return Err(
             Failure::new(format!("{reference}{platform} is not in the cache"))
-                .hint("see what there is: box images"),
+                .hint("list the cached images: box images"),
         );
     }
     for image in removed {

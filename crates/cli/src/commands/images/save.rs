@@ -14,29 +14,29 @@ use crate::report::Failure;
 use crate::settings::Settings;
 use crate::{supply, trust};
 
-/// Bytes written at once.
+/// Size of the write buffer in bytes.
 const WRITE: usize = 1 << 20;
 
-/// Writes images into one file, an OCI archive that box load, skopeo and podman read (oci-archive:). The file is there
-/// only once it is whole.
+/// Saves images to one file: an OCI archive, which box load, skopeo and podman read (oci-archive:). The file appears only when it
+/// is complete.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box save alpine:3.20 -o alpine.tar\n  box save alpine | ssh host box load\n  box save --all-platforms alpine:3.20 -o alpine.tar"
 )]
 pub struct Args {
-    /// The images
+    /// Images to save
     #[arg(required = true, value_name = "IMAGE", add = ArgValueCandidates::new(crate::options::completion::references))]
     images: Vec<String>,
     /// The file to write [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// For this architecture; may be given several times [default: this machine's]
+    /// Save the images of this architecture; may be repeated [default: this machine's]
     #[arg(long, visible_alias = "platform", value_delimiter = ',')]
     arch: Vec<Platform>,
-    /// Demand a publisher's signature of what is saved (require), or do not (prefer, off) [env: BOX_VERIFY]
+    /// Require a publisher's signature of the images (require), or not (prefer, off) [env: BOX_VERIFY]
     #[arg(long, value_name = "prefer|require|off")]
     verify: Option<VerifyPolicy>,
-    /// For every architecture that is cached
+    /// Save the images of all cached architectures
     #[arg(long, conflicts_with = "arch")]
     all_platforms: bool,
 }
@@ -60,24 +60,22 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .filter(|path| *path != Path::new("-"))
     {
         Some(path) => {
-            // It may hold what a container kept to itself.
+            // The image may hold private files of a container.
             let file = Destination::open(path, destination::PRIVATE);
             let mut file = file.map_err(Error::io("create", path))?;
             save(&mut file, path)?;
             file.finish().map_err(Error::io("write", path))?;
         }
         None if std::io::stdout().is_terminal() => {
-            return Err(Failure::new(
-                "stdout is a terminal, which an archive would not do any good",
-            )
-            .hint("name a file: box save -o FILE IMAGE"));
+            return Err(Failure::new("cannot write an archive to a terminal")
+                .hint("give a file: box save -o FILE IMAGE"));
         }
         None => save(&mut std::io::stdout().lock(), Path::new("stdout"))?,
     }
     Ok(0)
 }
 
-/// The images that are meant, each once.
+/// The images to save, each once.
 fn chosen(args: &Args, cache: &Cache) -> Result<Vec<Image>, Failure> {
     let mut images: Vec<Image> = Vec::new();
     for text in &args.images {

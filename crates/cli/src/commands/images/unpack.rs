@@ -19,22 +19,22 @@ use crate::settings::{Settings, require_root};
 use crate::supply::{PullPolicy, Wanted};
 use crate::{layers, options, output};
 
-/// Writes the plain files of an image into a directory. On failure the directory is as it was before.
+/// Writes the files of an image into a directory. If that fails, the directory is left as it was before.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box unpack alpine:3.20 ./rootfs\n  box unpack ./rootfs.tar.gz ./rootfs"
 )]
 pub struct Args {
-    /// The image, or the path of an archive, which begins with / or ./
+    /// The image, or the path of an archive, starting with / or ./
     #[arg(value_name = "IMAGE|ARCHIVE", add = ArgValueCandidates::new(crate::options::completion::references))]
     image: String,
-    /// Where to write: a directory that is empty, or not there yet
+    /// The target directory; it must be empty or not exist
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// Architecture of the image, such as aarch64 or arm64 [default: this machine's]
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
-    /// When to ask the mirror: if the image is missing, always, for a newer one, or never
+    /// When to ask a mirror for the image: if it is missing, always, always but falling back to the cache, or never
     #[arg(
         long,
         value_name = "missing|always|newer|never",
@@ -45,14 +45,14 @@ pub struct Args {
     /// Change a limit of the archive, such as entries=500000 or bytes=10g; repeat it for more
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     limits: Vec<box_unpack::Setting>,
-    /// Print as text or as JSON
+    /// Print text or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
     #[command(flatten)]
     fetch: FetchArgs,
 }
 
-/// What was written: stable, documented in docs/cli.md.
+/// The result of unpacking. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Written {
     dir: String,
@@ -88,13 +88,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Who leaves out the `./` means the archive that lies there.
+/// Adds a hint for users who omitted the `./` of an archive's path.
 fn named_a_file(failure: Failure, args: &Args) -> Failure {
     if !Path::new(&args.image).is_file() {
         return failure;
     }
     failure.hint(format!(
-        "to unpack the file of that name: box unpack ./{} {}",
+        "to unpack the file of this name: box unpack ./{} {}",
         args.image,
         args.dir.display()
     ))
@@ -105,8 +105,9 @@ fn is_path(text: &str) -> bool {
 }
 
 fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure> {
-    let failed =
-        |error: io::Error| Failure::new(format!("open {}: {}", path.display(), cause(&error)));
+    let failed = |error: io::Error| {
+        Failure::new(format!("cannot open {}: {}", path.display(), cause(&error)))
+    };
     let file = File::open(path).map_err(failed)?;
     let interrupts = Interrupts::hold().map_err(failed)?;
     let waits_on = file.try_clone().map_err(failed)?.into();
@@ -115,18 +116,22 @@ fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure>
     interrupts.finish().map_err(failed)?;
     unpacked.map_err(|error| match error {
         box_unpack::Error::Read(error) => {
-            Failure::new(format!("read {}: {}", path.display(), cause(&error)))
+            Failure::new(format!("cannot read {}: {}", path.display(), cause(&error)))
         }
         box_unpack::Error::Archive { place, problem } => {
             let hint = limit_of(&problem)
-                .map(|name| format!("if you trust it: box unpack --limit {name}=VALUE"));
-            Failure::new(format!("unpack {}: {place}: {problem}", path.display())).maybe_hint(hint)
+                .map(|name| format!("if you trust the archive: box unpack --limit {name}=VALUE"));
+            Failure::new(format!(
+                "cannot unpack {}: {place}: {problem}",
+                path.display()
+            ))
+            .maybe_hint(hint)
         }
         error => error.into(),
     })
 }
 
-/// The limit that an archive exceeds.
+/// The limit that an archive exceeded.
 fn limit_of(problem: &Problem) -> Option<LimitKind> {
     match problem {
         Problem::Limit { limit, .. } => Some(*limit),
@@ -147,7 +152,7 @@ fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, F
     };
     let image = wanted.image(settings)?.image;
     let cache = Cache::open_existing(&settings.dirs.cache);
-    let held = |error: io::Error| Failure::new(format!("hold signals back: {}", cause(&error)));
+    let held = |error: io::Error| Failure::new(format!("cannot block signals: {}", cause(&error)));
     let interrupts = Interrupts::hold().map_err(held)?;
     let bars = Bars::new(settings);
     let layers = image
@@ -155,13 +160,13 @@ fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, F
         .iter()
         .map(|layer| blob(&cache, &image, layer, &bars, &interrupts));
     let unpacked = unpack_layers(layers, &args.dir, limits);
-    // So that a bar is gone before a pending signal ends all.
+    // The bars must be cleared before a pending signal ends the process.
     drop(bars);
     interrupts.finish().map_err(held)?;
     Ok(unpacked?)
 }
 
-/// A layer's blob, opened when its turn comes.
+/// Opens the blob of a layer. Called when its turn comes.
 fn blob<'a>(
     cache: &Cache,
     image: &Image,

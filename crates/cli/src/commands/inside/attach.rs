@@ -10,21 +10,21 @@ use crate::options::refused;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Connects this terminal to a container that runs in the background, and exits with its status when it ends. On a
-/// terminal, Control-P Control-Q leaves it running.
+/// Attaches to a container that runs in the background, and exits with its status when it exits. On a terminal, Control-P
+/// Control-Q detaches from it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box attach web")]
 pub struct Args {
     /// Name of the container
     #[arg(add = ArgValueCandidates::new(crate::options::completion::names))]
     name: String,
-    /// Do not hand on what is typed
+    /// Do not pass stdin to the container
     #[arg(long)]
     no_stdin: bool,
-    /// Do not hand on signals
+    /// Do not forward signals to the container
     #[arg(long)]
     no_signals: bool,
-    /// Keys that leave the container running: letters, or ctrl- and a letter
+    /// Keys to detach with: letters, or ctrl- and a letter
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: String,
 }
@@ -39,7 +39,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     connect(settings, &instance, &options)
 }
 
-/// Attaches, and returns the status for box.
+/// Attaches to a container and returns the exit status for box.
 fn connect(settings: &Settings, instance: &Instance, options: &Options) -> Result<u8, Failure> {
     let waiter = instance.waiter()?;
     let mut output = Output {
@@ -49,12 +49,15 @@ fn connect(settings: &Settings, instance: &Instance, options: &Options) -> Resul
     match attach::attach(instance, options, &mut output)? {
         Left::Detached => Ok(0),
         Left::Behind => Err(Failure::new(format!(
-            "no longer attached to {}: what it printed was not read here for two seconds",
+            "detached from {}: its output was not read here for two seconds",
             instance.name()
         ))
-        .hint(format!("it goes on: box attach {}", instance.name()))),
+        .hint(format!(
+            "the container is still running: box attach {}",
+            instance.name()
+        ))),
         Left::Ended => {
-            // The terminal closes a moment before the end is recorded.
+            // The terminal closes a moment before the exit is recorded.
             if let Ok(live) = instance.live() {
                 live.wait(None)?;
             }
@@ -66,7 +69,7 @@ fn connect(settings: &Settings, instance: &Instance, options: &Options) -> Resul
     }
 }
 
-/// `ctrl-p,ctrl-q`; nothing for no keys.
+/// Reads keys such as `ctrl-p,ctrl-q`. An empty text means no keys.
 fn keys(text: &str) -> Result<Vec<u8>, Failure> {
     if text.is_empty() {
         return Ok(Vec::new());

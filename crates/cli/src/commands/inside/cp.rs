@@ -13,29 +13,29 @@ use crate::interrupt::Interrupts;
 use crate::report::{Failure, cause, warn};
 use crate::settings::{Settings, require_root};
 
-/// Copies files between a container, running or not, and the host. The container's side is NAME:PATH; - on the other side
-/// is a tar archive on stdin or stdout. As with cp, a directory as DESTINATION gets SOURCE under its own name; SOURCE/. means
-/// what SOURCE holds. A device or pipe of the host as DESTINATION is written to; no device, pipe or socket is replaced.
+/// Copies files between a container, running or stopped, and the host. The container's side is NAME:PATH, and - on the other side
+/// is a tar archive on stdin or stdout. As with cp, SOURCE is copied into DESTINATION if that is a directory, and SOURCE/. means
+/// the content of SOURCE. A device or pipe of the host as DESTINATION is written to; no device, pipe or socket is replaced.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box cp README.md web:/srv\n  box cp web:/etc/passwd .\n  box cp web:/etc - | tar t"
 )]
 pub struct Args {
-    /// What to copy
+    /// File or directory to copy
     #[arg(value_name = "SOURCE")]
     source: String,
-    /// Where to
+    /// Target of the copy
     #[arg(value_name = "DESTINATION")]
     destination: String,
-    /// Keep owners, extended attributes and device nodes
+    /// Preserve owners, extended attributes and device nodes
     #[arg(short, long)]
     archive: bool,
-    /// Follow SOURCE where it is a symbolic link
+    /// Follow SOURCE if it is a symbolic link
     #[arg(short = 'L', long)]
     follow_link: bool,
 }
 
-/// One side.
+/// One side of a copy.
 enum Side<'a> {
     Container(&'a str, &'a Path),
     Host(&'a Path),
@@ -43,26 +43,26 @@ enum Side<'a> {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    require_root("looking into a container")?;
+    require_root("accessing a container's files")?;
     allow_many_files();
     let copied = match (side(&args.source), side(&args.destination)) {
         (Side::Container(name, path), Side::Host(host)) => {
             let (tree, options) = args.open(settings, name, false)?;
-            // Nothing has to be undone where a device or pipe is written to, which may take for ever.
+            // Writing to a device or pipe may take for ever, and there is nothing to undo.
             let hold = !std::fs::metadata(host).is_ok_and(|it| is_open_ended(it.file_type()));
             transfer((&tree, path), (&Tree::host(), host), &options, hold)?
         }
         (Side::Container(name, path), Side::Stream) => {
             let mut stdout = std::io::stdout().lock();
             if stdout.is_terminal() {
-                return Err(Failure::new("an archive is not for a terminal")
-                    .hint("send stdout to a file or to tar"));
+                return Err(Failure::new("cannot write an archive to a terminal")
+                    .hint("redirect stdout to a file or to tar"));
             }
             let (tree, options) = args.open(settings, name, false)?;
             let copied = write_archive(&tree, path, &options, &mut stdout)?;
-            stdout
-                .flush()
-                .map_err(|error| Failure::new(format!("write to stdout: {}", cause(&error))))?;
+            stdout.flush().map_err(|error| {
+                Failure::new(format!("cannot write to stdout: {}", cause(&error)))
+            })?;
             copied
         }
         (Side::Host(host), Side::Container(name, path)) => {
@@ -71,79 +71,80 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         }
         (Side::Stream, Side::Container(name, path)) => args.unpack(settings, name, path)?,
         (Side::Container(..), Side::Container(..)) => {
-            return Err(Failure::new("one side must be the host's")
-                .hint("copy to the host, and from there"));
+            return Err(Failure::new("cannot copy from one container to another")
+                .hint("copy to the host first"));
         }
         _ => {
-            let why = "neither side is a container's";
+            let why = "cannot copy: neither side is in a container";
             return Err(
                 Failure::new(why).hint("a file in a container is named like web:/etc/passwd")
             );
         }
     };
-    tell(&copied);
+    warn_of_omissions(&copied);
     Ok(0)
 }
 
-/// Copies, and undoes what is half done where a signal ends it.
+/// Copies, and undoes an incomplete copy if a signal interrupts it.
 fn transfer(
     (from, source): (&Tree, &Path),
     (to, destination): (&Tree, &Path),
     options: &Options,
     hold: bool,
 ) -> Result<Copied, Failure> {
-    let held = |error: std::io::Error| Failure::new(format!("hold signals: {}", cause(&error)));
+    let held =
+        |error: std::io::Error| Failure::new(format!("cannot block signals: {}", cause(&error)));
     let interrupts = hold.then(Interrupts::hold).transpose().map_err(held)?;
     let stop = || interrupts.as_ref().is_some_and(Interrupts::is_pending);
     let copied = copy(from, source, to, destination, options, &stop);
-    // One that has come ends box here.
+    // A pending signal ends box here.
     interrupts
         .map_or(Ok(()), Interrupts::finish)
         .map_err(held)?;
     copied.map_err(|error| failure(error, options.inward))
 }
 
-/// What is said of disks that are full or cannot be written to is another thing here than elsewhere.
+/// The hints about full and read-only disks differ from those elsewhere: here the target of the copy is meant.
 fn failure(error: box_run::Error, inward: bool) -> Failure {
     let box_run::Error::Io { source, .. } = &error else {
         return error.into();
     };
     let hint = match source.kind() {
         ErrorKind::ReadOnlyFilesystem if inward => {
-            "the container cannot write there either (--read-only, or a volume with ro): copy to a volume that it can write to"
+            "the container cannot write there either (--read-only, or a volume with ro): copy to a writable volume"
         }
         ErrorKind::ReadOnlyFilesystem => "copy to another directory",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space at the destination",
         ErrorKind::PermissionDenied => return Failure::from_error(&error),
         _ => return error.into(),
     };
     Failure::from_error(&error).hint(hint)
 }
 
-/// Says what was left out.
-fn tell(copied: &Copied) {
+/// Warns about files that were not copied.
+fn warn_of_omissions(copied: &Copied) {
     if copied.skipped > 0 {
         warn(format!(
-            "{} sockets and devices were left out",
+            "{} sockets and devices were skipped",
             copied.skipped
         ));
     }
     if copied.vanished > 0 {
         warn(format!(
-            "{} files were gone before they could be copied",
+            "{} files vanished before they could be copied",
             copied.vanished
         ));
     }
     for why in &copied.gone {
-        warn(format!("left out: {why}"));
+        warn(format!("skipped: {why}"));
     }
 }
 
-/// Each directory on the way down is open while its files are copied.
+/// Raises the limit of open files: each directory on the way down is open while its files are copied.
 fn allow_many_files() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
-    // A deep tree tells of it if that is not allowed.
+    // If that is not permitted, copying a deep tree fails with its own error.
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap_or_default();
 }
 
@@ -151,7 +152,7 @@ fn is_open_ended(kind: std::fs::FileType) -> bool {
     kind.is_fifo() || kind.is_char_device()
 }
 
-/// `NAME:PATH` is in a container, unless a slash stands before the colon, as in `./a:b`.
+/// `NAME:PATH` is in a container, unless there is a slash before the colon, as in `./a:b`.
 fn side(text: &str) -> Side<'_> {
     match text.split_once(':') {
         _ if text == "-" => Side::Stream,
@@ -174,12 +175,12 @@ impl Args {
         let options = self.options(ids, inward);
         let view = instance.view()?;
         let tree = view.tree()?;
-        // Mounted and locked until this process ends.
+        // Stays mounted and locked until this process exits.
         std::mem::forget(view);
         Ok((tree, options))
     }
 
-    /// Without -a, copies belong to the container's root there, and to the caller here.
+    /// Without -a, copies belong to the container's root in the container, and to the caller on the host.
     fn options(&self, ids: Ids, inward: bool) -> Options {
         let caller = (
             rustix::process::geteuid().as_raw(),
@@ -199,10 +200,11 @@ impl Args {
         }
     }
 
-    /// Unpacks beside the container's files first: the archive may be anything.
+    /// Unpacks an archive beside the container's files first, because its content is not trusted, and copies the result.
     fn unpack(&self, settings: &Settings, name: &str, path: &Path) -> Result<Copied, Failure> {
         let instance = settings.containers().get(name)?;
-        let held = |error: std::io::Error| Failure::new(format!("read stdin: {}", cause(&error)));
+        let held =
+            |error: std::io::Error| Failure::new(format!("cannot read stdin: {}", cause(&error)));
         let interrupts = Interrupts::hold().map_err(held)?;
         let stdin = std::io::stdin();
         let waits_on = stdin.as_fd().try_clone_to_owned().map_err(held)?;
@@ -213,7 +215,7 @@ impl Args {
         let unpacked = unpack_archive(archive, &aside, &Limits::default());
         let copied = unpacked.map_err(Failure::from).and_then(|_| {
             let (tree, options) = self.open(settings, name, true)?;
-            // It must be there: an archive has names of its own.
+            // The directory must exist: the archive only names files below it.
             tree.directory(path)?;
             let options = Options {
                 archive: true,
@@ -231,21 +233,25 @@ impl Args {
             .map_err(|error| failure(error, true))
         });
         std::fs::remove_dir_all(&aside).map_err(|error| {
-            Failure::new(format!("remove {}: {}", aside.display(), cause(&error)))
+            Failure::new(format!(
+                "cannot remove {}: {}",
+                aside.display(),
+                cause(&error)
+            ))
         })?;
         interrupts.finish().map_err(held)?;
         copied
     }
 }
 
-/// What the names of unpacked archives begin with; the number of the process follows.
+/// Prefix of the directories of unpacked archives; the process id follows.
 const ASIDE: &str = "copied-";
 
-/// A new directory beside the container's files. What killed processes left there is taken away.
+/// Creates a directory beside the container's files, and removes those of killed processes.
 fn aside(instance: &Instance) -> Result<PathBuf, Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::new(format!(
-            "create directory {}: {}",
+            "cannot create directory {}: {}",
             path.display(),
             cause(&error)
         ))
@@ -261,7 +267,7 @@ fn aside(instance: &Instance) -> Result<PathBuf, Failure> {
         }
     }
     let aside = dir.join(format!("{ASIDE}{}", std::process::id()));
-    // One of our own number is of a process before us.
+    // A directory with our own process id was left by an earlier process.
     std::fs::remove_dir_all(&aside).or_else(|error| match error.kind() {
         ErrorKind::NotFound => Ok(()),
         _ => Err(failed(&aside, error)),

@@ -10,19 +10,19 @@ use crate::output::listing::{Column, ListFormat, Listing};
 use crate::report::{Failure, printable};
 use crate::settings::Settings;
 
-/// Lists what a container changed of its image's files: A for added, C for changed, D for deleted.
+/// Lists the changes that a container made to the files of its image: A for added, C for changed, D for deleted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box diff web")]
 pub struct Args {
     /// Name of the container
     #[arg(add = ArgValueCandidates::new(crate::options::completion::names))]
     name: String,
-    /// Print as a table, as json, or these fields: kind,path
+    /// Print a table, JSON (json), or these fields: kind,path
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
 }
 
-/// One change: stable, documented in docs/cli.md.
+/// One change. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
     kind: box_run::diff::Kind,
@@ -54,7 +54,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     };
     let rows: Vec<Row> = changes.iter().map(row).collect();
     if args.format == ListFormat::Table && !settings.quiet {
-        // As docker and podman print it: no headings.
+        // Without headings, as docker and podman print it.
         let lines: String = rows
             .iter()
             .map(|row| format!("{} {}\n", row.kind.letter(), printable(&row.path)))

@@ -9,45 +9,45 @@ use crate::options;
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
 
-/// Runs a further command in a running container, with all that confines it, and exits with the command's status.
+/// Runs another command in a running container, with the same confinement, and exits with the command's status.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "box exec [OPTIONS] NAME CMD [ARG]...",
     after_help = "Examples:\n  box exec -it web sh\n  box exec -u nobody -w /tmp web id"
 )]
 pub struct Args {
-    /// The container, and the command; what follows NAME belongs to the command
+    /// The container and the command; everything after NAME belongs to the command
     #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["NAME", "CMD"], add = ArgValueCandidates::new(crate::options::completion::names))]
     name_and_command: Vec<String>,
-    /// Run it in the background, without input and output
+    /// Run in the background, without input and output
     #[arg(short, long, conflicts_with = "tty")]
     detach: bool,
-    /// Keep stdin open (always so; accepted for those used to it)
+    /// Keep stdin open (always the case; accepted for compatibility)
     #[arg(short, long)]
     interactive: bool,
-    /// Give the command a terminal
+    /// Allocate a terminal for the command
     #[arg(short, long)]
     tty: bool,
-    /// Set a variable, or hand on the caller's with K alone
+    /// Set an environment variable; K alone passes the caller's value
     #[arg(short, long = "env", value_name = "K[=V]")]
     env: Vec<String>,
-    /// Read variables from a file, one K=V or K a line
+    /// Read environment variables from a file, one K=V or K per line
     #[arg(long = "env-file", value_name = "FILE")]
     env_files: Vec<PathBuf>,
     /// Working directory in the container [default: the container's own]
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
-    /// Run as this user, by name or number of the container's passwd and group files
+    /// Run as this user; names are looked up in the container's passwd and group files
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    require_root("joining a container")?;
+    require_root("running a command in a container")?;
     let (name, command) = args
         .name_and_command
         .split_first()
-        .expect("clap demands a name");
+        .expect("clap requires a name");
     let mut env =
         options::environment::read(&args.env_files, &args.env, &|name| std::env::var_os(name))?;
     if args.tty && !env.iter().any(|(key, _)| key == "TERM") {

@@ -12,7 +12,7 @@ use crate::options::{moment, refused};
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
-/// Prints what a container wrote while it ran in the background: its stdout to stdout, its stderr to stderr.
+/// Prints the output of a container that ran in the background: its stdout to stdout, its stderr to stderr.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box logs --tail 20 web\n  box logs --since 10m --timestamps web"
@@ -21,19 +21,19 @@ pub struct Args {
     /// Name of the container
     #[arg(add = ArgValueCandidates::new(crate::options::completion::names))]
     name: String,
-    /// Go on until it ends
+    /// Follow the log until the container exits
     #[arg(short, long)]
     follow: bool,
-    /// Only the last lines
+    /// Print only the last lines
     #[arg(short = 'n', long, value_name = "N|all", default_value = "all")]
     tail: String,
-    /// Only what was written since: a time ago such as 10m or 1h30m, or a moment
+    /// Print only lines written since this time: a time ago such as 10m or 1h30m, or a date and time
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only what was written until then
+    /// Print only lines written until this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Put the time in front of each line
+    /// Print the time before each line
     #[arg(short, long)]
     timestamps: bool,
 }
@@ -44,7 +44,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let Some(mut log) = instance.log()? else {
         return Err(no_log(&instance));
     };
-    // By descriptor: it may get another name meanwhile.
+    // Held by descriptor: the container may be renamed in the meantime.
     let live = match args.follow.then(|| instance.live()) {
         Some(Ok(live)) => Some(live),
         None | Some(Err(Error::NotRunning { .. } | Error::NoSuchInstance { .. })) => None,
@@ -56,7 +56,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     log.seek(&query)?;
     let mut printer = Printer::new(args.timestamps);
     loop {
-        // Looked at first: what it writes last is not missed then.
+        // Checked before the log is read, so that the last lines are not missed.
         let runs = match &live {
             Some(live) => !live.wait(Some(Duration::ZERO))?,
             None => false,
@@ -66,26 +66,26 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         if !runs || left == Some(0) {
             return Ok(0);
         }
-        let patience = left.map_or(PATIENCE, |left| PATIENCE.min(Duration::from_nanos(left)));
-        log.wait(live.as_ref().map(|live| live.monitor()), patience)?;
+        let timeout = left.map_or(RECHECK, |left| RECHECK.min(Duration::from_nanos(left)));
+        log.wait(live.as_ref().map(|live| live.monitor()), timeout)?;
     }
 }
 
-/// How long nothing has to happen until the log is looked at again.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Without any event the log is read again after this time.
+const RECHECK: Duration = Duration::from_secs(1);
 
 fn no_log(instance: &Instance) -> Failure {
     let name = instance.name();
     let driver = match instance.record().options.log.driver {
         Driver::K8sFile => {
             let why = format!("{name} has no log: it never ran in the background");
-            return Failure::new(why).hint("box run -d and box start keep what a container prints");
+            return Failure::new(why).hint("box run -d and box start write a log");
         }
         Driver::None => "none",
         Driver::Passthrough => "passthrough",
     };
     Failure::new(format!(
-        "{name} has no log: it was made with --log-driver {driver}"
+        "{name} has no log: it was created with --log-driver {driver}"
     ))
 }
 
@@ -97,14 +97,13 @@ fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Both of box's streams. What stands in one of their buffers is written out before the other is used, as both may lead to the
-/// same terminal.
+/// Both output streams of box. Each buffer is flushed before the other stream is written to, since both may be the same terminal.
 struct Printer {
     timestamps: bool,
     out: BufWriter<std::io::StdoutLock<'static>>,
     err: BufWriter<std::io::StderrLock<'static>>,
     last: Stream,
-    /// In the midst of a line, of stdout and of stderr.
+    /// Whether stdout and stderr are in the middle of a line.
     within: [bool; 2],
 }
 

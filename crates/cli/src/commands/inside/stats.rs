@@ -13,20 +13,20 @@ use crate::output::{self, Format, binary_size};
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// How long the CPU time is measured before a single reading is printed.
-const GLANCE: Duration = Duration::from_millis(200);
+/// Time over which the CPU usage of a single reading is measured.
+const SAMPLE: Duration = Duration::from_millis(200);
 
-/// How often a terminal is drawn anew.
+/// Interval between two updates on a terminal.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shows what running containers use: live on a terminal, once elsewhere.
+/// Shows the resource usage of running containers: continuously on a terminal, once elsewhere.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box stats --no-stream")]
 pub struct Args {
-    /// Names of the containers [default: all that run]
+    /// Names of the containers [default: all running ones]
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(crate::options::completion::names))]
     names: Vec<String>,
-    /// Print once and end
+    /// Print once and exit
     #[arg(long)]
     no_stream: bool,
     /// Print as a table or as JSON
@@ -34,30 +34,30 @@ pub struct Args {
     format: Format,
 }
 
-/// One container: stable, documented in docs/cli.md. Sizes in bytes; what the host does not count is null.
+/// One container. Stable, documented in docs/cli.md. Sizes are in bytes; values that the host does not provide are null.
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
-    /// Of one CPU, so that two busy CPUs are 200.
+    /// Per cent of one CPU: two busy CPUs are 200.
     cpu_percent: Option<f64>,
     #[serde(flatten)]
     stats: Stats,
 }
 
-/// CPU time and when it was read.
+/// CPU time in nanoseconds, and when it was read.
 type Reading = (u64, Instant);
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let instances = settings.containers();
     let live = !args.no_stream && args.format == Format::Table && std::io::stdout().is_terminal();
     let mut before = HashMap::new();
-    // CPU use is a difference: the first reading only begins it.
+    // CPU usage is the difference of two readings; this is the first one.
     read(args, &instances, &mut before)?;
     loop {
-        std::thread::sleep(if live { INTERVAL } else { GLANCE });
+        std::thread::sleep(if live { INTERVAL } else { SAMPLE });
         let rows = read(args, &instances, &mut before)?;
         if live {
-            // To the first row and column, and nothing stays below what is written.
+            // Cursor to the upper left corner, and clear the screen below it.
             output::text("\x1b[H\x1b[J")?;
         }
         match args.format {
@@ -70,7 +70,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     }
 }
 
-/// What the containers use now; `before` has their last readings, and the new ones afterwards.
+/// Reads the current usage. `before` holds the previous CPU times, and the new ones afterwards.
 fn read(
     args: &Args,
     instances: &Instances,
@@ -105,7 +105,7 @@ fn read(
     Ok(rows)
 }
 
-/// None for a container that does not run, where only those that run are wanted.
+/// `None` for a stopped container, if only running ones are listed.
 fn stats(instance: &Instance, running_only: bool) -> Result<Option<Stats>, Failure> {
     if running_only
         && !matches!(
@@ -117,7 +117,7 @@ fn stats(instance: &Instance, running_only: bool) -> Result<Option<Stats>, Failu
     }
     match instance.cgroup().and_then(|cgroup| cgroup.stats()) {
         Ok(stats) => Ok(Some(stats)),
-        // It ended between the two looks.
+        // It exited after its status was read.
         Err(box_run::Error::NotRunning { .. }) if running_only => Ok(None),
         Err(error) => Err(error.into()),
     }

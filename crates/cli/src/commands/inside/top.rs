@@ -15,7 +15,7 @@ pub struct Args {
     /// Name of the container
     #[arg(add = ArgValueCandidates::new(crate::options::completion::names))]
     name: String,
-    /// Print as a table, as json, or these fields: user,pid,container_pid,parent,state,cpu_seconds,memory,started,command
+    /// Print a table, JSON (json), or these fields: user,pid,container_pid,parent,state,cpu_seconds,memory,started,command
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
 }
@@ -78,7 +78,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// As ps(1) has it: hours, minutes and seconds.
+/// Hours, minutes and seconds, as ps(1) prints them.
 fn clock(seconds: f64) -> String {
     let seconds = seconds as u64;
     format!(

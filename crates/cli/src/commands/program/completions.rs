@@ -6,13 +6,13 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use crate::output;
 use crate::report::{Failure, cause};
 
-/// Prints what makes a shell complete the words of box: verbs, options, names of containers and references of images.
+/// Prints a completion script for a shell: for commands, options, names of containers and references of images.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  box completions bash > /etc/bash_completion.d/box\n  box completions fish > ~/.config/fish/completions/box.fish"
 )]
 pub struct Args {
-    /// The shell
+    /// Name of the shell
     shell: Shell,
 }
 
@@ -23,7 +23,7 @@ enum Shell {
     Fish,
 }
 
-/// With this variable the shell asks for completions, see [`crate::complete`].
+/// The variable with which a shell requests completions.
 pub const VARIABLE: &str = "BOX_COMPLETE";
 
 pub fn run(args: &Args) -> Result<u8, Failure> {
@@ -35,7 +35,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let mut script = Vec::new();
     completer
         .write_registration(VARIABLE, "box", "box", "box", &mut script)
-        .map_err(|error| Failure::new(format!("write the completions: {}", cause(&error))))?;
+        .map_err(|error| {
+            Failure::new(format!("cannot write the completions: {}", cause(&error)))
+        })?;
     output::text(&String::from_utf8_lossy(&script))?;
     Ok(0)
 }

@@ -6,10 +6,10 @@ use crate::output;
 use crate::output::Format;
 use crate::report::Failure;
 
-/// Prints the version of box, and what it was built for and runs on.
+/// Prints the version of box, the platform it was built for and the kernel it runs on.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print as a table or as JSON
+    /// Print text or JSON
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }

@@ -1,7 +1,7 @@
-//! The directories of box are its own: nobody else looks into them, or decides what is in them.
+//! Keeps the directories of box private: no other user may read them or write to them.
 //!
-//! Layers hold files of every owner, set-user-ID programs among them; blobs and containers hold what was meant for one user of a
-//! container alone. Whoever else could write to such a directory would decide what runs as root.
+//! Layers contain files of any owner, including set-user-ID programs, and blobs and containers contain files that were private to a
+//! user of a container. A user with write access to such a directory could decide what runs as root.
 
 use std::fs::Permissions;
 use std::io;
@@ -11,7 +11,7 @@ use std::path::Path;
 use super::Dirs;
 use crate::report::{Failure, cause};
 
-/// All that box makes in its root directory, and what a file system has there by itself.
+/// Everything that box creates in its root directory, and the directory that a file system has there itself.
 const OWN: [&str; 6] = [
     "cache",
     "instances",
@@ -27,14 +27,14 @@ const OTHERS: u32 = 0o077;
 const WRITE: u32 = 0o022;
 
 impl Dirs {
-    /// Takes care that the root directory and what is running are the caller's alone. Those of another user are refused; those
-    /// that an older box made for all to see are closed. A cache that is not in the root directory keeps the mode and the owner
-    /// that somebody has chosen for it. Nothing is made.
+    /// Makes sure that the root directory and the run directory are private to the caller. Refuses directories of another user, and
+    /// closes those that an older box created readable for everybody. A cache outside the root directory keeps its owner and mode.
+    /// Creates nothing.
     pub fn keep_private(&self) -> Result<(), Failure> {
-        let flag = "name one of your own with --root DIR or BOX_ROOT";
+        let flag = "choose a directory of your own with --root DIR or BOX_ROOT";
         let closed = keep("the root directory", &self.root, flag, has_only_our_own)?;
         if !self.run.starts_with(&self.root) {
-            let variable = "name one of your own with BOX_RUN";
+            let variable = "choose a directory of your own with BOX_RUN";
             keep("the run directory", &self.run, variable, |path| {
                 path.file_name().is_some_and(|name| name == "box")
             })?;
@@ -42,7 +42,7 @@ impl Dirs {
         if closed || self.cache != self.root.join("cache") {
             return Ok(());
         }
-        // The root directory is left open, as there are other things in it: also, perhaps, a `cache` of something else.
+        // The root directory stays open because there are other files in it, perhaps also a `cache` of another program.
         keep("the cache", &self.cache, flag, |cache| {
             cache.join("blobs/sha256").is_dir() && !cache.is_symlink()
         })?;
@@ -50,19 +50,19 @@ impl Dirs {
     }
 }
 
-/// Checks one directory. Closes it where it is `ours` to close; whether others are kept out of it now.
+/// Checks one directory, and closes it if it is `ours`. Returns whether it is private now.
 fn keep(
     what: &str,
     path: &Path,
     hint: &str,
     ours: impl FnOnce(&Path) -> bool,
 ) -> Result<bool, Failure> {
-    // What is wrong with a directory that cannot be looked at is told by who needs it.
+    // If the directory cannot be accessed, its first use reports the error.
     let Ok(metadata) = std::fs::metadata(path) else {
         return Ok(false);
     };
     let refuse = |why: String| {
-        Failure::new(format!("{what} {} is not used: it {why}", path.display())).hint(hint)
+        Failure::new(format!("cannot use {what} {}: it {why}", path.display())).hint(hint)
     };
     let me = rustix::process::geteuid().as_raw();
     if metadata.uid() != me {
@@ -83,7 +83,7 @@ fn keep(
             Err(error) => {
                 let path = path.display();
                 return Err(Failure::new(format!(
-                    "change the mode of {path}: {}",
+                    "cannot change the mode of {path}: {}",
                     cause(&error)
                 )));
             }
@@ -92,12 +92,12 @@ fn keep(
     match mode & WRITE {
         0 => Ok(false),
         _ => Err(refuse(format!(
-            "can be written to by others (mode {mode:04o})"
+            "is writable by other users (mode {mode:04o})"
         ))),
     }
 }
 
-/// Whether there is nothing in it but what this user's box has made.
+/// Whether a directory contains only what box has created as this user.
 fn has_only_our_own(root: &Path) -> bool {
     let me = rustix::process::geteuid().as_raw();
     let own = |entry: io::Result<std::fs::DirEntry>| {

@@ -1,4 +1,4 @@
-//! `--change`: what the instructions do to an image's config. Pure.
+//! `--change`: applies instructions to an image's config. Does no I/O.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::expansion::expand;
 use crate::options::{refused, signal};
 use crate::report::Failure;
 
-/// Applies the instructions in order, all of them being one Dockerfile, as docker sees it.
+/// Applies the instructions in order. Like docker, reads all of them as one Dockerfile.
 pub fn apply(image: &mut ImageConfiguration, changes: &[String]) -> Result<(), Failure> {
     let text = changes.join("\n");
     let read = Dockerfile::read(&text);
@@ -23,7 +23,7 @@ pub fn apply(image: &mut ImageConfiguration, changes: &[String]) -> Result<(), F
         has_command: false,
     };
     for (instruction, line) in &read.instructions {
-        let done = changed.carry_out(instruction);
+        let done = changed.apply(instruction);
         done.map_err(|reason| refused("--change", line, &reason))?;
     }
     image.set_config(Some(changed.config));
@@ -33,12 +33,12 @@ pub fn apply(image: &mut ImageConfiguration, changes: &[String]) -> Result<(), F
 struct Changed {
     config: Config,
     escape: char,
-    /// `CMD` was among the instructions.
+    /// Whether there was a `CMD` among the instructions.
     has_command: bool,
 }
 
 impl Changed {
-    fn carry_out(&mut self, instruction: &Instruction) -> Result<(), String> {
+    fn apply(&mut self, instruction: &Instruction) -> Result<(), String> {
         match instruction {
             Instruction::Cmd(words) => {
                 self.has_command = true;
@@ -47,7 +47,7 @@ impl Changed {
             Instruction::Entrypoint(words) => {
                 let words = Some(words.clone()).filter(|words| !words.is_empty());
                 self.config.set_entrypoint(words);
-                // The image's command was meant for the entrypoint of before, as docker sees it.
+                // Like docker: the image's command belonged to the previous entrypoint.
                 if !self.has_command {
                     self.config.set_cmd(None);
                 }
@@ -81,7 +81,7 @@ impl Changed {
         Ok(())
     }
 
-    /// A word as it is meant, with the variables that the image has at this point.
+    /// Expands a word with the variables that the image has at this point.
     fn expanded(&self, word: &str) -> Result<String, String> {
         let env = self.config.env().as_deref().unwrap_or(&[]);
         let variable = |name: &str| {
@@ -91,7 +91,7 @@ impl Changed {
         };
         let text = expand(word, self.escape, &variable)?;
         match text.contains('\0') {
-            true => Err("a zero byte can be in no value".to_owned()),
+            true => Err("a value cannot contain a NUL byte".to_owned()),
             false => Ok(text),
         }
     }
@@ -104,7 +104,7 @@ impl Changed {
         }
     }
 
-    /// All of them with the variables of before: in `ENV A=b C=$A` the last is the A of an earlier line.
+    /// Expands all pairs with the previous variables: in `ENV A=b C=$A`, `$A` is the A of an earlier line.
     fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
         let one = |(name, value): &(String, String)| {
             Ok((self.value("a name", name)?, self.expanded(value)?))
@@ -117,7 +117,7 @@ impl Changed {
         let mut env = self.config.env().clone().unwrap_or_default();
         for (name, value) in pairs {
             if name.contains('=') {
-                return Err(format!("{name} is no name of a variable"));
+                return Err(format!("{name} is not a valid name of a variable"));
             }
             let entry = format!("{name}={value}");
             let named = |known: &&mut String| known.split('=').next() == Some(&name);
@@ -133,7 +133,7 @@ impl Changed {
     fn expose(&mut self, specs: &[String]) -> Result<(), String> {
         let mut exposed = self.config.exposed_ports().clone().unwrap_or_default();
         for spec in specs {
-            // A variable may hold several.
+            // A variable may expand to several ports.
             for spec in self.expanded(spec)?.split_whitespace() {
                 for port in ports(spec)? {
                     if !exposed.contains(&port) {
@@ -162,11 +162,11 @@ impl Changed {
     }
 }
 
-/// `PORT[-PORT][/PROTOCOL]`, each port by itself. A port of the host before it, as in `8080:80`, is left out as docker does.
+/// The ports of `PORT[-PORT][/PROTOCOL]`. Like docker, ignores the host's port in `8080:80`.
 fn ports(spec: &str) -> Result<Vec<String>, String> {
     let bad = || {
         format!(
-            "{spec} is no port, expected 1 to 65535, or a range such as 8000-8002, and perhaps /tcp, /udp or /sctp"
+            "{spec} is not a port: expected 1 to 65535 or a range such as 8000-8002, optionally with /tcp, /udp or /sctp"
         )
     };
     let (range, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
@@ -185,7 +185,7 @@ fn ports(spec: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// An absolute path: a relative one is meant from the working directory of before.
+/// Makes a path absolute, relative to the previous working directory.
 fn directory(before: &Path, path: &Path) -> String {
     let mut out = PathBuf::from("/");
     for part in Path::new("/").join(before).join(path).components() {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_those_of_before() {
+    fn variables_have_their_previous_values() {
         let config = changed(&["ENV A=2 B=$A PATH=/x:$PATH", "ENV C=$A \"D E\"='$A'"]).unwrap();
         let expected = ["PATH=/x:/bin", "A=2", "W=/srv", "B=1", "C=2", "D E=$A"];
         assert_eq!(config.env().as_deref().unwrap(), expected);
@@ -297,13 +297,13 @@ mod tests {
             ("USER web:+5", "is no id"),
             ("WORKDIR \"\"", "the directory is empty"),
             ("STOPSIGNAL nope", "nope"),
-            ("EXPOSE 0", "0 is no port"),
-            ("EXPOSE 70000", "70000 is no port"),
-            ("EXPOSE 9-8", "9-8 is no port"),
-            ("EXPOSE 80/icmp", "80/icmp is no port"),
-            ("EXPOSE +80", "+80 is no port"),
+            ("EXPOSE 0", "0 is not a port"),
+            ("EXPOSE 70000", "70000 is not a port"),
+            ("EXPOSE 9-8", "9-8 is not a port"),
+            ("EXPOSE 80/icmp", "80/icmp is not a port"),
+            ("EXPOSE +80", "+80 is not a port"),
             ("VOLUME [\" \"]", "a path is empty"),
-            ("FROM x", "for builds"),
+            ("FROM x", "only for builds"),
         ] {
             let failure = changed(&["USER ok", text]).unwrap_err();
             let message = failure.message();

@@ -1,24 +1,24 @@
-//! The text of `--change`: the part of the Dockerfile's grammar that says something of an image's config. Pure.
+//! Parses `--change`: the part of the Dockerfile grammar that concerns an image's config. Does no I/O.
 //!
-//! <https://docs.docker.com/reference/dockerfile/>, and for what it leaves open the parser of BuildKit. Only the form is judged
-//! here, words keep their quotes: those, and variables, are taken out when an instruction is carried out, see [`super::expansion`].
+//! <https://docs.docker.com/reference/dockerfile/>, and BuildKit's parser where that leaves something open. Only the form is checked
+//! here. Words keep their quotes and variables, which are expanded when an instruction is applied, see [`super::expansion`].
 
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction {
-    /// A command's words; none: no command.
+    /// The words of a command. Empty: no command.
     Cmd(Vec<String>),
-    /// The same.
+    /// Like `Cmd`.
     Entrypoint(Vec<String>),
-    /// Names and values as typed.
+    /// Names and values, unexpanded.
     Env(Vec<(String, String)>),
-    /// The same.
+    /// Like `Env`.
     Label(Vec<(String, String)>),
-    /// Ports, ranges, each perhaps with a protocol.
+    /// Ports and ranges of ports, with or without a protocol.
     Expose(Vec<String>),
-    /// Paths; those of a JSON list are meant as they stand, and have nothing in them that would be taken out.
+    /// Paths. Those of a JSON list are literal; they are quoted here so that expansion leaves them unchanged.
     Volume(Vec<String>),
-    /// A user, perhaps with a group.
+    /// A user, with or without a group.
     User(String),
     /// A directory.
     Workdir(String),
@@ -26,32 +26,32 @@ pub enum Instruction {
     Stopsignal(String),
 }
 
-/// What is wrong, and with which instruction.
+/// An instruction that cannot be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The instruction as typed, without line breaks.
+    /// The instruction, without line breaks.
     pub line: String,
-    /// What was expected.
+    /// What is wrong.
     pub reason: String,
 }
 
-/// What is there to be said in `--change`.
+/// The known instructions, as part of an error.
 const KNOWN: &str = "expected CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR and its value";
 
-/// An instruction with the text that it was read from.
+/// An instruction and the text that it was read from.
 pub type Typed = (Instruction, String);
 
-/// A text read, and the character that escapes in it.
+/// A parsed text and its escape character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
-    /// In order.
+    /// The instructions, in order.
     pub instructions: Vec<Typed>,
-    /// A backslash, or what the directive `# escape=` says.
+    /// A backslash, or the character of the directive `# escape=`.
     pub escape: char,
 }
 
 impl Dockerfile {
-    /// Reads instructions, one a line; empty lines and comments are passed over.
+    /// Reads instructions, one per line. Skips empty lines and comments.
     pub fn read(text: &str) -> Result<Self, Problem> {
         let escape = escape_character(text)?;
         let mut instructions = vec![];
@@ -69,7 +69,7 @@ impl Dockerfile {
     }
 }
 
-/// The directive `# escape=`, which stands before all else.
+/// The directive `# escape=`, which is only valid at the beginning.
 fn escape_character(text: &str) -> Result<char, Problem> {
     for line in text.lines() {
         let Some((name, value)) = line
@@ -97,7 +97,7 @@ fn escape_character(text: &str) -> Result<char, Problem> {
     Ok('\\')
 }
 
-/// Lines put together where one ends in the character that escapes. Comments and empty lines between the parts go.
+/// Joins lines that end in the escape character. Drops comments and empty lines, also between the parts of a line.
 fn logical_lines(text: &str, escape: char) -> Vec<String> {
     let mut lines = vec![];
     let mut begun: Option<String> = None;
@@ -132,7 +132,7 @@ fn instruction(line: &str, escape: char) -> Result<Instruction, String> {
         .unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
     let word = word.to_ascii_uppercase();
-    // `CMD=sh` is how podman lets it be written.
+    // Like podman, accepts `CMD=sh`.
     let value = match rest.strip_prefix('=') {
         Some(value) => value.trim(),
         None if rest.starts_with(char::is_whitespace) || rest.is_empty() => rest.trim(),
@@ -157,9 +157,9 @@ fn instruction(line: &str, escape: char) -> Result<Instruction, String> {
         "USER" => given().map(Instruction::User),
         "WORKDIR" => given().map(Instruction::Workdir),
         "STOPSIGNAL" => given().map(Instruction::Stopsignal),
-        "ONBUILD" | "HEALTHCHECK" => Err(format!("an OCI image has no place for {word}")),
+        "ONBUILD" | "HEALTHCHECK" => Err(format!("{word} cannot be stored in an OCI image")),
         "ADD" | "ARG" | "COPY" | "FROM" | "MAINTAINER" | "RUN" | "SHELL" => {
-            Err(format!("{word} is for builds; {KNOWN}"))
+            Err(format!("{word} is only for builds: {KNOWN}"))
         }
         _ => Err(KNOWN.to_owned()),
     }
@@ -171,7 +171,7 @@ fn command(value: &str) -> Result<Vec<String>, String> {
         .unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), value.to_owned()]))
 }
 
-/// A JSON list of strings; none where it is no JSON list at all.
+/// Reads a JSON list of strings. `None` if the text is not a JSON list.
 fn list(value: &str) -> Result<Option<Vec<String>>, String> {
     if !value.starts_with('[') {
         return Ok(None);
@@ -183,11 +183,11 @@ fn list(value: &str) -> Result<Option<Vec<String>>, String> {
             .map(|item| item.as_str().map(str::to_owned))
             .collect::<Option<Vec<String>>>()
             .map(Some)
-            .ok_or_else(|| "a JSON list holds strings only".to_owned()),
+            .ok_or_else(|| "a JSON list may contain only strings".to_owned()),
     }
 }
 
-/// A text that means itself.
+/// Quotes a text so that it expands to itself.
 fn quoted(text: &str, escape: char) -> String {
     let special = |letter: char| letter == escape || matches!(letter, '\'' | '"' | '$');
     text.chars()
@@ -200,7 +200,7 @@ fn quoted(text: &str, escape: char) -> String {
         .collect()
 }
 
-/// `K=V K=V`, or in the old form one name, and as its value all the rest.
+/// Reads `K=V K=V`, or the old form with one name and the rest as its value.
 fn pairs(word: &str, value: &str, escape: char) -> Result<Vec<(String, String)>, String> {
     let words = words(value, escape);
     let modern = words.first().is_some_and(|first| first.contains('='));
@@ -212,12 +212,12 @@ fn pairs(word: &str, value: &str, escape: char) -> Result<Vec<(String, String)>,
     let pair = |text: &String| match text.split_once('=') {
         Some(("", _)) => Err(format!("{text} has no name, expected K=V")),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(format!("there is no = in {text}, expected K=V")),
+        None => Err(format!("{text} has no =, expected K=V")),
     };
     words.iter().map(pair).collect()
 }
 
-/// The words of a line, with all their quotes and escapes. Spaces part them where they are neither quoted nor escaped.
+/// The words of a line, with their quotes and escapes. They are separated by spaces that are neither quoted nor escaped.
 fn words(text: &str, escape: char) -> Vec<String> {
     let mut words = vec![];
     let mut word = String::new();
@@ -232,7 +232,7 @@ fn words(text: &str, escape: char) -> Vec<String> {
         }
         word.push(letter);
         match quote {
-            // Nothing is escaped between single quotes.
+            // There are no escapes between single quotes.
             _ if letter == escape && quote != Some('\'') => word.extend(letters.next()),
             Some(open) if letter == open => quote = None,
             None if matches!(letter, '\'' | '"') => quote = Some(letter),
@@ -277,7 +277,7 @@ mod tests {
             read(&format!("CMD {shell}")),
             [Cmd(texts(&["/bin/sh", "-c", shell]))]
         );
-        // No JSON: for the shell, whatever it makes of it.
+        // Not JSON: passed to the shell as it is.
         assert_eq!(read("CMD ['a']"), [Cmd(texts(&["/bin/sh", "-c", "['a']"]))]);
         assert_eq!(
             read("CMD [ -f x ]"),
@@ -333,7 +333,7 @@ mod tests {
         let text = "# syntax=x\n# escape=`\nENV A=b`\n C=\\d`";
         assert_eq!(read(text), [Env(both(&[("A", "b"), ("C", "\\d")]))]);
         assert_eq!(Dockerfile::read("#escape=`\nUSER x").unwrap().escape, '`');
-        // Behind anything else it is a comment.
+        // After anything else it is a comment.
         assert_eq!(
             Dockerfile::read("# x\n# escape=`\nUSER x").unwrap().escape,
             '\\'
@@ -348,16 +348,16 @@ mod tests {
             ("CMD", "CMD", "CMD needs a value"),
             ("USER x\nENV", "ENV", "ENV needs a value"),
             ("ENV x", "ENV x", "K=V"),
-            ("ENV A=b c", "ENV A=b c", "no = in c"),
+            ("ENV A=b c", "ENV A=b c", "c has no ="),
             ("ENV =b", "ENV =b", "=b has no name"),
             ("LABEL a", "LABEL a", "LABEL needs a name and a value"),
-            ("CMD [1]", "CMD [1]", "strings only"),
-            ("FROM x", "FROM x", "FROM is for builds"),
-            ("ONBUILD RUN x", "ONBUILD RUN x", "no place for ONBUILD"),
+            ("CMD [1]", "CMD [1]", "only strings"),
+            ("FROM x", "FROM x", "FROM is only for builds"),
+            ("ONBUILD RUN x", "ONBUILD RUN x", "ONBUILD cannot be stored"),
             (
                 "HEALTHCHECK NONE",
                 "HEALTHCHECK NONE",
-                "no place for HEALTHCHECK",
+                "HEALTHCHECK cannot be stored",
             ),
             ("FROB x", "FROB x", "expected CMD"),
             ("USER-x y", "USER-x y", "expected CMD"),

@@ -1,15 +1,15 @@
-//! A word of a Dockerfile as it is meant: variables put in, quotes and escapes taken out. Pure.
+//! Expands a word of a Dockerfile: substitutes variables and removes quotes and escapes. Does no I/O.
 //!
-//! <https://docs.docker.com/reference/dockerfile/#environment-replacement>. As BuildKit does it: between single quotes all is meant
-//! as it stands; between double quotes a backslash escapes `"`, `$` and itself; elsewhere it escapes anything.
+//! <https://docs.docker.com/reference/dockerfile/#environment-replacement>. Like BuildKit: everything between
+//! single quotes is literal; between double quotes a backslash escapes `"`, `$` and itself; elsewhere it escapes any character.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// How deep a default may hold another one, as in `${A:-${B:-c}}`.
-const DEEPEST: u32 = 32;
+/// Maximal nesting of defaults, as in `${A:-${B:-c}}`.
+const MAX_DEPTH: u32 = 32;
 
-/// Expands a word; `variable` knows the values of names.
+/// Expands a word. `variable` returns the value of a variable.
 pub fn expand(
     word: &str,
     escape: char,
@@ -30,7 +30,7 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// Up to that character, which is taken too, or up to the end.
+    /// Expands up to and including the character `end`, or up to the end of the word.
     fn until(&mut self, end: Option<char>, depth: u32) -> Result<String, String> {
         let mut out = String::new();
         while let Some(letter) = self.letters.next() {
@@ -39,14 +39,14 @@ impl Expansion<'_> {
                 '\'' => self.single_quoted(&mut out)?,
                 '"' => self.double_quoted(&mut out, depth)?,
                 '$' => out += &self.dollar(depth)?,
-                // One at the end escapes nothing.
+                // At the end of the word it escapes nothing.
                 _ if letter == self.escape => out.extend(self.letters.next()),
                 _ => out.push(letter),
             }
         }
         match end {
             None => Ok(out),
-            Some(end) => Err(format!("there is no {end} at the end of a variable")),
+            Some(end) => Err(format!("a variable is not closed by {end}")),
         }
     }
 
@@ -76,7 +76,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// What stands behind a `$`.
+    /// Expands the text after a `$`.
     fn dollar(&mut self, depth: u32) -> Result<String, String> {
         if self.letters.next_if_eq(&'{').is_none() {
             let name = self.name();
@@ -91,7 +91,7 @@ impl Expansion<'_> {
                 "bad substitution of {name:?}, expected ${{NAME}}, ${{NAME:-VALUE}} or the like"
             )
         };
-        if name.is_empty() || depth >= DEEPEST {
+        if name.is_empty() || depth >= MAX_DEPTH {
             return Err(bad());
         }
         let value = (self.variable)(&name);
@@ -115,7 +115,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// Letters, digits and `_`; a number, or one of the shell's own parameters, which are set in no image.
+    /// A name of letters, digits and `_`, a number, or one of the special parameters of the shell, which no image sets.
     fn name(&mut self) -> String {
         let mut name = String::new();
         let special = |letter: &char| matches!(letter, '@' | '*' | '#' | '?' | '-' | '$' | '!');
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn malformed_words_are_refused() {
         for (word, reason) in [
             ("'x", "single quote is not closed"),
             ("\"x", "double quote is not closed"),
@@ -199,7 +199,7 @@ mod tests {
             ("${A", "bad substitution"),
             ("${A:}", "bad substitution"),
             ("${A/x/y}", "bad substitution"),
-            ("${A:-x", "there is no }"),
+            ("${A:-x", "not closed by }"),
             ("${NO:?}", "NO is not set"),
             ("${NO?it is missing}", "NO: it is missing"),
             (&"${A:-".repeat(10_000), "bad substitution"),
