@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
 
-/// Exit status if box itself failed, the same as of docker and podman.
+/// Exit status if box itself failed, as with docker and podman.
 pub const BOX_FAILED: u8 = 125;
 
 /// A failure as the user sees it.
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_io_error_is_told_in_words_alone() {
+    fn an_io_error_has_no_number() {
         let error = std::io::Error::from_raw_os_error(13);
         assert_eq!(cause(&error), "permission denied");
         assert_eq!(
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_printed_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("read /x: {source}")]
         struct Quoting {

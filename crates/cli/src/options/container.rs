@@ -135,10 +135,10 @@ pub struct ContainerArgs {
     /// Prevent programs from gaining privileges, for example by setuid
     #[arg(long, help_heading = "Security")]
     no_new_privileges: bool,
-    /// Allowed system calls: all (unconfined), or a profile in docker's JSON [default: a list as of docker]
+    /// Allowed system calls: all (unconfined), or a profile in docker's JSON [default: a list like docker's]
     #[arg(long, value_name = "unconfined|FILE", help_heading = "Security")]
     seccomp: Option<String>,
-    /// Security options as of docker: seccomp=..., no-new-privileges, unmask=ALL
+    /// Security options in docker's syntax: seccomp=..., no-new-privileges, unmask=ALL
     #[arg(long = "security-opt", value_name = "OPT", help_heading = "Security")]
     security: Vec<String>,
 

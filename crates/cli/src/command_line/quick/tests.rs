@@ -19,7 +19,7 @@ fn both(words: &[OsString]) -> (Option<String>, Option<String>) {
 }
 
 #[test]
-fn common_lines_are_read_as_the_whole_definition_reads_them() {
+fn common_lines_are_read_as_clap_reads_them() {
     for line in [
         "box run alpine",
         "box run --rm --net none alpine /bin/true",
@@ -37,7 +37,7 @@ fn common_lines_are_read_as_the_whole_definition_reads_them() {
 }
 
 #[test]
-fn what_is_not_common_is_left_to_the_whole_definition() {
+fn other_lines_are_left_to_clap() {
     for line in [
         "box",
         "box run",
@@ -62,7 +62,7 @@ fn what_is_not_common_is_left_to_the_whole_definition() {
     }
 }
 
-/// Words that lines are made of: flags of every kind, known here and not, values, and what may be either.
+/// Words to make lines of: flags in tables and others, values, and words that may be either.
 const WORDS: &[&str] = &[
     "run",
     "alpine",

@@ -42,7 +42,7 @@ pub struct Args {
     /// Name of the container [default: two random words]
     #[arg(long)]
     name: Option<String>,
-    /// When to ask a mirror for the image: if it is missing, always, always but falling back to the cache, or never
+    /// When to ask a mirror: if the image is missing (missing), always, always if one can be reached (newer), or never
     #[arg(
         long,
         value_name = "missing|always|newer|never",

@@ -34,7 +34,7 @@ pub struct Args {
     /// Architecture of the image, such as aarch64 or arm64 [default: this machine's]
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
-    /// When to ask a mirror for the image: if it is missing, always, always but falling back to the cache, or never
+    /// When to ask a mirror: if the image is missing (missing), always, always if one can be reached (newer), or never
     #[arg(
         long,
         value_name = "missing|always|newer|never",

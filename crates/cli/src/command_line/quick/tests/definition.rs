@@ -1,5 +1,5 @@
-//! Walks clap's own definition of `box run` and holds the tables of the quick reader to it: names, arity, parsers, what may be
-//! repeated, what conflicts with what and what requires what.
+//! Walks clap's own definition of `box run` and compares the tables of the quick reader with it: names, arity, parsers, repetition,
+//! conflicts and requirements of every flag.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, Command as Definition, CommandFactory};
 use super::*;
 use crate::options::globals::Globals;
 
-/// The flags of `box run` that are left to clap, by their first names: rare ones, and those whose values clap checks. A new flag goes
-/// either here or into a table.
+/// The first names of the flags of `box run` that are left to clap: rare ones, and those whose values clap checks. A new flag must be
+/// added either here or to a table.
 const LEFT: &[&str] = &[
     "--annotation",
     "--arch",
@@ -59,7 +59,7 @@ const LEFT: &[&str] = &[
     "--verify",
 ];
 
-/// Values of all shapes: whatever a parser refuses or changes, it is among these.
+/// Values of many shapes, so that every parser which refuses or changes values does so with some of them.
 const VALUES: &[&str] = &[
     "x", "1", "0", "-1", "-x", "-", "--", "a,b", ",", "a=b", "=", "a:b", ":", "/p", "é", " ", "5s",
     "64m", "true", "none", "A",
@@ -94,13 +94,13 @@ impl Defined {
             .any(|name| quick_names().contains(&**name))
     }
 
-    /// The words that give it, by one of its names, with a value that every quick flag takes.
+    /// The words that give the flag, by one of its names, with a value that every flag of a table takes.
     fn given(&self, name: &str) -> Vec<String> {
         let value = self.has_value.then(|| "x".to_owned());
         [name.to_owned()].into_iter().chain(value).collect()
     }
 
-    /// All ways to write it: alone, with values, without what it needs, twice.
+    /// All ways to write the flag: alone, with a value in each form, and twice.
     fn spellings(&self, name: &str) -> Vec<Vec<String>> {
         let mut all = vec![
             vec![name.to_owned()],
@@ -133,7 +133,7 @@ fn quick_names() -> BTreeSet<&'static str> {
     globals.into_iter().chain(run::Args::flag_names()).collect()
 }
 
-/// What the quick reader makes of a line is what clap makes of it, where it makes anything of it. Whether it does.
+/// Asserts that the quick reader reads a line like clap, or leaves it to clap. Returns whether each of them reads it.
 #[track_caller]
 fn agree(front: &[String], options: &[String]) -> (bool, bool) {
     let front = front.iter().map(String::as_str);
@@ -227,7 +227,7 @@ fn letters_in_one_word_are_read_as_clap_reads_them() {
     }
 }
 
-/// What comes from elsewhere than the line would be missed.
+/// The quick reader would miss values that do not come from the command line.
 #[test]
 fn no_flag_of_a_table_has_a_default_or_a_variable() {
     let mut all: Definition = Args::command();
