@@ -227,7 +227,7 @@ fn changes_are_instructions_of_a_dockerfile() {
     );
     for (change, reason) in [
         ("ENV A='b", "ENV A='b"),
-        ("EXPOSE 99999", "99999 is no port"),
+        ("EXPOSE 99999", "99999 is not a port"),
         ("USER 4294967295", "4294967295 is no id"),
         ("ONBUILD RUN x", "ONBUILD"),
     ] {

@@ -164,7 +164,7 @@ fn out_of_memory(name: &str, limit: Option<u64>, ended: &Ended) -> Failure {
     });
     let message = match limit {
         Some(limit) => format!(
-            "container {name} was killed: it used more memory than --memory {}{peak}",
+            "container {name} was killed: it used more than --memory {}{peak}",
             flag_size(limit)
         ),
         None => format!("container {name} was killed: the machine ran out of memory{peak}"),
