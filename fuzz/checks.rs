@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use box_unpack::entry::{EntryPath, Kind, Xattr};
+use box_unpack::entry::{EntryKind, EntryPath, Xattr};
 use box_unpack::{Archive, Buffers, Decoder, LayerStore, Limits, unpack_archive};
 
 /// Limits that keep one run short.
@@ -33,7 +33,7 @@ pub fn entries(data: &[u8]) {
         assert!(entry.metadata.mtime.nanos < 1_000_000_000);
         check_xattrs(&entry.metadata.xattrs);
         match &entry.kind {
-            Kind::File { size, sparse } => {
+            EntryKind::File { size, sparse } => {
                 assert!(*size <= limits.bytes);
                 let end = sparse
                     .iter()
@@ -42,10 +42,12 @@ pub fn entries(data: &[u8]) {
                     .max();
                 assert!(end.unwrap_or(0) <= *size);
             }
-            Kind::HardLink { target } => check_path(target, &limits),
-            Kind::Symlink { target } => assert!(!target.is_empty() && !target.contains(&0)),
-            Kind::Device { major, minor, .. } => assert!(*major <= 0xfff && *minor <= 0xf_ffff),
-            Kind::Directory | Kind::Fifo => {}
+            EntryKind::HardLink { target } => check_path(target, &limits),
+            EntryKind::Symlink { target } => assert!(!target.is_empty() && !target.contains(&0)),
+            EntryKind::Device { major, minor, .. } => {
+                assert!(*major <= 0xfff && *minor <= 0xf_ffff)
+            }
+            EntryKind::Directory | EntryKind::Fifo => {}
         }
         // Half of the content is taken, the rest is to be skipped.
         let taken = archive
@@ -124,12 +126,12 @@ pub fn ends(data: &[u8]) {
     while let (Ok(Some(entry)), 0..4) = (archive.next_entry(), found.len()) {
         let sparse = matches!(
             &entry.kind,
-            Kind::File {
+            EntryKind::File {
                 sparse: Some(_),
                 ..
             }
         );
-        let end = archive.place().offset + 512 + entry.stored.next_multiple_of(512);
+        let end = archive.position().offset + 512 + entry.stored.next_multiple_of(512);
         match usize::try_from(end) {
             Ok(end) if !sparse && end <= data.len() => found.push(end),
             _ => break,

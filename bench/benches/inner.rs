@@ -8,9 +8,9 @@ use std::hint::black_box;
 use std::io::Read;
 
 use box_cache::Reference;
+use box_containers::{Overrides, spec};
 use box_run::capabilities::Set;
 use box_run::seccomp::{self, Filter};
-use box_run::{Overrides, spec};
 use box_unpack::{Archive, Limits, unpack_archive};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::read::MultiGzDecoder;

@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout)] // cargo is told by printing
 use std::{env, fmt::Write as _, fs, path::Path, process::Command};
 
-#[path = "src/seccomp"]
+#[path = "src/privileges/seccomp"]
 #[allow(dead_code)]
 mod seccomp {
     pub mod bpf;
@@ -19,7 +19,7 @@ use seccomp::{bpf, default, policy::Arch, syscalls::Table};
 const DEFAULT_CAPABILITIES: u64 = 0x8004_25fb;
 
 fn main() {
-    println!("cargo::rerun-if-changed=src/seccomp");
+    println!("cargo::rerun-if-changed=src/privileges/seccomp");
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it for build scripts");
     let directory = env::var("OUT_DIR").expect("cargo sets it for build scripts");

@@ -1,7 +1,7 @@
 //! `-u USER[:GROUP]` in any passwd and group: nothing panics, a number is an id, and nothing is ever 4294967295.
 #![no_main]
 
-use box_run::user::Accounts;
+use box_containers::accounts::Accounts;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // What is asked for, passwd and group, with zero bytes between.

@@ -4,6 +4,7 @@
 mod docker;
 mod layout;
 mod load;
+pub(crate) mod pax;
 mod save;
 mod tarball;
 

@@ -1,9 +1,15 @@
 //! Blobs: files named by the digest of their bytes.
 
+pub(crate) mod audit;
+pub(crate) mod partial;
+pub(crate) mod staging;
+pub(crate) mod verify;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-use crate::staging::{StagedFile, sync_directory};
+use crate::blob::staging::StagedFile;
+use crate::cache::replace::sync_directory;
 use crate::{Algorithm, Cache, Digest, Error, Hasher, Hold, Result, VerifiedReader};
 
 /// Mode of a blob's file: nobody writes to it again.
@@ -144,6 +150,7 @@ impl Cache {
 
     /// Brings the blobs' names to the disk.
     pub(crate) fn sync_blobs(&self) -> Result<()> {
-        sync_directory(&self.layout().blobs())
+        let directory = self.layout().blobs();
+        sync_directory(&directory).map_err(Error::io("sync directory", &directory))
     }
 }

@@ -1,13 +1,20 @@
 //! The cache: one directory, opened.
 
+pub(crate) mod beneath;
+pub(crate) mod layout;
+pub(crate) mod lock;
+pub(crate) mod lock_file;
+pub(crate) mod replace;
+pub(crate) mod survey;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::staging::StagedFile;
-use crate::{Error, Hold, Layout, Result, beneath, lock};
+use crate::blob::staging::StagedFile;
+use crate::{Error, Hold, Layout, Result};
 
 /// The version of the image layout that this crate reads and writes.
 const LAYOUT_VERSION: &str = "1.0.0";

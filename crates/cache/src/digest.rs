@@ -1,7 +1,7 @@
 //! Digests and the identities made of them.
 //!
-//! A blob is named by the [`Digest`] of its bytes, a layer's tree by its [`DiffId`] (the digest of the uncompressed
-//! tar), a stack of layers by its [`ChainId`]: three types, so that compressed and plain identities cannot be swapped.
+//! A blob is named by the [`Digest`] of its bytes, a layer's tree by its [`DiffId`], the digest of the uncompressed tar archive:
+//! two types, so that compressed and plain identities cannot be swapped.
 //! See <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests> and
 //! <https://github.com/opencontainers/image-spec/blob/main/config.md#layer-diffid>.
 
@@ -236,29 +236,6 @@ impl FromStr for DiffId {
     }
 }
 
-/// The identity of a stack of layers applied in order.
-/// See <https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid>.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ChainId(pub Digest);
-
-impl ChainId {
-    /// The chain of the layers, bottom first; none of no layers.
-    pub fn of(layers: &[DiffId]) -> Option<ChainId> {
-        let (first, rest) = layers.split_first()?;
-        let chain = rest.iter().fold(first.0, |chain, next| {
-            Digest::of(format!("{chain} {next}").as_bytes())
-        });
-        Some(ChainId(chain))
-    }
-}
-
-impl fmt::Display for ChainId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -298,17 +275,5 @@ mod tests {
         ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn chain_of_one_layer_is_the_layer() {
-        let a = DiffId(Digest::of(b"a"));
-        let b = DiffId(Digest::of(b"b"));
-        assert_eq!(ChainId::of(&[]), None);
-        assert_eq!(ChainId::of(&[a]).unwrap().0, a.0);
-        assert_eq!(
-            ChainId::of(&[a, b]).unwrap().0,
-            Digest::of(format!("{a} {b}").as_bytes())
-        );
     }
 }

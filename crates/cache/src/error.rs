@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::reason::{Reason, is_full};
 use crate::{Digest, Platform, Reference};
 
 /// The result of every fallible verb of this crate.
@@ -13,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A system call on a file or directory failed.
-    #[error("cannot {action} {}: {}", path.display(), words(source))]
+    #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
         /// What was tried, as a verb that fits after "cannot".
         action: &'static str,
@@ -171,27 +172,15 @@ impl Error {
     /// Whether the file system has no room left (ENOSPC, EDQUOT).
     pub fn is_full(&self) -> bool {
         match self {
-            Error::Io { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ),
+            Error::Io { source, .. } => is_full(source),
             _ => false,
         }
     }
 }
 
-/// An I/O error in words, without the `(os error N)` that the standard library appends.
+/// [`Reason`] as text.
 pub fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = match (error.raw_os_error(), text.rfind(" (os error ")) {
-        (Some(_), Some(at)) => &text[..at],
-        _ => &text,
-    };
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
-    }
+    Reason(error).to_string()
 }
 
 #[cfg(test)]

@@ -6,20 +6,22 @@
 //! was garbage, and the next one goes on.
 
 mod collector;
+pub(crate) mod eviction;
+pub(crate) mod expiry;
 
 use std::collections::BTreeSet;
 
 use self::collector::Collector;
-use crate::eviction::Evicted;
-use crate::expiry::Expiry;
-use crate::lock::Lock;
+use crate::cache::lock::Lock;
+use crate::gc::eviction::Evicted;
+use crate::gc::expiry::Expiry;
 use crate::{Cache, DiffId, Digest, Hold, Result};
 
 /// An error of what stands beside the cache.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Frees the space of something that was taken away already, and returns its bytes on disk.
-pub type Doomed = Box<dyn FnOnce() -> std::result::Result<u64, BoxError>>;
+pub type Reclaim = Box<dyn FnOnce() -> std::result::Result<u64, BoxError>>;
 
 /// How to collect.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +45,7 @@ pub struct Needs {
 }
 
 /// The layers' trees beside the cache, and who needs them. All methods are called by one thread.
-pub trait Trees {
+pub trait LayerTrees {
     /// What is needed now. Called after the collector has locked everybody out who could start to need something.
     fn needs(&self) -> std::result::Result<Needs, BoxError>;
     /// The trees there are.
@@ -51,7 +53,7 @@ pub trait Trees {
     /// The bytes on disk of a tree.
     fn bytes(&self, layer: &DiffId) -> std::result::Result<u64, BoxError>;
     /// Takes a tree away at once, and returns what frees its space; none where it is gone already.
-    fn detach(&self, layer: &DiffId) -> std::result::Result<Option<Doomed>, BoxError>;
+    fn detach(&self, layer: &DiffId) -> std::result::Result<Option<Reclaim>, BoxError>;
     /// The bytes on disk of what killed processes left half made or half deleted.
     fn leftovers(&self) -> std::result::Result<u64, BoxError>;
     /// Deletes these, and returns the bytes.
@@ -73,7 +75,7 @@ pub struct Collection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Garbage {
     /// What it was.
-    pub kind: Kind,
+    pub kind: GarbageKind,
     /// A digest, or the name of a file.
     pub name: String,
     /// Bytes on disk that it took.
@@ -82,7 +84,7 @@ pub struct Garbage {
 
 /// A kind of garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum GarbageKind {
     /// A blob that nothing leads to.
     Blob,
     /// The tree of a layer of no image and no instance.
@@ -95,15 +97,15 @@ pub enum Kind {
     Quarantined,
 }
 
-impl Kind {
+impl GarbageKind {
     /// Its name in listings.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Blob => "blob",
-            Kind::Tree => "layer",
-            Kind::Download => "download",
-            Kind::Leftover => "leftover",
-            Kind::Quarantined => "quarantined",
+            GarbageKind::Blob => "blob",
+            GarbageKind::Tree => "layer",
+            GarbageKind::Download => "download",
+            GarbageKind::Leftover => "leftover",
+            GarbageKind::Quarantined => "quarantined",
         }
     }
 }
@@ -120,7 +122,7 @@ impl Cache {
     ///
     /// # Errors
     /// Only before anything was deleted; what fails afterwards is in [`Collection::failures`].
-    pub fn collect(&self, policy: &Policy, trees: &dyn Trees) -> Result<Collection, BoxError> {
+    pub fn collect(&self, policy: &Policy, trees: &dyn LayerTrees) -> Result<Collection, BoxError> {
         if policy.dry_run {
             let _hold = self.hold()?;
             return Collector::prepare(self, policy, trees)?.report();

@@ -1,12 +1,18 @@
 //! Images: a manifest and a config that belong together, read and checked as one.
 
+pub(crate) mod provenance;
+pub(crate) mod publish;
+pub(crate) mod staged_image;
+
 use std::io;
 
 use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
+use crate::cache::beneath;
 use crate::index::{Entry, Index};
-use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result, beneath};
+use crate::reason::{is_full, is_unwritable};
+use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result};
 
 /// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
@@ -63,12 +69,12 @@ pub struct Listing {
     /// Those that are whole, sorted by reference and platform.
     pub images: Vec<Image>,
     /// Those whose manifest or config is missing or damaged.
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedImage>,
 }
 
 /// An image that stands in the index and cannot be read.
 #[derive(Debug)]
-pub struct Damaged {
+pub struct DamagedImage {
     /// What it is listed as.
     pub reference: Reference,
     /// Its platform, where the index says it.
@@ -187,7 +193,9 @@ impl Cache {
             };
             if !self.is_truly_named(entry) {
                 let error = self.misnamed(&reference, entry);
-                listing.damaged.push(Damaged::new(reference, entry, error));
+                listing
+                    .damaged
+                    .push(DamagedImage::new(reference, entry, error));
                 continue;
             }
             match self.expand(entry) {
@@ -195,15 +203,17 @@ impl Cache {
                     for entry in entries {
                         match self.image_of(&entry) {
                             Ok(image) => listing.images.push(image),
-                            Err(error) => {
-                                listing
-                                    .damaged
-                                    .push(Damaged::new(reference.clone(), &entry, error))
-                            }
+                            Err(error) => listing.damaged.push(DamagedImage::new(
+                                reference.clone(),
+                                &entry,
+                                error,
+                            )),
                         }
                     }
                 }
-                Err(error) => listing.damaged.push(Damaged::new(reference, entry, error)),
+                Err(error) => listing
+                    .damaged
+                    .push(DamagedImage::new(reference, entry, error)),
             }
         }
         listing
@@ -226,14 +236,9 @@ impl Cache {
         let path = self.layout().used().join(image.manifest_digest.hex());
         match beneath::touch(self.layout(), &path) {
             Err(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::ReadOnlyFilesystem
-                        | io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::NotFound
-                        | io::ErrorKind::StorageFull
-                        | io::ErrorKind::QuotaExceeded
-                ) =>
+                if !(is_unwritable(&error)
+                    || is_full(&error)
+                    || error.kind() == io::ErrorKind::NotFound) =>
             {
                 Err(Error::io("note the use of an image in", &path)(error))
             }
@@ -380,9 +385,9 @@ impl Cache {
     }
 }
 
-impl Damaged {
-    fn new(reference: Reference, entry: &Entry, error: Error) -> Damaged {
-        Damaged {
+impl DamagedImage {
+    fn new(reference: Reference, entry: &Entry, error: Error) -> DamagedImage {
+        DamagedImage {
             reference,
             platform: entry.platform(),
             manifest_digest: entry.digest.clone(),

@@ -7,6 +7,10 @@
 //! one entry of a reference bears the plain name, that of the machine's own platform where there is one; the others
 //! have `+` and their platform appended (`alpine:3.20+arm64`), which no tag can contain.
 
+pub(crate) mod lookup;
+pub(crate) mod removal;
+pub(crate) mod select;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +21,8 @@ use rustix::fs::{Timespec, Timestamps, futimens};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::staging::{StagedFile, sync_directory};
+use crate::blob::staging::StagedFile;
+use crate::cache::replace::sync_directory;
 use crate::{Digest, Error, Hold, Layout, Platform, Reference, Result};
 
 /// The annotation that names an entry; see
@@ -177,10 +182,10 @@ impl Index {
         // their directories.
         staged.sync()?;
         for directory in directories {
-            sync_directory(directory)?;
+            sync_directory(directory).map_err(Error::io("sync directory", directory))?;
         }
         staged.name(&path)?;
-        sync_directory(layout.root())?;
+        sync_directory(layout.root()).map_err(Error::io("sync directory", layout.root()))?;
         Stamp::current(layout)?
             .ok_or_else(|| Error::io("look up", &path)(io::ErrorKind::NotFound.into()))
     }

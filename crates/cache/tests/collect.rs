@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use box_cache::{
-    BoxError, Cache, Claim, DiffId, Digest, Doomed, Expiry, Kind, Needs, NoProgress, Origin,
-    PartialKey, Platform, Policy, Reference, Trees, disk_usage,
+    BoxError, Cache, Claim, DiffId, Digest, Expiry, GarbageKind, LayerTrees, Needs, NoProgress,
+    Origin, PartialKey, Platform, Policy, Reclaim, Reference, disk_usage,
 };
 use fixture::{commit, find, publish};
 
@@ -37,7 +37,7 @@ impl Layers {
     }
 }
 
-impl Trees for Layers {
+impl LayerTrees for Layers {
     fn needs(&self) -> Result<Needs, BoxError> {
         Ok(self.needs.clone())
     }
@@ -52,7 +52,7 @@ impl Trees for Layers {
     fn bytes(&self, layer: &DiffId) -> Result<u64, BoxError> {
         Ok(disk_usage(&self.directory.join(layer.0.hex()))?)
     }
-    fn detach(&self, layer: &DiffId) -> Result<Option<Doomed>, BoxError> {
+    fn detach(&self, layer: &DiffId) -> Result<Option<Reclaim>, BoxError> {
         let to = self.directory.join(format!("doomed-{}", layer.0.hex()));
         fs::rename(self.directory.join(layer.0.hex()), &to)?;
         Ok(Some(Box::new(move || {
@@ -265,7 +265,7 @@ fn the_budget_drops_the_least_recently_used_that_nobody_needs() {
     assert!(
         done.garbage
             .iter()
-            .any(|garbage| garbage.kind == Kind::Tree)
+            .any(|garbage| garbage.kind == GarbageKind::Tree)
     );
     assert!(find(&cache, "old").is_none() && find(&cache, "oldest").is_some());
 
@@ -424,6 +424,6 @@ fn damage_is_found_set_aside_and_repaired_by_fetching_again() {
             .iter()
             .map(|garbage| garbage.kind)
             .collect::<Vec<_>>(),
-        [Kind::Quarantined]
+        [GarbageKind::Quarantined]
     );
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use box_cache::{
-    BoxError, Cache, Claim, DiffId, Digest, Doomed, Error, Expected, Expiry, Image, Needs,
-    NoProgress, Origin, PartialKey, Platform, Policy, Trees,
+    BoxError, Cache, Claim, DiffId, Digest, Error, Expected, Expiry, Image, LayerTrees, Needs,
+    NoProgress, Origin, PartialKey, Platform, Policy, Reclaim,
 };
 use fixture::{commit, publish};
 
@@ -21,7 +21,7 @@ const LAYER: &[u8] = b"the layer that is fetched";
 /// No layer trees at all.
 struct None;
 
-impl Trees for None {
+impl LayerTrees for None {
     fn needs(&self) -> Result<Needs, BoxError> {
         Ok(Needs::default())
     }
@@ -31,7 +31,7 @@ impl Trees for None {
     fn bytes(&self, _: &DiffId) -> Result<u64, BoxError> {
         Ok(0)
     }
-    fn detach(&self, _: &DiffId) -> Result<Option<Doomed>, BoxError> {
+    fn detach(&self, _: &DiffId) -> Result<Option<Reclaim>, BoxError> {
         Ok(Option::None)
     }
     fn leftovers(&self) -> Result<u64, BoxError> {

@@ -1,12 +1,12 @@
 //! Blobs of the cache to layer trees. Here pulling meets unpacking: what arrives is unpacked while it arrives.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, Synced, TaskId};
 use box_pull::{BoxError, LayerSink, LayerWriter, StagedLayer};
-use box_unpack::{Buffers, Decoder, LayerStore, Limits};
+use box_unpack::{Buffers, Decoder, LayerStore, Layers, Limits};
 
 use crate::bars::Bars;
 use crate::report::Failure;
@@ -39,7 +39,7 @@ pub fn trees(
 ) -> Result<Vec<PathBuf>, Error> {
     let store = LayerStore::open(&settings.dirs.layers);
     if image.layers.is_empty() {
-        return Ok(vec![store.empty().map_err(Error::Unpack)?]);
+        return store.empty().map(paths).map_err(Error::Unpack);
     }
     let missing: Vec<&Layer> = image
         .layers
@@ -50,7 +50,11 @@ pub fn trees(
         make(&store, cache, image, &missing, &bars())?;
     }
     let ids: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
-    store.stack(&ids).map_err(Error::Unpack)
+    store.layers(&ids).map(paths).map_err(Error::Unpack)
+}
+
+fn paths(layers: Layers) -> Vec<PathBuf> {
+    layers.trees().map(Path::to_owned).collect()
 }
 
 /// Makes several layers' trees at once.
@@ -145,24 +149,24 @@ pub fn sink(settings: &Settings) -> Box<dyn LayerSink> {
         true => {
             // Now, as the HTTP client will start threads.
             box_unpack::reserve_descriptors();
-            Box::new(Trees(LayerStore::open(&settings.dirs.layers)))
+            Box::new(TreeSink(LayerStore::open(&settings.dirs.layers)))
         }
-        false => Box::new(Sieve),
+        false => Box::new(DigestSink),
     }
 }
 
-struct Trees(LayerStore);
+struct TreeSink(LayerStore);
 
-impl LayerSink for Trees {
+impl LayerSink for TreeSink {
     fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
         let writer = self.0.writer(Limits::default()).map_err(io::Error::other)?;
-        Ok(Box::new(Tree(writer)))
+        Ok(Box::new(TreeWriter(writer)))
     }
 }
 
-struct Tree(box_unpack::LayerWriter);
+struct TreeWriter(box_unpack::LayerWriter);
 
-impl Write for Tree {
+impl Write for TreeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -172,15 +176,15 @@ impl Write for Tree {
     }
 }
 
-impl LayerWriter for Tree {
+impl LayerWriter for TreeWriter {
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedLayer>, BoxError> {
-        Ok(Box::new(Staged(self.0.finish()?)))
+        Ok(Box::new(StagedTree(self.0.finish()?)))
     }
 }
 
-struct Staged(box_unpack::Staged);
+struct StagedTree(box_unpack::StagedTree);
 
-impl StagedLayer for Staged {
+impl StagedLayer for StagedTree {
     fn diff_id(&self) -> &DiffId {
         self.0.diff_id()
     }
@@ -196,11 +200,11 @@ impl StagedLayer for Staged {
 }
 
 /// Decodes a layer for its [`DiffId`] alone.
-struct Sieve;
+struct DigestSink;
 
-impl LayerSink for Sieve {
+impl LayerSink for DigestSink {
     fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
-        Ok(Box::new(Sifted {
+        Ok(Box::new(DigestWriter {
             decoder: Decoder::new(Limits::default()),
             hash: Hash {
                 hasher: Hasher::sha256(),
@@ -210,12 +214,12 @@ impl LayerSink for Sieve {
     }
 }
 
-struct Sifted {
+struct DigestWriter {
     decoder: Decoder,
     hash: Hash,
 }
 
-impl Write for Sifted {
+impl Write for DigestWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let decoded = self.decoder.write(bytes, &mut self.hash);
         decoded.map_err(|problem| io::Error::other(problem.to_string()))?;
@@ -227,12 +231,12 @@ impl Write for Sifted {
     }
 }
 
-impl LayerWriter for Sifted {
+impl LayerWriter for DigestWriter {
     fn finish(mut self: Box<Self>) -> Result<Box<dyn StagedLayer>, BoxError> {
         self.decoder
             .finish(&mut self.hash)
             .map_err(|problem| problem.to_string())?;
-        Ok(Box::new(Known(DiffId(self.hash.hasher.finish()))))
+        Ok(Box::new(DigestOnly(DiffId(self.hash.hasher.finish()))))
     }
 }
 
@@ -252,9 +256,9 @@ impl Buffers for Hash {
     }
 }
 
-struct Known(DiffId);
+struct DigestOnly(DiffId);
 
-impl StagedLayer for Known {
+impl StagedLayer for DigestOnly {
     fn diff_id(&self) -> &DiffId {
         &self.0
     }

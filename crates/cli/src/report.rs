@@ -3,6 +3,8 @@
 mod hints;
 pub mod log;
 
+pub use hints::of_containers as hint;
+
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
@@ -32,10 +34,10 @@ impl Failure {
 
     /// An error and its causes on one line, without causes that the message already contains.
     pub fn from_error(error: &dyn Error) -> Failure {
-        let mut message = plain_cause(&error.to_string());
+        let mut message = box_cache::plain_reason(&error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            let text = plain_cause(&cause.to_string());
+            let text = box_cache::plain_reason(&cause.to_string());
             if !message.contains(&text) {
                 message.push_str(": ");
                 message.push_str(&text);
@@ -112,12 +114,17 @@ impl Failure {
     }
 }
 
+impl From<box_containers::Error> for Failure {
+    fn from(error: box_containers::Error) -> Failure {
+        Failure::from_error(&error)
+            .maybe_hint(hint(&error))
+            .status(error.exit_code())
+    }
+}
+
 impl From<box_run::Error> for Failure {
     fn from(error: box_run::Error) -> Failure {
-        let hint = error.hint().or_else(|| hints::of_run(&error));
-        Failure::from_error(&error)
-            .maybe_hint(hint)
-            .status(error.exit_code())
+        box_containers::Error::from(error).into()
     }
 }
 
@@ -149,9 +156,9 @@ pub fn warn(message: impl Display) {
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// The message of an I/O error without the number that Rust adds to it.
+/// The message of an I/O error, see [`box_cache::Reason`].
 pub fn cause(error: &std::io::Error) -> String {
-    plain_cause(&error.to_string())
+    box_cache::Reason(error).to_string()
 }
 
 /// Makes text from any source safe for a terminal, on one line: line breaks and tabs become spaces, all other characters that
@@ -177,55 +184,10 @@ pub fn is_unprintable(c: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Removes every ` (os error N)` and lowers the first letter of the message that it stands behind.
-fn plain_cause(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(" (os error ") {
-        let number = &rest[at + " (os error ".len()..];
-        let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-        if digits == 0 || !number[digits..].starts_with(')') {
-            plain.push_str(&rest[..at + 1]);
-            rest = &rest[at + 1..];
-            continue;
-        }
-        plain.push_str(&lower_last_clause(&rest[..at]));
-        rest = &number[digits + 1..];
-    }
-    plain.push_str(rest);
-    plain
-}
-
-/// The system's messages start with a capital; inside one of our lines they do not.
-fn lower_last_clause(text: &str) -> String {
-    let start = text.rfind(": ").map_or(0, |at| at + 2);
-    let (head, clause) = text.split_at(start);
-    let mut letters = clause.chars();
-    match (letters.next(), letters.next()) {
-        (Some(first), Some(second))
-            if first.is_ascii_uppercase() && second.is_ascii_lowercase() =>
-        {
-            format!("{head}{}{}", first.to_ascii_lowercase(), &clause[1..])
-        }
-        _ => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn an_io_error_has_no_number() {
-        let error = std::io::Error::from_raw_os_error(13);
-        assert_eq!(cause(&error), "permission denied");
-        assert_eq!(
-            plain_cause("open /x: No such file or directory (os error 2): while pulling"),
-            "open /x: no such file or directory: while pulling"
-        );
-        assert_eq!(plain_cause("a (os error ) b"), "a (os error ) b");
-    }
 
     #[test]
     fn a_cause_is_printed_once() {

@@ -5,8 +5,8 @@ pub mod dirs;
 
 use std::ffi::OsString;
 
+use box_containers::Instances;
 use box_pull::VerifyPolicy;
-use box_run::Instances;
 
 use crate::options::globals::{Globals, Progress};
 use crate::report::Failure;

@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use box_cache::{BoxError, Cache, DiffId, Digest, Doomed, Needs, disk_usage};
+use box_cache::{BoxError, Cache, DiffId, Digest, Needs, Reclaim, disk_usage};
+use box_containers::Instances;
+use box_containers::state::RunDir;
 use box_pull::{LOCK_FILE, Pins};
-use box_run::Instances;
-use box_run::state::RunDir;
 use box_unpack::LayerStore;
 
 use crate::report::{Failure, warn};
@@ -17,15 +17,15 @@ use crate::settings::dirs::Dirs;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The layer store and the containers beside a cache.
-pub struct Trees<'d> {
+pub struct LayersInUse<'d> {
     dirs: &'d Dirs,
     store: LayerStore,
 }
 
-impl Trees<'_> {
+impl LayersInUse<'_> {
     /// Those of these directories.
-    pub fn new(dirs: &Dirs) -> Trees<'_> {
-        Trees {
+    pub fn new(dirs: &Dirs) -> LayersInUse<'_> {
+        LayersInUse {
             store: LayerStore::open(&dirs.layers),
             dirs,
         }
@@ -91,7 +91,10 @@ impl Trees<'_> {
                         .extend(record.layers.iter().filter_map(|path| diff_id(path)));
                     return Ok(());
                 }
-                Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::BadName { .. }) => {}
+                Err(
+                    box_containers::Error::NoSuchInstance { .. }
+                    | box_containers::Error::BadName { .. },
+                ) => {}
                 Err(error) => return Err(error.into()),
             }
             if !RunDir::is_held(&self.dirs.run, name)? {
@@ -105,7 +108,7 @@ impl Trees<'_> {
     }
 }
 
-impl box_cache::Trees for Trees<'_> {
+impl box_cache::LayerTrees for LayersInUse<'_> {
     fn needs(&self) -> Result<Needs, BoxError> {
         let instances = Instances::open(&self.dirs.instances, &self.dirs.run);
         let mut needs = Needs::default();
@@ -127,14 +130,14 @@ impl box_cache::Trees for Trees<'_> {
         }
     }
 
-    fn detach(&self, layer: &DiffId) -> Result<Option<Doomed>, BoxError> {
+    fn detach(&self, layer: &DiffId) -> Result<Option<Reclaim>, BoxError> {
         let detached = self.store.detach(layer)?;
         Ok(detached.map(|detached| {
             Box::new(move || {
                 let bytes = disk_usage(&detached.path())?;
                 detached.remove()?;
                 Ok(bytes)
-            }) as Doomed
+            }) as Reclaim
         }))
     }
 

@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use box_cache::{Cache, Image, Reference, Verified};
+use box_containers::Instance;
 use box_pull::VerifyPolicy;
-use box_run::Instance;
 
 use crate::fetch;
 use crate::report::{Failure, cause};

@@ -301,7 +301,7 @@ impl Join {
 }
 
 /// Whether the group with this path is frozen; one that is not there is not. Looks at nothing else, as lists of many containers ask.
-pub(crate) fn is_frozen(path: &Path) -> Result<bool, Error> {
+pub fn is_frozen(path: &Path) -> Result<bool, Error> {
     let path = place::below_root(path)?;
     Ok(match host::detect() {
         Host::Unified(root) => v2::is_frozen(&root, &path),

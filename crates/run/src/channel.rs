@@ -3,6 +3,9 @@
 //! The child's end goes on to the sealed program (see [`crate::sealed`]), and closes when that executes the command, so "end of file" tells the parent that the command runs; the parent's end closes with
 //! the parent, so the child learns of its death without a race.
 
+pub(crate) mod progress;
+mod step;
+
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,8 +16,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::hooks::{HookEnd, HookFailure, Point};
+use crate::hooks::failure::{HookEnd, HookFailure, Point};
 use crate::sealed::layout::{self, Facts, HEAD, HOOK, MOST_READ};
+pub use step::{Failed, Step};
 
 /// The longest message: that a command could not be executed, with what its file looks like.
 const SIZE: usize = HEAD + size_of::<Facts>() + MOST_READ;
@@ -43,23 +47,12 @@ pub enum Message {
         errno: i32,
         /// What the file looks like.
         facts: Facts,
-        /// How it begins, see [`crate::diagnosis`].
+        /// How it begins, see [`crate::error::diagnosis`].
         head: Vec<u8>,
     },
     /// The process that joins a container is in there and waits for [`Order::Go`]. With what the kernel says of its sender: the pid
     /// for the receiver.
     There(i32),
-}
-
-/// A failing step of the child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// Which.
-    pub step: Step,
-    /// Which one of several, such as the number of the mount.
-    pub index: u16,
-    /// Why.
-    pub errno: Errno,
 }
 
 impl From<Failed> for Message {
@@ -79,118 +72,6 @@ pub enum Order {
     Go = layout::GO,
     /// The root file system comes with this, attached nowhere; without it the child is to mount it.
     Root = 3,
-}
-
-macro_rules! steps {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The steps of the child that can fail, for the parent to word.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Step { $($(#[$doc])* $name,)* }
-
-        impl Step {
-            const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The step of that number.
-            pub fn from_number(number: u8) -> Option<Self> {
-                Self::ALL.get(usize::from(number)).copied()
-            }
-        }
-    };
-}
-
-steps! {
-    /// Tie the child's life to the parent's.
-    DieWithParent,
-    /// Join namespace number `index` of the plan.
-    JoinNamespace,
-    /// Make a namespace (network, control group, time).
-    Unshare,
-    /// Set the loopback device up.
-    Loopback,
-    /// A session of its own.
-    Session,
-    /// Keep mounts from reaching the host.
-    Propagation,
-    /// The overlay, or the bind of the root file system.
-    Rootfs,
-    /// Find or make the place of mount number `index`.
-    MountTarget,
-    /// Mount number `index`.
-    Mount,
-    /// Node or link number `index` below /dev.
-    Device,
-    /// Allocate the terminal.
-    Terminal,
-    /// Wait for the parent.
-    Handshake,
-    /// Kernel parameter number `index`.
-    Sysctl,
-    /// Masked path number `index`.
-    Mask,
-    /// Read-only path number `index`.
-    ReadOnlyPath,
-    /// Make the root file system read-only.
-    ReadOnlyRoot,
-    /// Find out what a hook inside the container is told.
-    Hook,
-    /// Change the root.
-    Pivot,
-    /// The host name.
-    Hostname,
-    /// The domain name.
-    Domainname,
-    /// Resource limit number `index`.
-    Rlimit,
-    /// The score of the OOM killer.
-    OomScore,
-    /// personality(2).
-    Personality,
-    /// The session keyring.
-    Keyring,
-    /// Become root of the user namespace.
-    UserNamespace,
-    /// prctl PR_SET_NO_NEW_PRIVS.
-    NoNewPrivileges,
-    /// The seccomp filter.
-    Seccomp,
-    /// The bounding set.
-    BoundingSet,
-    /// Supplementary groups.
-    Groups,
-    /// User and group.
-    User,
-    /// The capability sets.
-    Capabilities,
-    /// The working directory.
-    WorkingDirectory,
-    /// The working directory is not below the container's root.
-    WorkingDirectoryOutside,
-    /// Standard input, output and error.
-    Stdio,
-    /// Close what the command must not inherit.
-    CloseDescriptors,
-    /// Signal mask and handlers.
-    Signals,
-    /// Start the command below PID 1 of `--init`.
-    Fork,
-    /// Execute the sealed program.
-    Seal,
-    /// Go from the sealed program to a process in the container's pid namespace.
-    Enter,
-    /// Let box know of that process.
-    Meet,
-}
-
-impl Step {
-    /// Attaches the step to an error.
-    pub fn failed(self, index: usize) -> impl FnOnce(Errno) -> Failed {
-        move |errno| Failed {
-            step: self,
-            index: index as u16,
-            errno,
-        }
-    }
 }
 
 /// The parent's and the child's end.

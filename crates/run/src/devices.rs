@@ -1,5 +1,8 @@
 //! Device nodes: which every container has, and which numbers it may use at all.
 
+pub(crate) mod nodes;
+pub mod null;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,10 @@
 //! The child's side of a start: the container's first process, from clone3 to the command. A numbered list of
 //! steps; each that fails is told to the parent by number. It has a copy of the parent's memory and one thread.
 
+pub(crate) mod confine;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 use rustix::io::Errno;
@@ -14,38 +14,48 @@ use rustix::process::{
     umask,
 };
 
+use crate::channel::progress::Progress;
 use crate::channel::{Channel, Failed, Message, Order, Step};
+use crate::devices::null::host_null;
 use crate::hooks::{Hooks, Point};
 use crate::mounts::{self, Kind, Mounted};
-use crate::plan::{Plan, Rootfs};
-use crate::progress::Progress;
+use crate::plan::Plan;
 use crate::sealed::{self, Sealed, layout};
 use crate::sys::{mount, network, process};
-use crate::{Error, confine, nodes, tty};
+use crate::{Error, tty};
 
 /// Sets the container up and executes its command. Does not return.
 pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
+    let _no_way_back = NoWayBack;
     let mut channel = Some(channel);
-    // A panic must not unwind into the parent's half of the code, which would clean up after a container that lives.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let sealed = match set_up(plan, &mut channel, progress) {
-            Ok(sealed) => sealed,
-            Err(failed) => return failed,
-        };
-        let Some(line) = &channel else {
-            return Step::Seal.failed(1)(Errno::BADF).into();
-        };
-        progress.done();
-        Step::Seal.failed(0)(sealed.take_over(line.as_fd())).into()
-    }));
-    let Ok(failed) = outcome else {
-        process::exit(125)
+    let failed = match set_up(plan, &mut channel, progress) {
+        Ok(sealed) => hand_over(&sealed, channel.as_ref(), progress),
+        Err(failed) => failed,
     };
     if let Some(channel) = channel {
         // If the parent is gone there is nobody to tell.
         let _ = channel.send(&failed);
     }
     process::exit(125)
+}
+
+/// Returns only if the sealed program cannot be executed.
+fn hand_over(sealed: &Sealed, channel: Option<&Channel>, progress: &Progress) -> Message {
+    let Some(line) = channel else {
+        return Step::Seal.failed(1)(Errno::BADF).into();
+    };
+    progress.done();
+    Step::Seal.failed(0)(sealed.take_over(line.as_fd())).into()
+}
+
+/// A panic must not unwind into the parent's half of the code, which would clean up after a container that lives. The released box
+/// aborts on a panic and needs none of this; one that unwinds ends here.
+struct NoWayBack;
+
+impl Drop for NoWayBack {
+    fn drop(&mut self) {
+        process::exit(125)
+    }
 }
 
 fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Result<Sealed, Message> {
@@ -74,7 +84,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     // For standard input, output and error, if the container has no null device of its own. Only from here the host's can be had.
     let lent = match mounted.null {
         Some(_) => None,
-        None => nodes::host_null().ok(),
+        None => host_null().ok(),
     };
     // 4. The control group, if no mount needed it before.
     progress.at(Step::Handshake, 0);
@@ -318,10 +328,18 @@ pub(crate) fn become_root() -> Result<(), Errno> {
 
 /// Mounts the root file system and opens it.
 fn rootfs(plan: &Plan, channel: &Channel) -> Result<OwnedFd, Failed> {
-    mounts::make_private().map_err(Step::Propagation.failed(0))?;
+    mount::make_private().map_err(Step::Propagation.failed(0))?;
     let failed = |errno| Step::Rootfs.failed(0)(errno);
-    let mut sent = None;
-    if plan.sends_root() {
+    let target = plan.root.target();
+    if let Some(tree) = &plan.tree {
+        // Paths of the host are out of reach for root of a user namespace. The old root, which is about to go, is a place that
+        // needs no right to get to.
+        let place = if plan.idmap.is_some() { c"/" } else { target };
+        attach(tree, place).map_err(failed)?;
+        return rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed);
+    }
+    if plan.root.is_sent() {
+        let mut sent = None;
         let take = |root: OwnedFd| {
             sent = Some(root);
             Ok(())
@@ -329,50 +347,19 @@ fn rootfs(plan: &Plan, channel: &Channel) -> Result<OwnedFd, Failed> {
         channel
             .await_order(Order::Root, take)
             .map_err(Step::Handshake.failed(5))?;
+        if let Some(tree) = sent {
+            attach(&tree, target).map_err(failed)?;
+            return Ok(tree);
+        }
     }
-    let target = match &plan.rootfs {
-        Rootfs::Overlay { target, .. } if sent.is_some() => {
-            attach(&sent, target).map_err(failed)?;
-            return sent.ok_or(Errno::BADF).map_err(failed);
-        }
-        Rootfs::Overlay { overlay, target } => {
-            overlay.mount(target).map_err(failed)?;
-            target
-        }
-        // Paths of the host are out of reach for root of a user namespace.
-        Rootfs::Copy { tree, .. } if plan.idmap.is_some() => return stack(tree),
-        Rootfs::Mapped { tree, .. } => return stack(tree),
-        Rootfs::Copy { tree, target, .. } => {
-            attach(tree, target).map_err(failed)?;
-            target
-        }
-        Rootfs::Directory { tree, target, .. } => {
-            let opened = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
-            let private = mount::Attributes {
-                propagation: libc::MS_PRIVATE,
-                ..mount::Attributes::default()
-            };
-            mount::set_attributes(opened.as_fd(), &private, true).map_err(failed)?;
-            attach(tree, target).map_err(failed)?;
-            target
-        }
-    };
+    plan.root.mount().map_err(failed)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, target.as_c_str(), flags, Mode::empty()).map_err(failed)
+    openat(CWD, target, flags, Mode::empty()).map_err(failed)
 }
 
-fn attach(tree: &Option<OwnedFd>, target: &CStr) -> Result<(), Errno> {
-    let tree = tree.as_ref().ok_or(Errno::BADF)?;
+fn attach(tree: &OwnedFd, target: &CStr) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(tree, c"", CWD, target, flags)
-}
-
-/// Attaches a mount on the old root, which is about to go: a place that needs no right to get to.
-fn stack(tree: &Option<OwnedFd>) -> Result<OwnedFd, Failed> {
-    let failed = |errno| Step::Rootfs.failed(0)(errno);
-    attach(tree, c"/").map_err(failed)?;
-    let tree = tree.as_ref().ok_or(Errno::BADF).map_err(failed)?;
-    rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed)
 }
 
 fn make_nodes(plan: &Plan, index: usize, mounted: &mut Mounted) -> Result<(), Failed> {

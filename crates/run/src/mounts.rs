@@ -7,6 +7,7 @@
 mod make;
 pub(crate) mod options;
 mod paths;
+mod reopen;
 mod target;
 
 use std::ffi::CString;
@@ -18,11 +19,15 @@ use oci_spec::runtime::{LinuxResources, Mount};
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::mount::OpenTreeFlags;
 
-pub(crate) use make::{Mounted, TAKEN, filesystem, make, write_texts};
-pub(crate) use paths::{Hidden, descriptor_path, make_private, mask, read_only};
-pub(crate) use target::{ASTRAY, is_of_the_kernel};
+pub use make::filesystem;
+pub(crate) use make::{Mounted, TAKEN, make, write_texts};
+pub(crate) use paths::{Hidden, mask, read_only};
+pub use reopen::{Reopened, reopen};
+pub(crate) use target::ASTRAY;
+pub use target::is_of_the_kernel;
 
 use crate::Error;
+use crate::error::c_string;
 use crate::sys::mount::{Attributes, set_attributes};
 use options::MountOptions;
 
@@ -156,7 +161,7 @@ impl MountStep {
             .map_err(|errno| Error::io("look at", source, errno))?;
         *is_directory = FileType::from_raw_mode(kind.st_mode) == FileType::Directory;
         if let (Some(userns), true) = (userns, *of_bundle) {
-            crate::idmap::map(opened.as_fd(), userns)
+            crate::namespaces::idmap::map(opened.as_fd(), userns)
                 .map_err(|errno| Error::io("map the ids of", source, errno))?;
         }
         let (own, mut all) = (self.options.own, self.options.tree);
@@ -312,11 +317,6 @@ pub(crate) fn normal(path: &Path) -> Result<PathBuf, Error> {
         ));
     }
     Ok(out)
-}
-
-pub(crate) fn c_string(bytes: &[u8]) -> Result<CString, Error> {
-    CString::new(bytes)
-        .map_err(|_| Error::spec(String::from_utf8_lossy(bytes), "it holds a zero byte"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which namespaces a container gets, and how: by clone3(2), by unshare(2) once it runs, or by joining one that exists.
 
+pub mod idmap;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 

@@ -1,67 +1,46 @@
 //! All that a start needs, checked and allocated before the first process is made. Making a plan touches nothing;
 //! [`Plan::open`] then opens what it names.
 
-mod command;
+mod bundle;
 mod describe;
 mod identity;
+mod options;
 mod ownership;
 mod preserved;
+mod root;
 mod sysctl;
 mod unsupported;
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process, Spec};
-use rustix::fs::CWD;
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
-use crate::capabilities::{Capabilities, Set};
+use crate::Error;
 use crate::channel::{Message, Step};
-use crate::diagnosis::{ExecFailure, Finding, Text, examine};
+use crate::devices::nodes::Nodes;
+use crate::error::c_string;
+use crate::error::diagnosis::{ExecFailure, Finding, Text, examine};
 use crate::hooks::{Hooks, Point};
-use crate::idmap::IdMap;
-use crate::mounts::{Hidden, Kind, MountStep, c_string};
+use crate::mounts::{Hidden, Kind, MountStep};
 use crate::namespaces::Namespaces;
-use crate::nodes::Nodes;
-use crate::overlay::Overlay;
-use crate::seccomp::Filter;
-use crate::storage::{self, Storage};
-use crate::{Error, EtcFiles, Instance, Instances, NewInstance, rlimits, spec};
-pub(crate) use command::Command;
+use crate::namespaces::idmap::IdMap;
+use crate::privileges::capabilities::{Capabilities, Set};
+use crate::privileges::rlimits;
+use crate::privileges::seccomp::{self, Filter};
+use crate::sealed::Command;
+pub use bundle::Bundle;
 use identity::Identity;
+pub use options::Options;
 use ownership::without_ownership;
 use preserved::check_preserved;
+use root::Directory;
+pub use root::{Failure, RootFilesystem, UserIds};
 use sysctl::{Sysctl, sysctls};
 use unsupported::refuse;
-
-/// How an instance is run, beyond what a runtime spec can say. Kept in `instance.json` for the next start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Options {
-    /// `--init`: a reaper as PID 1.
-    pub init: bool,
-    /// `--no-pivot`: for hosts whose root is the initramfs.
-    pub no_pivot: bool,
-    /// `--preserve-fds`: descriptors 3 to 2 + N reach the command.
-    pub preserve_fds: u32,
-    /// `--timeout`: TERM after this, and status 124.
-    pub timeout: Option<Duration>,
-    /// `--kill-after`: KILL this long after the TERM of `timeout`; 10 seconds if `None`.
-    pub kill_after: Option<Duration>,
-    /// Ask the control group for the peak of memory at the end; without it that of the largest process is told.
-    pub measure: bool,
-    /// `-i` of a detached container: standard input stays open for those who attach.
-    pub interactive: bool,
-    /// The pids limit of the spec is box's default: where it cannot be set it is dropped with a warning.
-    pub pids_by_default: bool,
-    /// What becomes of the output of a detached container.
-    pub log: crate::logs::Settings,
-}
 
 /// A checked start.
 #[derive(Debug)]
@@ -71,7 +50,10 @@ pub struct Plan {
     /// The ids of a user namespace.
     pub(crate) idmap: Option<IdMap>,
     pub(crate) hooks: Hooks,
-    pub(crate) rootfs: Rootfs,
+    /// Who mounts the root file system.
+    pub(crate) root: Box<dyn RootFilesystem>,
+    /// The root file system as [`Plan::open`] made it, attached nowhere, if it did.
+    pub(crate) tree: Option<OwnedFd>,
     pub(crate) root_read_only: bool,
     pub(crate) mounts: Vec<MountStep>,
     pub(crate) nodes: Option<Nodes>,
@@ -107,32 +89,6 @@ pub struct Plan {
     pub(crate) stdio: Option<[OwnedFd; 3]>,
 }
 
-/// Where the root file system comes from.
-#[derive(Debug)]
-pub(crate) enum Rootfs {
-    /// An overlay, mounted on the bundle's `rootfs`.
-    Overlay { overlay: Overlay, target: CString },
-    /// The same with mapped ids, made by [`Plan::open`].
-    Mapped {
-        bundle: PathBuf,
-        layers: Vec<PathBuf>,
-        volatile: bool,
-        tree: Option<OwnedFd>,
-    },
-    /// A copy of the layers: bound onto itself, in a user namespace shown with mapped ids.
-    Copy {
-        path: PathBuf,
-        tree: Option<OwnedFd>,
-        target: CString,
-    },
-    /// A directory that is there, bound onto itself.
-    Directory {
-        path: PathBuf,
-        tree: Option<OwnedFd>,
-        target: CString,
-    },
-}
-
 impl Plan {
     /// How much memory the container may use, in bytes, if there is a limit.
     pub fn memory_limit(&self) -> Option<u64> {
@@ -140,58 +96,18 @@ impl Plan {
         u64::try_from(limit).ok()
     }
 
-    /// Checks the instance's spec and allocates what the child will need.
-    pub fn new(instance: &Instance) -> Result<Self, Error> {
-        let spec = instance.spec()?;
-        let record = instance.record();
-        let rootfs = if record.layers.is_empty() {
-            let root = spec
-                .root()
-                .as_ref()
-                .ok_or_else(|| Error::spec("root", "it is missing"))?;
-            let path = instance.dir().join(root.path());
-            let target = c_string(path.as_os_str().as_bytes())?;
-            Rootfs::Directory {
-                path,
-                tree: None,
-                target,
-            }
-        } else if record.storage == Storage::Copy {
-            let path = instance.dir().join("rootfs");
-            let target = c_string(path.as_os_str().as_bytes())?;
-            Rootfs::Copy {
-                path,
-                tree: None,
-                target,
-            }
-        } else if has_user_namespace(&spec) {
-            Rootfs::Mapped {
-                bundle: instance.dir().to_owned(),
-                layers: instance.lower(),
-                volatile: record.remove,
-                tree: None,
-            }
-        } else {
-            // Not synced when it goes, if the instance goes with it: that would write back all of the host's file system.
-            Rootfs::Overlay {
-                overlay: instance.overlay(record.remove)?,
-                target: c_string(instance.mount_point().as_os_str().as_bytes())?,
-            }
-        };
-        let cgroup = PathBuf::from(format!("/box-{}", record.id));
-        let mut plan = Self::of_spec(
-            &spec,
-            instance.dir(),
-            rootfs,
-            cgroup,
-            record.options.clone(),
-        )?;
-        for (name, text) in instance.texts().map(EtcFiles::files).into_iter().flatten() {
-            for step in &mut plan.mounts {
-                step.keep_in_memory(name, text)?;
-            }
-        }
-        plan.hooks = Hooks::plan(&spec, instance.name(), instance.dir())?;
+    /// Checks the bundle's spec and allocates what its start will need.
+    pub fn new(bundle: &Bundle, options: &Options) -> Result<Self, Error> {
+        let spec = &bundle.spec;
+        let root = spec
+            .root()
+            .as_ref()
+            .ok_or_else(|| Error::spec("root", "it is missing"))?;
+        let root = Directory::new(bundle.directory.join(root.path()))?;
+        let mut plan = Self::of_spec(spec, &bundle.directory, options, Box::new(root))?;
+        let default = || PathBuf::from("/").join(&bundle.id);
+        plan.cgroup = cgroups_path(spec).unwrap_or_else(default);
+        plan.hooks = Hooks::plan(spec, &bundle.id, &bundle.directory)?;
         if plan.hooks.any(Point::CreateRuntime) && plan.namespaces.network {
             // These hooks set the network up: it has to be there before the first of them.
             plan.namespaces.clone |= libc::CLONE_NEWNET as u64;
@@ -199,32 +115,34 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan of an instance that is not made: nothing is touched.
-    pub fn preview(new: &NewInstance) -> Result<Self, Error> {
-        let name = new.name.clone().unwrap_or_else(|| "NAME".to_owned());
-        Self::new(&Instances::open("INSTANCES", "RUN").instance(&name, new.clone(), 0))
+    /// The same start on a root file system that the caller mounts, not the directory that the spec names.
+    #[must_use]
+    pub fn on(mut self, root: Box<dyn RootFilesystem>) -> Self {
+        self.root = root;
+        self
     }
 
-    /// A plan for a process that joins the running instance: as its first one, but for what `adapt` changes.
-    pub(crate) fn joining(
-        instance: &Instance,
-        adapt: impl FnOnce(&mut Process) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
-        let mut spec = instance.spec()?;
-        let process = spec.process_mut().as_mut();
-        adapt(process.ok_or_else(|| Error::spec("process", "it is missing"))?)?;
-        let rootfs = Rootfs::Directory {
-            path: PathBuf::new(),
-            tree: None,
-            target: CString::default(),
-        };
-        Self::of_spec(
-            &spec,
-            instance.dir(),
-            rootfs,
-            PathBuf::new(),
-            Options::default(),
-        )
+    /// Keeps the content of a file of the bundle in the container's own memory, where the spec binds that file into the container.
+    pub fn keep_in_memory(&mut self, file: &str, content: &str) -> Result<(), Error> {
+        let mut steps = self.mounts.iter_mut();
+        steps.try_for_each(|step| step.keep_in_memory(file, content))
+    }
+
+    /// Gives the command these files as 0, 1 and 2 instead of the caller's.
+    pub fn with_stdio(&mut self, files: [OwnedFd; 3]) {
+        self.stdio = Some(files);
+    }
+
+    /// Whether the command gets a terminal of its own.
+    pub fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// A plan for a process that joins a running container: as the process of the spec, in the namespaces that are there.
+    pub(crate) fn joining(bundle: &Bundle) -> Result<Self, Error> {
+        let nowhere = Directory::new(PathBuf::new())?;
+        let options = Options::default();
+        Self::of_spec(&bundle.spec, &bundle.directory, &options, Box::new(nowhere))
     }
 
     /// What the child said about why it could not go on.
@@ -263,9 +181,8 @@ impl Plan {
     fn of_spec(
         spec: &Spec,
         bundle: &Path,
-        rootfs: Rootfs,
-        cgroup: PathBuf,
-        options: Options,
+        options: &Options,
+        root: Box<dyn RootFilesystem>,
     ) -> Result<Self, Error> {
         let missing = |field: &str| Error::spec(field, "it is missing");
         let process = spec.process().as_ref().ok_or_else(|| missing("process"))?;
@@ -325,72 +242,44 @@ impl Plan {
             cwd: working_directory(process)?,
             command: Command::plan(process)?,
             root_read_only: is_root_read_only(spec),
-            cgroup: linux.cgroups_path().clone().unwrap_or(cgroup),
+            cgroup: PathBuf::new(),
             resources,
             gated: false,
             stdio: None,
-            options,
+            options: options.clone(),
             namespaces,
             idmap,
             hooks: Hooks::default(),
-            rootfs,
+            root,
+            tree: None,
             mounts,
         })
     }
 
     /// The command's user and group as the host has them.
-    pub(crate) fn host_user(&self) -> (u32, u32) {
+    pub fn host_user(&self) -> (u32, u32) {
         self.idmap.as_ref().map_or((self.uid, self.gid), |map| {
             map.on_the_host(self.uid, self.gid)
         })
     }
 
-    /// Whether the parent mounts the root file system and sends it, with [`crate::channel::Order::Root`].
-    pub(crate) fn sends_root(&self) -> bool {
-        matches!(&self.rootfs, Rootfs::Overlay { overlay, .. } if overlay.can_be_detached())
-    }
-
     /// The root file system, attached nowhere. `None`: the child is to mount it in its way.
     pub(crate) fn mount_root(&self) -> Result<Option<OwnedFd>, Error> {
-        let Rootfs::Overlay { overlay, target } = &self.rootfs else {
-            return Ok(None);
-        };
-        if overlay.needs_numbers() {
-            let target = Path::new(OsStr::from_bytes(target.as_bytes()));
-            return overlay.mount_aside(target).map(Some);
-        }
-        overlay
-            .detached()
-            .map_err(|errno| self.refusal(Message::Failed(Step::Rootfs.failed(0)(errno))))
+        self.root.detached().map_err(|error| match error {
+            root::Failure::Errno(errno) => {
+                self.refusal(Message::Failed(Step::Rootfs.failed(0)(errno)))
+            }
+            root::Failure::Error(error) => error,
+        })
     }
 
     /// Opens what the plan names on the host, so that the child needs no path of it.
     pub(crate) fn open(&mut self) -> Result<(), Error> {
         let userns = self.idmap.as_ref().map(IdMap::namespace).transpose()?;
         let userns = userns.as_ref().map(AsFd::as_fd);
-        match &mut self.rootfs {
-            Rootfs::Overlay { .. } => {}
-            Rootfs::Mapped {
-                bundle,
-                layers,
-                volatile,
-                tree,
-            } => {
-                let missing =
-                    || Error::spec("linux.namespaces", "a mapped root needs a user namespace");
-                let (idmap, userns) = self.idmap.as_ref().zip(userns).ok_or_else(missing)?;
-                *tree = Some(idmap.overlay(bundle, layers, *volatile, userns)?);
-            }
-            Rootfs::Copy { path, tree, .. } => *tree = Some(storage::open_copy(path, userns)?),
-            Rootfs::Directory { path, tree, .. } => {
-                use rustix::mount::OpenTreeFlags as Flags;
-                let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_RECURSIVE;
-                let opened = rustix::mount::open_tree(CWD, path.as_path(), flags);
-                *tree = Some(
-                    opened.map_err(|errno| Error::io("open the root file system", path, errno))?,
-                );
-            }
-        }
+        let ids = self.idmap.as_ref().zip(userns);
+        let ids = ids.map(|(map, namespace)| UserIds { map, namespace });
+        self.tree = self.root.open(ids)?;
         self.namespaces.open()?;
         check_preserved(self.options.preserve_fds)?;
         self.mounts
@@ -440,7 +329,12 @@ fn working_directory(process: &Process) -> Result<CString, Error> {
     c_string(cwd.as_os_str().as_bytes())
 }
 
-pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
+fn cgroups_path(spec: &Spec) -> Option<PathBuf> {
+    spec.linux().as_ref()?.cgroups_path().clone()
+}
+
+/// Whether the container gets a user namespace.
+pub fn has_user_namespace(spec: &Spec) -> bool {
     let namespaces = spec
         .linux()
         .as_ref()
@@ -456,7 +350,7 @@ fn filter(
     profile: Option<&LinuxSeccomp>,
     bounding: Set,
 ) -> Result<Option<Filter>, Error> {
-    if spec::has_default_seccomp(spec) {
+    if seccomp::is_default(spec) {
         return Filter::default_for(bounding).map(Some);
     }
     profile.map(Filter::compile).transpose()

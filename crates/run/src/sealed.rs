@@ -6,6 +6,7 @@
 //! sealed. That one is told by a list of system calls what is left: to give up privileges, to install the filter, and to execute the
 //! command. The filter comes after it, so a profile need not allow execveat. With `--init` it stays as PID 1.
 
+mod execve;
 pub(crate) mod layout;
 
 use std::ffi::{CStr, CString};
@@ -16,9 +17,9 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::channel::{Channel, Step};
-use crate::plan::Command;
 use crate::sys::mount;
 use crate::sys::process::{self, Strings};
+pub(crate) use execve::Command;
 use layout::{BASE, Operation, Task};
 
 /// Compiled by build.rs from `sealed/program.rs`.

@@ -1,41 +1,10 @@
-//! Signals and what a process leaves behind: its exit status.
+//! Signals for a container: which are passed on, and which would be lost.
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use crate::sys::process;
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExitStatus {
-    /// It called exit with this status.
-    Exited(u8),
-    /// This signal ended it.
-    Signaled(u8),
-}
-
-impl ExitStatus {
-    /// The status for a shell: the command's own, or 128 + signal.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Exited(code) => code,
-            Self::Signaled(signal) => signal.saturating_add(128),
-        }
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(code) => write!(out, "exited {code}"),
-            Self::Signaled(signal) => write!(out, "signal {signal}"),
-        }
-    }
-}
 
 /// The signals that reach the container. They are blocked while this value lives, and read from its descriptor.
 ///
@@ -80,7 +49,7 @@ const END: i32 = libc::SIGTERM;
 const ASKED: i32 = 0x626f_7800;
 
 /// Asks the process that watches a container to end it as if `signal` had, which its first process would not hear.
-pub(crate) fn ask_to_end(watcher: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+pub fn ask_to_end(watcher: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     process::queue_signal(watcher, END, ASKED | signal)
 }
 
@@ -174,7 +143,7 @@ pub fn would_be_lost(pid: i32, signal: i32) -> bool {
 }
 
 /// Whether `signal` would end any process that does nothing about it, signal(7), but not the container's first one.
-pub(crate) fn would_end_others(pid: i32, signal: i32) -> bool {
+pub fn would_end_others(pid: i32, signal: i32) -> bool {
     let others = [
         libc::SIGCHLD,
         libc::SIGCONT,
@@ -242,11 +211,5 @@ mod tests {
         }
         assert!(!is_lost("", libc::SIGTERM));
         assert!(!would_be_lost(std::process::id() as i32, libc::SIGUSR1));
-    }
-
-    #[test]
-    fn codes_of_a_shell() {
-        assert_eq!(ExitStatus::Exited(3).code(), 3);
-        assert_eq!(ExitStatus::Signaled(9).code(), 137);
     }
 }

@@ -1,7 +1,8 @@
-//! Raw system calls: the only place with `unsafe`.
+//! Raw system calls that rustix lacks: the only place with `unsafe`.
 #![allow(unsafe_code)]
 
 mod bpf;
+mod exit;
 pub mod memory;
 pub mod mount;
 pub mod network;
@@ -10,6 +11,7 @@ pub mod process;
 mod seccomp;
 
 pub use bpf::{attach_device_program, load_device_program};
+pub use exit::ExitStatus;
 #[cfg(test)]
 pub use seccomp::{call, seccomp_filter};
 

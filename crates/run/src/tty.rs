@@ -16,7 +16,7 @@ use rustix::termios::{
     tcsetattr, tcsetwinsize,
 };
 
-use crate::nodes::is_null;
+use crate::devices::null::is_null;
 use crate::sys::process::move_descriptor;
 
 /// A pipe that lies in no directory: one with a name stays whose it is, for it outlives us.
@@ -29,7 +29,7 @@ fn is_nameless_pipe(file: BorrowedFd<'_>, found: &Stat) -> Result<bool, Errno> {
 
 /// Takes a new terminal from a devpts of our own: no path of the image is involved (CVE-2025-52565). If `dev` is the file system
 /// on /dev, the terminal is shown there as `console`. Returns the master side and the terminal. In the child.
-pub(crate) fn allocate(
+pub fn allocate(
     devpts: BorrowedFd<'_>,
     dev: Option<BorrowedFd<'_>>,
 ) -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -64,7 +64,7 @@ pub(crate) fn allocate(
 /// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without one, pipes without a name are given to
 /// the user so that /dev/stdout can be opened, and `null` takes the place of each null device, be it ours or the caller's: through
 /// the descriptor a container could change the mode and owner of the host's. In the child.
-pub(crate) fn take_stdio(
+pub fn take_stdio(
     terminal: Option<&OwnedFd>,
     files: Option<&[OwnedFd; 3]>,
     uid: u32,
@@ -100,12 +100,12 @@ pub(crate) fn take_stdio(
 }
 
 /// Makes the terminal the controlling one of this process' session.
-pub(crate) fn take_control(terminal: &OwnedFd) -> Result<(), Errno> {
+pub fn take_control(terminal: &OwnedFd) -> Result<(), Errno> {
     rustix::process::ioctl_tiocsctty(terminal)
 }
 
 /// The size of the terminal that box was started from.
-pub(crate) fn caller_size() -> Option<Winsize> {
+pub fn caller_size() -> Option<Winsize> {
     [stdin(), stdout(), stderr()]
         .into_iter()
         .find_map(|file| tcgetwinsize(file).ok())
@@ -118,7 +118,7 @@ pub fn copy_size(master: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Whether this process may read from the terminal on standard input and set its modes: it is in the foreground, or there is no job
 /// control for it. True for what is no terminal.
-pub(crate) fn is_ours() -> bool {
+pub fn is_ours() -> bool {
     // Only the controlling terminal of our session has a group for us, tcgetpgrp(3).
     tcgetpgrp(stdin()).map_or(true, |foreground| foreground == getpgrp())
 }
@@ -132,7 +132,7 @@ pub struct RawMode {
 }
 
 /// How long until box looks again whether its terminal has become its own: of a job that was not stopped, bash's `fg` sends no signal.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What to put back, and where.
 static SAVED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);

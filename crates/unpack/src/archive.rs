@@ -6,7 +6,7 @@ use crate::entry::{
     BLOCK, Entry, Header, MapReader, Problem, Records, Segment, TypeFlag, assemble, display_name,
     gnu_sparse_extension, xattr_bytes,
 };
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 use crate::limits::{LimitKind, Limits};
 
 /// Extension headers that may come before one member. The formats need three at most (`x`, `L`, `K`).
@@ -32,7 +32,7 @@ pub struct Archive<R> {
     bytes: u64,
     /// No bytes at all are an archive of nothing.
     may_be_empty: bool,
-    place: Place,
+    position: Position,
 }
 
 /// Extension headers collected for the next member.
@@ -58,7 +58,7 @@ impl<R: BufRead> Archive<R> {
             implied: 0,
             bytes: 0,
             may_be_empty: false,
-            place: Place::default(),
+            position: Position::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl<R: BufRead> Archive<R> {
         self.skip_content()?;
         let mut extensions = Extensions::default();
         loop {
-            self.place = Place {
+            self.position = Position {
                 entry: None,
                 offset: self.offset,
             };
@@ -83,7 +83,7 @@ impl<R: BufRead> Archive<R> {
                 }
                 return Ok(None);
             };
-            self.place.entry = display_name(&block);
+            self.position.entry = display_name(&block);
             let header = Header::parse(&block).map_err(|problem| self.fail(problem))?;
             let flag = header.type_flag().map_err(|problem| self.fail(problem))?;
             match flag {
@@ -123,11 +123,11 @@ impl<R: BufRead> Archive<R> {
         let take = usize::try_from(self.content_left)
             .unwrap_or(usize::MAX)
             .min(available);
-        let place = &self.place;
+        let position = &self.position;
         self.reader
             .fill_buf()
             .map(|buffer| &buffer[..take])
-            .map_err(|error| read_error(error, place))
+            .map_err(|error| read_error(error, position))
     }
 
     /// Takes `count` bytes off what [`Archive::content`] gave.
@@ -155,8 +155,8 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Where the current member's header is, for errors about it.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
     /// Members so far, and the sum of their files' and attributes' sizes.
@@ -220,7 +220,7 @@ impl<R: BufRead> Archive<R> {
         let records = extensions.records.as_ref().unwrap_or(&self.global);
         let long_name = extensions.long_name.as_deref();
         if let Some(name) = records.name().or(long_name) {
-            self.place.entry = Some(name.to_vec());
+            self.position.entry = Some(name.to_vec());
         }
         let mut member = assemble::Member::new(
             header,
@@ -427,21 +427,21 @@ impl<R: BufRead> Archive<R> {
 
     fn fail(&self, problem: Problem) -> Error {
         Error::Archive {
-            place: self.place.clone(),
+            position: self.position.clone(),
             problem,
         }
     }
 
     fn read_error(&self, error: std::io::Error) -> Error {
-        read_error(error, &self.place)
+        read_error(error, &self.position)
     }
 }
 
 /// Damage that the decoder met travels through `io::Error`; here it learns which entry it hit.
-fn read_error(error: std::io::Error, place: &Place) -> Error {
+fn read_error(error: std::io::Error, position: &Position) -> Error {
     match error.downcast::<Problem>() {
         Ok(problem) => Error::Archive {
-            place: place.clone(),
+            position: position.clone(),
             problem,
         },
         Err(error) => match error.downcast::<Error>() {

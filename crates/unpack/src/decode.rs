@@ -5,11 +5,10 @@ mod gzip;
 mod xz;
 mod zstd;
 
+use box_cache::Compression;
+
 use crate::entry::Problem;
 use crate::limits::{LimitKind, Limits, RATIO_GRACE};
-
-/// Bytes that tell every known format from every other.
-const MAGIC: usize = 6;
 
 /// One compressed format, stepping through its stream.
 trait Codec: Send {
@@ -46,47 +45,7 @@ enum State {
     /// The first bytes, until there are enough to tell the format.
     Start(Vec<u8>),
     Plain,
-    Packed(Format, Box<dyn Codec>),
-}
-
-/// A compressed format, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Not compressed.
-    Plain,
-    /// RFC 1952, one member or several.
-    Gzip,
-    /// RFC 8878, one frame or several.
-    Zstd,
-    /// The .xz format, one stream or several.
-    Xz,
-    /// bzip2, one stream or several.
-    Bzip2,
-}
-
-impl Format {
-    /// Tells the format by a stream's first bytes; what begins like none of them is plain.
-    pub fn detect(head: &[u8]) -> Format {
-        match head {
-            [0x1f, 0x8b, ..] => Format::Gzip,
-            // A frame, or a skippable one before it.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Format::Zstd,
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Format::Xz,
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Format::Bzip2,
-            _ => Format::Plain,
-        }
-    }
-
-    /// The name people know it by.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Format::Plain => "tar",
-            Format::Gzip => "gzip",
-            Format::Zstd => "zstd",
-            Format::Xz => "xz",
-            Format::Bzip2 => "bzip2",
-        }
-    }
+    Packed(Compression, Box<dyn Codec>),
 }
 
 impl Decoder {
@@ -115,7 +74,7 @@ impl Decoder {
         let State::Start(head) = &mut self.state else {
             return self.run(input, sink);
         };
-        let missing = MAGIC - head.len();
+        let missing = Compression::HEAD - head.len();
         if input.len() < missing {
             head.extend_from_slice(input);
             return Ok(());
@@ -152,7 +111,7 @@ impl Decoder {
     }
 
     fn begin(&mut self, head: &[u8]) -> Result<(), Problem> {
-        let format = Format::detect(head);
+        let format = Compression::detect(head);
         let unusable = |reason| Problem::Compressed {
             format: format.as_str(),
             offset: 0,
@@ -160,14 +119,14 @@ impl Decoder {
         };
         let window = self.limits.window;
         let codec: Box<dyn Codec> = match format {
-            Format::Plain => {
+            Compression::None => {
                 self.state = State::Plain;
                 return Ok(());
             }
-            Format::Gzip => Box::new(gzip::Gzip::new()),
-            Format::Zstd => Box::new(zstd::Zstd::new(window).map_err(unusable)?),
-            Format::Xz => Box::new(xz::Xz::new(window).map_err(unusable)?),
-            Format::Bzip2 => Box::new(bzip2::Bzip2::new()),
+            Compression::Gzip => Box::new(gzip::Gzip::new()),
+            Compression::Zstd => Box::new(zstd::Zstd::new(window).map_err(unusable)?),
+            Compression::Xz => Box::new(xz::Xz::new(window).map_err(unusable)?),
+            Compression::Bzip2 => Box::new(bzip2::Bzip2::new()),
         };
         self.state = State::Packed(format, codec);
         Ok(())

@@ -1,8 +1,10 @@
-//! Room for descriptors.
+//! Room for open files: in the process's table of descriptors, and under its limit.
 
 use std::os::fd::AsFd;
 
-/// Room enough for two trees being written, with the directories that each keeps open, and for what else a process has open.
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Room enough for two trees being written, with the directories that each keeps open, and for the other files of a process.
 /// Kernels grow a table of descriptors to this size from any that is smaller.
 const ROOM: i32 = 256;
 
@@ -10,12 +12,35 @@ const ROOM: i32 = 256;
 ///
 /// The kernel starts a process with room for 64 descriptors. Where threads share the table, growing it waits until no
 /// processor can still be reading the old one (`expand_fdtable` in the kernel's fs/file.c): some ten milliseconds, in which
-/// whoever opened the file sleeps. With one thread it only takes memory.
+/// the thread that opened the file sleeps. With one thread it only takes memory.
 pub fn reserve_descriptors() {
-    // Any open descriptor does; the table stays large when the copy is closed. Where it cannot be had, unpacking only takes
-    // longer.
+    // Any open descriptor does; the table stays large when the copy is closed. Without the room, unpacking only takes longer.
     drop(rustix::io::fcntl_dupfd_cloexec(
         rustix::stdio::stdin().as_fd(),
         ROOM - 1,
     ));
+}
+
+/// The limit on open files, raised as far as this process may, and put back when this is dropped: for as many layers as an overlay
+/// takes.
+#[derive(Debug)]
+pub struct RaisedLimit(Rlimit);
+
+impl RaisedLimit {
+    /// Raises the limit. Where it cannot be raised, opening a file too many fails and says so.
+    pub fn raise() -> RaisedLimit {
+        let before = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: before.maximum,
+            maximum: before.maximum,
+        };
+        let _ = setrlimit(Resource::Nofile, raised);
+        RaisedLimit(before)
+    }
+}
+
+impl Drop for RaisedLimit {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.0);
+    }
 }

@@ -29,7 +29,7 @@ pub struct Entry {
     /// Where it goes, relative to the tree's root.
     pub path: EntryPath,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Owner, permissions, time and attributes.
     pub metadata: Metadata,
     /// Bytes of content that follow the header in the archive, not counting the padding to a whole block.
@@ -38,7 +38,7 @@ pub struct Entry {
 
 /// The type of a member, with what only that type has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A regular file of `size` bytes; where `sparse` is there, only its segments are stored.
     File {
         /// Length of the file once it is written.
@@ -108,21 +108,8 @@ impl Entry {
     /// Bytes of the file this makes; 0 where it makes none.
     pub fn size(&self) -> u64 {
         match self.kind {
-            Kind::File { size, .. } => size,
+            EntryKind::File { size, .. } => size,
             _ => 0,
-        }
-    }
-}
-
-impl Metadata {
-    /// Adds an attribute, or gives the one of that name a new value.
-    pub fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
-        match self.xattrs.iter_mut().find(|x| x.name == name) {
-            Some(known) => known.value = value.to_vec(),
-            None => self.xattrs.push(Xattr {
-                name: name.to_vec(),
-                value: value.to_vec(),
-            }),
         }
     }
 }

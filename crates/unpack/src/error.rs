@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use box_cache::{DiffId, words};
+use box_cache::{DiffId, Reason};
+use rustix::io::Errno;
 
 use crate::entry::Problem;
 
@@ -13,28 +14,28 @@ use crate::entry::Problem;
 #[non_exhaustive]
 pub enum Error {
     /// The archive is damaged, says something that is refused, or exceeds a limit.
-    #[error("{place}: {problem}")]
+    #[error("{position}: {problem}")]
     Archive {
         /// Where in the archive.
-        place: Place,
+        position: Position,
         /// What is wrong there.
         problem: Problem,
     },
     /// The kernel refused to make what the archive says.
-    #[error("{place}: cannot {action}: {}", words(source))]
+    #[error("{position}: cannot {action}: {}", Reason(source))]
     Write {
         /// Where in the archive.
-        place: Place,
+        position: Position,
         /// What was tried.
         action: &'static str,
         /// Why it failed.
         source: io::Error,
     },
     /// Reading the archive failed.
-    #[error("cannot read the archive: {}", words(.0))]
+    #[error("cannot read the archive: {}", Reason(.0))]
     Read(io::Error),
     /// Something failed on a path of the host that is no part of an archive.
-    #[error("cannot {action} {}: {}", path.display(), words(source))]
+    #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -51,6 +52,12 @@ pub enum Error {
         /// Of what was decoded.
         actual: Box<DiffId>,
     },
+    /// A layer's tree is not in the store: it was removed, or never made.
+    #[error("layer {0} is missing")]
+    MissingLayer(Box<DiffId>),
+    /// An image's layers are to be read, and there are none.
+    #[error("cannot read the layers: there are none")]
+    NoLayers,
     /// The directory to unpack into holds something already.
     #[error("{} is not empty: it holds {first:?}", path.display())]
     NotEmpty {
@@ -68,6 +75,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// A step that failed at the root of a layer's tree.
+    pub(crate) fn layer(
+        action: &'static str,
+        id: Option<&DiffId>,
+        tree: &Path,
+        errno: Errno,
+    ) -> Error {
+        match (id, errno) {
+            (Some(id), Errno::NOENT) => Error::MissingLayer(Box::new(*id)),
+            _ => Error::io(action, tree, errno),
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -83,14 +103,14 @@ impl Error {
 
 /// A position in the decoded archive: the entry (where its name is known) and the offset of its header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The entry's name as the archive spells it.
     pub entry: Option<Vec<u8>>,
     /// Byte offset of the entry's header in the uncompressed archive.
     pub offset: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.entry {
             Some(name) => write!(f, "archive entry {} at byte {}", Quoted(name), self.offset),

@@ -92,10 +92,10 @@ impl<T: Send + 'static> Pipeline<T> {
                 };
                 let mut archive = Archive::new(decoded, archive_limits);
                 let result = match work(&mut archive) {
-                    Err(Error::Archive { place, problem }) => {
+                    Err(Error::Archive { position, problem }) => {
                         let damage = archive.reader_mut().damage_ahead();
                         let problem = damage.unwrap_or(problem);
-                        return Err(Error::Archive { place, problem });
+                        return Err(Error::Archive { position, problem });
                     }
                     result => result?,
                 };

@@ -14,15 +14,14 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::archive::Archive;
-use crate::copy::metadata_of;
 use crate::entry::{Metadata, Time};
 use crate::error::Error;
+use crate::layers::{is_of_nothing, metadata_of};
 use crate::limits::Limits;
 use crate::metadata::{self, times};
 use crate::pipeline::Pipeline;
 use crate::staging::{self, Staging, open_directory};
-use crate::store::is_of_nothing;
-use crate::tree::{Doing, Failure, Flavor, Links, remove};
+use crate::tree::{Doing, Failure, Flavor, LinkBudget, remove};
 use crate::work::{self, Summary};
 
 /// Bytes read from an archive at once.
@@ -55,7 +54,7 @@ pub fn unpack_layers<R: Read>(
     limits: &Limits,
 ) -> Result<Summary, Error> {
     let target = Target::open(dir)?;
-    let links = Arc::<Links>::default();
+    let links = Arc::<LinkBudget>::default();
     let mut total = Summary::default();
     for (number, layer) in layers.into_iter().enumerate() {
         let layer = layer.map_err(Error::Read)?;
@@ -79,7 +78,7 @@ fn unpack_layer<R: Read>(
     mut layer: Layer<R>,
     root: OwnedFd,
     over_others: bool,
-    links: Arc<Links>,
+    links: Arc<LinkBudget>,
     limits: &Limits,
 ) -> Result<Summary, Error> {
     // Where nothing is known to compare with, nothing is hashed.
@@ -129,10 +128,16 @@ const UNFINISHED: &str = ".unpacking-";
 /// directory, which the next attempt sweeps away.
 pub(crate) enum Target {
     /// It was not there: made beside it, renamed at the end.
-    New { staged: Staged, path: PathBuf },
+    New {
+        staged: StagedDirectory,
+        path: PathBuf,
+    },
     /// It was there, and empty: made in it, moved up at the end. It stays the directory it is, as it may be a mount
     /// point, or somebody's working directory.
-    Found { staged: Staged, found: Found },
+    Existing {
+        staged: StagedDirectory,
+        found: ExistingDirectory,
+    },
 }
 
 impl Target {
@@ -141,9 +146,9 @@ impl Target {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Target::create(path),
             Err(source) => Err(Error::io("look at", path, source)),
             Ok(_) => {
-                let found = Found::open(path)?;
-                let staged = Staged::create(path, UNFINISHED)?;
-                Ok(Target::Found { staged, found })
+                let found = ExistingDirectory::open(path)?;
+                let staged = StagedDirectory::create(path, UNFINISHED)?;
+                Ok(Target::Existing { staged, found })
             }
         }
     }
@@ -160,7 +165,7 @@ impl Target {
         let name: String = name.to_string_lossy().chars().take(40).collect();
         let prefix = format!(".{name}{UNFINISHED}");
         staging::sweep(parent, &prefix)?;
-        let staged = Staged::create(parent, &prefix)?;
+        let staged = StagedDirectory::create(parent, &prefix)?;
         Ok(Target::New {
             staged,
             path: path.to_owned(),
@@ -169,9 +174,9 @@ impl Target {
 
     pub fn duplicate(&self) -> Result<OwnedFd, Error> {
         let (Target::New { staged, path }
-        | Target::Found {
+        | Target::Existing {
             staged,
-            found: Found { path, .. },
+            found: ExistingDirectory { path, .. },
         }) = self;
         rustix::io::fcntl_dupfd_cloexec(&staged.tree, 0)
             .map_err(|errno| Error::io("open", path, errno))
@@ -182,14 +187,14 @@ impl Target {
     pub fn keep(self, root: bool) -> Result<(), Error> {
         match self {
             Target::New { staged, path } => {
-                let Staged { staging, tree } = staged;
+                let StagedDirectory { staging, tree } = staged;
                 drop(tree);
                 move_to(staging.dir(), TREE, CWD, path.as_os_str().as_bytes())
                     .map_err(|errno| Error::io("rename the unpacked tree to", &path, errno))?;
                 drop(staging);
                 Ok(())
             }
-            Target::Found { staged, found } => found.fill(staged, root),
+            Target::Existing { staged, found } => found.fill(staged, root),
         }
     }
 }
@@ -198,7 +203,7 @@ impl Target {
 ///
 /// Directories of the tree may belong to any user of this machine long before the tree is whole, and so may the directory that it is
 /// made in. Such a user could swap a link or a device that was made for something else before it has its owner and mode.
-pub(crate) struct Staged {
+pub(crate) struct StagedDirectory {
     staging: Staging,
     tree: OwnedFd,
 }
@@ -209,9 +214,9 @@ const TRIES: usize = 128;
 /// What the tree is called meanwhile.
 const TREE: &[u8] = staging::TAKEN.as_bytes();
 
-impl Staged {
+impl StagedDirectory {
     /// An empty one in `parent`, with what a tree without an entry for its root gets.
-    fn create(parent: &Path, prefix: &str) -> Result<Staged, Error> {
+    fn create(parent: &Path, prefix: &str) -> Result<StagedDirectory, Error> {
         let mut staging = Staging::create(parent, prefix)?;
         let mut tries = 1;
         while !staging.is_private()? {
@@ -233,13 +238,13 @@ impl Staged {
         let tree = rustix::fs::openat(staging.dir(), TREE, flags, Mode::empty()).map_err(failed)?;
         // Whatever the umask takes away.
         rustix::fs::fchmod(&tree, mode).map_err(failed)?;
-        Ok(Staged { staging, tree })
+        Ok(StagedDirectory { staging, tree })
     }
 }
 
 /// A directory of the caller's that is empty. Dropped before it is filled, it is so again, with the owner, mode and
 /// time it had.
-pub(crate) struct Found {
+pub(crate) struct ExistingDirectory {
     dir: OwnedFd,
     before: Stat,
     path: PathBuf,
@@ -249,8 +254,8 @@ pub(crate) struct Found {
     filled: bool,
 }
 
-impl Found {
-    fn open(path: &Path) -> Result<Found, Error> {
+impl ExistingDirectory {
+    fn open(path: &Path) -> Result<ExistingDirectory, Error> {
         let dir = open_directory(path)?;
         let before = rustix::fs::fstat(&dir).map_err(|errno| Error::io("look at", path, errno))?;
         staging::sweep(path, UNFINISHED)?;
@@ -262,7 +267,7 @@ impl Found {
                 first,
             });
         }
-        Ok(Found {
+        Ok(ExistingDirectory {
             dir,
             before,
             path: path.to_owned(),
@@ -273,7 +278,7 @@ impl Found {
     }
 
     /// Moves the tree's entries up, and where `takes_root` gives the directory what the tree's root has.
-    fn fill(mut self, staged: Staged, takes_root: bool) -> Result<(), Error> {
+    fn fill(mut self, staged: StagedDirectory, takes_root: bool) -> Result<(), Error> {
         let taken = self.take(&staged.tree, takes_root);
         let metadata = taken.map_err(|failure| {
             self.give_back(&staged.tree);
@@ -351,7 +356,7 @@ fn move_to(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8]) -> Result<(),
     }
 }
 
-impl Drop for Found {
+impl Drop for ExistingDirectory {
     fn drop(&mut self) {
         if !self.filled
             && let Err(error) = self.restore()

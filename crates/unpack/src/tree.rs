@@ -1,7 +1,7 @@
 //! The tree writer: everything an archive makes is made here, below one directory descriptor.
 //!
 //! How it stays below it: the directory part of a path is resolved by the kernel with `RESOLVE_IN_ROOT` and
-//! `RESOLVE_NO_MAGICLINKS` (openat2(2)), so that a symbolic link in the archive, absolute or not, leads to a place
+//! `RESOLVE_NO_MAGICLINKS` (openat2(2)), so that a symbolic link in the archive, absolute or not, leads to a position
 //! inside; the last component is one name without a slash, given to calls that do not follow it (`O_EXCL`,
 //! `O_NOFOLLOW`, `AT_SYMLINK_NOFOLLOW`). No path is ever put together from the root's own path.
 
@@ -22,10 +22,10 @@ use rustix::io::Errno;
 
 use self::directories::{Directories, Open};
 pub(crate) use self::failure::{Doing, Failure};
-pub(crate) use self::links::Links;
+pub(crate) use self::links::LinkBudget;
 use self::made::Made;
 use crate::archive::Archive;
-use crate::entry::{Entry, EntryPath, Kind, Metadata, Problem};
+use crate::entry::{Entry, EntryKind, EntryPath, Metadata, Problem};
 use crate::error::Error;
 use crate::metadata::{self, Creator};
 use crate::whiteout::{Marks, Whiteout};
@@ -44,7 +44,7 @@ pub(crate) struct Tree {
     directories: Directories,
     flavor: Flavor,
     marks: Marks,
-    links: Arc<Links>,
+    links: Arc<LinkBudget>,
     creator: Creator,
     /// What this archive made so far; none where there was nothing before it that whiteouts could mean.
     made: Option<Made>,
@@ -62,7 +62,7 @@ impl Tree {
         root: OwnedFd,
         flavor: Flavor,
         over_others: bool,
-        links: Arc<Links>,
+        links: Arc<LinkBudget>,
         mut creator: Creator,
     ) -> Result<Tree, Failure> {
         creator.inspect_root(&root)?;
@@ -101,7 +101,7 @@ impl Tree {
             Err(problem) => Err(problem.into()),
         };
         let applied = applied.and_then(|()| Ok(self.links.check()?));
-        applied.map_err(|failure| failure.at(archive.place()))?;
+        applied.map_err(|failure| failure.at(archive.position()))?;
         archive.count_implied(std::mem::take(&mut self.implied))
     }
 
@@ -120,20 +120,20 @@ impl Tree {
             return self.root(metadata);
         };
         match &entry.kind {
-            Kind::Directory => self.directory(&entry.path, metadata),
-            Kind::File { size, sparse } => {
+            EntryKind::Directory => self.directory(&entry.path, metadata),
+            EntryKind::File { size, sparse } => {
                 let parent = self.parent(parent, metadata)?;
                 let file = self.create_file(parent, name, metadata)?;
                 content::write(&file, *size, sparse.as_ref(), archive)?;
                 self.creator
                     .finish_file(&file, metadata, self.directories.at(parent).setgid)
             }
-            Kind::Symlink { target } => {
+            EntryKind::Symlink { target } => {
                 self.links.note(target);
                 let parent = self.parent(parent, metadata)?;
                 self.create_node(parent, name, metadata, create::Node::Symlink(target))
             }
-            Kind::Device {
+            EntryKind::Device {
                 block,
                 major,
                 minor,
@@ -149,11 +149,11 @@ impl Tree {
                     create::Node::Device(*block, *major, *minor),
                 )
             }
-            Kind::Fifo => {
+            EntryKind::Fifo => {
                 let parent = self.parent(parent, metadata)?;
                 self.create_node(parent, name, metadata, create::Node::Fifo)
             }
-            Kind::HardLink { target } => self.hard_link(&entry.path, target, metadata),
+            EntryKind::HardLink { target } => self.hard_link(&entry.path, target, metadata),
         }
     }
 
@@ -245,6 +245,3 @@ impl Tree {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
-use crate::entry::{Entry, Kind, Problem, Time};
+use crate::entry::{Entry, EntryKind, Problem, Time};
 use crate::metadata::times;
 use crate::tree::{Doing, Failure};
 
@@ -47,14 +48,17 @@ impl<'a> Whiteout<'a> {
         }
         let Some(name) = base.strip_prefix(PREFIX) else {
             return match &entry.kind {
-                Kind::HardLink { target } if names_whiteout(target.as_bytes()) => {
+                EntryKind::HardLink { target } if names_whiteout(target.as_bytes()) => {
                     Err(Problem::Whiteout("a hard link to one"))
                 }
                 _ => Ok(None),
             };
         };
         // Early layered file systems made them as hard links to one empty file.
-        if !matches!(entry.kind, Kind::File { .. } | Kind::HardLink { .. }) {
+        if !matches!(
+            entry.kind,
+            EntryKind::File { .. } | EntryKind::HardLink { .. }
+        ) {
             return Err(Problem::Whiteout("it is not a regular file"));
         }
         match name {
@@ -72,7 +76,7 @@ fn names_whiteout(path: &[u8]) -> bool {
 }
 
 /// Whether this is one of the overlay's own signs for a whiteout.
-pub(crate) fn is_whiteout(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<bool, Errno> {
+pub(crate) fn is_whiteout(dir: &OwnedFd, name: impl Arg, stat: &Stat) -> Result<bool, Errno> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice => Ok(stat.st_rdev == 0),
         FileType::RegularFile if stat.st_size == 0 => {

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::archive::Archive;
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 use crate::metadata::Creator;
-use crate::tree::{Flavor, Links, Tree};
+use crate::tree::{Flavor, LinkBudget, Tree};
 
 /// What one archive held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub(crate) fn write_tree<R: BufRead>(
     root: OwnedFd,
     flavor: Flavor,
     over_others: bool,
-    links: Arc<Links>,
+    links: Arc<LinkBudget>,
 ) -> Result<Summary, Error> {
-    let start = Place::default();
+    let start = Position::default();
     let tree = Tree::new(root, flavor, over_others, links, Creator::for_this_thread());
     let mut tree = tree.map_err(|failure| failure.at(&start))?;
     while let Some(entry) = archive.next_entry()? {
@@ -38,7 +38,7 @@ pub(crate) fn write_tree<R: BufRead>(
     }
     let root = tree.has_root();
     tree.finish()
-        .map_err(|failure| failure.at(archive.place()))?;
+        .map_err(|failure| failure.at(archive.position()))?;
     let (entries, bytes) = archive.totals();
     Ok(Summary {
         entries,

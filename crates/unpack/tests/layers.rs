@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use box_cache::{DiffId, Digest};
-use box_unpack::{Error, Layer, LayerStore, Limits, copy_layers, unpack_layers};
+use box_unpack::{Error, Layer, LayerStore, Layers, Limits, unpack_layers};
 use support::archive::{Head, Tar, gzip};
+use support::merged::{files, files_of};
 use support::{assert_same, require_root, snapshot, xattrs};
 
 /// An overlay of layers, unmounted when dropped.
@@ -21,13 +22,13 @@ struct Overlay {
 }
 
 impl Overlay {
-    fn mount(dir: &Path, layers: &[PathBuf]) -> Overlay {
+    fn mount(dir: &Path, layers: &Layers) -> Overlay {
         let [merged, upper, work] = ["merged", "upper", "work"].map(|name| dir.join(name));
         for path in [&merged, &upper, &work] {
             fs::create_dir(path).unwrap();
         }
         let lower: Vec<String> = layers
-            .iter()
+            .trees()
             .rev()
             .map(|path| path.display().to_string())
             .collect();
@@ -44,7 +45,7 @@ impl Overlay {
             .status();
         assert!(mount.unwrap().success());
         // The merged root is the upper directory's.
-        let lowest = fs::metadata(layers.last().unwrap()).unwrap();
+        let lowest = fs::metadata(topmost(layers)).unwrap();
         fs::set_permissions(&merged, lowest.permissions()).unwrap();
         let time = fs::FileTimes::new().set_modified(lowest.modified().unwrap());
         fs::File::open(&merged).unwrap().set_times(time).unwrap();
@@ -62,12 +63,16 @@ impl Drop for Overlay {
     }
 }
 
+fn topmost(layers: &Layers) -> &Path {
+    layers.trees().next_back().unwrap()
+}
+
 fn id_of(archive: &[u8]) -> DiffId {
     DiffId(Digest::of(archive))
 }
 
 /// Unpacks archives as layers, the lowest first.
-fn unpack_to_store(store: &LayerStore, archives: &[Vec<u8>]) -> Vec<PathBuf> {
+fn unpack_to_store(store: &LayerStore, archives: &[Vec<u8>]) -> Layers {
     let ids: Vec<DiffId> = archives.iter().map(|archive| id_of(archive)).collect();
     let blob = |id: &DiffId| {
         let archive = archives
@@ -77,26 +82,27 @@ fn unpack_to_store(store: &LayerStore, archives: &[Vec<u8>]) -> Vec<PathBuf> {
         Ok(std::io::Cursor::new(gzip(archive)))
     };
     store.unpack_all(&ids, blob, &Limits::default()).unwrap();
-    store.stack(&ids).unwrap()
+    store.layers(&ids).unwrap()
 }
 
 /// Unpacks in all three ways and compares; gives the paths that are there in the end.
 fn assert_alike(archives: &[Vec<u8>]) -> BTreeSet<String> {
     require_root();
     let dir = tempfile::tempdir().unwrap();
-    let stack = unpack_to_store(&LayerStore::open(dir.path().join("layers")), archives);
+    let layers = unpack_to_store(&LayerStore::open(dir.path().join("layers")), archives);
     let (plain, copy) = (dir.path().join("plain"), dir.path().join("copy"));
-    let layers = archives.iter().map(|archive| {
+    let archives = archives.iter().map(|archive| {
         Ok(Layer {
             blob: &archive[..],
             diff_id: Some(id_of(archive)),
         })
     });
-    unpack_layers(layers, &plain, &Limits::default()).unwrap();
-    copy_layers(&stack, &copy).unwrap();
+    unpack_layers(archives, &plain, &Limits::default()).unwrap();
+    layers.copy_to(&copy).unwrap();
     assert_same(&copy, &plain);
-    let overlay = Overlay::mount(dir.path(), &stack);
+    let overlay = Overlay::mount(dir.path(), &layers);
     assert_same(&overlay.merged, &plain);
+    assert_eq!(files(&overlay.merged), files_of(&layers.merged().unwrap()));
     snapshot(&plain)
         .into_keys()
         .map(|path| String::from_utf8(path).unwrap())
@@ -218,14 +224,14 @@ fn marks_that_are_repeated_cost_nothing_and_keep_what_the_layer_made() {
     require_root();
     let dir = tempfile::tempdir().unwrap();
     let archives = [lower, marks.end()];
-    let layers = archives.iter().map(|archive| {
+    let archives = archives.iter().map(|archive| {
         Ok(Layer {
             blob: &archive[..],
             diff_id: None,
         })
     });
     let plain = dir.path().join("plain");
-    unpack_layers(layers, &plain, &Limits::default()).unwrap();
+    unpack_layers(archives, &plain, &Limits::default()).unwrap();
     assert_eq!(fs::read_dir(plain.join("d")).unwrap().count(), 20_001);
     let names: Vec<_> = fs::read_dir(plain.join("d/sub"))
         .unwrap()
@@ -307,14 +313,14 @@ fn clearing_has_an_end_below_links_that_lead_ever_deeper() {
         above = link + "/";
     }
     let archives = [lower, upper.file(".wh.d", "").end()];
-    let layers = archives.iter().map(|archive| {
+    let archives = archives.iter().map(|archive| {
         Ok(Layer {
             blob: &archive[..],
             diff_id: None,
         })
     });
     let plain = dir.path().join("plain");
-    let refused = unpack_layers(layers, &plain, &Limits::default()).unwrap_err();
+    let refused = unpack_layers(archives, &plain, &Limits::default()).unwrap_err();
     assert!(refused.to_string().contains("levels"), "{refused}");
     assert!(!plain.exists());
 }
@@ -339,15 +345,15 @@ fn layers_have_the_overlays_signs() {
         .file("etc/.wh.shadow", "")
         .file("var/.wh..wh..opq", "")
         .end();
-    let stack = unpack_to_store(&LayerStore::open(dir.path()), &[top]);
-    let whiteout = fs::symlink_metadata(stack[0].join("etc/shadow")).unwrap();
+    let layers = unpack_to_store(&LayerStore::open(dir.path()), &[top]);
+    let whiteout = fs::symlink_metadata(topmost(&layers).join("etc/shadow")).unwrap();
     assert!(whiteout.file_type().is_char_device());
     assert_eq!(std::os::unix::fs::MetadataExt::rdev(&whiteout), 0);
     assert_eq!(
-        xattrs(&stack[0].join("var"))["trusted.overlay.opaque"],
+        xattrs(&topmost(&layers).join("var"))["trusted.overlay.opaque"],
         b"y"
     );
-    assert!(xattrs(&stack[0].join("etc")).is_empty());
+    assert!(xattrs(&topmost(&layers).join("etc")).is_empty());
 }
 
 #[test]
@@ -451,11 +457,11 @@ fn a_copy_keeps_holes_and_shares_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let sparse = Head::new(b'S', "sparse").gnu_sparse(&[(0, 4), (8 << 20, 4)], false, 16 << 20);
     let archive = base().with(sparse, "headtail").end();
-    let stack = unpack_to_store(&LayerStore::open(dir.path().join("layers")), &[archive]);
-    let before = snapshot(&stack[0]);
+    let layers = unpack_to_store(&LayerStore::open(dir.path().join("layers")), &[archive]);
+    let before = snapshot(topmost(&layers));
     let copy = dir.path().join("copy");
-    copy_layers(&stack, &copy).unwrap();
-    assert_same(&copy, &stack[0]);
+    layers.copy_to(&copy).unwrap();
+    assert_same(&copy, topmost(&layers));
     let blocks =
         std::os::unix::fs::MetadataExt::blocks(&fs::metadata(copy.join("sparse")).unwrap());
     assert!(blocks < 100, "{blocks} blocks: its hole is filled");
@@ -465,5 +471,5 @@ fn a_copy_keeps_holes_and_shares_nothing() {
         b"changed",
         "hard links stay together"
     );
-    assert_eq!(snapshot(&stack[0]), before);
+    assert_eq!(snapshot(topmost(&layers)), before);
 }

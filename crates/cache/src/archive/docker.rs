@@ -6,14 +6,18 @@ use std::io::{self, Read, Write};
 use serde::Deserialize;
 
 use crate::archive::load::{Contents, Decompress, File, LoadOptions};
+use crate::image::publish::{CONFIG, manifest_of};
 use crate::index::{Entry, MANIFEST};
-use crate::publish::{CONFIG, manifest_of};
 use crate::{
-    DiffId, Digest, Error, Expected, Hasher, Hold, Image, Layer, Progress, Reference, Result,
+    Compression, DiffId, Digest, Error, Expected, Hasher, Hold, Image, Layer, Progress, Reference,
+    Result,
 };
 
 /// The most layers that an image may have; overlay mounts take fewer.
 const MAX_LAYERS: usize = 1000;
+
+/// The media type of a layer that had to be decompressed.
+const PLAIN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// One image in `manifest.json`.
 #[derive(Deserialize)]
@@ -36,31 +40,6 @@ struct Config {
 #[serde(default)]
 struct RootFs {
     diff_ids: Option<Vec<DiffId>>,
-}
-
-/// What a layer is packed with.
-enum Packing {
-    /// OCI layers can be packed so; the media type's end.
-    Layer(&'static str),
-    /// They cannot: the plain archive becomes the layer.
-    Other(&'static str),
-    Plain,
-}
-
-impl Packing {
-    /// Tells it by the first bytes (RFC 1952, RFC 8878, and the formats of xz and bzip2).
-    fn detect(head: &[u8]) -> Packing {
-        match head {
-            [0x1f, 0x8b, ..] => Packing::Layer("+gzip"),
-            // A frame, or a skippable one before it.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                Packing::Layer("+zstd")
-            }
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Other("xz"),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Packing::Other("bzip2"),
-            _ => Packing::Plain,
-        }
-    }
 }
 
 impl Contents<'_> {
@@ -163,38 +142,36 @@ impl Contents<'_> {
         decompress: Option<Decompress>,
     ) -> Result<Layer> {
         let mut expected = Expected::default();
-        let mut suffix = "";
-        match (self.packing(name, &diff_id)?, decompress) {
+        let compression = self.compression(name, &diff_id)?;
+        let media_type = compression.layer_media_type();
+        match (compression, media_type, decompress) {
             // A plain archive is its own diff.
-            (Packing::Plain, _) => expected.digest = Some(diff_id.0),
-            (Packing::Layer(end), None) => suffix = end,
-            (Packing::Layer(end), Some(decompress)) => {
-                suffix = end;
-                self.compare(name, &diff_id, decompress)?;
-            }
-            (Packing::Other(_), Some(decompress)) => {
+            (Compression::None, ..) => expected.digest = Some(diff_id.0),
+            (_, Some(_), None) => {}
+            (_, Some(_), Some(decompress)) => self.compare(name, &diff_id, decompress)?,
+            (_, None, Some(decompress)) => {
                 let mut plain = self.unnamed()?;
                 self.decompress(name, decompress, &mut plain)?;
                 let name = self.resolve(name)?;
                 self.files.insert(name, File::Large(plain));
                 expected.digest = Some(diff_id.0);
             }
-            (Packing::Other(format), None) => {
-                return Err(self.malformed(format!("{name} is packed with {format}")));
+            (format, None, None) => {
+                let format = format.as_str();
+                return Err(self.malformed(format!("{name} is compressed with {format}")));
             }
         }
         let (digest, size) = self.commit(hold, name, &expected)?;
-        let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
         Ok(Layer {
             digest,
             size,
-            media_type,
+            media_type: media_type.unwrap_or(PLAIN_LAYER).to_owned(),
             diff_id,
         })
     }
 
-    /// What a layer is packed with; whatever it begins with, it is plain if it is what the config says.
-    fn packing(&mut self, name: &str, diff_id: &DiffId) -> Result<Packing> {
+    /// How a layer is compressed. Whatever it begins with, it is plain if its digest is that of the config.
+    fn compression(&mut self, name: &str, diff_id: &DiffId) -> Result<Compression> {
         let resolved = self.resolve(name)?;
         let digest = match self.files.get_mut(&resolved) {
             Some(File::Small(bytes)) => Digest::of(bytes),
@@ -203,14 +180,14 @@ impl Contents<'_> {
             None => return Err(self.malformed(format!("{name} is missing in it"))),
         };
         if digest == diff_id.0 {
-            return Ok(Packing::Plain);
+            return Ok(Compression::None);
         }
         let mut head = Vec::new();
         self.reader(name)?
-            .take(6)
+            .take(Compression::HEAD as u64)
             .read_to_end(&mut head)
             .map_err(Error::io("read", name))?;
-        Ok(Packing::detect(&head))
+        Ok(Compression::detect(&head))
     }
 
     fn compare(&self, name: &str, diff_id: &DiffId, decompress: Decompress) -> Result<()> {
@@ -225,10 +202,10 @@ impl Contents<'_> {
         diff_id: &DiffId,
         decompress: Decompress,
     ) -> Result<()> {
-        let mut sieve = Sieve(Hasher::new(diff_id.0.algorithm()));
-        decompress(from, &mut sieve)
+        let mut writer = HashWriter(Hasher::new(diff_id.0.algorithm()));
+        decompress(from, &mut writer)
             .map_err(|error| self.malformed(format!("{name} cannot be decompressed: {error}")))?;
-        let actual = sieve.0.finish();
+        let actual = writer.0.finish();
         match actual == diff_id.0 {
             true => Ok(()),
             false => {
@@ -245,9 +222,9 @@ impl Contents<'_> {
 }
 
 /// Bytes go into a hash and nowhere else.
-struct Sieve(Hasher);
+struct HashWriter(Hasher);
 
-impl Write for Sieve {
+impl Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

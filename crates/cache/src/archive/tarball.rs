@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
+use crate::archive::pax::{pax_number, pax_records};
 use crate::{Error, Result};
 
 /// Tar's unit, in bytes.
@@ -78,12 +79,12 @@ impl<R: Read> Tarball<R> {
                 return Ok(None);
             };
             let size = match extensions.get("size") {
-                Some(size) => size
-                    .parse()
-                    .map_err(|_| self.malformed(at, "the size in a PAX header is no number"))?,
+                Some(size) => pax_number(size.as_bytes()).ok_or_else(|| {
+                    self.malformed(at, "the size in a PAX header is not a number")
+                })?,
                 None => header
                     .entry_size()
-                    .map_err(|_| self.malformed(at, "the size is no number"))?,
+                    .map_err(|_| self.malformed(at, "the size is not a number"))?,
             };
             self.left = size;
             self.padding = size.wrapping_neg() % RECORD as u64;
@@ -96,8 +97,9 @@ impl<R: Read> Tarball<R> {
             let link = match header.entry_type() {
                 EntryType::XHeader => {
                     let bytes = self.extension(at)?;
-                    read_pax(&bytes, &mut extensions)
-                        .map_err(|()| self.malformed(at, "malformed PAX header"))?;
+                    read_pax(&bytes, &mut extensions).map_err(|fault| {
+                        self.malformed(at, &format!("malformed PAX header: {fault}"))
+                    })?;
                     continue;
                 }
                 EntryType::GNULongName => {
@@ -253,16 +255,16 @@ impl<R: Read> Read for Tarball<R> {
     }
 }
 
-/// Takes what matters here from a PAX header; see pax(1), "pax Extended Header".
-fn read_pax(bytes: &[u8], extensions: &mut Extensions) -> Result<(), ()> {
-    for record in PaxExtensions::new(bytes) {
-        let record = record.map_err(|_| ())?;
+/// Takes what matters here from a PAX header.
+fn read_pax(bytes: &[u8], extensions: &mut Extensions) -> Result<(), &'static str> {
+    for record in pax_records(bytes) {
+        let (name, value) = record?;
         for key in ["path", "linkpath", "size"] {
-            if record.key_bytes() == key.as_bytes() {
-                extensions.insert(
-                    key,
-                    String::from_utf8_lossy(record.value_bytes()).into_owned(),
-                );
+            if name == key.as_bytes() {
+                match value.is_empty() {
+                    true => extensions.remove(key),
+                    false => extensions.insert(key, String::from_utf8_lossy(value).into_owned()),
+                };
             }
         }
     }

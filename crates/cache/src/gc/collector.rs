@@ -5,12 +5,14 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::{BoxError, Collection, Doomed, Garbage, Kind, Needs, Policy, Trees};
-use crate::eviction::{self, Evicted};
+use super::{BoxError, Collection, Garbage, GarbageKind, LayerTrees, Needs, Policy, Reclaim};
+use crate::blob::partial::remove;
+use crate::cache::beneath;
+use crate::cache::survey::{Marked, StoredBlob, StoredFile, Survey, files};
+use crate::gc::eviction::{self, Evicted};
+use crate::index::lookup;
 use crate::index::{Index, Stamp};
-use crate::partial::remove;
-use crate::survey::{Marked, StoredBlob, StoredFile, Survey, files};
-use crate::{Cache, DiffId, Digest, Error, Hold, Result, beneath, lookup};
+use crate::{Cache, DiffId, Digest, Error, Hold, Result};
 
 /// How many deleted files are held open at a time, to be freed after the lock is given back.
 const MAX_OPEN: usize = 256;
@@ -19,7 +21,7 @@ const MAX_OPEN: usize = 256;
 pub(super) struct Collector<'c> {
     cache: &'c Cache,
     policy: &'c Policy,
-    trees: &'c dyn Trees,
+    trees: &'c dyn LayerTrees,
     blobs: Vec<StoredBlob>,
     staged: Vec<StoredFile>,
     quarantine: Vec<StoredFile>,
@@ -27,7 +29,7 @@ pub(super) struct Collector<'c> {
     collection: Collection,
     /// Deleted, but their space is not free before they are closed.
     open: Vec<File>,
-    doomed: Vec<(DiffId, Doomed)>,
+    reclaims: Vec<(DiffId, Reclaim)>,
 }
 
 impl<'c> Collector<'c> {
@@ -35,7 +37,7 @@ impl<'c> Collector<'c> {
     pub(super) fn prepare(
         cache: &'c Cache,
         policy: &'c Policy,
-        trees: &'c dyn Trees,
+        trees: &'c dyn LayerTrees,
     ) -> Result<Collector<'c>, BoxError> {
         let (mut index, _) = Index::read(cache.layout())?;
         let needs = trees.needs()?;
@@ -73,7 +75,7 @@ impl<'c> Collector<'c> {
             unneeded,
             collection,
             open: Vec::new(),
-            doomed: Vec::new(),
+            reclaims: Vec::new(),
         })
     }
 
@@ -81,19 +83,23 @@ impl<'c> Collector<'c> {
     pub(super) fn report(mut self) -> Result<Collection, BoxError> {
         let collection = &mut self.collection;
         for blob in &self.blobs {
-            collection.add(Kind::Blob, blob.digest.to_string(), blob.bytes);
+            collection.add(GarbageKind::Blob, blob.digest.to_string(), blob.bytes);
         }
         for file in &self.staged {
-            collection.add(Kind::Leftover, name(&file.path), file.bytes);
+            collection.add(GarbageKind::Leftover, name(&file.path), file.bytes);
         }
         for file in &self.quarantine {
-            collection.add(Kind::Quarantined, name(&file.path), file.bytes);
+            collection.add(GarbageKind::Quarantined, name(&file.path), file.bytes);
         }
         for file in self.cache.expired(&self.policy.downloads)? {
-            collection.add(Kind::Download, name(&file.path), file.bytes);
+            collection.add(GarbageKind::Download, name(&file.path), file.bytes);
         }
         for layer in &self.unneeded {
-            collection.add(Kind::Tree, layer.to_string(), self.trees.bytes(layer)?);
+            collection.add(
+                GarbageKind::Tree,
+                layer.to_string(),
+                self.trees.bytes(layer)?,
+            );
         }
         collection.add_unfinished(self.trees.leftovers()?);
         Ok(self.collection)
@@ -121,7 +127,7 @@ impl<'c> Collector<'c> {
         for blob in std::mem::take(&mut self.blobs) {
             if self.delete(&blob.path) {
                 self.collection
-                    .add(Kind::Blob, blob.digest.to_string(), blob.bytes);
+                    .add(GarbageKind::Blob, blob.digest.to_string(), blob.bytes);
             }
         }
     }
@@ -131,20 +137,20 @@ impl<'c> Collector<'c> {
         for file in std::mem::take(&mut self.staged) {
             if self.delete(&file.path) {
                 self.collection
-                    .add(Kind::Leftover, name(&file.path), file.bytes);
+                    .add(GarbageKind::Leftover, name(&file.path), file.bytes);
             }
         }
         for file in std::mem::take(&mut self.quarantine) {
             if self.delete(&file.path) {
                 self.collection
-                    .add(Kind::Quarantined, name(&file.path), file.bytes);
+                    .add(GarbageKind::Quarantined, name(&file.path), file.bytes);
             }
         }
         match self.cache.expire_downloads(&self.policy.downloads) {
             Ok(downloads) => {
                 for file in downloads {
                     self.collection
-                        .add(Kind::Download, name(&file.path), file.bytes);
+                        .add(GarbageKind::Download, name(&file.path), file.bytes);
                 }
             }
             Err(error) => self.collection.failures.push(error.into()),
@@ -164,7 +170,9 @@ impl<'c> Collector<'c> {
                 detached = self.trees.detach(&layer);
             }
             match detached {
-                Ok(doomed) => self.doomed.extend(doomed.map(|doomed| (layer, doomed))),
+                Ok(reclaim) => self
+                    .reclaims
+                    .extend(reclaim.map(|reclaim| (layer, reclaim))),
                 Err(error) => self.collection.failures.push(error),
             }
         }
@@ -173,9 +181,11 @@ impl<'c> Collector<'c> {
     /// Does the slow part, after the lock is given back.
     pub(super) fn free(mut self) -> Collection {
         drop(self.open);
-        for (layer, doomed) in self.doomed {
-            match doomed() {
-                Ok(bytes) => self.collection.add(Kind::Tree, layer.to_string(), bytes),
+        for (layer, reclaim) in self.reclaims {
+            match reclaim() {
+                Ok(bytes) => self
+                    .collection
+                    .add(GarbageKind::Tree, layer.to_string(), bytes),
                 Err(error) => self.collection.failures.push(error),
             }
         }
@@ -217,13 +227,13 @@ impl<'c> Collector<'c> {
 }
 
 impl Collection {
-    fn add(&mut self, kind: Kind, name: String, bytes: u64) {
+    fn add(&mut self, kind: GarbageKind, name: String, bytes: u64) {
         self.garbage.push(Garbage { kind, name, bytes });
     }
 
     fn add_unfinished(&mut self, bytes: u64) {
         if bytes > 0 {
-            self.add(Kind::Leftover, "unfinished layers".to_owned(), bytes);
+            self.add(GarbageKind::Leftover, "unfinished layers".to_owned(), bytes);
         }
     }
 }

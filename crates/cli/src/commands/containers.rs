@@ -18,8 +18,8 @@ use std::fmt::Display;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use box_run::spec::STOP_SIGNAL;
-use box_run::{Instance, Instances};
+use box_containers::spec::STOP_SIGNAL;
+use box_containers::{Instance, Instances};
 
 use crate::options::signal;
 use crate::output;
@@ -108,9 +108,9 @@ pub fn stop(
 ) -> Result<(), Failure> {
     let live = match instance.live() {
         Ok(live) => live,
-        Err(box_run::Error::NotRunning { .. }) => return Ok(()),
+        Err(box_containers::Error::NotRunning { .. }) => return Ok(()),
         // It was made with --rm and has just exited.
-        Err(box_run::Error::NoSuchInstance { .. }) => return Ok(()),
+        Err(box_containers::Error::NoSuchInstance { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let signal = match signal {

@@ -1,7 +1,7 @@
 //! `box inspect`.
 
 use box_cache::{Cache, Image, Layer};
-use box_run::{Instance, Instances};
+use box_containers::{Instance, Instances};
 use clap::ValueEnum;
 use clap_complete::ArgValueCandidates;
 use oci_spec::image::ImageConfiguration;
@@ -100,8 +100,10 @@ fn find(
     if kind != Some(Kind::Image) {
         match instances.get(name) {
             Ok(instance) => return Ok(vec![Found::Container(Box::new(container(&instance)?))]),
-            Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::BadName { .. })
-                if kind.is_none() => {}
+            Err(
+                box_containers::Error::NoSuchInstance { .. }
+                | box_containers::Error::BadName { .. },
+            ) if kind.is_none() => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -14,7 +14,7 @@ pub fn names() -> Vec<CompletionCandidate> {
     let Ok(instances) = settings.containers().list() else {
         return Vec::new();
     };
-    let candidate = |instance: box_run::Instance| {
+    let candidate = |instance: box_containers::Instance| {
         let status = instance
             .status()
             .map_or(String::new(), |status| status.to_string());

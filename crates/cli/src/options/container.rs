@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use box_containers::overrides::{Network, Seccomp, Sharing, UserNamespace};
+use box_containers::{Instances, Overrides, volumes::Volume};
 use box_run::capabilities::{self, Change, Set};
-use box_run::overrides::{Network, Seccomp, Sharing, UserNamespace};
 use box_run::rlimits::Rlimit;
-use box_run::{Instances, Overrides, volumes::Volume};
 
 use crate::options::flag::{Flag, Slot};
 use crate::options::limits::LimitArgs;
@@ -344,7 +344,7 @@ impl ContainerArgs {
                 .as_deref()
                 .map(options::domainname)
                 .transpose()?,
-            masked: box_run::masked::throttle_counters(),
+            masked: box_containers::spec::masked::throttle_counters(),
             rlimits: self.rlimits()?,
             umask: self.umask.as_deref().map(options::umask).transpose()?,
             linux32: is_linux32(self.personality.as_deref())?,
@@ -417,7 +417,7 @@ impl ContainerArgs {
             Some("unconfined") => Seccomp::Unconfined,
             Some(file) => {
                 let held = overrides.held.unwrap_or(Set::ALL);
-                let set = Set::default_on(overrides.net);
+                let set = Set::default_on(overrides.net == Network::Host);
                 let set = set.changed(&overrides.cap_add, &overrides.cap_drop, held);
                 Seccomp::Profile(Box::new(options::seccomp_profile(Path::new(file), set)?))
             }

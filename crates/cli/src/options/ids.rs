@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use box_run::Instances;
-use box_run::overrides::UserNamespace;
+use box_containers::Instances;
+use box_containers::overrides::UserNamespace;
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use crate::report::Failure;

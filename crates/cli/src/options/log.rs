@@ -1,6 +1,6 @@
 //! `--log-driver` and `--log-opt`.
 
-use box_run::logs::{Driver, MaxSize, Settings};
+use box_containers::logs::{Driver, MaxSize, Settings};
 
 use crate::options::refused;
 use crate::report::Failure;

@@ -2,6 +2,10 @@
 
 use std::io::ErrorKind;
 
+use box_cache::{is_full, is_unwritable};
+use box_run::Step;
+use rustix::io::Errno;
+
 /// Hints about errors of the cache.
 pub fn of_cache(error: &box_cache::Error) -> Option<String> {
     use box_cache::Error;
@@ -75,27 +79,77 @@ pub fn of_unpack(error: &box_unpack::Error) -> Option<String> {
     }
 }
 
-/// Hints about errors of containers, where the engine has none of its own.
-pub fn of_run(error: &box_run::Error) -> Option<String> {
-    use box_run::Error;
+/// Hints about errors of containers.
+pub fn of_containers(error: &box_containers::Error) -> Option<String> {
+    use box_containers::Error;
     match error {
+        Error::Run(error) => of_run(error),
+        Error::Told { hint, .. } => hint.clone(),
         Error::NoSuchInstance { .. } => Some("list all containers: box ps -a".to_owned()),
-        Error::Io { source, .. } => of_io(source),
+        Error::Running { name, .. } => {
+            Some(format!("stop it first, or use rm -f: box stop {name}"))
+        }
+        Error::TooManyLayers { .. } => Some("use a copy of the image: --storage copy".to_owned()),
+        Error::NameTaken { name, .. } => Some(format!(
+            "remove it with box rm {name}, or choose another name"
+        )),
         _ => None,
     }
 }
 
+/// Hints about errors of the runtime.
+fn of_run(error: &box_run::Error) -> Option<String> {
+    use box_run::Error;
+    match error {
+        Error::Setup { step, source, .. } => of_step(*step, Errno::from_io_error(source)?),
+        Error::Io { source, .. } => of_io(source),
+        error => error.hint(),
+    }
+}
+
+/// Hints about errors in a step of a container's set-up.
+fn of_step(step: Step, errno: Errno) -> Option<String> {
+    let text = match (step, errno) {
+        (Step::Rootfs, Errno::INVAL) => {
+            "the file system of the root directory may not support an overlay's upper directory (overlay on overlay, NFS): \
+             use another one with --root DIR, or a copy of the image with --storage copy"
+        }
+        (Step::Rootfs, Errno::NODEV) => {
+            "the kernel has no overlay file system: modprobe overlay, or use a copy of the image with --storage copy"
+        }
+        (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
+            "a file can only be mounted on a file, and a directory on a directory; the image has the other kind there"
+        }
+        (Step::Seal, Errno::PERM | Errno::NOSYS) => {
+            "box executes a program from memory, but its environment does not permit execveat(2)"
+        }
+        (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
+            "the container's seccomp profile must allow clone, setsid, ioctl, read and write for a process to join"
+        }
+        (Step::Enter, Errno::AGAIN) => {
+            "a joining process briefly counts as two; see --pids-limit and the limit nproc of the container"
+        }
+        (Step::Rlimit, Errno::PERM) => "raising a hard limit requires CAP_SYS_RESOURCE",
+        (Step::Pivot, Errno::INVAL) => "on a host that runs from an initramfs, use --no-pivot",
+        (Step::Mount | Step::Unshare | Step::Propagation, Errno::PERM) => {
+            "box needs CAP_SYS_ADMIN; if it runs inside a container, make that one privileged"
+        }
+        (_, Errno::NOSYS) => "this kernel lacks the system call: Linux 5.12 or later is required",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
 /// Hints about I/O errors.
 pub fn of_io(error: &std::io::Error) -> Option<String> {
-    let hint = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space (box rm, box rmi), or use another directory with --root DIR or --cache DIR"
-        }
-        ErrorKind::PermissionDenied => {
-            "run it as root, or use another directory with --root DIR or --cache DIR"
-        }
-        ErrorKind::ReadOnlyFilesystem => "use another directory with --root DIR or --cache DIR",
-        _ => return None,
+    let hint = if is_full(error) {
+        "free some space (box rm, box rmi), or use another directory with --root DIR or --cache DIR"
+    } else if error.kind() == ErrorKind::ReadOnlyFilesystem {
+        "use another directory with --root DIR or --cache DIR"
+    } else if is_unwritable(error) {
+        "run it as root, or use another directory with --root DIR or --cache DIR"
+    } else {
+        return None;
     };
     Some(hint.to_owned())
 }

@@ -47,7 +47,7 @@ pub struct Cache {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Run {
     /// `overlay` or `copy`, like `--storage`.
-    pub storage: Option<box_run::Storage>,
+    pub storage: Option<box_containers::Storage>,
 }
 
 impl Config {
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(config.pull.mirrors, ["file:///m"]);
         assert_eq!(config.pull.verify.as_deref(), Some("require"));
         assert_eq!(config.cache.max_size.as_deref(), Some("20G"));
-        assert_eq!(config.run.storage, Some(box_run::Storage::Copy));
+        assert_eq!(config.run.storage, Some(box_containers::Storage::Copy));
     }
 
     #[test]

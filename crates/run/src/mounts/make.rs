@@ -169,7 +169,7 @@ fn write_text(
 }
 
 /// A new file system, attached nowhere yet.
-pub(crate) fn filesystem(
+pub fn filesystem(
     name: &CStr,
     source: Option<&CStr>,
     data: &[(std::ffi::CString, Option<std::ffi::CString>)],

@@ -6,15 +6,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, stat};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount,
-    mount_bind_recursive, move_mount, open_tree,
+    MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind_recursive,
+    move_mount, open_tree,
 };
 
 use super::make::filesystem;
-use super::{Kind, MountStep, Mounted, c_string, normal};
+use super::{Kind, MountStep, Mounted, normal};
 use crate::Error;
-use crate::nodes::behind_read_only_mount;
-use crate::sys::mount::{Attributes, set_attributes_of};
+use crate::devices::null::behind_read_only_mount;
+use crate::error::c_string;
+use crate::sys::mount::{Attributes, descriptor_path, set_attributes_of};
 
 /// A path that is masked or made read-only.
 #[derive(Debug)]
@@ -173,33 +174,4 @@ pub(crate) fn read_only(
             .map_err(|errno| (index, errno))?;
     }
     Ok(())
-}
-
-/// Keeps mounts of this namespace from reaching the one it was copied from.
-pub(crate) fn make_private() -> Result<(), Errno> {
-    rustix::mount::mount_change(
-        c"/",
-        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
-    )
-}
-
-/// `/proc/self/fd/N` without allocating.
-pub(crate) fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
-    const HEAD: &[u8] = b"/proc/self/fd/";
-    buffer[..HEAD.len()].copy_from_slice(HEAD);
-    let mut digits = [0u8; 10];
-    let (mut number, mut count) = (descriptor.unsigned_abs(), 0);
-    while count == 0 || number > 0 {
-        digits[count] = b'0' + (number % 10) as u8;
-        number /= 10;
-        count += 1;
-    }
-    for (place, digit) in buffer[HEAD.len()..]
-        .iter_mut()
-        .zip(digits[..count].iter().rev())
-    {
-        *place = *digit;
-    }
-    buffer[HEAD.len() + count] = 0;
-    CStr::from_bytes_until_nul(buffer).expect("a zero byte was just written")
 }

@@ -2,37 +2,16 @@
 
 use std::fmt;
 
-use super::{Plan, Rootfs};
+use super::Plan;
 use crate::Error;
-use crate::capabilities::Set;
 use crate::channel::{Failed, Step};
 use crate::mounts::{ASTRAY, TAKEN};
+use crate::privileges::capabilities::Set;
 
 impl fmt::Display for Plan {
     /// What `--dry-run` prints: root, mounts in order, namespaces, user, control group, filter, command.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.rootfs {
-            Rootfs::Overlay { overlay, target } => {
-                writeln!(
-                    out,
-                    "rootfs      overlay on {} ({})",
-                    target.to_string_lossy(),
-                    overlay.describe()
-                )?;
-            }
-            Rootfs::Mapped { bundle, layers, .. } => {
-                writeln!(
-                    out,
-                    "rootfs      id-mapped overlay of {} layers in {}",
-                    layers.len(),
-                    bundle.display()
-                )?;
-            }
-            Rootfs::Copy { path, .. } => {
-                writeln!(out, "rootfs      copy of the layers in {}", path.display())?;
-            }
-            Rootfs::Directory { path, .. } => writeln!(out, "rootfs      {}", path.display())?,
-        }
+        writeln!(out, "rootfs      {}", self.root.describe())?;
         for step in &self.mounts {
             let read_only = if step.options.is_read_only() {
                 " (read-only)"
@@ -73,12 +52,12 @@ impl fmt::Display for Plan {
 impl Plan {
     /// Words a failed step of the child.
     pub(crate) fn failure(&self, failed: Failed) -> Error {
-        let hint = self.hint(failed);
-        if let Some((reason, errno)) = self.plain_failure(failed) {
+        let step = failed.step;
+        if let Some((action, source)) = self.plain_failure(failed) {
             return Error::Setup {
-                step: reason,
-                source: errno,
-                hint,
+                step,
+                action,
+                source,
             };
         }
         if failed.step == Step::Capabilities
@@ -88,9 +67,9 @@ impl Plan {
             return named;
         }
         Error::Setup {
-            step: self.describe(failed.step, usize::from(failed.index)),
+            step,
+            action: self.describe(step, usize::from(failed.index)),
             source: failed.errno.into(),
-            hint,
         }
     }
 
@@ -115,17 +94,7 @@ impl Plan {
                     .map(|nodes| nodes.path(index))
                     .unwrap_or_default()
             ),
-            Step::Rootfs => match &self.rootfs {
-                Rootfs::Overlay { target, .. } => {
-                    format!("mount the overlay on {}", target.to_string_lossy())
-                }
-                Rootfs::Mapped { bundle, .. } => {
-                    format!("mount the overlay in {}", bundle.display())
-                }
-                Rootfs::Copy { path, .. } | Rootfs::Directory { path, .. } => {
-                    format!("mount the root file system {}", path.display())
-                }
-            },
+            Step::Rootfs => self.root.step(),
             Step::Mask => format!("mask {}", path(&self.masked_paths)),
             Step::ReadOnlyPath => format!("make {} read-only", path(&self.read_only_paths)),
             Step::Sysctl => self.sysctls.get(index).map_or_else(String::new, |sysctl| {
@@ -212,39 +181,6 @@ impl Plan {
             }
             _ => None,
         }
-    }
-
-    fn hint(&self, failed: Failed) -> Option<String> {
-        use rustix::io::Errno;
-        let text = match (failed.step, failed.errno) {
-            (Step::Rootfs, Errno::INVAL) if matches!(self.rootfs, Rootfs::Overlay { .. }) => {
-                "the file system of the instances may not be able to hold an overlay's upper directory (overlay on overlay, NFS): \
-                 put --root on another one, or give the container a copy with --storage copy"
-            }
-            (Step::Rootfs, Errno::NODEV) => {
-                "the kernel has no overlay file system: modprobe overlay, or give the container a copy with --storage copy"
-            }
-            (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
-                "a file is mounted on a file, a directory on a directory; the image has the other one there"
-            }
-            (Step::Seal, Errno::PERM | Errno::NOSYS) => {
-                "box executes a program from memory; what it runs in does not allow execveat"
-            }
-            (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
-                "the container's seccomp profile does not allow what a process needs to join: clone, setsid, ioctl, read and write"
-            }
-            (Step::Enter, Errno::AGAIN) => {
-                "a process that joins needs room for two, for a moment; see --pids-limit and the limit nproc of the container"
-            }
-            (Step::Rlimit, Errno::PERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
-            (Step::Pivot, Errno::INVAL) => "on a host whose root is the initramfs use --no-pivot",
-            (Step::Mount | Step::Unshare | Step::Propagation, Errno::PERM) => {
-                "box needs CAP_SYS_ADMIN; inside another container run that one privileged"
-            }
-            (_, Errno::NOSYS) => "this kernel lacks the system call: Linux 5.12 or later is needed",
-            _ => return None,
-        };
-        Some(text.to_owned())
     }
 }
 

@@ -4,7 +4,7 @@ use oci_spec::runtime::User;
 use rustix::process::Gid;
 
 use crate::Error;
-use crate::user::NO_ID;
+use crate::namespaces::idmap::NO_ID;
 
 /// Who the command runs as.
 pub(super) struct Identity {

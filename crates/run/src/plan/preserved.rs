@@ -4,13 +4,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::Error;
 
-/// `--preserve-fds N` names descriptors of the caller. Ours are close-on-exec, so one that is not is the caller's.
+/// Descriptors from 3 on, so many as the options say, are the caller's. Ours are close-on-exec, so one that is not is the caller's.
 pub(super) fn check_preserved(count: u32) -> Result<(), Error> {
     for number in 3..3 + count {
         let path = format!("/proc/self/fd/{number}");
         let missing = || {
             Error::spec(
-                "--preserve-fds",
+                "preserved descriptors",
                 format!("{count} were asked for, but descriptor {number} is not open"),
             )
         };
@@ -34,7 +34,7 @@ pub(super) fn check_preserved(count: u32) -> Result<(), Error> {
         );
         if directory.is_ok() {
             return Err(Error::spec(
-                "--preserve-fds",
+                "preserved descriptors",
                 format!("descriptor {number} is a directory: a way out of the container"),
             ));
         }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use oci_spec::runtime::{Linux, Spec};
 
 use crate::Error;
-use crate::mounts::c_string;
+use crate::error::c_string;
 use crate::namespaces::Namespaces;
 
 /// A kernel parameter of a namespace.
@@ -52,7 +52,7 @@ pub(super) fn sysctls(
             namespaces.owns(libc::CLONE_NEWUTS)
         } else {
             return Err(Error::spec(
-                "--sysctl",
+                "linux.sysctl",
                 format!("{key} is not a parameter of a namespace; set it on the host"),
             ));
         };
@@ -63,13 +63,13 @@ pub(super) fn sysctls(
         };
         if set {
             return Err(Error::spec(
-                "--sysctl",
+                "linux.sysctl",
                 format!("{key} has no effect: the name is set by the spec's own field"),
             ));
         }
         if !owned {
             return Err(Error::spec(
-                "--sysctl",
+                "linux.sysctl",
                 format!("{key} would change the host: the container shares that namespace"),
             ));
         }
@@ -83,7 +83,7 @@ pub(super) fn sysctls(
         );
         if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(Error::spec(
-                "--sysctl",
+                "linux.sysctl",
                 format!("{key} is not a valid name"),
             ));
         }

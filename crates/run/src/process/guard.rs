@@ -10,18 +10,19 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::{Watched, descent};
+use super::descent;
+use super::supervise::Supervised;
 use crate::sys::memory;
 use crate::sys::process::{self as sys, Cloned};
 
 /// Kills a container when this process is killed. Dropped, it goes; it goes by itself when the container has ended.
 #[derive(Debug)]
-pub(crate) struct Guard(OwnedFd);
+pub(super) struct Guard(OwnedFd);
 
 impl Guard {
     /// Stands by the process and everything in its control group; by one that joined a container, and so has none of its
     /// own, and what it starts. The caller must have one thread.
-    pub(super) fn stand(watched: &Watched<'_>) -> Result<Self, Errno> {
+    pub(super) fn stand(watched: &Supervised<'_>) -> Result<Self, Errno> {
         let caller = pidfd_open(getpid(), PidfdFlags::empty())?;
         match sys::clone3(0, None)? {
             Cloned::Parent { pidfd, .. } => Ok(Self(pidfd)),
@@ -38,7 +39,7 @@ impl Drop for Guard {
     }
 }
 
-fn stand_by(caller: OwnedFd, stood_by: &Watched<'_>) -> Result<(), Errno> {
+fn stand_by(caller: OwnedFd, stood_by: &Supervised<'_>) -> Result<(), Errno> {
     // What is sent to box and its job, or to all processes of that name, is box's to answer.
     sys::set_signal_mask(u64::MAX)?;
     rustix::process::setsid()?;

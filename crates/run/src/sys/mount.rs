@@ -1,10 +1,11 @@
-//! Mount attributes, which no crate of ours wraps.
+//! Mount attributes, which no crate of ours wraps, and what goes with them.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
 
 use super::result;
 
@@ -60,4 +61,33 @@ fn mount_setattr(
         )
     };
     result(status).map(drop)
+}
+
+/// Keeps mounts of this namespace from reaching the one it was copied from.
+pub fn make_private() -> Result<(), Errno> {
+    rustix::mount::mount_change(
+        c"/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+}
+
+/// `/proc/self/fd/N` without allocating.
+pub fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
+    const HEAD: &[u8] = b"/proc/self/fd/";
+    buffer[..HEAD.len()].copy_from_slice(HEAD);
+    let mut digits = [0u8; 10];
+    let (mut number, mut count) = (descriptor.unsigned_abs(), 0);
+    while count == 0 || number > 0 {
+        digits[count] = b'0' + (number % 10) as u8;
+        number /= 10;
+        count += 1;
+    }
+    for (place, digit) in buffer[HEAD.len()..]
+        .iter_mut()
+        .zip(digits[..count].iter().rev())
+    {
+        *place = *digit;
+    }
+    buffer[HEAD.len() + count] = 0;
+    CStr::from_bytes_until_nul(buffer).expect("a zero byte was just written")
 }

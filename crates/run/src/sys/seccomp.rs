@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use crate::seccomp::Instruction;
+use crate::privileges::seccomp::Instruction;
 
 /// Installs a filter on the calling thread. Allocates nothing. See <https://man7.org/linux/man-pages/man2/seccomp.2.html>.
 pub fn seccomp_filter(program: &[Instruction], flags: u32) -> Result<(), Errno> {

@@ -6,11 +6,11 @@ use super::{Codec, Fault};
 
 pub(super) struct Gzip {
     member: Decompress,
-    place: Place,
+    state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum State {
     Member,
     BetweenMembers,
     Padding,
@@ -23,23 +23,23 @@ impl Gzip {
     pub fn new() -> Gzip {
         Gzip {
             member: Decompress::new_gzip(WINDOW_BITS),
-            place: Place::Member,
+            state: State::Member,
         }
     }
 }
 
 impl Codec for Gzip {
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault> {
-        match (self.place, input.first()) {
-            (Place::Member, _) => {}
-            (Place::BetweenMembers, Some(0x1f)) => *self = Gzip::new(),
-            (Place::BetweenMembers | Place::Padding, None) => return Ok((0, 0)),
-            (Place::BetweenMembers | Place::Padding, Some(0)) => {
-                self.place = Place::Padding;
+        match (self.state, input.first()) {
+            (State::Member, _) => {}
+            (State::BetweenMembers, Some(0x1f)) => *self = Gzip::new(),
+            (State::BetweenMembers | State::Padding, None) => return Ok((0, 0)),
+            (State::BetweenMembers | State::Padding, Some(0)) => {
+                self.state = State::Padding;
                 let zeros = input.iter().take_while(|&&b| b == 0).count();
                 return Ok((zeros, 0));
             }
-            (Place::BetweenMembers | Place::Padding, Some(_)) => {
+            (State::BetweenMembers | State::Padding, Some(_)) => {
                 let reason = "what follows its last member is neither another one nor zeros";
                 return Err(Fault::Damaged(reason.to_owned()));
             }
@@ -49,7 +49,7 @@ impl Codec for Gzip {
         let status =
             status.map_err(|error| error.message().unwrap_or("it cannot be decoded").to_owned())?;
         if status == Status::StreamEnd {
-            self.place = Place::BetweenMembers;
+            self.state = State::BetweenMembers;
         }
         // At most a buffer's length, which is a usize.
         Ok((
@@ -59,6 +59,6 @@ impl Codec for Gzip {
     }
 
     fn complete(&self) -> bool {
-        self.place != Place::Member
+        self.state != State::Member
     }
 }

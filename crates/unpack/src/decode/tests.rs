@@ -94,6 +94,17 @@ fn concatenated_streams_are_one() {
 }
 
 #[test]
+fn skippable_zstd_frames_may_be_anywhere() {
+    // RFC 8878, section 3.1.2: a magic number of sixteen, a length, and that many bytes that mean nothing.
+    let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"any"].concat();
+    let content = content();
+    let packed = [skippable.clone(), zstd(&content), skippable].concat();
+    for piece in [1, 1000, packed.len()] {
+        assert!(decode(&packed, piece, Limits::default()).unwrap() == content);
+    }
+}
+
+#[test]
 fn cut_streams_are_refused() {
     let content = content();
     for pack in PACKERS {

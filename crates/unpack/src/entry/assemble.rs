@@ -3,7 +3,7 @@
 use super::header::{device, names_directory};
 use super::name::check_length;
 use super::{
-    Entry, EntryPath, Header, Kind, Metadata, Problem, Records, Segment, SparseMap, TypeFlag,
+    Entry, EntryKind, EntryPath, Header, Metadata, Problem, Records, Segment, SparseMap, TypeFlag,
 };
 use crate::limits::Limits;
 
@@ -50,7 +50,7 @@ impl Member {
                 .or(long_link)
                 .unwrap_or(header.link_name())
                 .to_vec(),
-            // Links, devices and directories have no content, though some writers give them a size.
+            // LinkBudget, devices and directories have no content, though some writers give them a size.
             stored: if has_content { size } else { 0 },
             real_size: None,
             map: None,
@@ -121,7 +121,7 @@ impl Member {
         let kind = match self.flag {
             TypeFlag::Regular | TypeFlag::GnuSparse => {
                 if names_directory(&self.name, &path, stored)? {
-                    Kind::Directory
+                    EntryKind::Directory
                 } else {
                     let size = self.real_size.unwrap_or(stored);
                     let sparse = self
@@ -131,13 +131,13 @@ impl Member {
                     if sparse.is_none() && size != stored {
                         return Err(Problem::Sparse("a real size without a map"));
                     }
-                    Kind::File { size, sparse }
+                    EntryKind::File { size, sparse }
                 }
             }
-            TypeFlag::Directory | TypeFlag::GnuDumpDir => Kind::Directory,
+            TypeFlag::Directory | TypeFlag::GnuDumpDir => EntryKind::Directory,
             TypeFlag::Symlink => {
                 check_target(&self.link, limits)?;
-                Kind::Symlink { target: self.link }
+                EntryKind::Symlink { target: self.link }
             }
             TypeFlag::HardLink => {
                 check_target(&self.link, limits)?;
@@ -145,17 +145,17 @@ impl Member {
                 if target.is_root() {
                     return Err(Problem::LinkToDirectory(self.link));
                 }
-                Kind::HardLink { target }
+                EntryKind::HardLink { target }
             }
             TypeFlag::CharDevice | TypeFlag::BlockDevice => {
                 let (major, minor) = device(self.device.0, self.device.1)?;
-                Kind::Device {
+                EntryKind::Device {
                     block: self.flag == TypeFlag::BlockDevice,
                     major,
                     minor,
                 }
             }
-            TypeFlag::Fifo => Kind::Fifo,
+            TypeFlag::Fifo => EntryKind::Fifo,
             // The archive reader has taken these apart before.
             TypeFlag::PaxLocal
             | TypeFlag::PaxGlobal
@@ -163,7 +163,7 @@ impl Member {
             | TypeFlag::GnuLongLink
             | TypeFlag::GnuVolume => return Err(Problem::Dangling),
         };
-        if path.is_root() && kind != Kind::Directory {
+        if path.is_root() && kind != EntryKind::Directory {
             return Err(Problem::RootNotDirectory);
         }
         Ok(Entry {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use box_cache::{PaxRecord, pax_number, pax_records};
+
 use super::header::id;
 use super::sparse::SparseRecords;
 use super::{Problem, Time, Xattr, acl, xattr};
@@ -30,7 +32,7 @@ impl Records {
     /// Adds the records of a local extended header (type `x`); a later record of the same key wins.
     pub fn local(&mut self, text: &[u8]) -> Result<(), Problem> {
         let twins = Twins::of(text);
-        for record in split(text) {
+        for record in records(text) {
             let (key, value) = record?;
             if !twins.has(key, value) {
                 self.record(key, value)?;
@@ -42,7 +44,7 @@ impl Records {
     /// Adds the records of a global extended header (type `g`). What names or measures one member is refused there.
     pub fn global(&mut self, text: &[u8]) -> Result<(), Problem> {
         let twins = Twins::of(text);
-        for record in split(text) {
+        for record in records(text) {
             let (key, value) = record?;
             if twins.has(key, value) {
                 continue;
@@ -155,7 +157,7 @@ struct Twins(HashSet<Vec<u8>>);
 
 impl Twins {
     fn of(text: &[u8]) -> Twins {
-        let records = split(text).map_while(Result::ok);
+        let records = records(text).map_while(Result::ok);
         let spelled = records.filter_map(|(key, value)| {
             let encoded = key.strip_prefix(LIBARCHIVE)?;
             // One that is malformed is refused when its turn comes.
@@ -177,65 +179,9 @@ fn joined(name: &[u8], value: &[u8]) -> Vec<u8> {
     [name, b"=", value].concat()
 }
 
-type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
-
-/// Splits the text into keys and values; the first malformed record ends it.
-fn split(mut text: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Problem>> {
-    std::iter::from_fn(move || {
-        if text.is_empty() {
-            return None;
-        }
-        match first_record(text) {
-            Ok((key, value, rest)) => {
-                text = rest;
-                Some(Ok((key, value)))
-            }
-            Err(problem) => {
-                text = b"";
-                Some(Err(problem))
-            }
-        }
-    })
-}
-
-/// Key, value, and the text behind the first record.
-fn first_record(text: &[u8]) -> Result<Parts<'_>, Problem> {
-    let space = text
-        .iter()
-        .take(20)
-        .position(|&b| b == b' ')
-        .ok_or(Problem::Pax("a record without a length"))?;
-    let length = digits(&text[..space]).ok_or(Problem::Pax("a record's length is no number"))?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length > text.len() {
-        return Err(Problem::Pax(
-            "a record is longer than the header it stands in",
-        ));
-    }
-    if length < space + 2 || text[length - 1] != b'\n' {
-        return Err(Problem::Pax(
-            "a record does not end in a line feed where its length says",
-        ));
-    }
-    let record = &text[space + 1..length - 1];
-    let equals = record
-        .iter()
-        .position(|&b| b == b'=')
-        .ok_or(Problem::Pax("a record without \"=\""))?;
-    let (key, value) = (&record[..equals], &record[equals + 1..]);
-    if key.is_empty() || key.contains(&0) {
-        return Err(Problem::Pax(
-            "a record with an empty key, or with a NUL byte in it",
-        ));
-    }
-    Ok((key, value, &text[length..]))
-}
-
-fn digits(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
+/// The records of a header, with what is wrong with the first malformed one.
+fn records(text: &[u8]) -> impl Iterator<Item = Result<PaxRecord<'_>, Problem>> {
+    pax_records(text).map(|record| record.map_err(Problem::Pax))
 }
 
 fn number(value: &[u8], field: &'static str) -> Result<i128, Problem> {
@@ -247,7 +193,7 @@ fn number(value: &[u8], field: &'static str) -> Result<i128, Problem> {
         Some(rest) => (true, rest),
         None => (false, value),
     };
-    let magnitude = i128::from(digits(magnitude).ok_or_else(malformed)?);
+    let magnitude = i128::from(pax_number(magnitude).ok_or_else(malformed)?);
     Ok(if negative { -magnitude } else { magnitude })
 }
 

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::failure::{Doing, Failure};
-use super::links::Links;
+use super::links::LinkBudget;
 use crate::entry::Time;
 use crate::metadata::times;
 
@@ -32,7 +32,7 @@ const RACE_RETRIES: usize = 128;
 /// The directories that were used last.
 pub(super) struct Directories {
     root: Rc<OwnedFd>,
-    links: Arc<Links>,
+    links: Arc<LinkBudget>,
     open: Vec<Option<Open>>,
     by_path: HashMap<Box<[u8]>, usize>,
     clock: u64,
@@ -86,7 +86,7 @@ impl Open {
 }
 
 impl Directories {
-    pub fn new(root: OwnedFd, links: Arc<Links>) -> Directories {
+    pub fn new(root: OwnedFd, links: Arc<LinkBudget>) -> Directories {
         Directories {
             root: Rc::new(root),
             links,

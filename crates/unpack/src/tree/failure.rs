@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::entry::Problem;
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 
 /// A step that failed.
 #[derive(Debug)]
@@ -19,15 +19,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The error about the entry at `place`.
-    pub fn at(self, place: &Place) -> Error {
+    /// The error about the entry at `position`.
+    pub fn at(self, position: &Position) -> Error {
         match self {
             Failure::Refused(problem) => Error::Archive {
-                place: place.clone(),
+                position: position.clone(),
                 problem,
             },
             Failure::Kernel(action, errno) => Error::Write {
-                place: place.clone(),
+                position: position.clone(),
                 action,
                 source: errno.into(),
             },

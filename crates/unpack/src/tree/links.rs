@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entry::Problem;
 
-/// Links that the kernel follows for one path, path_resolution(7).
+/// LinkBudget that the kernel follows for one path, path_resolution(7).
 const FOLLOWED: u64 = 40;
 
 /// Components that all resolutions through links may take: seconds of the kernel's time, and a hundred thousand
@@ -16,14 +16,14 @@ const BUDGET: u64 = 1 << 26;
 
 /// What was seen of links, for all layers that go to one tree.
 #[derive(Debug, Default)]
-pub(crate) struct Links {
+pub(crate) struct LinkBudget {
     /// Components of the longest target.
     longest: AtomicU64,
     /// Components that were looked up at most.
     spent: AtomicU64,
 }
 
-impl Links {
+impl LinkBudget {
     /// A link was made.
     pub fn note(&self, target: &[u8]) {
         let components = target.split(|&b| b == b'/').count() as u64;

@@ -13,6 +13,7 @@ use box_cache::Digest;
 
 pub mod archive;
 pub mod arena;
+pub mod merged;
 
 /// Everything that can be seen of a tree, one line for each path (the root is ""): type, mode, owner, size, times,
 /// link target, device, the first path of the same inode, extended attributes, digest of the content.

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use box_cache::{Cache, Collection, Kind, Policy, Survey, Trees as _, disk_usage};
+use box_cache::{Cache, Collection, GarbageKind, LayerTrees as _, Policy, Survey, disk_usage};
 use serde::Serialize;
 
 use crate::commands::cache::gc::failure;
@@ -10,7 +10,7 @@ use crate::output;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trees::Trees;
+use crate::trees::LayersInUse;
 
 /// Shows disk usage by kind, and how much of it `box gc` would free. Sizes are disk usage as the file system reports it.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ struct Row {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let dirs = &settings.dirs;
     let cache = Cache::open_existing(&dirs.cache);
-    let trees = Trees::new(dirs);
+    let trees = LayersInUse::new(dirs);
     let survey = cache.survey()?;
     let policy = Policy {
         dry_run: true,
@@ -51,7 +51,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             kind: "layers",
             count: layers.len(),
             size,
-            reclaimable: freed(&garbage, Kind::Tree),
+            reclaimable: freed(&garbage, GarbageKind::Tree),
         },
     );
     rows.insert(2, containers(settings)?);
@@ -67,7 +67,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn freed(garbage: &Collection, kind: Kind) -> u64 {
+fn freed(garbage: &Collection, kind: GarbageKind) -> u64 {
     garbage
         .garbage
         .iter()
@@ -85,25 +85,25 @@ fn of_cache(survey: &Survey, garbage: &Collection) -> Vec<Row> {
             kind: "blobs",
             count: survey.blobs.len(),
             size: survey.blob_bytes(),
-            reclaimable: freed(garbage, Kind::Blob),
+            reclaimable: freed(garbage, GarbageKind::Blob),
         },
         Row {
             kind: "downloads",
             count: downloads.len(),
             size: sum(&downloads),
-            reclaimable: freed(garbage, Kind::Download),
+            reclaimable: freed(garbage, GarbageKind::Download),
         },
         Row {
             kind: "leftovers",
             count: leftovers.len(),
             size: sum(&leftovers),
-            reclaimable: freed(garbage, Kind::Leftover),
+            reclaimable: freed(garbage, GarbageKind::Leftover),
         },
         Row {
             kind: "quarantine",
             count: survey.quarantine.len(),
             size: survey.quarantine.iter().map(|file| file.bytes).sum(),
-            reclaimable: freed(garbage, Kind::Quarantined),
+            reclaimable: freed(garbage, GarbageKind::Quarantined),
         },
         Row {
             kind: "lookup",

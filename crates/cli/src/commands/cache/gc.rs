@@ -8,7 +8,7 @@ use crate::output;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trees::Trees;
+use crate::trees::LayersInUse;
 
 /// Deletes data that no image and no container uses: blobs, layers, old incomplete downloads, and files left by killed processes.
 /// With --max-size, also removes the least recently used images, except those that containers were created from.
@@ -66,7 +66,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         false => Cache::open(&settings.dirs.cache)?,
     };
     let collection = cache
-        .collect(&policy, &Trees::new(&settings.dirs))
+        .collect(&policy, &LayersInUse::new(&settings.dirs))
         .map_err(failure)?;
     match args.format {
         Format::Json => output::json(&Report::of(&collection, args.dry_run))?,
@@ -84,7 +84,7 @@ pub fn failure(error: box_cache::BoxError) -> Failure {
     };
     match error.downcast::<box_unpack::Error>() {
         Ok(error) => (*error).into(),
-        Err(error) => match error.downcast::<box_run::Error>() {
+        Err(error) => match error.downcast::<box_containers::Error>() {
             Ok(error) => (*error).into(),
             Err(error) => Failure::from_error(error.as_ref()),
         },

@@ -17,14 +17,14 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("pausing a container")?;
-    each(&args.names, settings, box_run::Instance::pause)
+    each(&args.names, settings, box_containers::Instance::pause)
 }
 
 /// Performs an action on each container and prints its name. Tries all of them before it reports failures.
 pub fn each(
     names: &[String],
     settings: &Settings,
-    act: impl Fn(&box_run::Instance) -> Result<(), box_run::Error>,
+    act: impl Fn(&box_containers::Instance) -> Result<(), box_containers::Error>,
 ) -> Result<u8, Failure> {
     let instances = settings.containers();
     let mut failures = Vec::new();

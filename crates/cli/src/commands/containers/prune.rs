@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use box_run::Status;
+use box_containers::Status;
 
 use crate::commands::containers;
 use crate::output;
@@ -51,7 +51,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     containers::each_at_once(settings, &names, |instances, name| {
         match instances.remove(name, false) {
             // Another process has started or removed it in the meantime.
-            Err(box_run::Error::NoSuchInstance { .. } | box_run::Error::Running { .. }) => Ok(()),
+            Err(
+                box_containers::Error::NoSuchInstance { .. }
+                | box_containers::Error::Running { .. },
+            ) => Ok(()),
             result => Ok(result?),
         }
     })

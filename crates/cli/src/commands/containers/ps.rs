@@ -1,6 +1,6 @@
 //! `box ps`.
 
-use box_run::{Instance, Status};
+use box_containers::{Instance, Status};
 use serde::Serialize;
 
 use crate::options;

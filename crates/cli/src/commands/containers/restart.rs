@@ -5,7 +5,7 @@ use clap_complete::ArgValueCandidates;
 use crate::commands::containers;
 use crate::commands::containers::start::check_passthrough;
 use crate::options;
-use crate::report::Failure;
+use crate::report::{Failure, hint};
 use crate::settings::{Settings, require_root};
 use crate::trust;
 
@@ -45,7 +45,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     });
     let started = stopped.into_iter().zip(&args.names).map(|(stopped, name)| {
         stopped?;
-        box_run::detach(instances.get(name)?)?;
+        box_containers::monitor::detach(instances.get(name)?, hint)?;
         Ok(name)
     });
     containers::report(started)

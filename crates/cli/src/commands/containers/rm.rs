@@ -23,7 +23,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let done = containers::at_once(&args.names, |name| {
         match instances.remove(name, args.force) {
             Ok(()) => Ok(Some(name.to_owned())),
-            Err(box_run::Error::NoSuchInstance { .. }) if args.force => Ok(None),
+            Err(box_containers::Error::NoSuchInstance { .. }) if args.force => Ok(None),
             Err(error) => Err(error.into()),
         }
     });

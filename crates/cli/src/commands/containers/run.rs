@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use box_cache::{Image, Platform};
-use box_run::user::Accounts;
-use box_run::{EtcFiles, NewInstance, Options, Overrides, Storage, spec};
+use box_containers::accounts::Accounts;
+use box_containers::{EtcFiles, NewInstance, Options, Overrides, Storage, spec};
 
 use crate::commands::containers::start;
 use crate::fetch::FetchArgs;
@@ -118,7 +118,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     }
     let mut options = args.execution.options()?;
     options.interactive = args.container.interactive;
-    options.pids_by_default = overrides
+    options.runtime.pids_by_default = overrides
         .resources
         .as_ref()
         .is_none_or(|resources| resources.pids().is_none());
@@ -137,7 +137,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     overrides.accounts = Accounts::of_layers(&supplied.layers, &overrides)?;
     let new = args.instance(settings, &supplied, &overrides, options)?;
     if args.execution.dry_run {
-        let plan = box_run::Plan::preview(&new)?.to_string();
+        let plan = new.plan()?.to_string();
         return output::lines(plan.trim_end()).map(|()| 0);
     }
     let instance = instances.create(new)?;
@@ -245,7 +245,7 @@ impl Args {
             manifest: Some(supplied.image.manifest_digest.to_string()),
             layers: supplied.layers.clone(),
             storage: self.storage.or(settings.config.run.storage),
-            copy: |layers, dir| Ok(box_unpack::copy_layers(layers, dir)?),
+            copy: |trees, dir| Ok(box_unpack::Layers::of_directories(trees.to_vec()).copy_to(dir)?),
             spec: spec::build(&supplied.image.config, overrides)?,
             cgroup_parent: self.container.cgroup_parent()?,
             etc: EtcFiles::new(hostname, &resolv_conf, &Default::default(), &[]),
@@ -270,13 +270,17 @@ impl Execution {
                 .map(|text| options::duration(flag, text))
                 .transpose()
         };
-        Ok(Options {
+        let runtime = box_run::Options {
             init: self.init,
             no_pivot: self.no_pivot,
             preserve_fds: self.preserve_fds,
             timeout: time("--timeout", &self.timeout)?,
             kill_after: time("--kill-after", &self.kill_after)?,
             measure: self.report.is_some(),
+            ..box_run::Options::default()
+        };
+        Ok(Options {
+            runtime,
             log: options::log::read(self.log_driver.as_deref(), &self.log_opts)?,
             ..Options::default()
         })

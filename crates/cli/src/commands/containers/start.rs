@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use box_run::logs::Driver;
-use box_run::process::Reason;
-use box_run::{Ended, Instance, Instances, Plan, launch};
+use box_containers::logs::Driver;
+use box_containers::{Instance, Instances, launch};
+use box_run::Ended;
+use box_run::Reason;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::commands::containers;
 use crate::files::destination;
 use crate::options::limits::flag_size;
 use crate::output::{self, binary_size};
-use crate::report::{Failure, cause};
+use crate::report::{Failure, cause, hint};
 use crate::settings::{Settings, require_root};
 use crate::trust;
 
@@ -43,7 +44,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             let instance = instances.get(name)?;
             check_passthrough(&instance)?;
             trust::judge_container(settings, &instance)?;
-            Ok(box_run::detach(instance)?)
+            Ok(box_containers::monitor::detach(instance, hint)?)
         });
     }
     let [name] = args.names.as_slice() else {
@@ -81,7 +82,7 @@ pub fn detach(
     unstarted: Unstarted,
 ) -> Result<u8, Failure> {
     let name = instance.name().to_owned();
-    if let Err(error) = box_run::detach(instance) {
+    if let Err(error) = box_containers::monitor::detach(instance, hint) {
         let failure = Failure::from(error);
         if unstarted == Unstarted::Remove {
             remove(instances, &name)?;
@@ -130,7 +131,7 @@ pub fn execute(
 ) -> Result<u8, Failure> {
     let name = instance.name().to_owned();
     let mut memory_limit = None;
-    let started = Plan::new(&instance).and_then(|plan| {
+    let started = instance.plan().and_then(|plan| {
         memory_limit = plan.memory_limit();
         launch(instance, plan)
     });
@@ -180,7 +181,7 @@ fn out_of_memory(name: &str, limit: Option<u64>, ended: &Ended) -> Failure {
 
 fn remove(instances: &Instances, name: &str) -> Result<(), Failure> {
     match instances.remove(name, true) {
-        Ok(()) | Err(box_run::Error::NoSuchInstance { .. }) => Ok(()),
+        Ok(()) | Err(box_containers::Error::NoSuchInstance { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! `box wait`.
 
-use box_run::Instance;
+use box_containers::Instance;
 
 use clap_complete::ArgValueCandidates;
 
@@ -28,7 +28,9 @@ pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
     let waiter = instance.waiter()?;
     match instance.live() {
         Ok(live) => live.wait(None).map(drop)?,
-        Err(box_run::Error::NotRunning { .. } | box_run::Error::NoSuchInstance { .. }) => {}
+        Err(
+            box_containers::Error::NotRunning { .. } | box_containers::Error::NoSuchInstance { .. },
+        ) => {}
         Err(error) => return Err(error.into()),
     }
     // A container made with --rm leaves its status with the waiter.

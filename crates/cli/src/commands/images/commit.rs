@@ -7,7 +7,7 @@ use std::io::{self, Seek, Write};
 use box_cache::{
     Cache, DiffId, Digest, Hasher, Image, Layer, NewImage, Platform, Provenance, Reference,
 };
-use box_run::Instance;
+use box_containers::Instance;
 use box_unpack::{LayerStore, Limits};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -64,7 +64,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let mut config = parent.config.clone();
     apply(&mut config, &args.changes)?;
     let paused = match instance.status()? {
-        box_run::Status::Running { .. } if !args.no_pause => {
+        box_containers::Status::Running { .. } if !args.no_pause => {
             instance.pause()?;
             true
         }
@@ -74,7 +74,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     if paused {
         match instance.unpause() {
             // It was killed in the meantime.
-            Ok(()) | Err(box_run::Error::NotRunning { .. }) => {}
+            Ok(()) | Err(box_containers::Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -112,7 +112,7 @@ fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
 struct Packed {
     blob: File,
     layer: Layer,
-    tree: box_unpack::Staged,
+    tree: box_unpack::StagedTree,
 }
 
 /// Packs the changes of a container into a layer and unpacks them into the layer store, in one pass.

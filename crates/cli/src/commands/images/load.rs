@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use box_cache::{Cache, Error, LoadOptions, Reference};
-use box_unpack::{Format, Limits};
+use box_cache::{Cache, Compression, Error, LoadOptions, Reference};
+use box_unpack::Limits;
 
 use crate::bars::Bars;
 use crate::commands::images::list::Row;
@@ -83,9 +83,9 @@ fn decompress(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
 /// The number of bytes that reading a file will yield, if it is a regular file that is not compressed.
 fn plain_size(file: &File) -> std::io::Result<Option<u64>> {
     let metadata = file.metadata()?;
-    let mut head = [0; 6];
+    let mut head = [0; Compression::HEAD];
     let is_plain = metadata.is_file()
         && file.read_at(&mut head, 0)? == head.len()
-        && Format::detect(&head) == Format::Plain;
+        && Compression::detect(&head) == Compression::None;
     Ok(is_plain.then_some(metadata.len()))
 }

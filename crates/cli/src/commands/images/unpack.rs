@@ -118,11 +118,11 @@ fn archive(path: &Path, dir: &Path, limits: &Limits) -> Result<Summary, Failure>
         box_unpack::Error::Read(error) => {
             Failure::new(format!("cannot read {}: {}", path.display(), cause(&error)))
         }
-        box_unpack::Error::Archive { place, problem } => {
+        box_unpack::Error::Archive { position, problem } => {
             let hint = limit_of(&problem)
                 .map(|name| format!("if you trust the archive: box unpack --limit {name}=VALUE"));
             Failure::new(format!(
-                "cannot unpack {}: {place}: {problem}",
+                "cannot unpack {}: {position}: {problem}",
                 path.display()
             ))
             .maybe_hint(hint)

@@ -1,7 +1,7 @@
 //! `box attach`.
 
-use box_run::Instance;
-use box_run::attach::{self, Left, Options, Output};
+use box_containers::Instance;
+use box_containers::monitor::attach::{self, Left, Options, Output};
 
 use clap_complete::ArgValueCandidates;
 
@@ -93,7 +93,7 @@ fn keys(text: &str) -> Result<Vec<u8>, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use box_run::attach::DETACH_KEYS;
+    use box_containers::monitor::attach::DETACH_KEYS;
 
     #[test]
     fn keys_are_read() {

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use box_run::copy::{Copied, Options, Tree, copy, write_archive};
-use box_run::{Ids, Instance};
+use box_containers::copy::{Copied, Options, Tree, copy, write_archive};
+use box_containers::{Ids, Instance};
 use box_unpack::{Limits, unpack_archive};
 
 use crate::interrupt::Interrupts;
@@ -105,8 +105,8 @@ fn transfer(
 }
 
 /// The hints about full and read-only disks differ from those elsewhere: here the target of the copy is meant.
-fn failure(error: box_run::Error, inward: bool) -> Failure {
-    let box_run::Error::Io { source, .. } = &error else {
+fn failure(error: box_containers::Error, inward: bool) -> Failure {
+    let box_containers::Error::Run(box_run::Error::Io { source, .. }) = &error else {
         return error.into();
     };
     let hint = match source.kind() {

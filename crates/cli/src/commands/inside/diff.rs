@@ -1,6 +1,6 @@
 //! `box diff`.
 
-use box_run::diff::Change;
+use box_containers::diff::Change;
 use serde::Serialize;
 
 use clap_complete::ArgValueCandidates;
@@ -25,7 +25,7 @@ pub struct Args {
 /// One change. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
-    kind: box_run::diff::Kind,
+    kind: box_containers::diff::Kind,
     path: String,
 }
 

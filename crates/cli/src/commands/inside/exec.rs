@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCandidates;
 use std::path::PathBuf;
 
-use box_run::exec::{self, Request};
+use box_containers::exec::{self, Request};
 
 use crate::options;
 use crate::report::Failure;

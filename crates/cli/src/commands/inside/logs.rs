@@ -3,8 +3,8 @@
 use std::io::{BufWriter, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use box_run::logs::{Driver, Log, Query, Record, Stream};
-use box_run::{Error, Instance};
+use box_containers::logs::{Driver, Log, Query, Record, Stream};
+use box_containers::{Error, Instance};
 
 use clap_complete::ArgValueCandidates;
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use box_containers::{Instance, Instances, Status};
 use box_run::cgroup::Stats;
-use box_run::{Instance, Instances, Status};
 use serde::Serialize;
 
 use crate::output::{self, Format, binary_size};
@@ -115,10 +115,10 @@ fn stats(instance: &Instance, running_only: bool) -> Result<Option<Stats>, Failu
     {
         return Ok(None);
     }
-    match instance.cgroup().and_then(|cgroup| cgroup.stats()) {
+    match instance.cgroup().and_then(|cgroup| Ok(cgroup.stats()?)) {
         Ok(stats) => Ok(Some(stats)),
         // It exited after its status was read.
-        Err(box_run::Error::NotRunning { .. }) if running_only => Ok(None),
+        Err(box_containers::Error::NotRunning { .. }) if running_only => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

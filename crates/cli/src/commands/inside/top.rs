@@ -1,6 +1,6 @@
 //! `box top`.
 
-use box_run::top::Process;
+use box_containers::top::Process;
 
 use clap_complete::ArgValueCandidates;
 

@@ -62,7 +62,7 @@ impl Changed {
             Instruction::Volume(paths) => self.add_volumes(paths)?,
             Instruction::User(user) => {
                 let user = self.value("the user", user)?;
-                box_run::user::check(&user).map_err(|error| error.to_string())?;
+                box_containers::accounts::check(&user).map_err(|error| error.to_string())?;
                 self.config.set_user(Some(user));
             }
             Instruction::Workdir(path) => {

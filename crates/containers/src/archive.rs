@@ -1,0 +1,323 @@
+//! Tar archives in the POSIX (pax) format, as OCI layers are: written from open files, the same bytes for the same files.
+
+mod sparse;
+pub(crate) mod xattrs;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, OFlags, SeekFrom, Stat};
+use rustix::io::Errno;
+use tar::{Builder, EntryType, Header};
+
+use crate::Error;
+use crate::copy::MOST_UNSIZED;
+use xattrs::{Mapping, Xattr};
+
+/// Writes one archive.
+pub(crate) struct Archive<W: Write> {
+    tar: Builder<W>,
+    /// Files with several names, by device and inode: the first name.
+    links: HashMap<(u64, u64), PathBuf>,
+    ids: Ids,
+    /// How many files have attributes that are left out as they steer an overlay, and the first of them.
+    steering: (u64, Option<String>),
+    /// Holes are left out.
+    holes: bool,
+}
+
+/// Key and value of a pax record.
+type Record = (Vec<u8>, Vec<u8>);
+
+/// How the owners of files on disk are written: a container with a user namespace has its own numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ids {
+    /// The host's id of the container's root, and how many ids follow it.
+    pub range: Option<(u32, u32)>,
+}
+
+impl Ids {
+    /// The container's number of a host's id.
+    pub fn inside(self, id: u32) -> u32 {
+        match self.range {
+            Some((first, size)) if id >= first && id - first < size => id - first,
+            _ => id,
+        }
+    }
+
+    /// The host's id of a container's number.
+    pub fn outside(self, id: u32) -> u32 {
+        match self.range {
+            Some((first, size)) if id < size => first + id,
+            _ => id,
+        }
+    }
+}
+
+/// The longest path and link that a plain header holds.
+const PLAIN: usize = 100;
+
+/// The longest file of a layer: no more than unpacking it takes, holes included.
+const LONGEST: u64 = 128 << 30;
+
+impl<W: Write> Archive<W> {
+    pub(crate) fn new(out: W, ids: Ids) -> Self {
+        Self {
+            tar: Builder::new(out),
+            links: HashMap::new(),
+            ids,
+            steering: (0, None),
+            holes: false,
+        }
+    }
+
+    /// Leaves holes out, which not every tool understands: no layer is to be written so (layer.md of the image specification).
+    pub(crate) fn with_holes(self) -> Self {
+        Self {
+            holes: true,
+            ..self
+        }
+    }
+
+    /// Adds a file under a relative path. Sockets cannot be archived and are left out.
+    pub(crate) fn add(&mut self, path: &Path, handle: impl AsFd, stat: &Stat) -> Result<(), Error> {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => EntryType::Regular,
+            FileType::Directory => EntryType::Directory,
+            FileType::Symlink => EntryType::Symlink,
+            FileType::CharacterDevice => EntryType::Char,
+            FileType::BlockDevice => EntryType::Block,
+            FileType::Fifo => EntryType::Fifo,
+            _ => return Ok(()),
+        };
+        let read = |action: &'static str| move |errno: Errno| Error::io(action, path, errno);
+        if kind == EntryType::Regular && stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                let first = first.clone();
+                return self.write(path, EntryType::Link, stat, &first, vec![], 0, io::empty());
+            }
+            self.links
+                .insert((stat.st_dev, stat.st_ino), path.to_owned());
+        }
+        let records = self
+            .xattrs(path, &magic(&handle))
+            .map_err(read("read the xattrs of"))?;
+        match kind {
+            EntryType::Regular => self.add_file(path, &handle, stat, records),
+            EntryType::Symlink => {
+                let target =
+                    rustix::fs::readlinkat(&handle, "", vec![]).map_err(read("read link"))?;
+                let target = PathBuf::from(OsString::from(std::ffi::OsStr::from_bytes(
+                    target.as_bytes(),
+                )));
+                self.write(path, kind, stat, &target, records, 0, io::empty())
+            }
+            _ => self.write(path, kind, stat, Path::new(""), records, 0, io::empty()),
+        }
+    }
+
+    /// A file's extended attributes as records, with the container's ids.
+    fn xattrs(&mut self, path: &Path, file: &str) -> Result<Vec<Record>, Errno> {
+        if let Some(name) = xattrs::steering(file)? {
+            self.steering.0 += 1;
+            self.steering
+                .1
+                .get_or_insert_with(|| format!("{} of /{}", name.escape_ascii(), path.display()));
+        }
+        let record = |mut xattr: Xattr| {
+            xattr.map(Mapping::Inside(self.ids));
+            (xattr.key(), xattr.value)
+        };
+        Ok(xattrs::read(file)?.into_iter().map(record).collect())
+    }
+
+    fn add_file(
+        &mut self,
+        path: &Path,
+        handle: impl AsFd,
+        stat: &Stat,
+        mut records: Vec<Record>,
+    ) -> Result<(), Error> {
+        let failed = |action: &'static str| move |errno: Errno| Error::io(action, path, errno);
+        let kind = EntryType::Regular;
+        let (size, none) = (stat.st_size as u64, Path::new(""));
+        let file = reopen(&handle, OFlags::RDONLY).map_err(failed("open"))?;
+        if size == 0 {
+            // Files of the kernel do not say how long they are.
+            let mut data = vec![];
+            std::fs::File::from(file)
+                .take(MOST_UNSIZED)
+                .read_to_end(&mut data)
+                .map_err(|error| Error::io("read", path, error))?;
+            let size = data.len() as u64;
+            return self.write(path, kind, stat, none, records, size, data.as_slice());
+        }
+        if self.holes
+            && let Some(map) = sparse::Map::of(&file, size).map_err(failed("find the holes of"))?
+        {
+            records.extend(sparse::records(path, size));
+            let (length, data) = map.member(file);
+            let name = sparse::plain_name(path);
+            return self.write(&name, kind, stat, none, records, length, data);
+        }
+        if !self.holes && size > LONGEST {
+            let why = format!("it has {size} bytes, and no layer can hold more than {LONGEST}");
+            return Err(Error::copying("archive", path, why));
+        }
+        // The look for holes has moved it.
+        rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(failed("read"))?;
+        // The header has said how long it is: a container that writes to it changes nothing about that.
+        let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
+        self.write(path, kind, stat, none, records, size, data)
+    }
+
+    /// Adds an empty file that belongs to root and has no time.
+    pub(crate) fn mark(&mut self, path: &Path) -> Result<(), Error> {
+        let mut header = Header::new_ustar();
+        header.set_mode(0o600);
+        self.fill(&mut header, path, EntryType::Regular, Path::new(""), vec![])?;
+        self.append(path, &mut header, 0, io::empty())
+    }
+
+    /// Writes the end of the archive and gives the writer back.
+    pub(crate) fn finish(self) -> Result<W, Error> {
+        if let (count, Some(first)) = &self.steering {
+            tracing::warn!(
+                "extended attributes of {count} files are left out, such as {first}: they would steer the overlay that a container runs on"
+            );
+        }
+        self.tar
+            .into_inner()
+            .map_err(|error| Error::system("write the archive", error))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn write(
+        &mut self,
+        path: &Path,
+        kind: EntryType,
+        stat: &Stat,
+        link: &Path,
+        mut records: Vec<Record>,
+        size: u64,
+        data: impl Read,
+    ) -> Result<(), Error> {
+        let mut header = Header::new_ustar();
+        header.set_mode(stat.st_mode & 0o7777);
+        let (uid, gid) = (self.ids.inside(stat.st_uid), self.ids.inside(stat.st_gid));
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+        for (name, id) in [("uid", uid), ("gid", gid)] {
+            // Seven octal digits are what the field holds.
+            if id > 0o7_777_777 {
+                records.push((name.into(), id.to_string().into_bytes()));
+            }
+        }
+        // Before 1970 there was no file: a clock that was not set.
+        header.set_mtime(stat.st_mtime.max(0) as u64);
+        if matches!(kind, EntryType::Char | EntryType::Block) {
+            let number = stat.st_rdev;
+            let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+            let set = header
+                .set_device_major(major)
+                .and_then(|()| header.set_device_minor(minor));
+            set.map_err(|error| Error::io("archive the device", path, error))?;
+        }
+        self.fill(&mut header, path, kind, link, records)?;
+        self.append(path, &mut header, size, data)
+    }
+
+    /// Puts the names in, in extended records where they do not fit.
+    fn fill(
+        &mut self,
+        header: &mut Header,
+        path: &Path,
+        kind: EntryType,
+        link: &Path,
+        mut records: Vec<Record>,
+    ) -> Result<(), Error> {
+        header.set_entry_type(kind);
+        let mut name = path.as_os_str().as_bytes().to_vec();
+        if kind == EntryType::Directory && !name.ends_with(b"/") {
+            name.push(b'/');
+        }
+        let link = link.as_os_str().as_bytes();
+        for (record, text) in [("path", name.as_slice()), ("linkpath", link)] {
+            if text.len() > PLAIN {
+                records.push((record.into(), text.to_vec()));
+            }
+        }
+        records.sort();
+        if !records.is_empty() {
+            self.extend(&records)
+                .map_err(|error| Error::io("archive", path, error))?;
+        }
+        let fields = header
+            .as_ustar_mut()
+            .expect("it was made as a ustar header");
+        for (field, text) in [
+            (&mut fields.name, name.as_slice()),
+            (&mut fields.linkname, link),
+        ] {
+            let length = text.len().min(PLAIN);
+            field[..length].copy_from_slice(&text[..length]);
+        }
+        Ok(())
+    }
+
+    /// Writes an extended header. The keys of attributes are bytes, as their names are.
+    fn extend(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut text = vec![];
+        for (key, value) in records {
+            // The length counts its own digits.
+            let rest = key.len() + value.len() + " =\n".len();
+            let mut length = rest + 1;
+            while length != rest + length.to_string().len() {
+                length = rest + length.to_string().len();
+            }
+            text.extend_from_slice(format!("{length} ").as_bytes());
+            for part in [key, &b"="[..], value, b"\n"] {
+                text.extend_from_slice(part);
+            }
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size(text.len() as u64);
+        header.set_cksum();
+        self.tar.append(&header, text.as_slice())
+    }
+
+    fn append(
+        &mut self,
+        path: &Path,
+        header: &mut Header,
+        size: u64,
+        data: impl Read,
+    ) -> Result<(), Error> {
+        header.set_size(size);
+        header.set_cksum();
+        self.tar
+            .append(header, data)
+            .map_err(|error| Error::io("archive", path, error))
+    }
+}
+
+/// Opens a file again that is held as a mere handle (`O_PATH`).
+pub(crate) fn reopen(handle: impl AsFd, flags: OFlags) -> Result<std::os::fd::OwnedFd, Errno> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(
+        rustix::fs::CWD,
+        magic(handle),
+        flags,
+        rustix::fs::Mode::empty(),
+    )
+}
+
+/// The path of an open file itself, not of its name: proc_pid_fd(5).
+pub(crate) fn magic(handle: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
+}

@@ -1,0 +1,319 @@
+//! Instances: containers on disk. Each is an OCI bundle with a private writable layer.
+
+mod live;
+pub(crate) mod names;
+mod record;
+mod rename;
+mod resources;
+mod spare;
+mod start;
+pub mod state;
+mod store;
+mod sweep;
+mod view;
+
+use std::path::{Path, PathBuf};
+
+use box_run::capabilities::Capabilities;
+use box_run::seccomp;
+use oci_spec::runtime::Spec;
+
+use crate::spec::etc::EtcFiles;
+use crate::storage::overlay::{MOST_LAYERS, Overlay};
+use crate::storage::{CopyLayers, Storage};
+use crate::{Error, files, spec};
+pub use live::{Live, Waiter};
+#[cfg(test)]
+pub(crate) use record::now;
+pub use record::{NewInstance, Options, Record};
+pub use start::{launch, prepare};
+use state::{RunDir, State, Status};
+pub use store::Instances;
+pub use view::View;
+
+/// One instance. Dropped while it is locked for a start, it is unlocked.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    dir: PathBuf,
+    run: PathBuf,
+    record: Record,
+    /// Not read yet if `None`.
+    spec: Option<Spec>,
+    /// To be written by `create`, or for the start if they are kept in memory.
+    etc: Option<EtcFiles>,
+    /// For `create`, where the instance has a copy of its layers.
+    copy: Option<CopyLayers>,
+    held: Option<RunDir>,
+    /// The files are complete; those of an instance that goes with its command are written while it starts.
+    written: bool,
+}
+
+impl Instance {
+    /// Its name: also its directory's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`; for an overlay `upper/` and `work/`. One that goes
+    /// with its command has no files there but its storage.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the state of it is while it runs.
+    pub(crate) fn state_directory(&self) -> PathBuf {
+        self.run.join(&self.name)
+    }
+
+    /// What is written down about it.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its runtime spec, from `config.json`.
+    pub fn spec(&self) -> Result<Spec, Error> {
+        match &self.spec {
+            Some(spec) => Ok(spec.clone()),
+            None => {
+                let path = self.files().join("config.json");
+                files::read_json(&path)?
+                    .ok_or_else(|| Error::io("read", &path, rustix::io::Errno::NOENT))
+            }
+        }
+    }
+
+    /// What it is doing now.
+    pub fn status(&self) -> Result<Status, Error> {
+        if RunDir::is_held(&self.run, &self.name)? {
+            return Ok(match State::read(&self.run, &self.name)? {
+                Some(state) => self.status_of(&state)?,
+                None => Status::Created,
+            });
+        }
+        Ok(match (&self.record.ended, &self.record.started) {
+            (Some(ended), _) => Status::Exited { exit: ended.status },
+            (None, None) => Status::Created,
+            (None, Some(started)) if boot_id()? == started.boot_id => Status::Lost {
+                reason: "the box process that watched it was killed".to_owned(),
+            },
+            (None, Some(_)) => Status::Lost {
+                reason: "the machine was restarted".to_owned(),
+            },
+        })
+    }
+
+    /// Locks it for a start.
+    pub fn hold(&mut self) -> Result<(), Error> {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let held = self.lock()?;
+        // It may have been run or removed since it was read.
+        match files::read_json(&self.files().join("instance.json"))? {
+            Some(record) => self.record = record,
+            None => {
+                held.remove()?;
+                return Err(Error::NoSuchInstance {
+                    name: self.name.clone(),
+                });
+            }
+        }
+        self.held = Some(held);
+        Ok(())
+    }
+
+    /// The lock is held by a process that was forked from this one: here it is only closed.
+    pub(crate) fn hand_over(mut self) {
+        self.held.take();
+    }
+
+    /// All its layers, topmost last: below those of the image one with nothing but the places that are mounted on, so that
+    /// making them does not leave traces in the upper directory. An image of as many layers as an overlay takes has to do without.
+    pub(crate) fn lower(&self) -> Vec<PathBuf> {
+        if self.record.layers.len() >= MOST_LAYERS {
+            return self.record.layers.clone();
+        }
+        let base = self
+            .dir
+            .parent()
+            .unwrap_or(&self.dir)
+            .join(store::MOUNT_POINTS);
+        [base]
+            .into_iter()
+            .chain(self.record.layers.iter().cloned())
+            .collect()
+    }
+
+    /// The overlay of its layers and its upper directory.
+    pub(crate) fn overlay(&self, volatile: bool) -> Result<Overlay, Error> {
+        Overlay::new(
+            &self.lower(),
+            self.dir.join("upper"),
+            self.dir.join("work"),
+            volatile,
+        )
+    }
+
+    /// Where `config.json` and `instance.json` are. What goes with its
+    /// command is kept in memory, as making and removing a file on disk takes longer than all else that is done for it.
+    pub(crate) fn files(&self) -> PathBuf {
+        if self.record.remove {
+            self.state_directory()
+        } else {
+            self.dir.clone()
+        }
+    }
+
+    /// The files below /etc that are box's, where they are kept in the container's own memory: those of an instance that goes with its
+    /// command. On disk making and removing them takes too long, and the run directory is not for a container to fill.
+    pub(crate) fn texts(&self) -> Option<&EtcFiles> {
+        self.etc
+            .as_ref()
+            .filter(|_| self.record.remove && self.spec.as_ref().is_some_and(spec::has_own_dev))
+    }
+
+    /// Where a start mounts the root file system, in the container's own mount namespace. An instance that goes with its
+    /// command has no directory of its own for it: any will do that is there.
+    pub(crate) fn mount_point(&self) -> PathBuf {
+        let mapped = self
+            .spec
+            .as_ref()
+            .is_some_and(box_run::plan::has_user_namespace);
+        if self.record.remove && !mapped && self.record.storage == Storage::Overlay {
+            self.dir
+                .parent()
+                .unwrap_or(&self.dir)
+                .join(store::MOUNT_POINTS)
+        } else {
+            self.dir.join("rootfs")
+        }
+    }
+
+    /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime given the bundle. A copy is
+    /// there without that.
+    pub fn mount(&self) -> Result<PathBuf, Error> {
+        let held = self.lock()?;
+        let target = self.dir.join("rootfs");
+        if self.record.storage == Storage::Copy {
+            held.remove()?;
+            return Ok(target);
+        }
+        match rustix::fs::mkdir(&target, rustix::fs::Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(Error::io("create directory", &target, errno)),
+        }
+        self.overlay(false)?.mount_here(&target)?;
+        held.remove()?;
+        Ok(target)
+    }
+
+    /// Undoes [`Instance::mount`].
+    pub fn unmount(&self) -> Result<(), Error> {
+        let target = self.dir.join("rootfs");
+        if self.record.storage == Storage::Copy {
+            return Ok(());
+        }
+        rustix::mount::unmount(&target, rustix::mount::UnmountFlags::NOFOLLOW)
+            .map_err(|errno| Error::io("unmount", &target, errno))
+    }
+
+    fn lock(&self) -> Result<RunDir, Error> {
+        if let Some(held) = RunDir::lock(&self.run, &self.name)? {
+            held.bury()?;
+            return Ok(held);
+        }
+        Err(match State::read(&self.run, &self.name)? {
+            Some(state) => Error::Running {
+                name: self.name.clone(),
+                pid: state.pid,
+            },
+            None => Error::Busy {
+                name: self.name.clone(),
+            },
+        })
+    }
+
+    /// An update may have changed them since this record was read.
+    fn take_written_options(&mut self) {
+        let path = self.files().join("instance.json");
+        if let Ok(Some(written)) = files::read_json::<Record>(&path) {
+            self.record.options = written.options;
+        }
+    }
+
+    /// Replaces `instance.json`.
+    pub(crate) fn save(&self) -> Result<(), Error> {
+        files::replace_json(&self.files().join("instance.json"), &self.record)
+    }
+
+    /// Writes `config.json` and `instance.json` if they are not there yet.
+    fn write_bundle(&mut self) -> Result<(), Error> {
+        let path = self.files().join("config.json");
+        let Some(spec) = self.spec.as_mut().filter(|_| !self.written) else {
+            return Ok(());
+        };
+        complete(spec)?;
+        files::write_new(&path, spec)?;
+        if !self.record.remove {
+            // With this it is listed: whoever reads it must find all of it.
+            self.save()?;
+        }
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take()
+            && let Err(error) = held.remove()
+        {
+            tracing::warn!(%error, "the state of an instance is left over");
+        }
+    }
+}
+
+/// Puts the default seccomp profile into a spec that only says its name, for other runtimes to read.
+fn complete(spec: &mut Spec) -> Result<(), Error> {
+    if !seccomp::is_default(spec) {
+        return Ok(());
+    }
+    let set = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.capabilities().as_ref());
+    let set = set.map(Capabilities::from_oci).unwrap_or_default();
+    let profile = seccomp::default_profile(set.bounding)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(Some(profile));
+    }
+    Ok(())
+}
+
+/// Field 22 of /proc/PID/stat, proc_pid_stat(5): clock ticks after boot.
+pub(crate) fn start_time(pid: i32) -> Result<u64, Error> {
+    let path = PathBuf::from(format!("/proc/{pid}/stat"));
+    let failed = |errno: rustix::io::Errno| Error::io("read", &path, errno);
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).map_err(failed)?;
+    let mut bytes = [0u8; 1024];
+    let length = rustix::io::read(&file, &mut bytes[..]).map_err(failed)?;
+    let text = String::from_utf8_lossy(&bytes[..length]);
+    // The second field is a name in brackets, which may hold anything.
+    let time = text
+        .rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_ascii_whitespace().nth(19))
+        .and_then(|time| time.parse().ok());
+    time.ok_or_else(|| Error::Corrupt {
+        path,
+        reason: "it has no start time".to_owned(),
+    })
+}
+
+fn boot_id() -> Result<String, Error> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+    Ok(text.trim().to_owned())
+}

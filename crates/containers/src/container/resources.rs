@@ -1,0 +1,150 @@
+//! What is done to a running instance through its control group.
+
+use oci_spec::runtime::{LinuxResources, Spec};
+
+use super::rename::lock;
+use super::{Instance, Record};
+use crate::container::state::{RunDir, State, Status};
+use crate::{Error, files};
+use box_run::cgroup::{self, Cgroup};
+
+impl Instance {
+    /// The control group of a running instance.
+    pub fn cgroup(&self) -> Result<Cgroup, Error> {
+        let status = self.status()?;
+        let state = State::read(&self.run, &self.name)?;
+        match (&status, state.and_then(|state| state.cgroup)) {
+            (Status::Running { .. } | Status::Paused { .. }, Some(path)) => {
+                Ok(Cgroup::open(&path)?)
+            }
+            _ => Err(Error::NotRunning {
+                name: self.name.clone(),
+                status: status.to_string(),
+            }),
+        }
+    }
+
+    /// Stops all its processes where they are.
+    pub fn pause(&self) -> Result<(), Error> {
+        Ok(self.cgroup()?.freeze()?)
+    }
+
+    /// Lets them go on.
+    pub fn unpause(&self) -> Result<(), Error> {
+        Ok(self.cgroup()?.thaw()?)
+    }
+
+    /// Changes the limits that `resources` names: those of the running container, and those of its next start.
+    pub fn update(&mut self, resources: &LinuxResources) -> Result<(), Error> {
+        // Another update, or the end of the container, may be writing at this moment: they wait for each other, and what is
+        // written by then is changed.
+        let _place = lock(&self.dir)?;
+        self.reload()?;
+        match self.cgroup() {
+            Ok(cgroup) => cgroup.update(resources)?,
+            // It is being started with what was written down before, or removed.
+            Err(Error::NotRunning { .. }) if RunDir::is_held(&self.run, &self.name)? => {
+                return Err(Error::Busy {
+                    name: self.name.clone(),
+                });
+            }
+            Err(Error::NotRunning { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut spec = self.spec()?;
+        merge(&mut spec, resources)?;
+        files::replace_json(&self.files().join("config.json"), &spec)?;
+        if resources.pids().is_some() && self.record.options.runtime.pids_by_default {
+            self.record.options.runtime.pids_by_default = false;
+            self.save()?;
+        }
+        self.spec = Some(spec);
+        Ok(())
+    }
+
+    /// Reads again what is written down about it, for whoever has locked its place.
+    fn reload(&mut self) -> Result<(), Error> {
+        let path = self.files().join("instance.json");
+        let record: Option<Record> = files::read_json(&path)?;
+        // It may have been renamed or removed before it was locked.
+        self.record = record
+            .filter(|record| record.id == self.record.id)
+            .ok_or_else(|| Error::NoSuchInstance {
+                name: self.name.clone(),
+            })?;
+        self.spec = None;
+        Ok(())
+    }
+
+    /// Running, or paused where its group is frozen.
+    pub(super) fn status_of(&self, state: &State) -> Result<Status, Error> {
+        let pid = state.pid;
+        let frozen = match &state.cgroup {
+            Some(path) => cgroup::is_frozen(path)?,
+            None => false,
+        };
+        Ok(if frozen {
+            Status::Paused { pid }
+        } else {
+            Status::Running { pid }
+        })
+    }
+}
+
+/// Puts the fields that `changes` has into the spec's resources and leaves its others. Both are documents of the same
+/// shape, and a field that says nothing is not in one.
+fn merge(spec: &mut Spec, changes: &LinuxResources) -> Result<(), Error> {
+    let Some(linux) = spec.linux_mut() else {
+        return Ok(());
+    };
+    let failed = |error: serde_json::Error| Error::spec("linux.resources", error.to_string());
+    let present = linux.resources().clone().unwrap_or_default();
+    let mut document = serde_json::to_value(present).map_err(failed)?;
+    overlay(
+        &mut document,
+        serde_json::to_value(changes).map_err(failed)?,
+    );
+    let merged: LinuxResources = serde_json::from_value(document).map_err(failed)?;
+    linux.set_resources(Some(merged));
+    Ok(())
+}
+
+fn overlay(below: &mut serde_json::Value, above: serde_json::Value) {
+    use serde_json::Value;
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                overlay(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn changes_replace_what_they_name_alone() {
+        let resources = |json: &str| serde_json::from_str::<LinuxResources>(json).unwrap();
+        let mut spec = Spec::default();
+        let before = r#"{"memory":{"limit":1,"reservation":2},"pids":{"limit":3}}"#;
+        spec.linux_mut()
+            .as_mut()
+            .unwrap()
+            .set_resources(Some(resources(before)));
+        merge(
+            &mut spec,
+            &resources(r#"{"memory":{"limit":9},"cpu":{"cpus":"0"}}"#),
+        )
+        .unwrap();
+        let after =
+            r#"{"memory":{"limit":9,"reservation":2},"pids":{"limit":3},"cpu":{"cpus":"0"}}"#;
+        assert_eq!(
+            spec.linux().as_ref().unwrap().resources(),
+            &Some(resources(after))
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! A start: bundle, storage and record of a container, put together for the runtime.
+
+use std::path::Path;
+
+use box_run::error::BoxError;
+use box_run::{Bundle, Ended, Lifecycle, Plan, Prepared, RootFilesystem, Running};
+
+use super::record::{NewInstance, Started, now};
+use super::state::State;
+use super::store::{self, Instances};
+use super::{Instance, boot_id, live, rename, spare, start_time};
+use crate::Error;
+use crate::spec::etc::EtcFiles;
+use crate::storage::Storage;
+use crate::storage::rootfs::{Copied, Mapped, Stacked};
+
+/// Makes the container ready: its first process is set up and waits just before the command.
+pub fn prepare(mut instance: Instance, plan: Plan) -> Result<Prepared<Instance>, Error> {
+    instance.hold()?;
+    Ok(box_run::process::prepare(instance, plan)?)
+}
+
+/// Starts the container's command.
+pub fn launch(mut instance: Instance, plan: Plan) -> Result<Running<Instance>, Error> {
+    instance.hold()?;
+    Ok(box_run::process::launch(instance, plan)?)
+}
+
+impl Instance {
+    /// The bundle as the runtime is handed it.
+    pub(crate) fn bundle(&self) -> Result<Bundle, Error> {
+        Ok(Bundle {
+            id: self.name.clone(),
+            directory: self.dir.clone(),
+            spec: self.spec()?,
+        })
+    }
+
+    /// Checks its spec and allocates what a start will need.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        let mut bundle = self.bundle()?;
+        if let Some(linux) = bundle.spec.linux_mut()
+            && linux.cgroups_path().is_none()
+        {
+            linux.set_cgroups_path(Some(format!("/box-{}", self.record.id).into()));
+        }
+        let mut plan = Plan::new(&bundle, &self.record.options.runtime)?;
+        if let Some(root) = self.root(&bundle)? {
+            plan = plan.on(root);
+        }
+        for (name, text) in self.texts().map(EtcFiles::files).into_iter().flatten() {
+            plan.keep_in_memory(name, text)?;
+        }
+        Ok(plan)
+    }
+
+    /// What its storage makes of its layers; `None` for a bundle that has its files itself.
+    fn root(&self, bundle: &Bundle) -> Result<Option<Box<dyn RootFilesystem>>, Error> {
+        if self.record.layers.is_empty() {
+            return Ok(None);
+        }
+        // Not synced when it goes, if the container goes with it: that would write back all of the host's file system.
+        let volatile = self.record.remove;
+        Ok(Some(match self.record.storage {
+            Storage::Copy => Box::new(Copied::new(self.dir.join("rootfs"))?),
+            Storage::Overlay if box_run::plan::has_user_namespace(&bundle.spec) => {
+                Box::new(Mapped::new(&self.dir, self.lower(), volatile)?)
+            }
+            Storage::Overlay => {
+                Box::new(Stacked::new(self.overlay(volatile)?, &self.mount_point())?)
+            }
+        }))
+    }
+}
+
+impl NewInstance {
+    /// The plan of a container that is not made: nothing is touched.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        let name = self.name.clone().unwrap_or_else(|| "NAME".to_owned());
+        Instances::open("INSTANCES", "RUN")
+            .instance(&name, self.clone(), 0)
+            .plan()
+    }
+}
+
+impl Lifecycle for Instance {
+    fn before_cgroup(&mut self, cgroup: &Path) -> Result<(), BoxError> {
+        if let Some(held) = &self.held {
+            held.note_group(cgroup)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is known now. The process is busy with its set-up meanwhile.
+    fn created(&mut self, pid: i32, cgroup: &Path) -> Result<(), BoxError> {
+        let state = State {
+            pid,
+            start_time: start_time(pid)?,
+            monitor: rustix::process::getpid().as_raw_nonzero().get(),
+            running: true,
+            started: now(),
+            cgroup: Some(cgroup.to_owned()),
+        };
+        if let Some(held) = &self.held {
+            held.write(&state)?;
+        }
+        if !self.record.remove {
+            let _place = rename::lock(&self.dir)?;
+            self.take_written_options();
+            self.record.started = Some(Started {
+                at: state.started,
+                boot_id: boot_id()?,
+            });
+            self.record.ended = None;
+            self.save()?;
+        }
+        Ok(self.write_bundle()?)
+    }
+
+    /// Does for the next start what can be done while this one waits.
+    fn while_idle(&self, time: &dyn Fn() -> bool) {
+        if self.record.remove {
+            spare::clean_one(&self.dir, time);
+        }
+    }
+
+    fn wants_usage(&self) -> bool {
+        !self.record.remove
+    }
+
+    /// Writes that down, or takes all of it away.
+    fn ended(&mut self, ended: &Ended) -> Result<(), BoxError> {
+        let _place = self.keep_place()?;
+        live::tell_waiters(&self.state_directory(), ended);
+        if self.record.remove {
+            if !spare::put(&self.dir) {
+                store::remove_bundle(&self.dir)?;
+            }
+        } else {
+            self.take_written_options();
+            self.record.ended = Some(ended.clone());
+            self.save()?;
+        }
+        if let Some(held) = self.held.take() {
+            held.remove()?;
+        }
+        Ok(())
+    }
+}

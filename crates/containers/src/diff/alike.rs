@@ -1,0 +1,58 @@
+//! Whether a file of a copy is still what it was copied from.
+
+use std::io::Read;
+
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::File;
+use crate::archive::xattrs;
+use crate::archive::{magic, reopen};
+
+/// Compares two files that are no directories. Content is read only where all else says that they are alike: a file
+/// can be written to and given its old time again.
+pub(super) fn files(copy: &File, original: &File) -> Result<bool, Errno> {
+    if described(&copy.stat) != described(&original.stat)
+        || xattrs::read(&magic(&copy.handle))? != xattrs::read(&magic(&original.handle))?
+    {
+        return Ok(false);
+    }
+    match FileType::from_raw_mode(copy.stat.st_mode) {
+        FileType::RegularFile => same_content(copy, original),
+        FileType::Symlink => {
+            let target = |file: &File| rustix::fs::readlinkat(&file.handle, c"", vec![]);
+            Ok(target(copy)? == target(original)?)
+        }
+        _ => Ok(true),
+    }
+}
+
+/// All that a layer can say of a file beside its content.
+fn described(stat: &Stat) -> impl PartialEq + use<> {
+    (
+        (stat.st_mode, stat.st_uid, stat.st_gid),
+        (stat.st_rdev, stat.st_size),
+        (stat.st_mtime, stat.st_mtime_nsec),
+    )
+}
+
+fn same_content(one: &File, other: &File) -> Result<bool, Errno> {
+    let reader = |file: &File| reopen(&file.handle, OFlags::RDONLY).map(std::fs::File::from);
+    let (mut one, mut other) = (reader(one)?, reader(other)?);
+    let mut buffers = [vec![0; 128 << 10], vec![0; 128 << 10]];
+    let told = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    loop {
+        let [first, second] = &mut buffers;
+        let count = one.read(first).map_err(told)?;
+        if count == 0 {
+            return Ok(other.read(&mut second[..1]).map_err(told)? == 0);
+        }
+        match other.read_exact(&mut second[..count]) {
+            Ok(()) if first[..count] == second[..count] => {}
+            Ok(()) => return Ok(false),
+            // Shorter than it was: the container is at work.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(told(error)),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A command in a container that runs already: whom it runs as and with what environment, for the runtime to start.
+
+use std::path::PathBuf;
+
+use box_run::ExitStatus;
+use box_run::capabilities::Capabilities;
+use box_run::process::exec::{self as runtime, Target};
+use oci_spec::runtime::Process;
+
+use crate::accounts::Accounts;
+use crate::{Error, Instance};
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// `-e`, over the container's own variables.
+    pub env: Vec<(String, String)>,
+    /// `-w`: absolute; the container's own if `None`.
+    pub cwd: Option<PathBuf>,
+    /// `-u USER[:GROUP]`; the container's own if `None`.
+    pub user: Option<String>,
+    /// `-t`: a terminal of its own.
+    pub terminal: bool,
+    /// `-d`: it lives on without us, and nobody reads what it prints.
+    pub detach: bool,
+}
+
+/// Runs a command in the container. Returns how it ended; `None` for one that runs on by itself.
+pub fn exec(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
+    match join(instance, request) {
+        // It may have ended on the way: then that is why, whatever failed.
+        Err(error) => Err(match instance.live() {
+            Err(ended) => ended,
+            Ok(live) if live.is_ending() => Error::NotRunning {
+                name: instance.name().to_owned(),
+                status: "ending".to_owned(),
+            },
+            Ok(_) => error,
+        }),
+        joined => joined,
+    }
+}
+
+fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
+    let live = instance.live()?;
+    if live.is_frozen()? {
+        return Err(Error::NotRunning {
+            name: instance.name().to_owned(),
+            status: "paused".to_owned(),
+        });
+    }
+    let accounts = match &request.user {
+        Some(_) => Accounts::of_container(instance, &live)?,
+        None => Accounts::default(),
+    };
+    let mut bundle = instance.bundle()?;
+    let process = bundle.spec.process_mut().as_mut();
+    let process = process.ok_or_else(|| Error::spec("process", "it is missing"))?;
+    adapt(process, request, &accounts)?;
+    let target = Target {
+        pid: live.pid(),
+        pidfd: live.pidfd(),
+        cgroup: live.cgroup()?,
+    };
+    Ok(runtime::exec(&target, &bundle, request.detach)?)
+}
+
+/// The container's process as the request changes it.
+fn adapt(process: &mut Process, request: &Request, accounts: &Accounts) -> Result<(), Error> {
+    process.set_args(Some(request.command.clone()));
+    process.set_terminal(Some(request.terminal));
+    let mut env = process.env().clone().unwrap_or_default();
+    let mut set = |key: &str, value: &str| {
+        let prefix = format!("{key}=");
+        env.retain(|entry| !entry.starts_with(&prefix));
+        env.push(format!("{prefix}{value}"));
+    };
+    if let Some(user) = &request.user {
+        let identity = accounts.resolve(user, &[])?;
+        set("HOME", &identity.home);
+        let held = process
+            .capabilities()
+            .as_ref()
+            .map(Capabilities::from_oci)
+            .unwrap_or_default();
+        let capabilities = match identity.uid {
+            0 => Capabilities::for_root(held.bounding),
+            _ => Capabilities::for_user(held.bounding, held.ambient),
+        };
+        process.set_capabilities(Some(capabilities.to_oci()));
+        let mut changed = process.user().clone();
+        changed.set_uid(identity.uid).set_gid(identity.gid);
+        changed.set_additional_gids(Some(identity.groups));
+        process.set_user(changed);
+    }
+    for (key, value) in &request.env {
+        set(key, value);
+    }
+    process.set_env(Some(env));
+    if let Some(cwd) = &request.cwd {
+        process.set_cwd(cwd.clone());
+    }
+    Ok(())
+}

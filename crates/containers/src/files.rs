@@ -1,0 +1,92 @@
+//! Small files written atomically, and trees removed.
+
+pub(crate) mod removal;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::process::umask;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// The usual umask while it lives: what a container sees must have the modes that were meant, whoever starts it.
+pub(crate) struct DefaultMask(Mode);
+
+impl DefaultMask {
+    /// Replaces the caller's until the value is dropped.
+    pub fn set() -> Self {
+        Self(umask(Mode::from_raw_mode(0o022)))
+    }
+}
+
+impl Drop for DefaultMask {
+    fn drop(&mut self) {
+        umask(self.0);
+    }
+}
+
+/// Writes `value` aside and renames it over `path`: a reader sees the old content or the new one.
+pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Error::io("write", path, io::Error::from(error)))?;
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    let write = || -> io::Result<()> {
+        let mut file = create(&aside)?;
+        file.write_all(&text)?;
+        std::fs::rename(&aside, path)
+    };
+    write().map_err(|error| Error::io("write", path, error))
+}
+
+/// Writes a file that nobody reads before its directory is complete.
+pub(crate) fn write_new(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Error::io("write", path, io::Error::from(error)))?;
+    write_text(path, &text)
+}
+
+/// The same with plain text.
+pub(crate) fn write_text(path: &Path, text: &[u8]) -> Result<(), Error> {
+    create(path)
+        .and_then(|mut file| file.write_all(text))
+        .map_err(|error| Error::io("write", path, error))
+}
+
+/// Reads and parses a file of ours; `None` if it is not there.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let mut text = vec![];
+    match File::open(path).and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path, error)),
+    }
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::Corrupt {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+/// Makes a directory and its parents, all that are missing for the owner alone, whatever the umask.
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), Error> {
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Error::io("create directory", path, error))
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)
+}

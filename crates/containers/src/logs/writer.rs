@@ -1,0 +1,364 @@
+//! The monitor's side of a log: what the container wrote becomes records, and old ones go.
+//!
+//! Each change of the file is whole records: what a full disk or the end of this process cut off is taken away again. Nothing
+//! here fails: a container whose log cannot be written goes on, as with conmon, and the log says how much it lacks.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use super::files::{self, DIRECTORY};
+use super::record::{LONGEST, PREFIX, Stream, now, prefix, stamp};
+use super::settings::Settings;
+use crate::Error;
+use crate::files::create_private_dir;
+
+/// A log that is written to.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// By descriptor, as the instance may get another name.
+    directory: OwnedFd,
+    file: File,
+    /// Of the file: the end of its last whole record.
+    size: u64,
+    /// What the file may have, and how many there may be.
+    limits: (u64, u32),
+    lost: Option<Lost>,
+}
+
+/// What could not be written since the last time that something could.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    bytes: u64,
+    reason: Errno,
+}
+
+/// Records that are written together: at most half a pipe, so that this process stays small.
+struct Batch {
+    bytes: [u8; 32 << 10],
+    length: usize,
+}
+
+impl Writer {
+    /// Opens the log of the instance with this directory, for what comes after what is there.
+    pub(crate) fn open(instance: &Path, settings: &Settings) -> Result<Self, Error> {
+        let path = instance.join(DIRECTORY);
+        create_private_dir(&path)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = openat(CWD, &path, flags, Mode::empty())
+            .map_err(|errno| Error::io("open", &path, errno))?;
+        let path: PathBuf = path.join(files::CURRENT);
+        let file = files::append(&directory).map_err(|errno| Error::io("open", &path, errno))?;
+        let size = repair(&file).map_err(|error| Error::io("repair", &path, error))?;
+        Ok(Self {
+            directory,
+            file,
+            size,
+            limits: settings.files(),
+            lost: None,
+        })
+    }
+
+    /// Adds what the container wrote to a stream just now.
+    pub(crate) fn write(&mut self, stream: Stream, mut bytes: &[u8]) {
+        let time = stamp(now());
+        let longest = longest(self.limits.0);
+        let mut batch = Batch {
+            bytes: [0; 32 << 10],
+            length: 0,
+        };
+        while !bytes.is_empty() {
+            let (text, complete) = line(bytes, longest);
+            let record = PREFIX + text.len() + 1;
+            let full = self.size + (batch.length + record) as u64 > self.limits.0;
+            if full || record > batch.bytes.len() - batch.length {
+                self.flush(&mut batch);
+            }
+            if full && self.size > 0 {
+                self.rotate();
+            }
+            batch.push(&prefix(&time, stream, complete));
+            batch.push(text);
+            batch.push(b"\n");
+            bytes = &bytes[text.len() + usize::from(complete)..];
+        }
+        self.flush(&mut batch);
+    }
+
+    fn flush(&mut self, batch: &mut Batch) {
+        let records = &batch.bytes[..batch.length];
+        batch.length = 0;
+        if records.is_empty() {
+            return;
+        }
+        if self.lost.is_some() && !self.say_what_is_lost() {
+            return self.lose(records, None);
+        }
+        if let Err((written, errno)) = self.append(records) {
+            self.lose(&records[written..], Some(errno));
+        }
+    }
+
+    /// A line in the log about what is not in it. False: there is no room for that either.
+    fn say_what_is_lost(&mut self) -> bool {
+        let Some(Lost { bytes, reason }) = self.lost else {
+            return true;
+        };
+        let mut record = prefix(&stamp(now()), Stream::Stderr, true).to_vec();
+        let reason = box_run::error::Words(&reason.into()).to_string();
+        let text = format!("box: {bytes} bytes of output are missing here: {reason}\n");
+        record.extend_from_slice(text.as_bytes());
+        let room = self.size + record.len() as u64 <= self.limits.0;
+        let said = room && self.append(&record).is_ok();
+        if said {
+            self.lost = None;
+        }
+        said
+    }
+
+    fn lose(&mut self, records: &[u8], reason: Option<Errno>) {
+        let bytes: usize = records
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(|record| {
+                let complete = record.get(PREFIX - 2) == Some(&b'F');
+                record.len().saturating_sub(PREFIX + 1) + usize::from(complete)
+            })
+            .sum();
+        let lost = self.lost.get_or_insert(Lost {
+            bytes: 0,
+            reason: Errno::NOSPC,
+        });
+        lost.bytes += bytes as u64;
+        lost.reason = reason.unwrap_or(lost.reason);
+    }
+
+    /// Writes records. If that fails, those that were written whole stay; how many bytes they have is returned.
+    fn append(&mut self, records: &[u8]) -> Result<(), (usize, Errno)> {
+        if self.size + records.len() as u64 > self.limits.0 {
+            // The file could not be put aside.
+            return Err((0, Errno::FBIG));
+        }
+        let mut written = 0;
+        while written < records.len() {
+            let errno = match rustix::io::write(&self.file, &records[written..]) {
+                Ok(0) => Errno::NOSPC,
+                Ok(count) => {
+                    written += count;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(errno) => errno,
+            };
+            let whole = last_break(&records[..written]).map_or(0, |at| at + 1);
+            self.size += whole as u64;
+            // Where that fails too, half a record is a line that no reader takes for one.
+            self.file.set_len(self.size).ok();
+            return Err((whole, errno));
+        }
+        self.size += written as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) {
+        // If it cannot be done, the file takes no more: see append().
+        if let Ok(file) = files::rotate(&self.directory, self.limits.1) {
+            self.file = file;
+            self.size = 0;
+        }
+    }
+}
+
+impl Batch {
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        self.bytes[self.length..end].copy_from_slice(bytes);
+        self.length = end;
+    }
+}
+
+/// The longest text whose record fits into a file.
+fn longest(limit: u64) -> usize {
+    let room = limit.saturating_sub(PREFIX as u64 + 1);
+    LONGEST.min(usize::try_from(room).unwrap_or(LONGEST))
+}
+
+/// The text of the next record, and whether it ends a line.
+fn line(bytes: &[u8], longest: usize) -> (&[u8], bool) {
+    let window = &bytes[..bytes.len().min(longest + 1)];
+    match memchr::memchr(b'\n', window) {
+        Some(at) => (&bytes[..at], true),
+        None => (&bytes[..bytes.len().min(longest)], false),
+    }
+}
+
+fn last_break(bytes: &[u8]) -> Option<usize> {
+    memchr::memrchr(b'\n', bytes)
+}
+
+/// Cuts off what a killed monitor, or a crash of the machine, left of a record at the end. Returns the file's size.
+fn repair(file: &File) -> io::Result<u64> {
+    let size = file.metadata()?.len();
+    let whole = whole(file, size)?;
+    if whole != size {
+        file.set_len(whole)?;
+    }
+    Ok(whole)
+}
+
+/// The end of the last whole record before `end`: no record has a line break in it, and none is longer than this reads. Of a file
+/// in which there is none so near, all is whole: its end is no record, and the next one begins a line of its own.
+pub(super) fn whole(file: &File, end: u64) -> io::Result<u64> {
+    const ENOUGH: u64 = 2 * LONGEST as u64;
+    let start = end.saturating_sub(ENOUGH);
+    let mut bytes = vec![0; (end - start) as usize];
+    file.read_exact_at(&mut bytes, start)?;
+    Ok(match last_break(&bytes) {
+        Some(at) => start + at as u64 + 1,
+        None if start == 0 => 0,
+        None => end,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::logs::MaxSize;
+
+    fn settings(size: u64, files: u32) -> Settings {
+        Settings {
+            max_size: MaxSize::Bytes(size),
+            max_files: files,
+            ..Settings::default()
+        }
+    }
+
+    fn content(dir: &Path, name: &str) -> String {
+        std::fs::read_to_string(dir.join(DIRECTORY).join(name)).unwrap()
+    }
+
+    fn without_times(text: &str) -> Vec<&str> {
+        text.lines().map(|line| &line[31..]).collect()
+    }
+
+    #[test]
+    fn lines_and_parts_of_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
+        writer.write(Stream::Stdout, b"one\n\ntw");
+        writer.write(Stream::Stderr, b"err\n");
+        writer.write(Stream::Stdout, b"o\n");
+        let text = content(dir.path(), files::CURRENT);
+        assert_eq!(
+            without_times(&text),
+            [
+                "stdout F one",
+                "stdout F ",
+                "stdout P tw",
+                "stderr F err",
+                "stdout F o"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_several_records_and_none_is_empty_but_for_its_break() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
+        for extra in [0, 1] {
+            let mut line = vec![b'x'; 2 * LONGEST + extra];
+            line.push(b'\n');
+            writer.write(Stream::Stdout, &line);
+        }
+        let text = content(dir.path(), files::CURRENT);
+        let shape: Vec<(&str, usize)> = without_times(&text)
+            .iter()
+            .map(|line| (&line[..8], line.len() - 9))
+            .collect();
+        assert_eq!(
+            shape,
+            [
+                ("stdout P", LONGEST),
+                ("stdout F", LONGEST),
+                ("stdout P", LONGEST),
+                ("stdout P", LONGEST),
+                ("stdout F", 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_files_never_have_more_than_was_asked_for() {
+        for (size, files) in [(1 << 10, 1), (1 << 10, 3), (100_000, 1), (40_000, 2)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut writer = Writer::open(dir.path(), &settings(size, files)).unwrap();
+            for round in 0..300 {
+                let line = vec![b'x'; round * 7 % 400 * 60];
+                writer.write(Stream::Stdout, &line);
+                writer.write(Stream::Stderr, b"last\n");
+                let entries = std::fs::read_dir(dir.path().join(DIRECTORY)).unwrap();
+                let sizes: Vec<u64> = entries
+                    .map(|entry| entry.unwrap().metadata().unwrap().len())
+                    .collect();
+                assert!(
+                    sizes.iter().sum::<u64>() <= size * u64::from(files),
+                    "{sizes:?}"
+                );
+                assert!(sizes.len() <= files.max(2) as usize, "{sizes:?}");
+            }
+            assert!(content(dir.path(), files::CURRENT).ends_with("stderr F last\n"));
+        }
+    }
+
+    #[test]
+    fn half_a_record_is_cut_off_by_the_next_start() {
+        for (left, kept) in [
+            ("a\nb\n2026-01", "a\nb\n"),
+            ("a\nb\n", "a\nb\n"),
+            ("2026", ""),
+            ("", ""),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join(DIRECTORY)).unwrap();
+            std::fs::write(dir.path().join(DIRECTORY).join(files::CURRENT), left).unwrap();
+            let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
+            assert_eq!(content(dir.path(), files::CURRENT), kept);
+            writer.write(Stream::Stdout, b"new\n");
+            let text = content(dir.path(), files::CURRENT);
+            assert!(
+                text.strip_prefix(kept)
+                    .unwrap()
+                    .ends_with(" stdout F new\n")
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
+        writer.write(Stream::Stdout, b"before\n");
+        let file = std::mem::replace(
+            &mut writer.file,
+            File::options().append(true).open("/dev/full").unwrap(),
+        );
+        writer.write(Stream::Stdout, b"12\n345");
+        writer.write(Stream::Stderr, b"6\n");
+        writer.file = file;
+        writer.write(Stream::Stdout, b"after\n");
+        let text = content(dir.path(), files::CURRENT);
+        assert_eq!(
+            without_times(&text),
+            [
+                "stdout F before",
+                "stderr F box: 8 bytes of output are missing here: no space left on device",
+                "stdout F after"
+            ]
+        );
+    }
+}

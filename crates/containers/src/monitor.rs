@@ -1,0 +1,253 @@
+//! The process that stays with a detached container: it writes the log, lets people attach to the container's terminal or input,
+//! records its end and cleans up. A copy of box without a terminal or session of its caller, with one thread.
+
+pub mod attach;
+mod broadcast;
+mod pipes;
+
+use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use serde::{Deserialize, Serialize};
+
+use box_run::process::Streams;
+use box_run::sys::process::{self as sys, Cloned};
+use box_run::{Ended, Plan, Running, tty};
+
+use crate::container::launch;
+use crate::logs::{Driver, Writer};
+use crate::{Error, Instance};
+use broadcast::{Broadcast, End};
+use pipes::Pipes;
+
+/// What the monitor tells the caller.
+#[derive(Serialize, Deserialize)]
+enum News {
+    /// The command runs.
+    Running,
+    /// It could not be started.
+    Failed {
+        message: String,
+        hint: Option<String>,
+        code: u8,
+    },
+}
+
+/// A file in the state directory of a container that runs detached.
+const DETACHED: &str = "detached";
+
+/// What the user can do about a failure, where there is something.
+pub type Hint = fn(&Error) -> Option<String>;
+
+/// Starts the instance's command in the background: its output goes to the instance's log. Returns when it runs, or could not be
+/// started; `hint` says what the user can do about that. The process must have one thread.
+pub fn detach(mut instance: Instance, hint: Hint) -> Result<(), Error> {
+    instance.hold()?;
+    let plan = instance.plan()?;
+    let failed =
+        |errno: Errno| Error::system("make the process that stays with the container", errno);
+    let (news, teller) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    match sys::clone3(0, None).map_err(failed)? {
+        Cloned::Child => {
+            drop(news);
+            sys::exit(u8::from(stay(instance, plan, teller, hint).is_err()))
+        }
+        Cloned::Parent { .. } => {
+            drop(teller);
+            instance.hand_over();
+            listen(news)
+        }
+    }
+}
+
+fn listen(news: OwnedFd) -> Result<(), Error> {
+    let mut text = vec![];
+    std::fs::File::from(news)
+        .read_to_end(&mut text)
+        .map_err(|error| {
+            Error::system("hear from the process that stays with the container", error)
+        })?;
+    match serde_json::from_slice(&text) {
+        Ok(News::Running) => Ok(()),
+        Ok(News::Failed {
+            message,
+            hint,
+            code,
+        }) => Err(Error::Told {
+            message,
+            hint,
+            code,
+        }),
+        Err(_) => {
+            let message = "the process that stays with the container was killed".to_owned();
+            Err(Error::Told {
+                message,
+                hint: None,
+                code: 125,
+            })
+        }
+    }
+}
+
+/// The monitor's life.
+fn stay(instance: Instance, plan: Plan, teller: OwnedFd, hint: Hint) -> Result<Ended, Error> {
+    let started = begin(instance, plan);
+    let news = match &started {
+        Ok(_) => News::Running,
+        Err(error) => News::Failed {
+            message: error.to_string(),
+            hint: hint(error),
+            code: error.exit_code(),
+        },
+    };
+    let text =
+        serde_json::to_vec(&news).map_err(|error| Error::system("tell the caller", error))?;
+    // A caller that is gone has nothing to be told.
+    std::fs::File::from(teller).write_all(&text).ok();
+    drop((text, news));
+    let (running, carried) = started?;
+    // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
+    release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
+    // All of the log is there before the end is recorded, which is what people wait for.
+    Ok(running.supervise(carried)?)
+}
+
+/// The container's standard streams: pipes to the log, and a terminal or an input that people attach to.
+struct Carried {
+    log: Option<Writer>,
+    pipes: Pipes,
+    broadcast: Option<Broadcast>,
+}
+
+impl Streams for Carried {
+    fn due(&mut self) -> Result<Option<Instant>, Errno> {
+        Ok(self.broadcast.as_ref().and_then(Broadcast::due))
+    }
+
+    fn poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
+        self.pipes.wants(files);
+        if let Some(broadcast) = &self.broadcast {
+            broadcast.wants(files);
+        }
+    }
+
+    fn carry(&mut self, ready: &[PollFlags]) -> Result<Option<i32>, Errno> {
+        let ready = self.pipes.turn(ready, &mut self.log)?;
+        match &mut self.broadcast {
+            Some(broadcast) => broadcast.turn(ready, &mut self.log),
+            None => Ok(None),
+        }
+    }
+
+    fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.broadcast.as_ref().and_then(Broadcast::terminal)
+    }
+
+    fn takes_memory(&self) -> bool {
+        true
+    }
+
+    fn drain(&mut self) -> Result<(), Errno> {
+        self.pipes.drain(&mut self.log)?;
+        match &mut self.broadcast {
+            Some(broadcast) => broadcast.drain(&mut self.log),
+            None => Ok(()),
+        }
+    }
+}
+
+fn begin(instance: Instance, mut plan: Plan) -> Result<(Running<Instance>, Carried), Error> {
+    // Fails only for the leader of a process group, which a new process is not.
+    rustix::process::setsid().map_err(|errno| Error::system("make a session", errno))?;
+    sys::close_inherited()
+        .map_err(|errno| Error::system("let go of the caller's descriptors", errno))?;
+    let settings = instance.record().options.log;
+    let log = match settings.driver {
+        Driver::K8sFile => Some(Writer::open(instance.dir(), &settings)?),
+        Driver::None | Driver::Passthrough => None,
+    };
+    let (mut pipes, mut input) = (Pipes::default(), None);
+    if !plan.has_terminal() {
+        (pipes, input) = connect_streams(&instance, &mut plan)?;
+    }
+    let directory = instance.state_directory();
+    // Tells those who attach that the log is where its output goes this time.
+    let mark = directory.join(DETACHED);
+    std::fs::File::create(&mark).map_err(|error| Error::io("create", &mark, error))?;
+    let mut running = launch(instance, plan)?;
+    rustix::process::chdir(c"/").map_err(|errno| Error::io("change to", Path::new("/"), errno))?;
+    // A limit on the size of files, which is the caller's, and a reader that is gone are for the calls to tell.
+    let before = sys::set_signal_mask(u64::MAX).and_then(|before| {
+        sys::set_signal_mask(before | signal(libc::SIGXFSZ) | signal(libc::SIGPIPE))
+    });
+    before.map_err(|errno| Error::system("block signals", errno))?;
+    let terminal = running.take_terminal().map(End::Terminal);
+    let broadcast = terminal
+        .or(input.map(End::Input))
+        .map(|end| Broadcast::new(end, &directory))
+        .transpose()?;
+    let carried = Carried {
+        log,
+        pipes,
+        broadcast,
+    };
+    Ok((running, carried))
+}
+
+/// One bit of a signal mask.
+fn signal(number: i32) -> u64 {
+    1 << (number - 1)
+}
+
+/// Standard streams without a terminal. Returns our ends: of stdout and stderr, and of stdin if it stays open.
+fn connect_streams(
+    instance: &Instance,
+    plan: &mut Plan,
+) -> Result<(Pipes, Option<OwnedFd>), Error> {
+    let options = &instance.record().options;
+    let failed = |errno: Errno| Error::system("make the pipes of the container", errno);
+    let null = || tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));
+    let owner = plan.host_user();
+    let caller = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, 3).map_err(failed);
+    let (stdin, input) = match (options.interactive, options.log.driver) {
+        (true, Driver::Passthrough) => (caller(rustix::stdio::stdin())?, None),
+        (true, _) => {
+            let (theirs, ours) = input_pipe(owner).map_err(failed)?;
+            (theirs, Some(ours))
+        }
+        (false, _) => (null()?, None),
+    };
+    let (pipes, [stdout, stderr]) = match options.log.driver {
+        Driver::K8sFile => Pipes::new(owner).map_err(failed)?,
+        Driver::None => (Pipes::default(), [null()?, null()?]),
+        Driver::Passthrough => {
+            let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+            (Pipes::default(), [caller(stdout)?, caller(stderr)?])
+        }
+    };
+    plan.with_stdio([stdin, stdout, stderr]);
+    Ok((pipes, input))
+}
+
+/// The container's end, to read from, and ours, which never waits.
+fn input_pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
+    use rustix::fs::{Gid, Uid, fchown};
+    let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let flags = rustix::fs::fcntl_getfl(&ours)?;
+    rustix::fs::fcntl_setfl(&ours, flags | OFlags::NONBLOCK)?;
+    fchown(&theirs, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    Ok((theirs, ours))
+}
+
+fn release_stdio() -> Result<(), Errno> {
+    let null = tty::null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}

@@ -1,0 +1,386 @@
+//! Those who are attached to a detached container: what they type goes to its terminal or to its input, and what its terminal
+//! prints goes to the log and to all of them. The output of one without a terminal they read in the log.
+//!
+//! They attach through a socket in the state directory. Each message of theirs is one datagram that begins with its kind;
+//! what they get are the terminal's bytes, and the end of the connection when it ends.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
+    bind, connect, listen, recv, send, socket_with,
+};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::Error;
+use crate::logs::{Stream, Writer};
+
+/// The socket's name.
+const SOCKET: &str = "attach";
+/// Kinds of messages: keys, and a size of the window as two 16-bit numbers, rows and columns.
+pub(crate) const KEYS: u8 = 0;
+pub(crate) const SIZE: u8 = 1;
+/// The longest message.
+pub(crate) const LONGEST: usize = 4096;
+
+/// What the container has not read yet of what was typed: more is not taken.
+const MOST_TYPED: usize = 16 * LONGEST;
+
+/// How long the terminal is not read because somebody who is attached does not read; after that they are let go.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes that are kept of what a terminal printed at its end: more than it holds. Somebody may be printing still.
+const MOST_LEFT: usize = 1 << 20;
+
+/// Our end of what is attached to.
+pub(super) enum End {
+    /// The master side of the container's terminal.
+    Terminal(OwnedFd),
+    /// The pipe to its standard input.
+    Input(OwnedFd),
+}
+
+pub(super) struct Broadcast {
+    end: End,
+    /// The container's side of the terminal: as long as this is open, the container may close its own and open it again.
+    _peer: Option<OwnedFd>,
+    listener: OwnedFd,
+    clients: Vec<Client>,
+    typed: Vec<u8>,
+    /// What some of the clients have not taken yet, and until when they may.
+    held: Option<(Vec<u8>, Instant)>,
+    /// The container's side is open.
+    open: bool,
+}
+
+/// Somebody who is attached.
+struct Client {
+    socket: OwnedFd,
+    /// They have yet to take what is held.
+    owed: bool,
+}
+
+/// Connects to the container whose state is in this directory.
+pub(crate) fn attach(directory: &Path) -> Result<OwnedFd, Error> {
+    let failed = |errno| Error::io("connect to", &directory.join(SOCKET), errno);
+    let socket = make().map_err(failed)?;
+    with_address(directory, |address| connect(&socket, address)).map_err(failed)?;
+    Ok(socket)
+}
+
+fn make() -> Result<OwnedFd, Errno> {
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+}
+
+/// A socket's address holds a hundred bytes, and a directory may have a longer path: it goes by its descriptor.
+fn with_address<T>(
+    directory: &Path,
+    each: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let open = openat(
+        CWD,
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    each(&SocketAddrUnix::new(format!(
+        "/proc/self/fd/{}/{SOCKET}",
+        open.as_raw_fd()
+    ))?)
+}
+
+impl End {
+    fn file(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Terminal(file) | Self::Input(file) => file.as_fd(),
+        }
+    }
+}
+
+impl Broadcast {
+    pub(super) fn new(end: End, directory: &Path) -> Result<Self, Error> {
+        let failed = |errno| Error::io("listen on", &directory.join(SOCKET), errno);
+        let listener = make().map_err(failed)?;
+        with_address(directory, |address| bind(&listener, address)).map_err(failed)?;
+        listen(&listener, 8).map_err(failed)?;
+        let flags = rustix::fs::fcntl_getfl(end.file()).map_err(failed)?;
+        rustix::fs::fcntl_setfl(end.file(), flags | rustix::fs::OFlags::NONBLOCK)
+            .map_err(failed)?;
+        let peer = match &end {
+            End::Terminal(master) => {
+                let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+                ioctl_tiocgptpeer(master, flags).ok()
+            }
+            End::Input(_) => None,
+        };
+        Ok(Self {
+            end,
+            _peer: peer,
+            listener,
+            clients: vec![],
+            typed: vec![],
+            held: None,
+            open: true,
+        })
+    }
+
+    /// The master side of the container's terminal, if it has one.
+    pub(super) fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        match &self.end {
+            End::Terminal(master) => Some(master.as_fd()),
+            End::Input(_) => None,
+        }
+    }
+
+    /// When [`Broadcast::turn`] has something to do in any case.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.held.as_ref().map(|(_, due)| *due)
+    }
+
+    /// Adds what is waited for: first the container's end, then the listener, then those attached.
+    pub(super) fn wants<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
+        let nothing = PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::empty());
+        let mut wanted = PollFlags::empty();
+        wanted.set(
+            PollFlags::IN,
+            self.terminal().is_some() && self.held.is_none(),
+        );
+        wanted.set(PollFlags::OUT, !self.typed.is_empty());
+        // One that is closed, or that nothing is wanted of, may be ready all the time: it is left out.
+        files.push(match self.open && !wanted.is_empty() {
+            true => PollFd::from_borrowed_fd(self.end.file(), wanted),
+            false => nothing.clone(),
+        });
+        files.push(input(self.listener.as_fd()));
+        let full = self.is_full();
+        files.extend(self.clients.iter().map(|client| {
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, !full);
+            wanted.set(PollFlags::OUT, client.owed);
+            match wanted.is_empty() {
+                true => nothing.clone(),
+                false => PollFd::new(&client.socket, wanted),
+            }
+        }));
+    }
+
+    /// Does what is ready. Returns the signal that a key has just sent.
+    pub(super) fn turn(
+        &mut self,
+        ready: &[PollFlags],
+        log: &mut Option<Writer>,
+    ) -> Result<Option<i32>, Errno> {
+        let mut signal = None;
+        self.pay_debts();
+        // From the last: one that has gone does not move those before.
+        for index in (0..ready.len().saturating_sub(2)).rev() {
+            let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+            if ready[index + 2].intersects(readable) && !self.is_full() {
+                signal = self.hear(index)?.or(signal);
+            }
+        }
+        if ready.get(1).is_some_and(|ready| !ready.is_empty())
+            && let Ok(socket) =
+                accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+        {
+            let owed = false;
+            self.clients.push(Client { socket, owed });
+        }
+        let printed = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        if self.held.is_none() && ready.first().is_some_and(|ready| ready.intersects(printed)) {
+            self.print(log)?;
+        }
+        self.type_in()?;
+        Ok(signal)
+    }
+
+    /// Whether those who are attached wait until the container has read something. Nobody waits at a terminal: a key that
+    /// leaves it must be seen.
+    fn is_full(&self) -> bool {
+        self.terminal().is_none() && self.typed.len() >= MOST_TYPED
+    }
+
+    /// Passes on what is left.
+    pub(super) fn drain(&mut self, log: &mut Option<Writer>) -> Result<(), Errno> {
+        let mut left = MOST_LEFT;
+        loop {
+            self.settle()?;
+            match self.print(log)? {
+                length if length > 0 && length < left => left -= length,
+                _ => break,
+            }
+        }
+        self.settle()
+    }
+
+    /// Waits until nobody is owed anything.
+    fn settle(&mut self) -> Result<(), Errno> {
+        while self.held.is_some() {
+            self.await_clients()?;
+            self.pay_debts();
+        }
+        Ok(())
+    }
+
+    /// Waits until one of those who are owed something takes it, or has waited too long.
+    fn await_clients(&self) -> Result<(), Errno> {
+        let Some(due) = self.due() else {
+            return Ok(());
+        };
+        let mut files: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|client| client.owed)
+            .map(|client| PollFd::new(&client.socket, PollFlags::OUT))
+            .collect();
+        let left = due.saturating_duration_since(Instant::now());
+        let left = rustix::event::Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match rustix::event::poll(&mut files, Some(&left)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn hear(&mut self, index: usize) -> Result<Option<i32>, Errno> {
+        let mut message = [0u8; LONGEST];
+        let socket = &self.clients[index].socket;
+        let length = match recv(socket, &mut message[..], RecvFlags::DONTWAIT) {
+            Ok((length, _)) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            Err(_) => 0,
+        };
+        match message[..length] {
+            [KEYS, ref keys @ ..] => {
+                // A container that has closed its input has nothing to be told, and what a terminal does not take is lost.
+                if self.open && self.typed.len() < MOST_TYPED {
+                    self.typed.extend_from_slice(keys);
+                }
+                Ok(keys.iter().find_map(|key| match key {
+                    3 => Some(libc::SIGINT),
+                    28 => Some(libc::SIGQUIT),
+                    _ => None,
+                }))
+            }
+            [SIZE, a, b, c, d] => {
+                let (rows, columns) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
+                let size = Winsize {
+                    ws_row: rows,
+                    ws_col: columns,
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                };
+                if let Some(master) = self.terminal() {
+                    tcsetwinsize(master, size)?;
+                }
+                Ok(None)
+            }
+            _ => {
+                self.clients.swap_remove(index);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the terminal once. Returns how much it had printed.
+    fn print(&mut self, log: &mut Option<Writer>) -> Result<usize, Errno> {
+        let Some(master) = self.terminal().filter(|_| self.open) else {
+            return Ok(0);
+        };
+        let mut buffer = [0u8; 16384];
+        let length = match rustix::io::read(master, &mut buffer[..]) {
+            // EIO: nobody has the terminal open any more.
+            Ok(0) | Err(Errno::IO) => {
+                self.open = false;
+                return Ok(0);
+            }
+            Ok(length) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
+            Err(errno) => return Err(errno),
+        };
+        if let Some(log) = log {
+            log.write(Stream::Stdout, &buffer[..length]);
+        }
+        for client in &mut self.clients {
+            client.owed = true;
+        }
+        if !self.send(&buffer[..length]) {
+            self.held = Some((buffer[..length].to_vec(), Instant::now() + PATIENCE));
+        }
+        Ok(length)
+    }
+
+    /// Sends it to those who are owed something. Those who are gone, go. False: somebody cannot take it now.
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        self.clients.retain_mut(|client| {
+            if !client.owed {
+                return true;
+            }
+            match send(&client.socket, bytes, flags) {
+                Ok(_) => {
+                    client.owed = false;
+                    true
+                }
+                Err(errno) => matches!(errno, Errno::AGAIN | Errno::NOBUFS | Errno::INTR),
+            }
+        });
+        !self.clients.iter().any(|client| client.owed)
+    }
+
+    /// Sends what is held once more. Those who had time enough are let go: the container does not wait for anybody for good.
+    fn pay_debts(&mut self) {
+        let Some((bytes, due)) = self.held.take() else {
+            return;
+        };
+        if self.send(&bytes) {
+            return;
+        }
+        if Instant::now() >= due {
+            self.clients.retain(|client| !client.owed);
+            return;
+        }
+        self.held = Some((bytes, due));
+    }
+
+    fn type_in(&mut self) -> Result<(), Errno> {
+        if self.typed.is_empty() || !self.open {
+            return Ok(());
+        }
+        match rustix::io::write(self.end.file(), &self.typed) {
+            Ok(length) => {
+                self.typed.drain(..length);
+                if self.typed.is_empty() {
+                    self.typed = vec![];
+                }
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR | Errno::IO) => Ok(()),
+            // It has closed its input.
+            Err(Errno::PIPE) => {
+                self.open = false;
+                self.typed = vec![];
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Borrowed for poll(2).
+fn input(file: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(file, PollFlags::IN)
+}

@@ -1,0 +1,143 @@
+//! The processes of a running container.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::accounts::Accounts;
+use crate::{Error, Instance};
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Process {
+    /// Its user by the container's own passwd, or the number.
+    pub user: String,
+    /// In the caller's pid namespace.
+    pub pid: i32,
+    /// In the container's.
+    pub container_pid: i32,
+    /// Its parent, in the caller's pid namespace.
+    pub parent: i32,
+    /// One letter, proc_pid_stat(5).
+    pub state: char,
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// What it has in memory, in bytes.
+    pub memory: u64,
+    /// Seconds since the epoch.
+    pub started: u64,
+    /// Program and arguments.
+    pub command: String,
+}
+
+impl Instance {
+    /// Its processes, by their number in the container.
+    pub fn processes(&self) -> Result<Vec<Process>, Error> {
+        let live = self.live()?;
+        let accounts = Accounts::users_of_container(self, &live)?;
+        let ids = self.ids()?;
+        let group = live.cgroup()?.filter(|group| group.exists());
+        let pids: BTreeSet<i32> = match group {
+            Some(group) => group.pids()?.into_iter().collect(),
+            None => in_namespace_of(live.pid()),
+        };
+        let boot = boot_time();
+        // One that ends meanwhile is left out.
+        let one = |pid: &i32| {
+            let (process, uid) = read(*pid, boot)?;
+            let uid = ids.inside(uid);
+            Some(Process {
+                user: accounts.name_of(uid).unwrap_or_else(|| uid.to_string()),
+                ..process
+            })
+        };
+        let mut processes: Vec<Process> = pids.iter().filter_map(one).collect();
+        processes.sort_by_key(|process| process.container_pid);
+        Ok(processes)
+    }
+}
+
+/// All processes in the same pid namespace, for containers without a control group.
+fn in_namespace_of(pid: i32) -> BTreeSet<i32> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let wanted = namespace(pid);
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| wanted.is_some() && namespace(*pid) == wanted)
+        .collect()
+}
+
+fn read(pid: i32, boot: u64) -> Option<(Process, u32)> {
+    let file = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).ok();
+    let text = |name: &str| Some(String::from_utf8_lossy(&file(name)?).into_owned());
+    let (stat, status) = (text("stat")?, text("status")?);
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+    };
+    let uid = field("Uid")?
+        .split_ascii_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
+    let container_pid =
+        field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back()?.parse().ok());
+    let memory = field("VmRSS")
+        .and_then(|size| size.split(' ').next()?.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024;
+    // The second field is a name in brackets, which may hold anything.
+    let (head, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let tick = rustix::param::clock_ticks_per_second();
+    let arguments = file("cmdline")?;
+    let command = match arguments.is_empty() {
+        // A zombie, or a kernel thread.
+        true => format!("[{}]", head.split_once('(')?.1),
+        false => String::from_utf8_lossy(&arguments)
+            .trim_end_matches('\0')
+            .replace('\0', " "),
+    };
+    let process = Process {
+        user: String::new(),
+        pid,
+        container_pid: container_pid.unwrap_or(pid),
+        parent: fields.get(1)?.parse().ok()?,
+        state: fields.first()?.chars().next()?,
+        cpu_seconds: (number(11)? + number(12)?) as f64 / tick as f64,
+        memory,
+        started: boot + number(19)? / tick,
+        command,
+    };
+    Some((process, uid))
+}
+
+/// Seconds since the epoch, proc_stat(5).
+fn boot_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    stat.lines()
+        .find_map(|line| line.strip_prefix("btime ")?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn this_process() {
+        let pid = std::process::id() as i32;
+        let (process, uid) = read(pid, boot_time()).unwrap();
+        assert_eq!(
+            (process.pid, uid),
+            (pid, rustix::process::geteuid().as_raw())
+        );
+        assert!(process.memory > 0 && process.command.contains("box_containers"));
+        assert!(crate::container::now().abs_diff(process.started) < 3600);
+        assert!(in_namespace_of(pid).contains(&pid));
+    }
+}

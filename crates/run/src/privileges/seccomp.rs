@@ -1,0 +1,184 @@
+//! Seccomp: which system calls a container may make at all, see seccomp(2).
+//!
+//! The default policy is an allow-list. For the default capabilities it is compiled to BPF while box is built, so that a
+//! start costs one system call; for other capabilities and for profiles it is compiled at the start.
+//!
+//! The compiler is our own. `seccompiler` gives one answer to all calls that match and one to the rest, and judges one
+//! architecture; EPERM for the forbidden and ENOSYS for clone3 and the unknown would take several filters, each run at
+//! every system call, and it compares numbers one after the other.
+
+mod bpf;
+mod default;
+mod policy;
+mod profile;
+mod syscalls;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+#[cfg(test)]
+use rustix::io::Errno;
+
+pub use bpf::Instruction;
+pub use policy::Arch;
+pub use profile::Host;
+
+use crate::Error;
+use crate::channel::Step;
+use crate::privileges::capabilities::Set;
+use crate::sealed::Script;
+#[cfg(test)]
+use crate::sys;
+
+/// The default policy for [`Set::DEFAULT`], and for each set that differs in nothing it depends on, on the architecture box is built for, compiled by the build script.
+static DEFAULT: &[Instruction] = include!(concat!(env!("OUT_DIR"), "/default_filter.rs"));
+
+/// The annotation that says that `linux.seccomp` of a spec is the default policy, unchanged: a start then uses the filter that was
+/// compiled with box, and does not read the profile.
+pub const DEFAULT_ANNOTATION: (&str, &str) = ("box.seccomp", "default");
+
+/// Whether the spec says that its filter is the default one.
+pub fn is_default(spec: &Spec) -> bool {
+    let (key, value) = DEFAULT_ANNOTATION;
+    let annotations = spec.annotations().as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(key))
+        .is_some_and(|found| found == value)
+}
+
+/// A filter ready to be installed.
+#[derive(Clone)]
+pub struct Filter {
+    program: Cow<'static, [Instruction]>,
+    flags: u32,
+}
+
+impl Filter {
+    /// The default filter of a container whose bounding set is `capabilities`.
+    pub fn default_for(capabilities: Set) -> Result<Self, Error> {
+        let differs = capabilities.bits() ^ Set::DEFAULT.bits();
+        if differs & default::capabilities_that_matter() == 0 && !DEFAULT.is_empty() {
+            return Ok(Self {
+                program: Cow::Borrowed(DEFAULT),
+                flags: profile::SPEC_ALLOW,
+            });
+        }
+        let policy = default::policy(native()?, capabilities.bits());
+        Self::assemble(&policy, profile::SPEC_ALLOW)
+    }
+
+    /// The filter that an OCI profile describes.
+    ///
+    /// System calls that this release does not know are skipped: they cannot be named, so they get the default answer. Calls younger
+    /// than all that the profile names are answered ENOSYS, unless its default lets calls pass.
+    pub fn compile(profile: &LinuxSeccomp) -> Result<Self, Error> {
+        Self::assemble(
+            &profile::policy(profile, native()?)?,
+            profile::flags(profile),
+        )
+    }
+
+    /// Installs the filter, when the script is carried out. That must have CAP_SYS_ADMIN then, or no_new_privs. seccomp(2)
+    pub(crate) fn install_by(&self, script: &mut Script) {
+        const SET_MODE_FILTER: usize = 1;
+        let mut bytes = Vec::with_capacity(self.program.len() * size_of::<Instruction>());
+        for instruction in self.program.iter() {
+            bytes.extend_from_slice(&instruction.code.to_ne_bytes());
+            bytes.extend_from_slice(&[instruction.jt, instruction.jf]);
+            bytes.extend_from_slice(&instruction.k.to_ne_bytes());
+        }
+        let filter = script.place(&bytes);
+        // struct sock_fprog: a short, padded, and the address.
+        let mut head = [0u8; 8];
+        head[..2].copy_from_slice(&(self.program.len() as u16).to_ne_bytes());
+        let program = script.place_numbers(&[usize::from_ne_bytes(head), filter]);
+        let arguments = [SET_MODE_FILTER, self.flags as usize, program];
+        script.call(libc::SYS_seccomp, &arguments, Step::Seccomp, 0);
+    }
+
+    /// Installs the filter on the calling thread. It must have CAP_SYS_ADMIN or no_new_privs.
+    #[cfg(test)]
+    pub fn install(&self) -> Result<(), Errno> {
+        sys::seccomp_filter(&self.program, self.flags)
+    }
+
+    /// How many instructions it has, at most 4096.
+    pub fn len(&self) -> usize {
+        self.program.len()
+    }
+
+    /// Whether it has no instruction; it never is.
+    pub fn is_empty(&self) -> bool {
+        self.program.is_empty()
+    }
+
+    fn assemble(policy: &policy::Policy, flags: u32) -> Result<Self, Error> {
+        let program = bpf::compile(policy, &syscalls::Table::load());
+        if program.len() > bpf::MOST_INSTRUCTIONS {
+            let reason = format!(
+                "it takes {} instructions, the kernel accepts {}: fewer conditions on arguments would help",
+                program.len(),
+                bpf::MOST_INSTRUCTIONS
+            );
+            return Err(Error::SeccompProfile { reason });
+        }
+        Ok(Self {
+            program: Cow::Owned(program),
+            flags,
+        })
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Filter({} instructions)", self.program.len())
+    }
+}
+
+/// The default policy for a bounding set as an OCI profile, to be written into config.json.
+pub fn default_profile(capabilities: Set) -> Result<LinuxSeccomp, Error> {
+    Ok(profile::to_oci(&default::policy(
+        native()?,
+        capabilities.bits(),
+    )))
+}
+
+/// Reads a profile in Docker's or the OCI's JSON; conditions on capabilities are decided by the container's bounding set,
+/// those on architecture and kernel by this host.
+pub fn read_profile(text: &str, capabilities: Set) -> Result<LinuxSeccomp, Error> {
+    profile::read(
+        text,
+        &Host {
+            arch: native()?,
+            kernel: running_kernel(),
+            capabilities,
+        },
+    )
+}
+
+fn native() -> Result<Arch, Error> {
+    Arch::from_target(std::env::consts::ARCH).ok_or_else(|| Error::SeccompProfile {
+        reason: format!(
+            "box has no table of system calls for {}, so that a container runs here without a filter only",
+            std::env::consts::ARCH
+        ),
+    })
+}
+
+/// Major and minor version; `(0, 0)` where the kernel's release does not begin with them, so that no rule applies that
+/// needs a certain kernel.
+fn running_kernel() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

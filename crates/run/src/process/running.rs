@@ -1,0 +1,174 @@
+//! A container whose command runs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::io::Errno;
+
+use super::ended::{Ended, Reason};
+use super::foreground::Foreground;
+use super::guard::Guard;
+use super::lifecycle::Lifecycle;
+use super::supervise::{Streams, Supervised, Verdict};
+use super::{Container, Prepared};
+use crate::cgroup::Cgroup;
+use crate::hooks::Point;
+use crate::signals::Forwarding;
+use crate::{Error, ExitStatus};
+
+/// A container whose command runs. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Running<L> {
+    container: Container<L>,
+    timeout: Option<Duration>,
+    kill_after: Option<Duration>,
+    /// Ask the control group, too, what was used; nobody waits for that where nobody reads it.
+    measure: bool,
+    started: Instant,
+}
+
+impl<L: Lifecycle> Running<L> {
+    pub(super) fn new(prepared: Prepared<L>) -> Self {
+        let Prepared {
+            container, plan, ..
+        } = prepared;
+        Self {
+            timeout: plan.options.timeout,
+            kill_after: plan.options.kill_after,
+            measure: plan.options.measure || container.lifecycle.wants_usage(),
+            container,
+            started: Instant::now(),
+        }
+    }
+
+    /// The caller's.
+    pub fn lifecycle(&self) -> &L {
+        &self.container.lifecycle
+    }
+
+    /// The first process, in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.container.child.pid
+    }
+
+    /// The first process, readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.container.child.pidfd.as_fd()
+    }
+
+    /// The master side of the command's terminal, if it has one.
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.container.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The signals that are for the container.
+    pub fn signals(&self) -> &Forwarding {
+        &self.container.signals
+    }
+
+    /// Its control group.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.container.cgroup.as_ref()
+    }
+
+    /// Waits for the end, passing signals and the terminal's data on meanwhile, and cleans up.
+    pub fn wait(mut self) -> Result<Ended, Error> {
+        let mut streams = Foreground::new(self.container.terminal.take()).map_err(not_seen)?;
+        let verdict = self.supervised().wait(None, &mut streams);
+        drop(streams);
+        self.finish(&verdict.map_err(not_seen)?)
+    }
+
+    /// The same for a process that stays with the container for no other purpose, and carries the standard streams in its own way. They
+    /// are drained and dropped before the end is reported.
+    pub fn supervise(self, mut streams: impl Streams) -> Result<Ended, Error> {
+        let guard = Guard::stand(&self.supervised())
+            .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
+        let verdict = self.supervised().wait(Some(guard), &mut streams);
+        drop(streams);
+        self.finish(&verdict.map_err(not_seen)?)
+    }
+
+    /// Takes the master side of the command's terminal, to carry its data.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.container.terminal.take()
+    }
+
+    fn supervised(&self) -> Supervised<'_> {
+        Supervised {
+            pid: self.pid(),
+            pidfd: self.pidfd(),
+            signals: &self.container.signals,
+            group: self.cgroup(),
+            deadline: self.timeout.map(|limit| self.started + limit),
+            kill_after: self.kill_after,
+        }
+    }
+
+    /// Reaps the first process, which has ended, and cleans up. A signal for which box killed the container itself counts as the one
+    /// that ended it.
+    fn finish(mut self, verdict: &Verdict) -> Result<Ended, Error> {
+        let Verdict { forced, timed_out } = *verdict;
+        let exit = self.container.child.wait()?;
+        let wall = self.started.elapsed();
+        let status = match (forced, exit.status) {
+            (Some(signal), ExitStatus::Signaled(9)) => ExitStatus::Signaled(signal as u8),
+            (_, status) => status,
+        };
+        let group = self.container.cgroup.take();
+        // A shell as the first process tells of its child's death by the same number.
+        let oom = forced.is_none()
+            && status.code() == KILLED
+            && group
+                .as_ref()
+                .is_some_and(|group| group.oom_kills().is_ok_and(|kills| kills > 0));
+        let used = group
+            .as_ref()
+            .filter(|_| self.measure || oom)
+            .and_then(|group| group.stats().ok())
+            .unwrap_or_default();
+        let ended = Ended {
+            status,
+            reason: match status {
+                _ if timed_out => Reason::Timeout,
+                _ if oom => Reason::Oom,
+                ExitStatus::Exited(_) => Reason::Exited,
+                ExitStatus::Signaled(_) => Reason::Signaled,
+            },
+            code: if timed_out { TIMED_OUT } else { status.code() },
+            wall,
+            // The kernel adds to the parent's count only children that were waited for.
+            cpu: exit
+                .cpu
+                .max(Duration::from_nanos(used.cpu_nanoseconds.unwrap_or(0))),
+            peak_memory: used.memory_peak.or(Some(exit.peak_resident)),
+            finished: now(),
+        };
+        if let Some(group) = group {
+            group.remove()?;
+        }
+        self.container
+            .lifecycle
+            .ended(&ended)
+            .map_err(Error::Caller)?;
+        self.container.hooks.run_all(Point::Poststop, 0);
+        Ok(ended)
+    }
+}
+
+/// The exit status for a death by SIGKILL.
+const KILLED: u8 = 128 + 9;
+
+/// What timeout(1) exits with.
+const TIMED_OUT: u8 = 124;
+
+fn not_seen(errno: Errno) -> Error {
+    Error::system("wait for the container", errno)
+}
+
+/// Seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,217 @@
+//! The one loop that waits for a process of a container: in the foreground, for a monitor, and for what joined.
+//!
+//! It passes signals on, lets the standard streams be carried ([`Streams`]), keeps the time limit, and has a guard stand by for the
+//! case that box is killed.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::guard::Guard;
+use crate::cgroup::Cgroup;
+use crate::signals::{Forwarding, Request, would_be_lost};
+use crate::sys::{memory, process as sys};
+
+/// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
+const KILL_AFTER: Duration = Duration::from_secs(10);
+
+/// How long there was nothing to do before memory is given back.
+const QUIET_AFTER: Duration = Duration::from_millis(100);
+
+/// How long until a guard is tried again, where that failed.
+const GUARD_AGAIN: Duration = Duration::from_secs(1);
+
+/// The standard streams of a process, as far as box carries them.
+pub trait Streams {
+    /// What is to be done before each wait. When to wake up, whatever happens.
+    fn due(&mut self) -> Result<Option<Instant>, Errno> {
+        Ok(None)
+    }
+
+    /// Adds what is waited for.
+    fn poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>);
+
+    /// Carries what is there. `ready` is the answer for the files that [`poll`](Self::poll) added, in their order. Returns the signal
+    /// that a key of the process' terminal stands for, if such a key was typed.
+    fn carry(&mut self, ready: &[PollFlags]) -> Result<Option<i32>, Errno>;
+
+    /// The master side of the process' terminal, if it has one.
+    fn terminal(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Reacts to a signal that is to be passed on. True: it was for the streams, and the process does not get it.
+    fn signal(&mut self, _signal: i32) -> Result<bool, Errno> {
+        Ok(false)
+    }
+
+    /// Whether carrying takes memory that is worth giving back each time there is nothing to do.
+    fn takes_memory(&self) -> bool {
+        false
+    }
+
+    /// Carries what is left, once the process has ended.
+    fn drain(&mut self) -> Result<(), Errno>;
+}
+
+/// A process that is waited for: the first one of a container, or one that joined it.
+#[derive(Clone, Copy)]
+pub(super) struct Supervised<'a> {
+    pub pid: i32,
+    pub pidfd: BorrowedFd<'a>,
+    pub signals: &'a Forwarding,
+    /// `None` for one that joined: its group is the container's.
+    pub group: Option<&'a Cgroup>,
+    /// When it is to have ended.
+    pub deadline: Option<Instant>,
+    pub kill_after: Option<Duration>,
+}
+
+/// What the loop did to the process.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// The signal for which it was killed.
+    pub forced: Option<i32>,
+    /// Its time was over.
+    pub timed_out: bool,
+}
+
+/// What the loop has found out so far.
+struct Watch<'s> {
+    streams: &'s mut dyn Streams,
+    deadline: Option<Instant>,
+    /// When to give back the memory that the start took, and to set a guard up; a short command is over before.
+    quiet: Option<Instant>,
+    /// Ends the container if box is killed.
+    guard: Option<Guard>,
+    verdict: Verdict,
+}
+
+impl Supervised<'_> {
+    /// Waits for the end. A guard that stands by already is dropped then.
+    pub fn wait(&self, guard: Option<Guard>, streams: &mut dyn Streams) -> Result<Verdict, Errno> {
+        let mut watch = Watch {
+            streams,
+            deadline: self.deadline,
+            quiet: Some(Instant::now() + QUIET_AFTER),
+            guard,
+            verdict: Verdict::default(),
+        };
+        while !self.turn(&mut watch)? {}
+        watch.streams.drain()?;
+        Ok(watch.verdict)
+    }
+
+    /// Waits for one thing to happen and does what it takes. True when the process has ended.
+    fn turn(&self, watch: &mut Watch<'_>) -> Result<bool, Errno> {
+        let due = watch.streams.due()?;
+        let mut files = vec![
+            PollFd::from_borrowed_fd(self.pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+        ];
+        watch.streams.poll(&mut files);
+        let next = watch.deadline.into_iter().chain(watch.quiet).chain(due);
+        match poll(&mut files, time_until(next.min()).as_ref()) {
+            // Nothing but the time: what is due is done below.
+            Ok(0) => {}
+            // Not later because of what comes meanwhile: a container that always writes would keep this process large.
+            Ok(_) | Err(Errno::INTR) => {
+                if watch.streams.takes_memory() {
+                    let quiet = || Instant::now() + QUIET_AFTER;
+                    watch.quiet.get_or_insert_with(quiet);
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+        let ready: Vec<PollFlags> = files.iter().map(PollFd::revents).collect();
+        drop(files);
+        if !ready[0].is_empty() {
+            return Ok(true);
+        }
+        if !ready[1].is_empty() {
+            self.forward(watch)?;
+        }
+        if let Some(signal) = watch.streams.carry(&ready[2..])?
+            && let Some(master) = watch.streams.terminal()
+            && self.is_deaf_job(master, signal)?
+        {
+            self.signal(watch, signal)?;
+        }
+        self.keep_time(watch)?;
+        Ok(false)
+    }
+
+    fn forward(&self, watch: &mut Watch<'_>) -> Result<(), Errno> {
+        while let Some(request) = self.signals.next_request()? {
+            match request {
+                Request::Signal(signal) if watch.streams.signal(signal)? => {}
+                Request::Signal(signal) => self.signal(watch, signal)?,
+                Request::End(signal) => self.end(watch, signal)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, or ends the container where the signal would end any process but this one.
+    fn signal(&self, watch: &mut Watch<'_>, signal: i32) -> Result<(), Errno> {
+        if would_be_lost(self.pid, signal) {
+            return self.end(watch, signal);
+        }
+        self.send(signal)
+    }
+
+    /// Ends the container as if the signal had.
+    fn end(&self, watch: &mut Watch<'_>, signal: i32) -> Result<(), Errno> {
+        watch.verdict.forced = watch.verdict.forced.or(Some(signal));
+        self.send(libc::SIGKILL)
+    }
+
+    fn send(&self, signal: i32) -> Result<(), Errno> {
+        match sys::send_signal(self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether a key of the terminal has just sent `signal` to PID 1, which cannot hear it.
+    fn is_deaf_job(&self, master: BorrowedFd<'_>, signal: i32) -> Result<bool, Errno> {
+        use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
+        let modes = tcgetattr(master)?.local_modes;
+        let job = tcgetpgrp(master).map(|job| job.as_raw_nonzero().get());
+        Ok(modes.contains(LocalModes::ISIG)
+            && job == Ok(self.pid)
+            && would_be_lost(self.pid, signal))
+    }
+
+    fn keep_time(&self, watch: &mut Watch<'_>) -> Result<(), Errno> {
+        let now = Instant::now();
+        if watch.quiet.is_some_and(|quiet| now >= quiet) {
+            watch.quiet = None;
+            if watch.guard.is_none() {
+                match Guard::stand(self) {
+                    Ok(guard) => watch.guard = Some(guard),
+                    // No room for one more process is no reason to end those that run.
+                    Err(errno) => {
+                        tracing::debug!(%errno, "no guard yet");
+                        watch.quiet = Some(Instant::now() + GUARD_AGAIN);
+                    }
+                }
+            }
+            memory::release()?;
+        }
+        if watch.deadline.is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        let again = std::mem::replace(&mut watch.verdict.timed_out, true);
+        watch.deadline = (!again).then(|| Instant::now() + self.kill_after.unwrap_or(KILL_AFTER));
+        self.signal(watch, if again { libc::SIGKILL } else { libc::SIGTERM })
+    }
+}
+
+fn time_until(moment: Option<Instant>) -> Option<Timespec> {
+    let left = moment?.saturating_duration_since(Instant::now());
+    Some(Timespec {
+        tv_sec: left.as_secs() as i64,
+        tv_nsec: left.subsec_nanos().into(),
+    })
+}
