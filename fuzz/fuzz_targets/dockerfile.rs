@@ -1,9 +1,9 @@
 //! `box commit --change`: nothing panics, and what is read means itself when it is written again.
 #![no_main]
 
-#[path = "../../crates/cli/src/commands/commit/dockerfile.rs"]
+#[path = "../../crates/cli/src/commands/images/commit/dockerfile.rs"]
 mod dockerfile;
-#[path = "../../crates/cli/src/commands/commit/expansion.rs"]
+#[path = "../../crates/cli/src/commands/images/commit/expansion.rs"]
 mod expansion;
 
 use dockerfile::{Dockerfile, Instruction};

@@ -1,4 +1,4 @@
-//! Progress on stderr: indicatif bars where a person watches, one line at the start and the end of each step elsewhere.
+//! Progress on stderr: bars on a terminal, otherwise one line at the start and at the end of each step.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use box_cache::{Event, Phase, Progress, TaskId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args;
+use crate::options::globals;
 use crate::output;
 use crate::report::printable;
 use crate::settings::Settings;
 
-/// Without a terminal, a long step says every so often how far it is, so that a log shows that it lives.
+/// Without a terminal, a long step prints its progress at this interval, so that a log shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Draws what the libraries report.
+/// Draws the progress that the libraries report.
 pub struct Bars {
     style: Style,
     tasks: Mutex<HashMap<TaskId, Task>>,
@@ -38,15 +38,15 @@ struct Task {
 }
 
 impl Bars {
-    /// The style that the settings ask for; by itself bars where stderr is a terminal and lines where it is not.
+    /// Draws in the style of the settings: by default bars if stderr is a terminal, otherwise lines.
     pub fn new(settings: &Settings) -> Bars {
         let style = match settings.progress {
             _ if settings.quiet => Style::Silent,
-            args::Progress::None => Style::Silent,
-            args::Progress::Plain => Style::Lines,
-            args::Progress::Tty => Style::bars(),
-            args::Progress::Auto if std::io::stderr().is_terminal() => Style::bars(),
-            args::Progress::Auto => Style::Lines,
+            globals::Progress::None => Style::Silent,
+            globals::Progress::Plain => Style::Lines,
+            globals::Progress::Tty => Style::bars(),
+            globals::Progress::Auto if std::io::stderr().is_terminal() => Style::bars(),
+            globals::Progress::Auto => Style::Lines,
         };
         Bars {
             style,
@@ -60,13 +60,13 @@ impl Bars {
             Style::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new(total.unwrap_or(0)));
                 bar.set_style(bar_style(total.is_some()));
-                bar.set_message(format!("{} {name}", word(phase)));
+                bar.set_message(format!("{} {name}", doing(phase)));
                 Some(bar)
             }
             Style::Lines => {
                 let size =
                     total.map_or(String::new(), |total| format!(" ({})", output::size(total)));
-                say(&format!("{} {name}{size}", word(phase)));
+                say(&format!("{} {name}{size}", doing(phase)));
                 None
             }
             Style::Silent => None,
@@ -97,7 +97,7 @@ impl Bars {
             });
             say(&format!(
                 "{} {}: {}{of}",
-                word(task.phase),
+                doing(task.phase),
                 task.name,
                 output::size(bytes)
             ));
@@ -115,7 +115,7 @@ impl Bars {
                     0 => String::new(),
                     bytes => format!(" ({})", output::size(bytes)),
                 };
-                say(&format!("{} {} ended{size}", word(task.phase), task.name));
+                say(&format!("{} {}{size}", done(task.phase), task.name));
             }
             None => {}
         }
@@ -130,7 +130,7 @@ impl Bars {
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Task>> {
-        // Nothing is left half-changed by a panic in here.
+        // A panic in here leaves no inconsistent state.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +155,7 @@ impl Progress for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        // A failure must find a clean line to be told on.
+        // A failure must be printed on a clean line.
         for (_, task) in self.tasks().drain() {
             if let Some(bar) = task.bar {
                 bar.finish_and_clear();
@@ -180,19 +180,30 @@ fn bar_style(sized: bool) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-fn word(phase: Phase) -> &'static str {
+fn doing(phase: Phase) -> &'static str {
     match phase {
-        Phase::Download => "download",
-        Phase::Verify => "verify",
-        Phase::Unpack => "unpack",
-        Phase::Save => "save",
-        Phase::Load => "load",
-        _ => "work on",
+        Phase::Download => "downloading",
+        Phase::Verify => "verifying",
+        Phase::Unpack => "unpacking",
+        Phase::Save => "saving",
+        Phase::Load => "loading",
+        _ => "processing",
+    }
+}
+
+fn done(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Download => "downloaded",
+        Phase::Verify => "verified",
+        Phase::Unpack => "unpacked",
+        Phase::Save => "saved",
+        Phase::Load => "loaded",
+        _ => "processed",
     }
 }
 
 fn say(line: &str) {
-    // Progress is a courtesy: a closed stderr is no reason to fail.
+    // A closed stderr is not a reason to fail.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 

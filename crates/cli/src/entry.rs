@@ -1,5 +1,5 @@
-//! The process's first lines. Rust's own runtime would read `/proc/self/maps` here to tell a stack overflow from other faults,
-//! which a start of a container waits for. What else it does is done below.
+//! The first code of the process. Rust's own runtime reads `/proc/self/maps` at this point, in order to recognise stack overflows,
+//! and every start of a container would wait for that. The rest of what it does is done here.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
@@ -9,23 +9,23 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{stderr, stdin, stdout};
 
-/// What the C library calls. The arguments reach `std::env::args` by way of its initialisers.
+/// The entry point that the C library calls. Its initialisers hand the arguments to `std::env::args`.
 // SAFETY: the signature is that of main in C, and no other symbol of the program has this name: `no_main` keeps Rust's out.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, _words: *const *const c_char) -> c_int {
     if !complete_descriptors() {
         return 125;
     }
-    // A reader that has gone away is an error of write, and no death.
-    // SAFETY: to ignore a signal installs no handler; nothing else runs yet. signal(2)
+    // Writing to a closed pipe must return an error, not kill the process.
+    // SAFETY: ignoring a signal installs no handler, and no other code runs yet, signal(2).
     if unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.is_err() {
         return 125;
     }
-    // Flushes stdout and ends the process.
+    // `exit` flushes stdout.
     std::process::exit(i32::from(crate::begin()))
 }
 
-/// Makes sure that descriptors 0, 1 and 2 are open: otherwise the next file that is opened would be taken for stdout.
+/// Opens descriptors 0, 1 and 2 where they are closed: otherwise the next file that is opened would be used as stdin, stdout or stderr.
 fn complete_descriptors() -> bool {
     let mut three = [stdin(), stdout(), stderr()]
         .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::empty()));
@@ -33,7 +33,7 @@ fn complete_descriptors() -> bool {
         return false;
     }
     three.iter().all(|descriptor| {
-        // The lowest number that is free is the one that is missing.
+        // open(2) returns the lowest free number, which is the missing one.
         !descriptor.revents().contains(PollFlags::NVAL)
             || open(c"/dev/null", OFlags::RDWR, Mode::empty())
                 .map(std::mem::forget)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use box_cache::{Platform, Reference};
 use box_pull::{CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Options, Pins, Proxies, VerifyPolicy};
 
-use crate::ownership;
+use crate::files::ownership;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 

@@ -1,4 +1,4 @@
-//! Ctrl-C and termination as errors of what is being read, so that the work on it is undone before box ends.
+//! Turns Ctrl-C and termination signals into read errors, so that incomplete work is undone before box exits.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,7 +7,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// Holds back the signals that end a program, in this thread and in those it starts, until [`Interrupts::finish`].
+/// Blocks the signals that terminate a program, in this thread and in those it starts, until [`Interrupts::finish`].
 pub struct Interrupts {
     signals: SignalFd,
     before: SigSet,
@@ -16,7 +16,7 @@ pub struct Interrupts {
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 impl Interrupts {
-    /// From here on. To be called before any thread is started.
+    /// Blocks the signals. Must be called before any thread is started.
     pub fn hold() -> io::Result<Interrupts> {
         let set: SigSet = ENDING.into_iter().collect();
         let before = SigSet::thread_get_mask()?;
@@ -25,8 +25,7 @@ impl Interrupts {
         Ok(Interrupts { signals, before })
     }
 
-    /// A reader that fails once a signal has come. Where `waits_on` is given, also while it waits for that to be
-    /// readable.
+    /// A reader that fails once a signal is pending. With `waits_on`, also while it waits for that descriptor to become readable.
     pub fn watch<R>(&self, inner: R, waits_on: Option<OwnedFd>) -> io::Result<Watched<R>> {
         let signals = self.signals.as_fd().try_clone_to_owned()?;
         Ok(Watched {
@@ -36,14 +35,14 @@ impl Interrupts {
         })
     }
 
-    /// Whether a signal has come.
+    /// Whether a signal is pending.
     pub fn is_pending(&self) -> bool {
         wait(self.signals.as_fd(), None).is_err()
     }
 
-    /// Lets signals through again: one that came while they were held ends box now, as if it had come just now.
+    /// Unblocks the signals. A pending one ends box now.
     pub fn finish(self) -> io::Result<()> {
-        // A signal seen by a poll is still pending, as nothing has read it.
+        // A signal that was seen by poll(2) is still pending, since nothing has read it.
         self.before.thread_set_mask()?;
         Ok(())
     }
@@ -66,8 +65,7 @@ impl<R: Read> Read for Watched<R> {
     }
 }
 
-/// Waits until there is something to read, or fails where a signal is pending. Without a descriptor to wait on it only
-/// looks.
+/// Waits until there is something to read, or fails if a signal is pending. Without a descriptor it does not wait.
 fn wait(signals: BorrowedFd<'_>, waits_on: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut watched = vec![PollFd::from_borrowed_fd(signals, PollFlags::IN)];
     watched.extend(waits_on.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));

@@ -1,40 +1,29 @@
-//! The box command line: read what was typed, call the libraries, print, exit.
+//! The box command line: reads the arguments, calls the libraries, prints and exits.
 #![cfg_attr(not(test), no_main)]
 
-mod args;
 mod bars;
+mod command_line;
 mod commands;
-mod complete;
-mod config;
-mod container;
-mod containers;
 mod decoded;
-mod destination;
-mod dirs;
 #[cfg(not(test))]
 mod entry;
 mod fetch;
+mod files;
 mod interrupt;
 mod layers;
-mod limits;
-mod listing;
-mod log;
 mod options;
 mod output;
-mod ownership;
-mod quick;
 mod report;
 mod settings;
 mod supply;
-mod switches;
 mod trees;
 mod trust;
-mod usage;
 
+use crate::command_line::dispatch::dispatch;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Everything; returns the exit status. [`entry`] calls it.
+/// Runs the program and returns its exit status. Called by [`entry`].
 #[cfg_attr(test, allow(dead_code))]
 fn begin() -> u8 {
     match run() {
@@ -45,12 +34,12 @@ fn begin() -> u8 {
 
 #[cfg_attr(test, allow(dead_code))]
 fn run() -> Result<u8, Failure> {
-    complete::answer();
-    let args = usage::read()?;
-    log::listen(args.globals.debug);
+    command_line::completion::answer();
+    let args = command_line::read()?;
+    report::log::listen(args.globals.debug);
     let settings = Settings::read(&args.globals)?;
-    let status = commands::dispatch(args.command, &settings);
-    // In passing, and last: it delays nothing that was asked for.
-    containers::open(&settings).sweep();
+    let status = dispatch(args.command, &settings);
+    // Last, so that it delays nothing that the user asked for.
+    settings.containers().sweep();
     status
 }

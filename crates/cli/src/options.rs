@@ -1,8 +1,13 @@
-//! Typed text to valid values, or a refusal that says what was expected.
+//! Turns the text of options into values, or refuses it and says what is expected.
 
+pub mod completion;
+pub mod container;
 pub mod device;
 pub mod environment;
+pub mod flag;
+pub mod globals;
 pub mod ids;
+pub mod limits;
 pub mod log;
 pub mod moment;
 pub mod signal;
@@ -15,7 +20,7 @@ use oci_spec::runtime::LinuxSeccomp;
 
 use crate::report::{Failure, cause};
 
-/// A refusal of a flag's value.
+/// The failure for a value that a flag does not accept.
 pub fn refused(flag: &str, text: &str, why: &str) -> Failure {
     Failure::new(format!("{flag} {text}: {why}"))
 }
@@ -24,11 +29,11 @@ pub fn refused(flag: &str, text: &str, why: &str) -> Failure {
 pub fn reference(text: &str) -> Result<Reference, Failure> {
     text.parse::<Reference>().map_err(|error| {
         Failure::from_error(&error)
-            .hint("an image is named like alpine, alpine:3.20 or alpine@sha256:...")
+            .hint("name an image like alpine, alpine:3.20 or alpine@sha256:...")
     })
 }
 
-/// A host name as sethostname(2) takes it, and a name of DNS: at most 64 bytes.
+/// A host name: at most 64 bytes, sethostname(2), of the characters that DNS allows, and underscores.
 pub fn hostname(text: &str) -> Result<String, Failure> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if text.is_empty()
@@ -45,7 +50,7 @@ pub fn hostname(text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// A NIS domain name as setdomainname(2) takes it.
+/// A NIS domain name: at most 64 bytes, setdomainname(2).
 pub fn domainname(text: &str) -> Result<String, Failure> {
     if text.is_empty() || text.len() > 64 || text.contains(char::is_control) {
         let expected = "expected 1 to 64 bytes without control characters";
@@ -54,7 +59,7 @@ pub fn domainname(text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// A working directory: absolute, since it is one in the container.
+/// A working directory in the container, which must be absolute.
 pub fn absolute_inside(path: &Path) -> Result<PathBuf, Failure> {
     match path.is_absolute() {
         true => Ok(path.to_owned()),
@@ -78,7 +83,7 @@ pub fn umask(text: &str) -> Result<u32, Failure> {
     }
 }
 
-/// Bytes as docker reads them: a number, perhaps a fraction, and one of b, k, m, g, t, all powers of 1024.
+/// A size in bytes as docker reads it: a number, with or without a fraction, and one of b, k, m, g, t, which are powers of 1024.
 pub fn bytes(flag: &str, text: &str) -> Result<u64, Failure> {
     let bad = || refused(flag, text, "expected a size such as 64m or 1.5g");
     let lower = text.trim().to_ascii_lowercase();
@@ -106,7 +111,7 @@ pub fn bytes(flag: &str, text: &str) -> Result<u64, Failure> {
     }
 }
 
-/// A time such as `30s`, `1.5m`, `1h30m` or plain seconds: the durations of Go, which docker takes, without a sign, and days.
+/// A duration such as `30s`, `1.5m`, `1h30m` or plain seconds: the durations of Go, which docker accepts, without a sign, and days.
 pub fn duration(flag: &str, text: &str) -> Result<std::time::Duration, Failure> {
     let bad = || {
         refused(
@@ -129,7 +134,7 @@ pub fn duration(flag: &str, text: &str) -> Result<std::time::Duration, Failure> 
             "m" => 60.0,
             "h" => 3600.0,
             "d" => 86400.0,
-            // Alone it is seconds.
+            // A number alone is in seconds.
             "" if number == text => 1.0,
             _ => return Err(bad()),
         };
@@ -141,12 +146,17 @@ pub fn duration(flag: &str, text: &str) -> Result<std::time::Duration, Failure> 
     }
 }
 
-/// A seccomp profile in the JSON of docker or of the OCI runtime spec, for a container with these capabilities.
+/// Reads a seccomp profile, in docker's JSON or that of the OCI runtime spec, for a container with these capabilities.
 pub fn seccomp_profile(path: &Path, capabilities: Set) -> Result<LinuxSeccomp, Failure> {
-    let told = |why: String| Failure::new(format!("the seccomp profile {}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| told(cause(&error)))?;
+    let failed = |why: String| {
+        Failure::new(format!(
+            "cannot read the seccomp profile {}: {why}",
+            path.display()
+        ))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(cause(&error)))?;
     box_run::seccomp::read_profile(&text, capabilities)
-        .map_err(|error| told(Failure::from_error(&error).message().to_owned()))
+        .map_err(|error| failed(Failure::from_error(&error).message().to_owned()))
 }
 
 #[cfg(test)]

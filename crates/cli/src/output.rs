@@ -1,12 +1,27 @@
-//! Results on stdout: JSON for programs, columns for people. A reader that has gone away ends box in silence.
+//! Prints results on stdout: tables for people, JSON for programs. If stdout is closed, box exits silently.
+
+pub mod listing;
+mod table;
 
 use std::io::{ErrorKind, Write};
 
+use clap::ValueEnum;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::report::{Failure, cause, is_unprintable, printable};
 
-/// Prints text as it is.
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Text or a table, for people.
+    #[default]
+    Table,
+    /// JSON, for programs; docs/cli.md describes the fields.
+    Json,
+}
+
+/// Prints text unchanged.
 pub fn text(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     stdout
@@ -14,7 +29,7 @@ pub fn text(text: &str) -> Result<(), Failure> {
         .and_then(|()| stdout.flush())
         .map_err(|error| match error.kind() {
             ErrorKind::BrokenPipe => Failure::silent(0),
-            _ => Failure::new(format!("write to stdout: {}", cause(&error))),
+            _ => Failure::new(format!("cannot write to stdout: {}", cause(&error))),
         })
 }
 
@@ -37,15 +52,15 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     text(&document(value)?)
 }
 
-/// A value as indented JSON. What a terminal would act on is written as `\uXXXX`, which means the same to programs.
+/// A value as indented JSON. Characters that a terminal would act on are written as `\uXXXX`, which programs read as the same.
 pub fn document(value: &impl Serialize) -> Result<String, Failure> {
     let document = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::new(format!("write the result as JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot write the result as JSON: {error}")))?;
     Ok(escaped(&document) + "\n")
 }
 
-/// A JSON document with nothing unprintable in it but line breaks. Outside of strings JSON is ASCII without control characters, so
-/// that all there is to escape stands in one.
+/// Escapes all unprintable characters of a JSON document except line breaks. They occur only inside strings: the rest of JSON is
+/// ASCII without control characters.
 fn escaped(document: &str) -> String {
     let mut out = String::with_capacity(document.len() + 1);
     for c in document.chars() {
@@ -62,31 +77,17 @@ fn escaped(document: &str) -> String {
 
 /// Prints rows under their headings, each column as wide as its widest cell.
 pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
-    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned))
-        .chain(
-            rows.iter()
-                .map(|row| row.each_ref().map(|cell| printable(cell))),
-        )
+    let cells = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| printable(cell)));
+    let rows: Vec<[String; N]> = [headings.map(str::to_owned)]
+        .into_iter()
+        .chain(cells)
         .collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut lines = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}   "));
-        }
-        lines.push_str(line.trim_end());
-        lines.push('\n');
-    }
-    text(&lines)
+    text(&table::lines(&rows, &table::widths(&rows)))
 }
 
-/// Bytes as people say them: `3.5 MB`, powers of ten as disks and downloads have them.
+/// A size for people, as disks and downloads are measured, in powers of ten: `3.5 MB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
@@ -101,13 +102,29 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// The part of a digest that people compare: twelve digits.
+/// A size of memory for people, in powers of two: `3.5 MiB`.
+pub fn binary_size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
+}
+
+/// The first twelve digits of a digest, which people compare.
 pub fn short_digest(digest: &str) -> String {
     let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
     hex.chars().take(12).collect()
 }
 
-/// How long ago a moment was, as people say it; both in seconds since 1970.
+/// The time since a moment for people: `2 hours ago`. Both arguments are in seconds since 1970.
 pub fn ago(then: u64, now: u64) -> String {
     let seconds = now.saturating_sub(then);
     let (count, unit) = match seconds {
@@ -122,28 +139,16 @@ pub fn ago(then: u64, now: u64) -> String {
     format!("{count} {unit}{plural} ago")
 }
 
-/// A moment in seconds since 1970 as RFC 3339 has it, in UTC: `2024-09-06T11:34:16Z`.
+/// A moment, in seconds since 1970, as RFC 3339 writes it in UTC: `2024-09-06T11:34:16Z`.
 pub fn rfc3339(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days to date in the Gregorian calendar, counted in eras of 400 years from 1 March of year 0.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let moment = i64::try_from(seconds).ok().map(Timestamp::from_second);
+    moment
+        .and_then(Result::ok)
+        .unwrap_or(Timestamp::MAX)
+        .to_string()
 }
 
-/// The text with at most so many characters, an ellipsis telling that some are left out.
+/// Cuts a text to at most `most` characters, the last one being an ellipsis.
 pub fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -151,7 +156,7 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// Seconds since 1970; a clock before that counts as 1970.
+/// The time in seconds since 1970; 0 if the clock is before that.
 pub fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -169,6 +174,14 @@ mod tests {
         assert_eq!(size(3_490_290), "3.5 MB");
         assert_eq!(size(999_999), "1.0 MB");
         assert_eq!(size(u64::MAX), "18446.7 PB");
+    }
+
+    #[test]
+    fn memory_is_printed_in_powers_of_two() {
+        assert_eq!(binary_size(1023), "1023 B");
+        assert_eq!(binary_size(64 << 20), "64.0 MiB");
+        assert_eq!(binary_size((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(binary_size(3 << 29), "1.5 GiB");
     }
 
     #[test]

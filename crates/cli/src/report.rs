@@ -1,6 +1,7 @@
-//! The one place that words a failure: one `error:` line, perhaps one `hint:` line, an exit status.
+//! The only place that prints failures: one `error:` line, at most one `hint:` line, and an exit status.
 
 mod hints;
+pub mod log;
 
 pub use hints::of_containers as hint;
 
@@ -8,10 +9,10 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
 
-/// Exit status when box itself failed, as docker and podman have it.
+/// Exit status if box itself failed, as with docker and podman.
 pub const BOX_FAILED: u8 = 125;
 
-/// What a person reads when a command did not work out.
+/// A failure as the user sees it.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -31,7 +32,7 @@ impl Failure {
         }
     }
 
-    /// An error with its causes on one line, leaving out a cause that the message above it already quotes.
+    /// An error and its causes on one line, without causes that the message already contains.
     pub fn from_error(error: &dyn Error) -> Failure {
         let mut message = box_cache::plain_reason(&error.to_string());
         let mut source = error.source();
@@ -46,7 +47,7 @@ impl Failure {
         Failure::new(message)
     }
 
-    /// Ends without a word: what was to be said has been said, or nobody reads it any more.
+    /// A failure that prints nothing: everything has been said, or nobody reads it any more.
     pub fn silent(status: u8) -> Failure {
         Failure {
             message: String::new(),
@@ -56,13 +57,13 @@ impl Failure {
         }
     }
 
-    /// Adds what the person can do about it.
+    /// Adds a hint at what the user can do.
     pub fn hint(mut self, hint: impl Display) -> Failure {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// Adds a hint where there is one.
+    /// Adds a hint if there is one.
     pub fn maybe_hint(self, hint: Option<String>) -> Failure {
         match hint {
             Some(hint) => self.hint(hint),
@@ -70,7 +71,7 @@ impl Failure {
         }
     }
 
-    /// What several things in a row came to: success, or the last failure, the others having been told.
+    /// The result of several actions: success, or the last failure. Prints all other failures.
     pub fn all(mut failures: Vec<Failure>) -> Result<u8, Failure> {
         match failures.pop() {
             None => Ok(0),
@@ -106,7 +107,7 @@ impl Failure {
             if let Some(hint) = &self.hint {
                 text.push_str(&format!("hint: {}\n", printable(hint)));
             }
-            // Nothing can be done about a stderr that is gone, and the status still tells.
+            // If stderr is closed, only the exit status can tell.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
         self.status
@@ -151,17 +152,17 @@ impl From<box_pull::Error> for Failure {
 /// Prints one `warning:` line on stderr.
 pub fn warn(message: impl Display) {
     let line = format!("warning: {}\n", printable(&message.to_string()));
-    // As in `report`: a closed stderr is no reason to fail.
+    // As in `report`: a closed stderr is not a reason to fail.
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// The words of an I/O error, see [`box_cache::Reason`].
+/// The message of an I/O error, see [`box_cache::Reason`].
 pub fn cause(error: &std::io::Error) -> String {
     box_cache::Reason(error).to_string()
 }
 
-/// Text from anywhere made safe for a terminal and kept on one line: control characters are removed (line breaks and
-/// tabs become a space), and so is what [`is_unprintable`] names.
+/// Makes text from any source safe for a terminal, on one line: line breaks and tabs become spaces, all other characters that
+/// [`is_unprintable`] are removed.
 pub fn printable(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
@@ -172,10 +173,10 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// What a terminal acts on, or shows as something else than what is there: the control characters (C0, DEL and C1, which a
-/// terminal takes for the beginning of a sequence too), the marks of Unicode's bidirectional algorithm (UAX #9), with which a text
-/// reads otherwise than it is (CVE-2021-42574), the separators of lines, and what is invisible without a use
-/// (the joiners of emoji and of Persian have one): spaces of no width, the byte order mark, tags.
+/// Whether a terminal acts on a character, or shows something other than what is there. These are the control characters (C0, DEL,
+/// and C1, which can start an escape sequence too), the marks of Unicode's bidirectional algorithm (UAX #9), which can make a text
+/// read differently (CVE-2021-42574), line separators, and invisible characters without a use: zero-width spaces, the byte order mark,
+/// tags. Joiners are needed for emoji and Persian.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_printed_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("read /x: {source}")]
         struct Quoting {

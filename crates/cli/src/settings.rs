@@ -1,28 +1,32 @@
-//! What flags, environment and configuration mean together: a flag wins over a variable, a variable over the file.
+//! Settings from flags, environment and configuration file: a flag wins over a variable, a variable over the file.
+
+pub mod config;
+pub mod dirs;
 
 use std::ffi::OsString;
 
+use box_containers::Instances;
 use box_pull::VerifyPolicy;
 
-use crate::args::{Globals, Progress};
-use crate::config::Config;
-use crate::dirs::{Dirs, Environment};
+use crate::options::globals::{Globals, Progress};
 use crate::report::Failure;
+use crate::settings::config::Config;
+use crate::settings::dirs::{Dirs, Environment};
 
-/// What holds for the whole invocation.
+/// The settings of the whole invocation.
 #[derive(Debug)]
 pub struct Settings {
     /// The directories in use.
     pub dirs: Dirs,
-    /// Mirrors in the order to try them; empty for the default one.
+    /// Mirrors in the order in which they are tried; empty for the default one.
     pub mirrors: Vec<String>,
-    /// Never open a socket.
+    /// Whether the network must not be used.
     pub offline: bool,
-    /// Results alone, in their shortest form.
+    /// Whether to print only results, in their shortest form.
     pub quiet: bool,
-    /// What must vouch for images where no flag says it, and where that was set.
+    /// The verification policy where no flag gives one, and the setting that it comes from.
     pub verify: Option<(String, &'static str)>,
-    /// How progress is shown.
+    /// The style of progress.
     pub progress: Progress,
     /// The configuration file.
     pub config: Config,
@@ -37,13 +41,18 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What must vouch for an image that is used, where no flag says it.
+    /// The containers of this invocation.
+    pub fn containers(&self) -> Instances {
+        self.dirs.containers()
+    }
+
+    /// The verification policy for images in use, where no flag gives one.
     pub fn verify(&self) -> Result<VerifyPolicy, Failure> {
         match &self.verify {
             None => Ok(VerifyPolicy::default()),
             Some((text, place)) => text
                 .parse()
-                .map_err(|why| Failure::new(format!("{place} is {text:?}: {why}"))),
+                .map_err(|why| Failure::new(format!("invalid value {text:?} of {place}: {why}"))),
         }
     }
 
@@ -95,15 +104,15 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Refuses what only root can do, and says what to do about it.
+/// Refuses actions that only root can perform.
 pub fn require_root(what: &str) -> Result<(), Failure> {
     if is_root() {
         return Ok(());
     }
     let uid = rustix::process::geteuid().as_raw();
     Err(
-        Failure::new(format!("{what} needs root, and this is user {uid}"))
-            .hint("put sudo in front of the command"),
+        Failure::new(format!("{what} requires root, and this is user {uid}"))
+            .hint("run the command with sudo"),
     )
 }
 
@@ -115,7 +124,7 @@ fn split(list: &str) -> Vec<String> {
         .collect()
 }
 
-/// A switch in the environment: unset and empty say nothing.
+/// A switch in the environment. `None` if it is unset or empty.
 fn flag(env: Environment<'_>, name: &str) -> Result<Option<bool>, Failure> {
     let Some(value) = env(name) else {
         return Ok(None);
@@ -124,11 +133,12 @@ fn flag(env: Environment<'_>, name: &str) -> Result<Option<bool>, Failure> {
         "" => Ok(None),
         "1" | "true" | "yes" | "on" => Ok(Some(true)),
         "0" | "false" | "no" | "off" => Ok(Some(false)),
-        other => Err(
-            Failure::new(format!("{name}={other} is neither yes nor no")).hint(format!(
-                "set {name}=1 to switch it on, {name}=0 to switch it off"
-            )),
-        ),
+        other => Err(Failure::new(format!(
+            "invalid value {other:?} of {name}: expected yes or no"
+        ))
+        .hint(format!(
+            "set {name}=1 to switch it on, {name}=0 to switch it off"
+        ))),
     }
 }
 
@@ -182,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_may_demand_signatures() {
+    fn the_environment_may_require_signatures() {
         let with = |value| {
             settings(Globals::default(), &[("BOX_VERIFY", value)])
                 .unwrap()
@@ -194,7 +204,7 @@ mod tests {
         assert!(
             failure
                 .message()
-                .contains("BOX_VERIFY is \"yes\": expected"),
+                .contains("\"yes\" of BOX_VERIFY: expected"),
             "{failure:?}"
         );
     }

@@ -6,7 +6,7 @@ use box_unpack::Layers;
 use clap::ValueEnum;
 
 use crate::bars::Bars;
-use crate::commands::pull;
+use crate::commands::images::pull;
 use crate::fetch::FetchArgs;
 use crate::layers;
 use crate::report::{Failure, warn};

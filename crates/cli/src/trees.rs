@@ -10,8 +10,8 @@ use box_containers::state::RunDir;
 use box_pull::{LOCK_FILE, Pins};
 use box_unpack::LayerStore;
 
-use crate::dirs::Dirs;
 use crate::report::{Failure, warn};
+use crate::settings::dirs::Dirs;
 
 /// For how long a container may be in the making.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,32 +1,36 @@
-//! Whether an image may be used: judged where it is used, whatever it is called and however it came into the cache.
+//! Decides whether an image may be used. This is decided where it is used, whatever its name and however it came into the cache.
 //!
-//! What vouches for an image stands in the cache's `index.json`, and box alone writes it there: after it compared the bytes with
-//! a publisher's signature. No archive, no name and no label can bring it along. So its word counts as much as that of
-//! who can write to the cache: where that is somebody else, it counts for nothing here.
+//! The cache's `index.json` records how an image was verified. Only box writes that record, after it has compared the image with a
+//! publisher's signature; it cannot come from an archive, a name or a label. The record is as trustworthy as the users who can write
+//! to the cache: if other users can, it is ignored here.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use box_cache::{Cache, Image, Reference};
+use box_cache::{Cache, Image, Reference, Verified};
 use box_containers::Instance;
 use box_pull::VerifyPolicy;
 
-use crate::commands::images::vouched;
 use crate::fetch;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
-/// Refuses an image that no trusted publisher has signed, where a signature is demanded.
+/// Refuses an image without a trusted publisher's signature, if the policy requires one.
 pub fn judge(settings: &Settings, policy: VerifyPolicy, image: &Image) -> Result<(), Failure> {
-    admit(settings, policy, image, "use it as it is: --verify prefer")
+    admit(
+        settings,
+        policy,
+        image,
+        "use it without a signature: --verify prefer",
+    )
 }
 
-/// As [`judge`]; `way` is the hint of how to do without.
+/// Like [`judge`]. `hint` says how to use the image without a signature.
 fn admit(
     settings: &Settings,
     policy: VerifyPolicy,
     image: &Image,
-    way: &str,
+    hint: &str,
 ) -> Result<(), Failure> {
     if policy != VerifyPolicy::Require {
         return Ok(());
@@ -41,20 +45,19 @@ fn admit(
             "cannot use {reference}: a trusted publisher's signature is required, and it is {}{from}",
             vouched(&image.provenance.verified)
         ))
-        .hint(way));
+        .hint(hint));
     }
     match doubt(&settings.dirs.cache)? {
         None => Ok(()),
         Some(why) => Err(Failure::new(format!(
-            "cannot use {reference}: a trusted publisher's signature is required, and what the cache {} says of signatures does not \
-             count: {why}",
+            "cannot use {reference}: a trusted publisher's signature is required, and the cache {} is not trusted to record one: {why}",
             settings.dirs.cache.display()
         ))
         .hint("use a cache of your own: --cache DIR")),
     }
 }
 
-/// Refuses to start a container whose image nobody vouches for now, where the settings demand a signature.
+/// Refuses to start a container if the settings require a signature and its image has none now.
 pub fn judge_container(settings: &Settings, instance: &Instance) -> Result<(), Failure> {
     let policy = settings.verify()?;
     if policy != VerifyPolicy::Require {
@@ -76,12 +79,24 @@ pub fn judge_container(settings: &Settings, instance: &Instance) -> Result<(), F
     let image = images
         .iter()
         .find(|image| image.manifest_digest == manifest);
-    // The verbs that start a container have no flag for it.
-    let way = "start it as it is: BOX_VERIFY=prefer";
-    admit(settings, policy, image.ok_or_else(gone)?, way)
+    // The commands that start a container have no flag for this.
+    let hint = "start it without a signature: BOX_VERIFY=prefer";
+    admit(settings, policy, image.ok_or_else(gone)?, hint)
 }
 
-/// Why what a cache says of its images could be somebody else's word.
+/// How an image was verified, as part of a sentence.
+pub fn vouched(how: &Verified) -> String {
+    match how {
+        Verified::Signature { fingerprint } => {
+            format!("verified by the signature of {fingerprint}")
+        }
+        Verified::Checksum => "verified by checksum only".to_owned(),
+        Verified::Digest => "verified by the digest asked for".to_owned(),
+        Verified::Unverified => "not verified".to_owned(),
+    }
+}
+
+/// Why the records of a cache could be those of another user, if so.
 fn doubt(cache: &Path) -> Result<Option<String>, Failure> {
     let user = rustix::process::geteuid().as_raw();
     for name in ["", "index.json", "lookup"] {
@@ -91,7 +106,7 @@ fn doubt(cache: &Path) -> Result<Option<String>, Failure> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => {
                 return Err(Failure::new(format!(
-                    "look up {}: {}",
+                    "cannot look up {}: {}",
                     path.display(),
                     cause(&error)
                 )));
@@ -101,7 +116,9 @@ fn doubt(cache: &Path) -> Result<Option<String>, Failure> {
             return Ok(Some(format!("user {} can write to it", metadata.uid())));
         }
         if metadata.mode() & 0o022 != 0 {
-            return Ok(Some("others than its owner can write to it".to_owned()));
+            return Ok(Some(
+                "users other than its owner can write to it".to_owned(),
+            ));
         }
     }
     Ok(None)

@@ -146,7 +146,7 @@ fn a_directory_of_many_things_keeps_its_mode_and_box_closes_its_own_in_it() {
     for open in [0o1777, 0o777, 0o775] {
         set_mode(&srv, open);
         home.run(root.iter().chain(&["images"]))
-            .fails(&["the root directory", "can be written to by others"])
+            .fails(&["the root directory", "is writable by other users"])
             .hints(&["--root DIR"]);
         assert_eq!(mode(&srv), open);
     }
@@ -156,7 +156,7 @@ fn a_directory_of_many_things_keeps_its_mode_and_box_closes_its_own_in_it() {
     chown(planted.join("layers"), Some(NOBODY), None).unwrap();
     set_mode(&planted, 0o777);
     home.run(["--root", planted.to_str().unwrap(), "images"])
-        .fails(&["can be written to by others"]);
+        .fails(&["is writable by other users"]);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn devices_are_given_by_name() {
         "test -c /dev/nothing && echo x > /dev/nothing",
     );
     home.run(["run", "--rm", "--device", "/etc/passwd", "alpine", "true"])
-        .fails(&["/etc/passwd", "no device"]);
+        .fails(&["/etc/passwd", "not a device"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ const EXPECTED: [&str; 9] = [
     "is taken",
     "in use by another box process",
     "is paused",
-    "nobody knows how",
+    "exit status of",
     "the container's first process died",
     "was killed",
 ];

@@ -39,7 +39,7 @@ fn files_go_in_and_out_of_running_and_stopped_containers() {
             .fails(&["not a directory"]);
     }
     home.run(["cp", "web:/a", "web:/b"])
-        .fails(&["one side must be the host's"]);
+        .fails(&["cannot copy from one container to another"]);
     home.run(["cp", "a", "b"]).fails(&["neither side"]);
     home.run(["cp", "site", "none:/"])
         .fails(&["no container named none"]);
@@ -227,7 +227,7 @@ fn changes_are_instructions_of_a_dockerfile() {
     );
     for (change, reason) in [
         ("ENV A='b", "ENV A='b"),
-        ("EXPOSE 99999", "99999 is no port"),
+        ("EXPOSE 99999", "99999 is not a port"),
         ("USER 4294967295", "4294967295 is no id"),
         ("ONBUILD RUN x", "ONBUILD"),
     ] {

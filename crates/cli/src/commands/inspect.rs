@@ -8,30 +8,31 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 
-use crate::commands::{images, ps};
+use crate::commands::containers::ps;
+use crate::commands::images::list;
 use crate::options;
 use crate::output;
 use crate::report::Failure;
 use crate::settings::Settings;
 
-/// Prints everything that is known of containers and images: a JSON array with one object for each. A name that a
-/// container has is the container's.
+/// Prints all details of containers and images as a JSON array with one object for each. A name of both a container and an image
+/// means the container.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  box inspect alpine")]
 pub struct Args {
     /// Names of containers, or images
-    #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::complete::names_and_references))]
+    #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::options::completion::names_and_references))]
     names: Vec<String>,
-    /// Only look for one of these
+    /// Look only for containers or only for images
     #[arg(
         long = "type",
         value_name = "container|image",
         hide_possible_values = true
     )]
     kind: Option<Kind>,
-    /// Print as JSON (always so)
+    /// Print JSON (always the case)
     #[arg(long, value_name = "FORMAT", default_value = "json", hide = true)]
-    format: crate::args::Format,
+    format: crate::output::Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +41,7 @@ enum Kind {
     Image,
 }
 
-/// Stable, documented in docs/cli.md.
+/// One entry of the output. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Found {
@@ -62,7 +63,7 @@ struct ContainerView {
 #[derive(Serialize)]
 struct ImageView {
     #[serde(flatten)]
-    row: images::Row,
+    row: list::Row,
     config_digest: String,
     layers: Vec<LayerView>,
     config: ImageConfiguration,
@@ -77,7 +78,7 @@ struct LayerView {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let cache = Cache::open_existing(&settings.dirs.cache);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &args.names {
@@ -110,9 +111,9 @@ fn find(
     let images = cache.find_all(&reference)?;
     match images.is_empty() {
         true => Err(Failure::new(format!(
-            "there is no container and no image in the cache named {name}"
+            "there is no container and no cached image named {name}"
         ))
-        .hint("see what there is: box ps -a, box images")),
+        .hint("list them: box ps -a, box images")),
         false => Ok(images
             .iter()
             .map(|image| Found::Image(Box::new(view(image))))
@@ -144,7 +145,7 @@ fn view(image: &Image) -> ImageView {
         diff_id: layer.diff_id.to_string(),
     };
     ImageView {
-        row: images::Row::of(image),
+        row: list::Row::of(image),
         config_digest: image.config_digest.to_string(),
         layers: image.layers.iter().map(layer).collect(),
         config: image.config.clone(),

@@ -10,7 +10,7 @@ use oci_spec::runtime::{
 use crate::options::refused;
 use crate::report::{Failure, cause};
 
-/// The node to make in the container, and what the device cgroup must allow for it.
+/// The node to create in the container, and the rule of the device cgroup that allows its use.
 pub fn read(text: &str) -> Result<(LinuxDevice, LinuxDeviceCgroup), Failure> {
     let (source, destination, access) = split(text)?;
     let metadata = std::fs::metadata(source)
@@ -19,7 +19,7 @@ pub fn read(text: &str) -> Result<(LinuxDevice, LinuxDeviceCgroup), Failure> {
     let kind = match (kind.is_char_device(), kind.is_block_device()) {
         (true, _) => LinuxDeviceType::C,
         (_, true) => LinuxDeviceType::B,
-        _ => return Err(refused("--device", text, "that is no device")),
+        _ => return Err(refused("--device", text, "it is not a device")),
     };
     let number = metadata.rdev();
     let (major, minor) = (
@@ -60,7 +60,7 @@ fn split(text: &str) -> Result<(&str, &str, &str), Failure> {
     let source = parts.next().unwrap_or_default();
     let (destination, access) = match (parts.next(), parts.next()) {
         (None, _) => (source, "rwm"),
-        // `SRC:r` as docker has it.
+        // Docker also accepts `SRC:r`.
         (Some(access), None) if is_access(access) => (source, access),
         (Some(destination), None) => (destination, "rwm"),
         (Some(destination), Some(access)) => (destination, access),

@@ -8,8 +8,8 @@ use crate::report::{Failure, cause};
 /// The caller's own environment.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Variables in the order in which they count: files first, then flags; a later value wins. A name alone takes the
-/// caller's value, and is left out where the caller has none.
+/// Reads the variables of files and then of flags; a later value wins. A name alone takes the caller's value, and is left out if the
+/// caller has none.
 pub fn read(
     files: &[PathBuf],
     flags: &[String],
@@ -26,7 +26,7 @@ pub fn read(
     Ok(variables)
 }
 
-/// Lines as docker has them: `K=V` with V as it stands, `K`, or a comment that begins with `#`.
+/// Reads lines as docker does: `K=V` with a literal V, `K`, or a comment that starts with `#`.
 fn read_file(
     path: &Path,
     caller: Lookup<'_>,
@@ -34,7 +34,7 @@ fn read_file(
 ) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(format!(
-            "read --env-file {}: {}",
+            "cannot read --env-file {}: {}",
             path.display(),
             cause(&error)
         ))
@@ -61,7 +61,7 @@ fn variable(
         None => (text, None),
     };
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("the name of a variable is neither empty nor has it spaces".to_owned());
+        return Err("the name of a variable cannot be empty or contain spaces".to_owned());
     }
     let value = match value {
         Some(value) => Some(value),
@@ -74,7 +74,9 @@ fn variable(
             .transpose()?,
     };
     match value {
-        Some(value) if value.contains('\0') => Err(format!("the value of {name} has a NUL in it")),
+        Some(value) if value.contains('\0') => {
+            Err(format!("the value of {name} contains a NUL byte"))
+        }
         Some(value) => {
             variables.push((name.to_owned(), value));
             Ok(())

@@ -1,4 +1,4 @@
-//! `--userns auto`: a range of user and group ids that nobody on this host has.
+//! `--userns auto`: a range of user and group ids that is unused on this host.
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,14 +9,14 @@ use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use crate::report::Failure;
 
-/// How many ids a container gets.
+/// Number of ids of a container.
 const SIZE: u32 = 1 << 16;
 
-/// Where ranges are looked for: above what login.defs(5) gives to users, below what 32-bit programs take for negative.
+/// The ids to search: above those that login.defs(5) assigns to users, below those that 32-bit programs read as negative.
 const ROOM: Range<u32> = 0x0008_0000..0x6fff_0000;
 
-/// A range that neither a container, a user nor /etc/subuid and /etc/subgid have. Where the search begins is different each time,
-/// so that two commands at once hardly find the same.
+/// Finds a range that is used neither by a container, nor by an account, nor in /etc/subuid and /etc/subgid. The search starts at a
+/// different place each time, so that two commands at the same time hardly ever find the same range.
 pub fn unused(instances: &Instances) -> Result<UserNamespace, Failure> {
     let mut taken = Vec::new();
     for file in ["/etc/subuid", "/etc/subgid"] {
@@ -26,7 +26,7 @@ pub fn unused(instances: &Instances) -> Result<UserNamespace, Failure> {
         taken.extend(accounts(&read(file)));
     }
     for instance in instances.list()? {
-        // One with a damaged bundle does not run.
+        // A container with a damaged bundle is not running.
         if let Ok(spec) = instance.spec() {
             taken.extend(mapped(&spec));
         }
@@ -36,15 +36,17 @@ pub fn unused(instances: &Instances) -> Result<UserNamespace, Failure> {
         .map_or(0, |since| since.subsec_nanos());
     pick(&taken, seed.wrapping_add(std::process::id() << 12))
         .map(|first| UserNamespace::Range { first, size: SIZE })
-        .ok_or_else(|| Failure::new("--userns auto: no range of 65536 ids is unused on this host"))
+        .ok_or_else(|| {
+            Failure::new("--userns auto: there is no unused range of 65536 ids on this host")
+        })
 }
 
-/// Hosts may lack each of the files.
+/// The content of a file. Any of the files may be missing on a host.
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Lines of `user:first:count`, subuid(5).
+/// The ranges in lines of `user:first:count`, subuid(5).
 fn subordinate(text: &str) -> impl Iterator<Item = Range<u32>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':').skip(1).map(str::parse::<u32>);
@@ -53,7 +55,7 @@ fn subordinate(text: &str) -> impl Iterator<Item = Range<u32>> {
     })
 }
 
-/// The third field of passwd(5) and group(5).
+/// The ids in the third field of passwd(5) and group(5).
 fn accounts(text: &str) -> impl Iterator<Item = Range<u32>> {
     text.lines().filter_map(|line| {
         let id: u32 = line.split(':').nth(2)?.parse().ok()?;
@@ -70,7 +72,7 @@ fn mapped(spec: &Spec) -> Vec<Range<u32>> {
     all.into_iter().flatten().flatten().map(range).collect()
 }
 
-/// The first id of a free place: the first one from place number `seed` on, around the end.
+/// The first id of an unused range: the first one from range number `seed` on, wrapping around at the end.
 fn pick(taken: &[Range<u32>], seed: u32) -> Option<u32> {
     let places = (ROOM.end - ROOM.start) / SIZE;
     (0..places)
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_use_is_left_alone() {
+    fn ranges_in_use_are_skipped() {
         let start = ROOM.start;
         assert_eq!(pick(&[], 0), Some(start));
         assert_eq!(pick(&[start..start + 1], 0), Some(start + SIZE));
@@ -96,7 +98,7 @@ mod tests {
             pick(&[start - 5..start + SIZE + 1], 0),
             Some(start + 2 * SIZE)
         );
-        // Around the end.
+        // Wraps around at the end.
         let places = (ROOM.end - ROOM.start) / SIZE;
         let last = ROOM.end - SIZE;
         assert_eq!(pick(&[], places - 1), Some(last));

@@ -5,7 +5,7 @@ use box_containers::logs::{Driver, MaxSize, Settings};
 use crate::options::refused;
 use crate::report::Failure;
 
-/// What docker and podman know besides.
+/// Drivers of docker and podman that box does not have.
 const OTHERS: [&str; 12] = [
     "json-file",
     "local",
@@ -21,7 +21,7 @@ const OTHERS: [&str; 12] = [
     "passthrough-tty",
 ];
 
-/// Both flags.
+/// Reads both flags.
 pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failure> {
     let driver = match driver {
         None | Some("k8s-file") => Driver::K8sFile,
@@ -29,9 +29,10 @@ pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failur
         Some("passthrough") => Driver::Passthrough,
         Some(other) if OTHERS.contains(&other) => {
             let why = "box has no such driver; k8s-file writes the format of podman and Kubernetes, \
-                       none writes nothing, passthrough hands on box's own stdout and stderr";
-            return Err(refused("--log-driver", other, why)
-                .hint("leave it out; other tools can read the file, box inspect has its path"));
+                       none discards the output, passthrough uses box's own stdout and stderr";
+            return Err(refused("--log-driver", other, why).hint(
+                "omit it; other tools can read the log file, and box inspect shows its path",
+            ));
         }
         Some(other) => {
             let expected = "expected k8s-file, none or passthrough";
@@ -44,7 +45,7 @@ pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failur
     };
     for option in options {
         if driver != Driver::K8sFile {
-            let why = "only k8s-file, the default of --log-driver, has options";
+            let why = "only the log driver k8s-file, which is the default, has options";
             return Err(refused("--log-opt", option, why));
         }
         let bad = |why: &str| refused("--log-opt", option, why);
@@ -63,16 +64,16 @@ pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failur
             }
             Some(("path", _)) => {
                 let why = "the log is always in the container's own directory";
-                return Err(bad(why).hint("box inspect says where: log_path"));
+                return Err(bad(why).hint("box inspect shows its path: log_path"));
             }
-            _ => return Err(bad("box knows max-size=SIZE and max-file=N")),
+            _ => return Err(bad("expected max-size=SIZE or max-file=N")),
         }
     }
     Ok(settings)
 }
 
-/// Bytes as docker and podman read this option: k, m and g are powers of 1000, unlike elsewhere. With an `i`, as in `MiB`, they are
-/// powers of 1024.
+/// A size as docker and podman read it in this option: unlike elsewhere, k, m and g are powers of 1000. With an `i`, as in `MiB`, they
+/// are powers of 1024.
 fn max_size(text: &str) -> Option<MaxSize> {
     if text == "-1" {
         return Some(MaxSize::Unlimited);
@@ -95,7 +96,7 @@ fn max_size(text: &str) -> Option<MaxSize> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * base.powi(power);
-    // 1k is the least, whichever is meant.
+    // The minimum is 1k, in either sense.
     (bytes >= 1000.0 && bytes < u64::MAX as f64)
         .then_some(MaxSize::Bytes((bytes as u64).max(Settings::SMALLEST)))
 }

@@ -1,37 +1,35 @@
-//! Moments: how long ago, or when.
+//! Moments in time: a time ago, or a date and time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, Time};
+use jiff::fmt::temporal::Pieces;
 
 use crate::options::{duration, refused};
 use crate::report::Failure;
 
-/// `10m` (ago), `2024-09-06T11:34:16Z`, `2024-09-06`, or seconds since 1970, which may have a fraction. In
-/// nanoseconds since 1970, of which there are enough until 2554.
+/// Reads `10m` (ago), `2024-09-06T11:34:16Z`, `2024-09-06`, or seconds since 1970, with or without a fraction. Returns nanoseconds
+/// since 1970, of which a u64 holds enough until 2554.
 pub fn read(flag: &str, text: &str) -> Result<u64, Failure> {
     let bad = || {
         refused(
             flag,
             text,
-            "expected a time ago such as 10m or 1h30m, or a moment such as 2024-09-06T11:34:16Z",
+            "expected a time ago such as 10m or 1h30m, or a date and time such as 2024-09-06T11:34:16Z",
         )
     };
-    if let Some(moment) = date(text) {
+    if let Some(moment) = seconds(text).or_else(|| date(text)) {
         return Ok(moment);
     }
-    if text.ends_with(|last: char| last.is_ascii_alphabetic()) {
-        let ago = duration(flag, text).map_err(|_| bad())?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        return Ok(nanoseconds(now.saturating_sub(ago)));
+    if !text.ends_with(|last: char| last.is_ascii_alphabetic()) {
+        return Err(bad());
     }
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    match (seconds.parse::<u64>(), billionths(fraction)) {
-        (Ok(seconds), Some(fraction)) => {
-            Ok(seconds.saturating_mul(SECOND).saturating_add(fraction))
-        }
-        _ => Err(bad()),
-    }
+    let ago = duration(flag, text).map_err(|_| bad())?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(nanoseconds(now.saturating_sub(ago)))
 }
 
 /// Nanoseconds.
@@ -41,71 +39,30 @@ fn nanoseconds(since: Duration) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The digits behind a point of seconds, in nanoseconds; what is finer is left out.
-fn billionths(digits: &str) -> Option<u64> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+/// Seconds since 1970, with or without a fraction, of which nine digits count.
+fn seconds(text: &str) -> Option<u64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let digits = digits.bytes().chain(std::iter::repeat(b'0')).take(9);
-    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
-}
-
-/// RFC 3339, the time and the fraction of a second left out or not.
-fn date(text: &str) -> Option<u64> {
-    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00Z"));
-    let mut parts = day.split('-');
-    let mut number = |digits: usize| {
-        parts
-            .next()
-            .filter(|part| part.len() == digits)?
-            .parse::<u64>()
-            .ok()
-    };
-    let (year, month, day) = (number(4)?, number(2)?, number(2)?);
-    if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let at = time.find(['Z', '+', '-']);
-    let (time, zone) = at.map_or((time, "Z"), |at| time.split_at(at));
-    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut parts = time.split(':');
-    let mut number = || {
-        parts
-            .next()
-            .filter(|part| part.len() == 2)?
-            .parse::<u64>()
-            .ok()
-    };
-    let (hour, minute, second) = (number()?, number()?, number().unwrap_or(0));
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    let fraction = billionths(fraction)?;
-    let seconds = seconds.checked_add_signed(-offset(zone)? * 60)?;
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let fraction = digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    let seconds: u64 = seconds.parse().ok()?;
     Some(seconds.saturating_mul(SECOND).saturating_add(fraction))
 }
 
-/// Minutes that a zone is ahead.
-fn offset(zone: &str) -> Option<i64> {
-    let sign = match zone.as_bytes().first()? {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return (zone == "Z").then_some(0),
-    };
-    let (hours, minutes) = zone[1..].split_once(':')?;
-    Some(sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?))
-}
-
-/// Days since 1970 of a date in the Gregorian calendar.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    // Counted from 1 March, so that the leap day is a year's last.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468
+/// RFC 3339, with or without the time and the zone; without a zone it is UTC.
+fn date(text: &str) -> Option<u64> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let pieces = Pieces::parse(text).ok()?;
+    if pieces.time_zone_annotation().is_some() {
+        return None;
+    }
+    let time = pieces.time().unwrap_or(Time::midnight());
+    let ahead = pieces.to_numeric_offset().map_or(0, |zone| zone.seconds());
+    let since = pieces.date().to_datetime(time).duration_since(EPOCH);
+    let since = since.checked_sub(SignedDuration::from_secs(ahead.into()))?;
+    Some(nanoseconds(Duration::try_from(since).ok()?))
 }
 
 #[cfg(test)]
@@ -126,6 +83,8 @@ mod tests {
             ("1725622456", 1_725_622_456_000_000_000),
             ("1725622456.5", 1_725_622_456_500_000_000),
             ("1725622456.0000000019", 1_725_622_456_000_000_001),
+            ("2024-09-06 11:34:16", 1_725_622_456_000_000_000),
+            ("9999-12-31T23:59:59Z", u64::MAX),
             ("9999-12-31", u64::MAX),
         ] {
             assert_eq!(read("--since", text).unwrap(), moment, "{text}");
@@ -134,6 +93,9 @@ mod tests {
             "",
             "x",
             "2024-13-01",
+            "2024-02-30",
+            "1969-12-31",
+            "2024-09-06T11:34:16[Europe/Berlin]",
             "2024-09-06T25:00:00Z",
             "2024-9-6",
             "-5",

@@ -1,47 +1,14 @@
 //! Signals by name or number.
 
+use nix::sys::signal::Signal;
+
 use crate::options::refused;
 use crate::report::Failure;
 
-/// The signals of Linux that have the same number on all architectures box is built for, signal(7).
-const NAMES: [(&str, i32); 31] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-    ("SYS", 31),
-];
-
-/// The first and the last real-time signal that programs may use.
+/// The real-time signals that programs may use, signal(7).
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
-/// `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3`, `RTMAX-1`.
+/// Reads a signal such as `TERM`, `SIGTERM`, `term`, `15`, `RTMIN+3` or `RTMAX-1`.
 pub fn read(flag: &str, text: &str) -> Result<i32, Failure> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -64,10 +31,8 @@ fn named(name: &str) -> Option<i32> {
     } else if let Some(offset) = name.strip_prefix("RTMAX") {
         real_time(*REAL_TIME.end(), offset)?
     } else {
-        return NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, number)| *number);
+        let signal: Signal = format!("SIG{name}").parse().ok()?;
+        return Some(signal as i32);
     };
     REAL_TIME.contains(&number).then_some(number)
 }

@@ -1,4 +1,4 @@
-//! What a person can do about a failure of a library.
+//! Hints at what the user can do about errors of the libraries.
 
 use std::io::ErrorKind;
 
@@ -6,7 +6,7 @@ use box_cache::{is_full, is_unwritable};
 use box_run::Step;
 use rustix::io::Errno;
 
-/// About failures of the cache.
+/// Hints about errors of the cache.
 pub fn of_cache(error: &box_cache::Error) -> Option<String> {
     use box_cache::Error;
     match error {
@@ -15,7 +15,7 @@ pub fn of_cache(error: &box_cache::Error) -> Option<String> {
             Some("an image is named like alpine, alpine:3.20 or alpine@sha256:...".to_owned())
         }
         Error::Layout { .. } => Some("give another directory with --cache DIR".to_owned()),
-        Error::Nameless { .. } => Some("give it a name: box load --name IMAGE".to_owned()),
+        Error::Nameless { .. } => Some("name the image: box load --name IMAGE".to_owned()),
         Error::DamagedImage { reference, .. } => {
             Some(format!("fetch it again: box pull {reference}"))
         }
@@ -49,7 +49,7 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// About the first failure of files among the causes.
+/// Hints about the first I/O error among the causes.
 fn of_chain(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -67,32 +67,30 @@ fn of_chain(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
-/// About failures of unpacking.
+/// Hints about errors of unpacking.
 pub fn of_unpack(error: &box_unpack::Error) -> Option<String> {
     use box_unpack::Error;
     match error {
         Error::Io { source, .. } | Error::Write { source, .. } => of_io(source),
         Error::NotEmpty { .. } | Error::NotDirectory(_) => {
-            Some("name a directory that is empty, or one that is not there yet".to_owned())
+            Some("give a directory that is empty or does not exist".to_owned())
         }
         _ => None,
     }
 }
 
-/// About failures with containers.
+/// Hints about errors of containers.
 pub fn of_containers(error: &box_containers::Error) -> Option<String> {
     use box_containers::Error;
     match error {
         Error::Run(error) => of_run(error),
         Error::Layers(error) => of_unpack(error),
         Error::Told { hint, .. } => hint.clone(),
-        Error::NoSuchInstance { .. } => Some("see what there is: box ps -a".to_owned()),
+        Error::NoSuchInstance { .. } => Some("list all containers: box ps -a".to_owned()),
         Error::Running { name, .. } => {
             Some(format!("stop it first, or use rm -f: box stop {name}"))
         }
-        Error::TooManyLayers { .. } => {
-            Some("give the container a copy of its files: --storage copy".to_owned())
-        }
+        Error::TooManyLayers { .. } => Some("use a copy of the image: --storage copy".to_owned()),
         Error::NameTaken { name, .. } => Some(format!(
             "remove it with box rm {name}, or choose another name"
         )),
@@ -100,7 +98,7 @@ pub fn of_containers(error: &box_containers::Error) -> Option<String> {
     }
 }
 
-/// About failures of the runtime.
+/// Hints about errors of the runtime.
 fn of_run(error: &box_run::Error) -> Option<String> {
     use box_run::Error;
     match error {
@@ -110,47 +108,47 @@ fn of_run(error: &box_run::Error) -> Option<String> {
     }
 }
 
-/// About a step of a container's set-up.
+/// Hints about errors in a step of a container's set-up.
 fn of_step(step: Step, errno: Errno) -> Option<String> {
     let text = match (step, errno) {
         (Step::Rootfs, Errno::INVAL) => {
-            "the file system of the instances may not be able to hold an overlay's upper directory (overlay on overlay, NFS): \
-             put --root on another one, or give the container a copy with --storage copy"
+            "the file system of the root directory may not support an overlay's upper directory (overlay on overlay, NFS): \
+             use another one with --root DIR, or a copy of the image with --storage copy"
         }
         (Step::Rootfs, Errno::NODEV) => {
-            "the kernel has no overlay file system: modprobe overlay, or give the container a copy with --storage copy"
+            "the kernel has no overlay file system: modprobe overlay, or use a copy of the image with --storage copy"
         }
         (Step::MountTarget, Errno::ISDIR | Errno::NOTDIR) => {
-            "a file is mounted on a file, a directory on a directory; the image has the other one there"
+            "a file can only be mounted on a file, and a directory on a directory; the image has the other kind there"
         }
         (Step::Seal, Errno::PERM | Errno::NOSYS) => {
-            "box executes a program from memory; what it runs in does not allow execveat"
+            "box executes a program from memory, but its environment does not permit execveat(2)"
         }
         (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
-            "the container's seccomp profile does not allow what a process needs to join: clone, setsid, ioctl, read and write"
+            "the container's seccomp profile must allow clone, setsid, ioctl, read and write for a process to join"
         }
         (Step::Enter, Errno::AGAIN) => {
-            "a process that joins needs room for two, for a moment; see --pids-limit and the limit nproc of the container"
+            "a joining process briefly counts as two; see --pids-limit and the limit nproc of the container"
         }
-        (Step::Rlimit, Errno::PERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
-        (Step::Pivot, Errno::INVAL) => "on a host whose root is the initramfs use --no-pivot",
+        (Step::Rlimit, Errno::PERM) => "raising a hard limit requires CAP_SYS_RESOURCE",
+        (Step::Pivot, Errno::INVAL) => "on a host that runs from an initramfs, use --no-pivot",
         (Step::Mount | Step::Unshare | Step::Propagation, Errno::PERM) => {
-            "box needs CAP_SYS_ADMIN; inside another container run that one privileged"
+            "box needs CAP_SYS_ADMIN; if it runs inside a container, make that one privileged"
         }
-        (_, Errno::NOSYS) => "this kernel lacks the system call: Linux 5.12 or later is needed",
+        (_, Errno::NOSYS) => "this kernel lacks the system call: Linux 5.12 or later is required",
         _ => return None,
     };
     Some(text.to_owned())
 }
 
-/// About failures of files.
+/// Hints about I/O errors.
 pub fn of_io(error: &std::io::Error) -> Option<String> {
     let hint = if is_full(error) {
-        "free some space (box rm, box rmi), or keep things elsewhere with --root DIR or --cache DIR"
+        "free some space (box rm, box rmi), or use another directory with --root DIR or --cache DIR"
     } else if error.kind() == ErrorKind::ReadOnlyFilesystem {
-        "keep things elsewhere with --root DIR or --cache DIR"
+        "use another directory with --root DIR or --cache DIR"
     } else if is_unwritable(error) {
-        "run it as root, or keep things elsewhere with --root DIR or --cache DIR"
+        "run it as root, or use another directory with --root DIR or --cache DIR"
     } else {
         return None;
     };

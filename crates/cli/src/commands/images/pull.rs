@@ -1,0 +1,181 @@
+//! `box pull`.
+
+use box_cache::{Cache, Image, Platform, Reference};
+use box_pull::{Options, Outcome, Plan, Remote};
+use serde::Serialize;
+
+use crate::bars::Bars;
+use crate::commands::images::list;
+use crate::fetch::FetchArgs;
+use crate::output::Format;
+use crate::report::Failure;
+use crate::settings::Settings;
+use crate::trust::vouched;
+use crate::{layers, options, output};
+
+/// Fetches images, verifies them and stores them in the cache. Images that are cached and unchanged are not fetched again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  box pull alpine:3.20\n  box pull --arch aarch64 alpine")]
+pub struct Args {
+    /// The images, such as alpine, alpine:3.20, alpine:3.20.3, alpine:edge or alpine@sha256:...
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Architecture of the image, such as aarch64 or arm64 [default: this machine's]
+    #[arg(long, visible_alias = "platform")]
+    arch: Option<Platform>,
+    /// Print what would be fetched and its size, without fetching anything
+    #[arg(long)]
+    dry_run: bool,
+    /// Print text or JSON, one object for each image
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    #[command(flatten)]
+    fetch: FetchArgs,
+}
+
+/// The result of a pull. Stable, documented in docs/cli.md.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    image: list::Row,
+    changed: bool,
+    downloaded: u64,
+}
+
+/// The outcome of a dry run. Stable, documented in docs/cli.md.
+#[derive(Serialize)]
+struct DryRun {
+    reference: String,
+    version: String,
+    url: String,
+    size: Option<u64>,
+    cached: bool,
+    changed: bool,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    let platform = args.arch.clone().unwrap_or_else(Platform::host);
+    let references = args
+        .images
+        .iter()
+        .map(|text| options::reference(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = args.fetch.options(settings, &platform)?;
+    if args.dry_run {
+        return dry_run(args, settings, &references, &options);
+    }
+    let mut failures = Vec::new();
+    for reference in &references {
+        match one(args, settings, reference, &options) {
+            Ok(()) => {}
+            Err(failure) => failures.push(failure),
+        }
+    }
+    Failure::all(failures)
+}
+
+/// Fetches an image if necessary. Shared by all commands that take an image.
+pub fn fetch(
+    settings: &Settings,
+    reference: &Reference,
+    options: &Options,
+) -> Result<(Image, Outcome), box_pull::Error> {
+    let cache = match options.offline {
+        true => Cache::open_existing(&settings.dirs.cache),
+        false => Cache::open(&settings.dirs.cache)?,
+    };
+    if let Some(pins) = &options.pins {
+        cache.note_lock_file(pins.path())?;
+    }
+    let bars = Bars::new(settings);
+    let sink = layers::sink(settings);
+    let pulled = box_pull::pull(&cache, reference, options, sink.as_ref(), &bars)?;
+    Ok((pulled.image, pulled.outcome))
+}
+
+fn one(
+    args: &Args,
+    settings: &Settings,
+    reference: &Reference,
+    options: &Options,
+) -> Result<(), Failure> {
+    let (image, outcome) = fetch(settings, reference, options)?;
+    let report = Report {
+        image: list::Row::of(&image),
+        changed: outcome != Outcome::Unchanged,
+        downloaded: match outcome {
+            Outcome::Downloaded { bytes } => bytes,
+            Outcome::Cached | Outcome::Unchanged => 0,
+        },
+    };
+    match args.format {
+        _ if settings.quiet => output::line(&image.manifest_digest.to_string()),
+        Format::Json => output::json(&report),
+        Format::Table => output::line(&summary(&image, outcome)),
+    }
+}
+
+/// `alpine:3.20: 3.20.3, sha256:0123456789ab, 3.5 MB, verified by checksum; downloaded 3.5 MB`
+fn summary(image: &Image, outcome: Outcome) -> String {
+    let mut line = image.reference.without_digest().to_string();
+    line.push_str(": ");
+    if let Some(version) = &image.provenance.version {
+        line.push_str(&format!("{version}, "));
+    }
+    let digest = image.manifest_digest;
+    let done = match outcome {
+        Outcome::Unchanged => "unchanged, nothing downloaded".to_owned(),
+        Outcome::Cached => "its layers were in the cache, nothing downloaded".to_owned(),
+        Outcome::Downloaded { bytes } => format!("downloaded {}", output::size(bytes)),
+    };
+    line.push_str(&format!(
+        "{}:{}, {}, {}; {done}",
+        digest.algorithm().as_str(),
+        digest.short(),
+        output::size(image.size),
+        vouched(&image.provenance.verified),
+    ));
+    line
+}
+
+fn dry_run(
+    args: &Args,
+    settings: &Settings,
+    references: &[Reference],
+    options: &Options,
+) -> Result<u8, Failure> {
+    let cache = Cache::open_existing(&settings.dirs.cache);
+    let bars = Bars::new(settings);
+    let remote = Remote::new(options, &bars);
+    for reference in references {
+        let plan = remote.plan(&cache, reference)?;
+        match args.format {
+            Format::Json => output::json(&DryRun::of(reference, &plan))?,
+            Format::Table => output::line(&plan_summary(reference, &plan))?,
+        }
+    }
+    Ok(0)
+}
+
+fn plan_summary(reference: &Reference, plan: &Plan) -> String {
+    let size = plan.size.map_or("size unknown".to_owned(), output::size);
+    let what = match (plan.unchanged, plan.cached) {
+        (true, _) => "unchanged, nothing to fetch".to_owned(),
+        (_, true) => "its layers are in the cache, nothing to fetch".to_owned(),
+        _ => format!("would fetch {} ({size})", plan.url),
+    };
+    format!("{reference}: {}; {what}", plan.release.version)
+}
+
+impl DryRun {
+    fn of(reference: &Reference, plan: &Plan) -> DryRun {
+        DryRun {
+            reference: reference.to_string(),
+            version: plan.release.version.clone(),
+            url: plan.url.clone(),
+            size: plan.size,
+            cached: plan.cached,
+            changed: !plan.unchanged,
+        }
+    }
+}

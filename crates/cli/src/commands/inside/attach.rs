@@ -1,0 +1,107 @@
+//! `box attach`.
+
+use box_containers::Instance;
+use box_containers::monitor::attach::{self, Left, Options, Output};
+
+use clap_complete::ArgValueCandidates;
+
+use crate::commands::containers::wait;
+use crate::options::refused;
+use crate::report::Failure;
+use crate::settings::Settings;
+
+/// Attaches to a container that runs in the background, and exits with its status when it exits. On a terminal, Control-P
+/// Control-Q detaches from it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  box attach web")]
+pub struct Args {
+    /// Name of the container
+    #[arg(add = ArgValueCandidates::new(crate::options::completion::names))]
+    name: String,
+    /// Do not pass stdin to the container
+    #[arg(long)]
+    no_stdin: bool,
+    /// Do not forward signals to the container
+    #[arg(long)]
+    no_signals: bool,
+    /// Keys to detach with: letters, or ctrl- and a letter
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: String,
+}
+
+pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    let instance = settings.containers().get(&args.name)?;
+    let options = Options {
+        stdin: !args.no_stdin,
+        forward_signals: !args.no_signals,
+        detach_keys: keys(&args.detach_keys)?,
+    };
+    connect(settings, &instance, &options)
+}
+
+/// Attaches to a container and returns the exit status for box.
+fn connect(settings: &Settings, instance: &Instance, options: &Options) -> Result<u8, Failure> {
+    let waiter = instance.waiter()?;
+    let mut output = Output {
+        out: &mut std::io::stdout().lock(),
+        err: &mut std::io::stderr().lock(),
+    };
+    match attach::attach(instance, options, &mut output)? {
+        Left::Detached => Ok(0),
+        Left::Behind => Err(Failure::new(format!(
+            "detached from {}: its output was not read here for two seconds",
+            instance.name()
+        ))
+        .hint(format!(
+            "the container is still running: box attach {}",
+            instance.name()
+        ))),
+        Left::Ended => {
+            // The terminal closes a moment before the exit is recorded.
+            if let Ok(live) = instance.live() {
+                live.wait(None)?;
+            }
+            match waiter.ended()? {
+                Some(ended) => Ok(ended.code),
+                None => wait::status(settings, instance),
+            }
+        }
+    }
+}
+
+/// Reads keys such as `ctrl-p,ctrl-q`. An empty text means no keys.
+fn keys(text: &str) -> Result<Vec<u8>, Failure> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bad = || refused("--detach-keys", text, "expected keys such as ctrl-p,ctrl-q");
+    text.split(',')
+        .map(|key| match (key.strip_prefix("ctrl-"), key.as_bytes()) {
+            (Some(letter), _) => match letter.as_bytes() {
+                [letter @ (b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'['..=b'_')] => {
+                    Ok(letter.to_ascii_uppercase() & 0x1f)
+                }
+                _ => Err(bad()),
+            },
+            (None, [letter]) => Ok(*letter),
+            _ => Err(bad()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use box_containers::monitor::attach::DETACH_KEYS;
+
+    #[test]
+    fn keys_are_read() {
+        assert_eq!(keys("ctrl-p,ctrl-q").unwrap(), DETACH_KEYS);
+        assert_eq!(keys("a,ctrl-],ctrl-@").unwrap(), [b'a', 29, 0]);
+        assert_eq!(keys("").unwrap(), [0u8; 0]);
+        for text in ["ctrl-", "ctrl-1", "ab", ","] {
+            assert!(keys(text).is_err(), "{text}");
+        }
+    }
+}
