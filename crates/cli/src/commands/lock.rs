@@ -89,9 +89,9 @@ fn pin(
     let bars = Bars::new(settings);
     let sink = layers::sink(settings);
     let pulled = box_pull::pull(cache, reference, options, sink.as_ref(), &bars)?;
-    let release = match pulled.release {
-        Some(release) => release,
+    let resolved = match pulled.resolved {
+        Some(resolved) => resolved,
         None => box_pull::Remote::new(options, &bars).resolve(reference)?,
     };
-    Ok(Pin::new(&pulled.image, &release))
+    Ok(Pin::new(&pulled.image, &resolved)?)
 }

@@ -129,7 +129,8 @@ fn moved_on(args: &Args, settings: &Settings, held: &Held) -> Result<Option<Row>
     let options = args.fetch.unpinned(settings, &held.platform)?;
     let bars = Bars::new(settings);
     let newest = Remote::new(&options, &bars).newest(&held.reference)?;
-    Ok((newest.sha256 != held.tarball).then(|| Row {
+    let digest = newest.tarball().map(|tarball| tarball.digest);
+    Ok((digest != Some(held.tarball)).then(|| Row {
         reference: held.reference.to_string(),
         platform: held.platform.to_string(),
         place: held.place,

@@ -1,7 +1,7 @@
 //! `box pull`.
 
 use box_cache::{Cache, Image, Platform, Reference};
-use box_pull::{Options, Outcome, Plan, Remote};
+use box_pull::{Options, Outcome, Preview, Remote};
 use serde::Serialize;
 
 use crate::args::Format;
@@ -147,34 +147,34 @@ fn forecast(
     let bars = Bars::new(settings);
     let remote = Remote::new(options, &bars);
     for reference in references {
-        let plan = remote.plan(&cache, reference)?;
+        let preview = remote.preview(&cache, reference)?;
         match args.format {
-            Format::Json => output::json(&Forecast::of(reference, &plan))?,
-            Format::Table => output::line(&foretold(reference, &plan))?,
+            Format::Json => output::json(&Forecast::of(reference, &preview))?,
+            Format::Table => output::line(&foretold(reference, &preview))?,
         }
     }
     Ok(0)
 }
 
-fn foretold(reference: &Reference, plan: &Plan) -> String {
-    let size = plan.size.map_or("size unknown".to_owned(), output::size);
-    let what = match (plan.unchanged, plan.cached) {
+fn foretold(reference: &Reference, preview: &Preview) -> String {
+    let size = preview.size.map_or("size unknown".to_owned(), output::size);
+    let what = match (preview.unchanged, preview.cached) {
         (true, _) => "unchanged, nothing to fetch".to_owned(),
         (_, true) => "its file is in the cache, nothing to fetch".to_owned(),
-        _ => format!("would fetch {} ({size})", plan.url),
+        _ => format!("would fetch {} ({size})", preview.url),
     };
-    format!("{reference}: {}; {what}", plan.release.version)
+    format!("{reference}: {}; {what}", preview.resolved.version)
 }
 
 impl Forecast {
-    fn of(reference: &Reference, plan: &Plan) -> Forecast {
+    fn of(reference: &Reference, preview: &Preview) -> Forecast {
         Forecast {
             reference: reference.to_string(),
-            version: plan.release.version.clone(),
-            url: plan.url.clone(),
-            size: plan.size,
-            cached: plan.cached,
-            changed: !plan.unchanged,
+            version: preview.resolved.version.clone(),
+            url: preview.url.clone(),
+            size: preview.size,
+            cached: preview.cached,
+            changed: !preview.unchanged,
         }
     }
 }
