@@ -57,7 +57,7 @@ fn an_image_for_another_machine_is_told_by_every_verb() {
     ] {
         let outcome = home
             .run(words)
-            .fails(&["other:1 is for linux/s390x", "this machine is linux/"]);
+            .fails(&["other:1: it is for linux/s390x", "this machine is linux/"]);
         assert!(
             outcome.stderr.contains("--platform linux/s390x"),
             "{}",
@@ -78,7 +78,7 @@ fn an_image_for_another_machine_is_told_by_every_verb() {
     ])
     .succeeds();
     home.run(["run", "--rm", "--platform", "linux/arm64", "other:1"])
-        .fails(&["other:1 is for linux/s390x", "linux/arm64 is asked for"]);
+        .fails(&["other:1: it is for linux/s390x", "linux/arm64 is requested"]);
 }
 
 #[test]

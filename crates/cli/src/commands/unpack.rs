@@ -16,7 +16,7 @@ use crate::fetch::FetchArgs;
 use crate::interrupt::Interrupts;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
-use crate::supply::{PullPolicy, Wanted};
+use crate::supply::{ImageRequest, PullPolicy};
 use crate::{layers, options, output};
 
 /// Writes the plain files of an image into a directory. On failure the directory is as it was before.
@@ -139,7 +139,7 @@ fn limit_of(problem: &Problem) -> Option<LimitKind> {
 fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, Failure> {
     let reference = options::reference(&args.image)?;
     let platform = args.arch.clone().unwrap_or_else(Platform::host);
-    let wanted = Wanted {
+    let wanted = ImageRequest {
         reference: &reference,
         platform: &platform,
         policy: args.pull,

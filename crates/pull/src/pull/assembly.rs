@@ -318,3 +318,6 @@ fn found(resolved: &Resolved, manifest: &Digest) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
