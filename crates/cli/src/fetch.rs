@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use box_cache::{Platform, Reference};
-use box_pull::{CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Options, Pins, Proxies, VerifyPolicy};
+use box_pull::{
+    CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions, VerifyPolicy,
+};
 
 use crate::ownership;
 use crate::report::{Failure, cause};
@@ -60,7 +62,11 @@ impl FetchArgs {
     }
 
     /// The options of a pull, with the lock file.
-    pub fn options(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
+    pub fn options(
+        &self,
+        settings: &Settings,
+        platform: &Platform,
+    ) -> Result<PullOptions, Failure> {
         let mut options = self.unpinned(settings, platform)?;
         options.pins = self.pins()?;
         options.locked = self.locked;
@@ -68,8 +74,12 @@ impl FetchArgs {
     }
 
     /// The options of a pull, ignoring any lock file.
-    pub fn unpinned(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
-        let mut options = Options::new(platform.clone());
+    pub fn unpinned(
+        &self,
+        settings: &Settings,
+        platform: &Platform,
+    ) -> Result<PullOptions, Failure> {
+        let mut options = PullOptions::new(platform.clone());
         if !settings.mirrors.is_empty() {
             let mirrors = settings.mirrors.iter().map(|url| url.parse::<Mirror>());
             options.mirrors = mirrors.collect::<Result<_, _>>()?;

@@ -196,7 +196,7 @@ impl From<box_transfer::Error> for Error {
 }
 
 /// Names in a sentence.
-pub(crate) fn list(names: &[String]) -> String {
+fn list(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),
         names => names.join(", "),

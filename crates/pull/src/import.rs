@@ -13,7 +13,7 @@ use crate::BoxError;
 use crate::error::{Error, Result};
 use crate::image::{self, PLAIN, Packing, SHELL, head_of};
 use crate::layer::{LayerSink, LayerTap, StagedLayer};
-use crate::options::Options;
+use crate::options::PullOptions;
 
 /// What to make an image from.
 pub struct Import {
@@ -48,7 +48,7 @@ pub type Decompress<'a> = &'a dyn Fn(&mut dyn Read, &mut dyn Write) -> Result<()
 pub fn import(
     cache: &Cache,
     import: Import,
-    options: &Options,
+    options: &PullOptions,
     sink: &dyn LayerSink,
     decompress: Decompress<'_>,
     progress: &dyn Progress,
@@ -100,7 +100,7 @@ fn get(
     cache: &Cache,
     input: Input,
     blob: &Blob,
-    options: &Options,
+    options: &PullOptions,
     tap: &mut LayerTap<'_>,
     progress: &dyn Progress,
 ) -> Result<Downloaded> {

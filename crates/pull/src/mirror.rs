@@ -1,11 +1,17 @@
 //! Places that hold the same files under the same paths.
 
+mod listing;
+
 use std::fmt;
 use std::str::FromStr;
 
-use box_transfer::Location;
+use box_transfer::{Attempts, Cause, Fetcher, Location};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::resolved::Sidecar;
+
+/// Largest listing of a directory that is read, in bytes.
+const LISTING_LIMIT: u64 = 2 << 20;
 
 /// The root of a tree of files: an `http://` or `https://` URL, or a directory (`file://`, or an absolute path).
 ///
@@ -60,6 +66,59 @@ impl fmt::Display for Mirror {
 impl fmt::Debug for Mirror {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Mirrors that can be asked, one after the other.
+pub(crate) struct Mirrors<'a> {
+    mirrors: &'a [Mirror],
+    pub fetcher: Fetcher<'a>,
+}
+
+impl<'a> Mirrors<'a> {
+    pub fn new(mirrors: &'a [Mirror], fetcher: Fetcher<'a>) -> Self {
+        Self { mirrors, fetcher }
+    }
+
+    /// Where `path` is on each mirror.
+    pub fn locations(&self, path: &str) -> Vec<Location> {
+        self.mirrors.iter().map(|mirror| mirror.at(path)).collect()
+    }
+
+    /// The file `path` as a sidecar.
+    pub fn sidecar(&self, path: String) -> Sidecar {
+        Sidecar {
+            locations: self.locations(&path),
+            name: path,
+        }
+    }
+
+    /// A small document of at most `limit` bytes, and the URL it came from; see [`Fetcher::document`].
+    pub fn document<T>(
+        &self,
+        path: &str,
+        limit: u64,
+        read: impl Fn(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Result<(T, String), Attempts>> {
+        Ok(self.fetcher.document(&self.locations(path), limit, read)?)
+    }
+
+    /// Names in the directory `path` (empty, or with a slash at its end) of the first mirror that lists it. There are no
+    /// retries, as a listing only helps to word a message or to fill a list.
+    pub fn listing(&self, path: &str) -> Result<Option<Vec<String>>> {
+        for location in self.locations(path) {
+            let names = match &location {
+                Location::File(dir) => listing::of_directory(dir).ok(),
+                Location::Http(_) => match self.fetcher.small(&location, LISTING_LIMIT)? {
+                    Ok((page, _)) => Some(listing::of_page(&String::from_utf8_lossy(&page))),
+                    Err(_) => None,
+                },
+            };
+            if let Some(names) = names.filter(|names| !names.is_empty()) {
+                return Ok(Some(names));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -13,7 +13,7 @@ pub const DEFAULT_MAX_SIZE: u64 = 64 << 30;
 
 /// How to pull. Nothing is read from the environment or from configuration files here.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct PullOptions {
     /// The machine that the image is for.
     pub platform: Platform,
     /// Mirrors, in the order in which they are tried.
@@ -36,7 +36,7 @@ pub struct Options {
     pub max_size: u64,
 }
 
-impl Options {
+impl PullOptions {
     /// The defaults for a platform: Alpine's own mirror and key.
     pub fn new(platform: Platform) -> Self {
         let mirror = DEFAULT_MIRROR.parse();

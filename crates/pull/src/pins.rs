@@ -13,7 +13,7 @@ use box_transfer::Printable;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::mirrors::Mirrors;
+use crate::mirror::Mirrors;
 use crate::resolved::{Descriptor, Proof, Resolved};
 
 /// Name of the lock file in the working directory.

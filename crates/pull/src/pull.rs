@@ -7,13 +7,15 @@ use std::ops::ControlFlow;
 
 use box_cache::{
     Cache, Claim, Digest, Event, Expiry, Image, PartialKey, Phase, Progress, Reference, TaskId,
+    Verified,
 };
 
 use crate::error::{Error, Result};
 use crate::layer::LayerSink;
-use crate::options::Options;
+use crate::options::PullOptions;
 use crate::remote::{Remote, pin};
 use crate::resolved::{Descriptor, Resolved};
+use crate::signature::VerifyPolicy;
 use assembly::Assembly;
 
 /// The result of a pull.
@@ -44,12 +46,12 @@ pub enum Outcome {
 /// Brings an image into the cache, or finds it there.
 ///
 /// Each layer passes over the network once: it is hashed, kept, and given to `sink` at the same time. Nothing becomes
-/// visible before size, digests and (by [`Options::verify`]) the signature are verified. A partial download is continued by
+/// visible before size, digests and (by [`PullOptions::verify`]) the signature are verified. A partial download is continued by
 /// the next call, in any process. All threads of the pull have ended when this returns.
 pub fn pull(
     cache: &Cache,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
     sink: &dyn LayerSink,
     progress: &dyn Progress,
 ) -> Result<Pulled> {
@@ -102,7 +104,7 @@ pub fn pull(
 struct Pull<'a> {
     cache: &'a Cache,
     reference: &'a Reference,
-    options: &'a Options,
+    options: &'a PullOptions,
     sink: &'a dyn LayerSink,
     progress: &'a dyn Progress,
 }
@@ -208,6 +210,30 @@ impl Pull<'_> {
     fn obtain(&self, remote: &Remote<'_>, resolved: &Resolved) -> Result<(Image, Outcome)> {
         let signature = self.signature(remote, resolved)?;
         Assembly::new(self, remote, resolved, signature).complete()
+    }
+
+    /// The image listed again with the signature that its publisher added after it was fetched; `None` if there is nothing
+    /// new. Publishers sign hours after the release, and an image that was fetched meanwhile need not be fetched again.
+    fn signed_since(
+        &self,
+        remote: &Remote<'_>,
+        resolved: &Resolved,
+        image: &Image,
+    ) -> Result<Option<Image>> {
+        let signed = matches!(image.provenance.verified, Verified::Signature { .. });
+        let sidecar = resolved.proof.signature.as_ref();
+        let sidecar = sidecar.filter(|_| !signed && self.options.verify != VerifyPolicy::Off);
+        let Some(sidecar) = sidecar else {
+            return Ok(None);
+        };
+        match verification::served(remote, sidecar)? {
+            Ok(signature) => Assembly::new(self, remote, resolved, Some(signature)).list(),
+            // It was accepted without one, and nothing has become worse.
+            Err(attempts) => {
+                tracing::debug!(?attempts, "no signature (yet)");
+                Ok(None)
+            }
+        }
     }
 
     /// Claims a download. While another process holds it, its progress is shown.

@@ -1,17 +1,18 @@
 //! What mirrors offer, without fetching it.
 
 use box_cache::{Cache, Progress, Reference, Verified};
+use box_transfer::Fetcher;
 
 use crate::error::{Error, Result};
-use crate::mirrors::Mirrors;
-use crate::options::Options;
+use crate::mirror::Mirrors;
+use crate::options::PullOptions;
 use crate::pins::Pin;
 use crate::resolved::Resolved;
 use crate::source::{self, Offer, Query};
 
 /// The mirrors, ready to be asked. It keeps a thread alive until it is dropped.
 pub struct Remote<'a> {
-    options: &'a Options,
+    options: &'a PullOptions,
     pub(crate) mirrors: Mirrors<'a>,
 }
 
@@ -32,10 +33,11 @@ pub struct Preview {
 
 impl<'a> Remote<'a> {
     /// Connects to nothing yet.
-    pub fn new(options: &'a Options, progress: &'a dyn Progress) -> Self {
+    pub fn new(options: &'a PullOptions, progress: &'a dyn Progress) -> Self {
+        let fetcher = Fetcher::new(&options.http, &options.retry, progress);
         Self {
             options,
-            mirrors: Mirrors::new(options, progress),
+            mirrors: Mirrors::new(&options.mirrors, fetcher),
         }
     }
 
@@ -112,7 +114,7 @@ impl<'a> Remote<'a> {
 }
 
 /// What the lock file says that a reference stands for.
-pub(crate) fn pin<'a>(options: &'a Options, reference: &Reference) -> Result<Option<&'a Pin>> {
+pub(crate) fn pin<'a>(options: &'a PullOptions, reference: &Reference) -> Result<Option<&'a Pin>> {
     let Some(pins) = &options.pins else {
         return Ok(None);
     };

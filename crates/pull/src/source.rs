@@ -6,7 +6,7 @@ use box_cache::{Platform, Reference};
 use box_transfer::Printable;
 
 use crate::error::{Error, Result};
-use crate::mirrors::Mirrors;
+use crate::mirror::Mirrors;
 use crate::resolved::Resolved;
 
 /// One kind of publisher: what its references mean, and what it offers.

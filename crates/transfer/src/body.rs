@@ -1,12 +1,16 @@
 //! The bytes of one file, from wherever it is.
 
+mod answer;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::attempt::Cause;
-use crate::client::{Response, Validators};
+use crate::client::{Response, Resume};
 use crate::location::Location;
+
+pub use answer::Validators;
 
 /// One open file, to be read from an offset on.
 pub struct Body {
@@ -20,10 +24,10 @@ pub struct Body {
     pub validators: Validators,
     /// Whether the server labels it a web page.
     pub html: bool,
-    from: From,
+    from: Bytes,
 }
 
-enum From {
+enum Bytes {
     File(File),
     Http(Box<Response>),
     Stream(Box<dyn Read>),
@@ -38,25 +42,16 @@ impl Body {
             size: None,
             validators: Validators::default(),
             html: false,
-            from: From::Stream(stream),
+            from: Bytes::Stream(stream),
         }
     }
 
-    pub(crate) fn http(
-        response: Response,
-        offset: u64,
-        size: Option<u64>,
-        validators: Validators,
-        html: bool,
-    ) -> Self {
-        Self {
-            url: response.url().to_owned(),
-            offset,
-            size,
-            validators,
-            html,
-            from: From::Http(Box::new(response)),
-        }
+    /// The file in an answer to a request, from `resume` on.
+    ///
+    /// # Errors
+    /// Any status that brings none of its bytes is a failure.
+    pub fn of_answer(response: Response, resume: Option<&Resume>) -> Result<Self, Cause> {
+        answer::file(response, resume)
     }
 
     /// A regular file, from `offset` on, or from its start where it is shorter.
@@ -84,16 +79,16 @@ impl Body {
             size: Some(size),
             validators: Validators::default(),
             html: false,
-            from: From::File(file),
+            from: Bytes::File(file),
         })
     }
 
     /// Reads the next bytes; 0 is the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Cause> {
         match &mut self.from {
-            From::Http(response) => response.read(buffer),
-            From::File(file) => read_some(file, buffer),
-            From::Stream(stream) => read_some(stream, buffer),
+            Bytes::Http(response) => response.read(buffer),
+            Bytes::File(file) => read_some(file, buffer),
+            Bytes::Stream(stream) => read_some(stream, buffer),
         }
     }
 }

@@ -13,13 +13,12 @@ use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Url, blocking};
 
 use crate::attempt::Cause;
-use crate::body::Body;
 use crate::error::{Error, Result};
 use redirect::Redirection;
 
 pub use netrc::Netrc;
 pub use options::{CaCerts, ClientOptions, Proxies};
-pub use response::{Response, Validators};
+pub use response::Response;
 
 /// An HTTP client. It keeps a thread alive until it is dropped.
 pub struct Client<'a> {
@@ -81,7 +80,14 @@ impl<'a> Client<'a> {
             let built = self.build(client, &url, headers.clone(), request.resume);
             let response = match built.send() {
                 Ok(response) => response,
-                Err(e) => return Ok(Err(failure::of_request(&e, self.options))),
+                Err(e) => {
+                    let ClientOptions {
+                        connect_timeout,
+                        stall_timeout,
+                        ..
+                    } = *self.options;
+                    return Ok(Err(failure::of_request(&e, connect_timeout, stall_timeout)));
+                }
             };
             match redirect::of(&url, &response) {
                 Ok(None) => {
@@ -98,12 +104,6 @@ impl<'a> Client<'a> {
             }
         }
         Ok(Err(Cause::Redirects(self.options.redirects)))
-    }
-
-    /// Requests a file, or the rest of it. Any status that brings none of its bytes is a [`Cause`].
-    pub fn get(&self, request: &Request<'_>) -> Result<Result<Body, Cause>> {
-        let sent = self.send(request)?;
-        Ok(sent.and_then(|response| response.into_body(request.resume)))
     }
 
     fn client(&self, url: &Url) -> Result<&blocking::Client> {

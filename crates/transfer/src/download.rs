@@ -7,8 +7,8 @@ use box_cache::{Digest, Event, Hasher, Origin, Partial, Phase, Progress, TaskId}
 
 use crate::BoxError;
 use crate::attempt::{Attempts, Cause};
-use crate::body::Body;
-use crate::client::{Resume, Validators};
+use crate::body::{Body, Validators};
+use crate::client::Resume;
 use crate::error::{Error, Result};
 use crate::fetcher::{FailedTry, Fetcher};
 use crate::location::Location;

@@ -113,10 +113,13 @@ impl<'a> Fetcher<'a> {
         resume: Option<&Resume>,
     ) -> Result<Result<Body, Cause>> {
         match location {
-            Location::Http(url) => self.client.get(&Request {
-                resume,
-                ..Request::new(url)
-            }),
+            Location::Http(url) => {
+                let sent = self.client.send(&Request {
+                    resume,
+                    ..Request::new(url)
+                })?;
+                Ok(sent.and_then(|response| Body::of_answer(response, resume)))
+            }
             Location::File(path) => Ok(Body::file(path, resume.map_or(0, |resume| resume.offset))),
         }
     }

@@ -23,17 +23,15 @@ mod printable;
 mod retry;
 
 pub use attempt::{Attempt, Attempts, Cause};
-pub use body::Body;
-pub use client::{
-    CaCerts, Client, ClientOptions, Netrc, Proxies, Request, Response, Resume, Validators,
-};
+pub use body::{Body, Validators};
+pub use client::{CaCerts, Client, ClientOptions, Netrc, Proxies, Request, Response, Resume};
 pub use download::{Blob, Download, Downloaded, Tap};
 pub use error::{Error, Result, is_full, with_causes};
 pub use fetcher::{FailedTry, Fetcher};
 pub use location::Location;
 pub use printable::Printable;
-pub use reqwest::Url;
 pub use reqwest::header::{self, HeaderMap};
+pub use reqwest::{StatusCode, Url};
 pub use retry::{Backoff, Retry};
 
 /// An error of any type, such as a [`Tap`] may return.

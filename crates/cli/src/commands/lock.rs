@@ -1,7 +1,7 @@
 //! `box lock`.
 
 use box_cache::{Cache, Platform, Reference};
-use box_pull::{Options, Pin, Pins};
+use box_pull::{Pin, Pins, PullOptions};
 
 use crate::bars::Bars;
 use crate::destination;
@@ -84,7 +84,7 @@ fn pin(
     settings: &Settings,
     cache: &Cache,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<Pin, Failure> {
     let bars = Bars::new(settings);
     let sink = layers::sink(settings);

@@ -1,7 +1,7 @@
 //! `box pull`.
 
 use box_cache::{Cache, Image, Platform, Reference};
-use box_pull::{Options, Outcome, Preview, Remote};
+use box_pull::{Outcome, Preview, PullOptions, Remote};
 use serde::Serialize;
 
 use crate::args::Format;
@@ -77,7 +77,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 pub fn fetch(
     settings: &Settings,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<(Image, Outcome), box_pull::Error> {
     let cache = match options.offline {
         true => Cache::open_existing(&settings.dirs.cache),
@@ -96,7 +96,7 @@ fn one(
     args: &Args,
     settings: &Settings,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<(), Failure> {
     let (image, outcome) = fetch(settings, reference, options)?;
     let report = Report {
@@ -141,7 +141,7 @@ fn forecast(
     args: &Args,
     settings: &Settings,
     references: &[Reference],
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<u8, Failure> {
     let cache = Cache::open_existing(&settings.dirs.cache);
     let bars = Bars::new(settings);

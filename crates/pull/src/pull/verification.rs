@@ -3,11 +3,10 @@
 use std::io::Read;
 use std::time::SystemTime;
 
-use box_cache::{Image, Verified};
+use box_cache::Verified;
 use box_transfer::{Attempts, Cause};
 
 use super::Pull;
-use super::assembly::Assembly;
 use crate::error::{Error, Result};
 use crate::remote::Remote;
 use crate::resolved::{Resolved, Sidecar};
@@ -75,34 +74,13 @@ impl Pull<'_> {
         ));
         Ok(None)
     }
-
-    /// The image listed again with the signature that its publisher added after it was fetched; `None` if there is nothing
-    /// new. Publishers sign hours after the release, and an image that was fetched meanwhile need not be fetched again.
-    pub(super) fn signed_since(
-        &self,
-        remote: &Remote<'_>,
-        resolved: &Resolved,
-        image: &Image,
-    ) -> Result<Option<Image>> {
-        let signed = matches!(image.provenance.verified, Verified::Signature { .. });
-        let sidecar = resolved.proof.signature.as_ref();
-        let sidecar = sidecar.filter(|_| !signed && self.options.verify != VerifyPolicy::Off);
-        let Some(sidecar) = sidecar else {
-            return Ok(None);
-        };
-        match served(remote, sidecar)? {
-            Ok(signature) => Assembly::new(self, remote, resolved, Some(signature)).list(),
-            // It was accepted without one, and nothing has become worse.
-            Err(attempts) => {
-                tracing::debug!(?attempts, "no signature (yet)");
-                Ok(None)
-            }
-        }
-    }
 }
 
 /// The signature as the first location that has it serves it.
-fn served(remote: &Remote<'_>, sidecar: &Sidecar) -> Result<Result<Signature, Attempts>> {
+pub(super) fn served(
+    remote: &Remote<'_>,
+    sidecar: &Sidecar,
+) -> Result<Result<Signature, Attempts>> {
     let fetcher = &remote.mirrors.fetcher;
     let got = fetcher.document(&sidecar.locations, SIGNATURE_LIMIT, |bytes| {
         Ok::<_, Cause>(bytes.to_vec())

@@ -13,10 +13,11 @@ mod search;
 mod sidecar;
 mod version;
 
+use box_transfer::Printable;
+
 use super::{Offer, Query, Source};
 use crate::error::Result;
 use crate::resolved::Resolved;
-use box_transfer::Printable;
 use catalog::Catalog;
 use version::Selector;
 

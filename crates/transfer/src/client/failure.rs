@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use box_cache::words;
 
-use super::ClientOptions;
 use crate::attempt::Cause;
 use crate::printable::Printable;
 
 /// Why a request got no answer.
-pub(super) fn of_request(error: &reqwest::Error, options: &ClientOptions) -> Cause {
+pub(super) fn of_request(
+    error: &reqwest::Error,
+    connect_timeout: Duration,
+    stall_timeout: Duration,
+) -> Cause {
     if let Some(tls) = find::<rustls::Error>(error) {
         return Cause::Tls(Printable::new(&tls.to_string()).to_string());
     }
     match (error.is_connect(), error.is_timeout()) {
-        (true, true) => Cause::ConnectTimeout(options.connect_timeout),
+        (true, true) => Cause::ConnectTimeout(connect_timeout),
         (true, false) => Cause::Connect(deepest(error)),
-        (false, true) => Cause::Stalled(options.stall_timeout),
+        (false, true) => Cause::Stalled(stall_timeout),
         (false, false) => Cause::Broken(deepest(error)),
     }
 }

@@ -40,16 +40,9 @@ fn a_refusal_can_be_read() {
     let (url, server) = serve(answer("401 Unauthorized", challenge));
     let response = client.send(&with_token(&url)).unwrap().unwrap();
     assert_eq!(response.status(), 401);
-    let challenge = &response.headers()[header::WWW_AUTHENTICATE];
-    assert_eq!(challenge, "Bearer realm=\"r\"");
+    let challenge = response.header(header::WWW_AUTHENTICATE);
+    assert_eq!(challenge, Some("Bearer realm=\"r\""));
     assert!(server.join().unwrap().contains("authorization: bearer abc"));
-
-    let (url, _server) = serve(answer("401 Unauthorized", ""));
-    let refused = client.get(&Request::new(&url)).unwrap();
-    assert!(matches!(
-        refused.err(),
-        Some(Cause::Status { status: 401, .. })
-    ));
 }
 
 #[test]

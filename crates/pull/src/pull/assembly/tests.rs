@@ -9,7 +9,7 @@ use box_transfer::Location;
 use super::*;
 use crate::BoxError;
 use crate::layer::{LayerSink, LayerWriter};
-use crate::options::Options;
+use crate::options::PullOptions;
 use crate::resolved::Proof;
 
 /// Hashes plain archives, and keeps no trees.
@@ -84,7 +84,7 @@ fn published(dir: &Path, names: &[&str]) -> Resolved {
 
 /// Obtains an image without asking a source.
 fn obtain(cache: &Cache, resolved: &Resolved) -> Result<(Image, Outcome)> {
-    let options = Options::new(Platform::host());
+    let options = PullOptions::new(Platform::host());
     let reference: Reference = "several:1".parse()?;
     let pull = Pull {
         cache,

@@ -9,7 +9,7 @@ use super::releases::{self, Release, file_name};
 use super::sidecar;
 use super::version::{Branch, Version};
 use crate::error::{Error, Result};
-use crate::mirrors::Mirrors;
+use crate::mirror::Mirrors;
 use crate::resolved::{Descriptor, Proof, Resolved};
 use crate::source::{Offer, Query};
 

@@ -4,8 +4,6 @@ use std::fmt;
 
 use box_transfer::{Attempts, Printable};
 
-use crate::error::list;
-
 /// Why Alpine has no image for a reference.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,7 +62,7 @@ pub enum Alternatives {
 impl fmt::Display for Alternatives {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listed { what, names } => write!(f, "{what}: {}", list(names)),
+            Self::Listed { what, names } => write!(f, "{what}: {}", names.join(", ")),
             Self::Only(text) => f.write_str(text),
             Self::Unknown => f.write_str("the mirror does not list what it has"),
         }
