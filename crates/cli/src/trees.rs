@@ -1,4 +1,4 @@
-//! The layer trees as the collector sees them: which there are, and which of them containers need.
+//! The layer trees for the garbage collector: which exist, and which of them containers need.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -13,8 +13,8 @@ use box_unpack::LayerStore;
 use crate::report::{Failure, warn};
 use crate::settings::dirs::Dirs;
 
-/// For how long a container may be in the making.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a container that is being created.
+const CREATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The layer store and the containers beside a cache.
 pub struct LayersInUse<'d> {
@@ -23,7 +23,7 @@ pub struct LayersInUse<'d> {
 }
 
 impl LayersInUse<'_> {
-    /// Those of these directories.
+    /// Those in these directories.
     pub fn new(dirs: &Dirs) -> LayersInUse<'_> {
         LayersInUse {
             store: LayerStore::open(&dirs.layers),
@@ -31,7 +31,7 @@ impl LayersInUse<'_> {
         }
     }
 
-    /// The names of all containers, those in the making included.
+    /// The names of all containers, including those that are being created.
     fn names(&self) -> Result<Vec<String>, BoxError> {
         let listing = match std::fs::read_dir(&self.dirs.instances) {
             Ok(listing) => listing,
@@ -54,7 +54,7 @@ impl LayersInUse<'_> {
         Ok(names)
     }
 
-    /// The manifests that lock files name: the one in the working directory, and all that were ever used with this cache.
+    /// The manifests in lock files: the one in the working directory, and all that were ever used with this cache.
     fn locked(&self) -> Result<Vec<Digest>, BoxError> {
         let cache = Cache::open_existing(&self.dirs.cache);
         let mut manifests = Vec::new();
@@ -63,18 +63,18 @@ impl LayersInUse<'_> {
                 Ok(Some(pins)) => manifests.extend(pins.iter().map(|pin| pin.manifest)),
                 Ok(None) => {
                     if let Err(error) = cache.forget_lock_file(&path) {
-                        tracing::debug!(%error, "the note of a lock file that is gone stays");
+                        tracing::debug!(%error, "the note of a missing lock file stays");
                     }
                 }
-                // Somebody may be at work on it. Nothing of what it names is kept, and that is said.
+                // It may be being edited. The images that it names are not kept, so warn.
                 Err(error) => warn(Failure::from_error(&error).message()),
             }
         }
         Ok(manifests)
     }
 
-    /// What a container needs. One whose directory is there and that has written nothing down yet is in the making, as
-    /// long as somebody has its lock: it is waited for.
+    /// Adds what a container needs. A container with a directory but without a record is being created as long as its lock is held:
+    /// waits for it.
     fn needs_of(
         &self,
         instances: &Instances,
@@ -99,8 +99,11 @@ impl LayersInUse<'_> {
             if !RunDir::is_held(&self.dirs.run, name)? {
                 return Ok(());
             }
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("container {name} is being made and says not of what").into());
+            if begun.elapsed() > CREATION_TIMEOUT {
+                return Err(format!(
+                    "cannot see which layers container {name} needs: it is being created"
+                )
+                .into());
             }
             thread::sleep(Duration::from_millis(2));
         }

@@ -82,12 +82,12 @@ fn extended_headers() {
             ),
             fixed(
                 "header for nothing",
-                "followed by no entry",
+                "not followed by an entry",
                 Tar::new().pax(&[("path", "x")]).end(),
             ),
             fixed(
                 "long name for nothing",
-                "followed by no entry",
+                "not followed by an entry",
                 Tar::new().gnu_long(b'L', "x").end(),
             ),
             fixed(
@@ -168,7 +168,7 @@ fn sparse_files() {
                 old(&[(0, 4)], 100, b"12345678"),
             ),
             fixed("endless map", "limit header", endless.cut()),
-            fixed("odd list", "odd count", listed("0,4,10", "100")),
+            fixed("odd list", "odd number", listed("0,4,10", "100")),
             fixed("list of letters", "not a number", listed("0,x", "100")),
             fixed("list of negatives", "not a number", listed("0,-8", "100")),
             fixed(
@@ -177,10 +177,10 @@ fn sparse_files() {
                 listed("0,8", "9223372036854775807"),
             ),
             fixed("map of letters", "not a number", inside(b"1\nx\n8\n")),
-            fixed("map without end", "no number", inside(&[b'1'; BLOCK])),
+            fixed("map without end", "not a number", inside(&[b'1'; BLOCK])),
             fixed(
                 "map longer than its content",
-                "goes past the content",
+                "longer than the content",
                 inside(&[b"400\n".as_slice(), &b"0\n".repeat(254)].concat()),
             ),
             fixed(
@@ -193,7 +193,7 @@ fn sparse_files() {
             ),
             fixed(
                 "sparse directory",
-                "no regular file",
+                "not a regular file",
                 Tar::new()
                     .pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,1")])
                     .dir("x")

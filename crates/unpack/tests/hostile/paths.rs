@@ -140,7 +140,7 @@ fn links() {
         vec![
             case(
                 "file behind a link to the outside",
-                "leads to no directory",
+                "does not lead to a directory",
                 |outside| {
                     Tar::new()
                         .symlink("l", bytes(outside))
@@ -150,12 +150,12 @@ fn links() {
             ),
             case(
                 "directory behind a link to the outside",
-                "leads to no directory",
+                "does not lead to a directory",
                 |outside| Tar::new().symlink("l", bytes(outside)).dir("l/new").end(),
             ),
             case(
                 "file behind two links",
-                "leads to no directory",
+                "does not lead to a directory",
                 |outside| {
                     Tar::new()
                         .symlink("a", bytes(outside))
@@ -166,7 +166,7 @@ fn links() {
             ),
             fixed(
                 "file behind relative links upwards",
-                "leads to no directory",
+                "does not lead to a directory",
                 Tar::new()
                     .symlink("l", "../../outside")
                     .file("l/secret", "x")
@@ -174,7 +174,7 @@ fn links() {
             ),
             fixed(
                 "circle",
-                "leads to no directory",
+                "does not lead to a directory",
                 Tar::new()
                     .symlink("a", "b")
                     .symlink("b", "a")
@@ -183,12 +183,12 @@ fn links() {
             ),
             fixed(
                 "link to itself",
-                "leads to no directory",
+                "does not lead to a directory",
                 Tar::new().symlink("a", "a").file("a/x", "x").end(),
             ),
             fixed(
                 "link into proc",
-                "leads to no directory",
+                "does not lead to a directory",
                 Tar::new()
                     .symlink("p", "/proc/self/root")
                     .file("p/tmp/x", "x")
@@ -196,7 +196,7 @@ fn links() {
             ),
             fixed(
                 "link to a descriptor",
-                "leads to no directory",
+                "does not lead to a directory",
                 Tar::new()
                     .symlink("p", "/proc/self/fd/3")
                     .file("p/x", "x")
@@ -204,7 +204,7 @@ fn links() {
             ),
             case(
                 "link swapped in for a directory",
-                "leads to no directory",
+                "does not lead to a directory",
                 |outside| {
                     Tar::new()
                         .dir("d")

@@ -62,27 +62,27 @@ fn damaged_streams() {
             ),
             fixed(
                 "cut behind an extended header",
-                "followed by no entry",
+                "not followed by an entry",
                 Tar::new().pax(&[("mtime", "1")]).cut(),
             ),
             fixed(
                 "gzip cut between entries",
-                "cut off",
+                "truncated",
                 gzip(&good()[..2 * BLOCK + 3072])[..60].to_vec(),
             ),
             fixed(
                 "lone zero block",
-                "lone block",
+                "single block of zeros",
                 Tar::new()
                     .file("x", "x")
                     .raw([0; BLOCK])
                     .file("y", "y")
                     .end(),
             ),
-            fixed("gzip cut", "cut off", half(gzip(&large()))),
+            fixed("gzip cut", "truncated", half(gzip(&large()))),
             fixed(
                 "gzip cut in the trailer",
-                "cut off",
+                "truncated",
                 gzip(&good())[..gzip(&good()).len() - 2].to_vec(),
             ),
             fixed(
@@ -102,29 +102,33 @@ fn damaged_streams() {
             ),
             fixed(
                 "gzip and half a member",
-                "cut off",
+                "truncated",
                 [gzip(&good()), gzip(&good())[..9].to_vec()].concat(),
             ),
-            fixed("gzip header alone", "cut off", gzip(&good())[..10].to_vec()),
+            fixed(
+                "gzip header alone",
+                "truncated",
+                gzip(&good())[..10].to_vec(),
+            ),
             fixed(
                 "gzip magic and garbage",
                 "gzip stream is damaged",
                 [&[0x1f, 0x8b][..], &[0xff; 600]].concat(),
             ),
-            fixed("bzip2 cut", "cut off", half(bzip2(&large()))),
+            fixed("bzip2 cut", "truncated", half(bzip2(&large()))),
             fixed(
                 "bzip2 damaged",
                 "bzip2 stream is damaged",
                 flip(bzip2(&large()), 5000),
             ),
-            fixed("xz cut", "cut off", half(xz(&large(), 0))),
+            fixed("xz cut", "truncated", half(xz(&large(), 0))),
             fixed(
                 "xz damaged",
                 "xz stream is damaged",
                 flip(xz(&large(), 0), 5000),
             ),
             fixed("xz with a large dictionary", "xz stream", xz(&good(), 6)),
-            fixed("zstd cut", "cut off", half(zstd(&large()))),
+            fixed("zstd cut", "truncated", half(zstd(&large()))),
             fixed(
                 "zstd damaged",
                 "zstd stream is damaged",

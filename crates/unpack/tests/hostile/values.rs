@@ -87,7 +87,7 @@ fn attributes() {
             fixed("large value", "65536", xattr("user.x", &vec![b'x'; 65537])),
             fixed(
                 "long name",
-                "not a name",
+                "does not accept this name",
                 xattr(&format!("user.{}", "x".repeat(300)), b""),
             ),
             fixed(
@@ -102,7 +102,7 @@ fn attributes() {
             ),
             fixed(
                 "list by name",
-                "named, not numbered",
+                "is not a number",
                 acl("user::rw-,user:joe:rw-,group::r--,mask::rw-,other::r--"),
             ),
             fixed("list of nonsense", "access control list", acl("nonsense")),
