@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use box_cache::{BoxError, Cache, DiffId, Digest, Needs, Reclaim, disk_usage};
-use box_containers::Instances;
+use box_containers::Containers;
 use box_containers::state::RunDir;
 use box_pull::{LOCK_FILE, Pins};
 use box_unpack::LayerStore;
@@ -33,16 +33,16 @@ impl LayersInUse<'_> {
 
     /// The names of all containers, including those that are being created.
     fn names(&self) -> Result<Vec<String>, BoxError> {
-        let listing = match std::fs::read_dir(&self.dirs.instances) {
+        let listing = match std::fs::read_dir(&self.dirs.containers) {
             Ok(listing) => listing,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                return Err(box_cache::Error::io("list", &self.dirs.instances)(error).into());
+                return Err(box_cache::Error::io("list", &self.dirs.containers)(error).into());
             }
         };
         let mut names = Vec::new();
         for entry in listing {
-            let entry = entry.map_err(box_cache::Error::io("list", &self.dirs.instances))?;
+            let entry = entry.map_err(box_cache::Error::io("list", &self.dirs.containers))?;
             names.extend(
                 entry
                     .file_name()
@@ -77,21 +77,21 @@ impl LayersInUse<'_> {
     /// waits for it.
     fn needs_of(
         &self,
-        instances: &Instances,
+        containers: &Containers,
         name: &str,
         needs: &mut Needs,
     ) -> Result<(), BoxError> {
         let begun = Instant::now();
         loop {
-            match instances.get(name) {
-                Ok(instance) => {
+            match containers.get(name) {
+                Ok(container) => {
                     needs
                         .layers
-                        .extend(instance.record().layers.iter().copied());
+                        .extend(container.record().layers.iter().copied());
                     return Ok(());
                 }
                 Err(
-                    box_containers::Error::NoSuchInstance { .. }
+                    box_containers::Error::NoSuchContainer { .. }
                     | box_containers::Error::BadName { .. },
                 ) => {}
                 Err(error) => return Err(error.into()),
@@ -112,10 +112,10 @@ impl LayersInUse<'_> {
 
 impl box_cache::LayerTrees for LayersInUse<'_> {
     fn needs(&self) -> Result<Needs, BoxError> {
-        let instances = self.dirs.containers();
+        let containers = self.dirs.containers();
         let mut needs = Needs::default();
         for name in self.names()? {
-            self.needs_of(&instances, &name, &mut needs)?;
+            self.needs_of(&containers, &name, &mut needs)?;
         }
         needs.manifests.extend(self.locked()?);
         Ok(needs)
