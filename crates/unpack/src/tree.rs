@@ -245,6 +245,3 @@ impl Tree {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
