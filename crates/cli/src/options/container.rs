@@ -66,6 +66,8 @@ pub struct ContainerArgs {
     volumes: Vec<String>,
     /// Add a mount: type=bind|tmpfs,source=SRC,target=DST[,readonly]
     #[arg(long = "mount", value_name = "SPEC", help_heading = "Files")]
+    // The help's brackets mark what is optional, and no link.
+    #[allow(rustdoc::broken_intra_doc_links)]
     mounts: Vec<String>,
     /// Mount a tmpfs
     #[arg(long, value_name = "DST[:size=64m]", help_heading = "Files")]
