@@ -18,47 +18,47 @@ fn attributes_that_steer_the_overlay() {
         vec![
             fixed(
                 "opaque",
-                "steer the overlay",
+                "control the overlay",
                 xattr("trusted.overlay.opaque", b"y"),
             ),
             fixed(
                 "redirect",
-                "steer the overlay",
+                "control the overlay",
                 xattr("trusted.overlay.redirect", b"/etc"),
             ),
             fixed(
                 "metacopy",
-                "steer the overlay",
+                "control the overlay",
                 xattr("trusted.overlay.metacopy", b""),
             ),
             fixed(
                 "nested",
-                "steer the overlay",
+                "control the overlay",
                 xattr("trusted.overlay.overlay.opaque", b"y"),
             ),
             fixed(
                 "unprivileged opaque",
-                "steer the overlay",
+                "control the overlay",
                 xattr("user.overlay.opaque", b"y"),
             ),
             fixed(
                 "unprivileged whiteout",
-                "steer the overlay",
+                "control the overlay",
                 xattr("user.overlay.whiteout", b""),
             ),
             fixed(
                 "fuse opaque",
-                "steer the overlay",
+                "control the overlay",
                 xattr("user.fuseoverlayfs.opaque", b"y"),
             ),
             fixed(
                 "owner override",
-                "steer the overlay",
+                "control the overlay",
                 xattr("user.containers.override_stat", b"0:0:0755"),
             ),
             fixed(
                 "opaque in libarchive's words",
-                "steer the overlay",
+                "control the overlay",
                 Tar::new()
                     .pax(&[("LIBARCHIVE.xattr.trusted%2Eoverlay.opaque", "eQ")])
                     .dir("x")
@@ -66,7 +66,7 @@ fn attributes_that_steer_the_overlay() {
             ),
             fixed(
                 "opaque for all",
-                "steer the overlay",
+                "control the overlay",
                 Tar::new()
                     .global(&[("SCHILY.xattr.trusted.overlay.opaque", "y")])
                     .dir("x")
