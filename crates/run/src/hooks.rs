@@ -169,7 +169,7 @@ impl Hooks {
     pub fn error(&self, failure: HookFailure) -> Error {
         let hook = self.list(failure.point).get(usize::from(failure.index));
         let limit = hook.and_then(Hook::timeout).unwrap_or_default();
-        let words = |errno: Errno| crate::error::Words(&errno.into()).to_string();
+        let words = |errno: Errno| box_host::Reason(&errno.into()).to_string();
         Error::Hook {
             kind: failure.point.name(),
             path: hook.map(|hook| hook.path().clone()).unwrap_or_default(),

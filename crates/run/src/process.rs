@@ -87,7 +87,7 @@ fn begin<L: Lifecycle>(mut lifecycle: L, mut plan: Plan) -> Result<Prepared<L>, 
         Progress::new().map_err(|errno| Error::system("map memory for the start", errno))?;
     // On v2 the child is born in its group. On v1 it gets in by itself, and the group is made while it sets up.
     let mut group = None;
-    if is_unified() {
+    if box_host::cgroup::is_unified() {
         group = Some(create_cgroup(&mut lifecycle, &plan)?);
     }
     let join = group.as_ref().map_or(Ok(Join::None), Cgroup::join)?;
@@ -147,13 +147,6 @@ fn create_cgroup(lifecycle: &mut impl Lifecycle, plan: &Plan) -> Result<Cgroup, 
 
 fn told(errno: Errno) -> Error {
     Error::system("tell the container's first process to go on", errno)
-}
-
-/// Whether all controllers are on v2.
-fn is_unified() -> bool {
-    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
-    rustix::fs::statfs(c"/sys/fs/cgroup")
-        .is_ok_and(|found| found.f_type as u64 == CGROUP2_SUPER_MAGIC)
 }
 
 impl<L> Container<L> {

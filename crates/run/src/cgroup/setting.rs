@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::Request;
 use super::directory::Directory;
 use crate::Error;
-use crate::error::Words;
+use box_host::Reason;
 pub use legacy::settings as legacy;
 pub use unified::settings as unified;
 
@@ -71,7 +71,7 @@ pub fn apply(directory: &Directory, setting: &Setting) -> Result<(), Error> {
     let words = match errno {
         Errno::BUSY => "the container uses more than that already".to_owned(),
         Errno::INVAL | Errno::RANGE => format!("the kernel does not accept the value {value:?}"),
-        _ => Words(&errno.into()).to_string(),
+        _ => Reason(&errno.into()).to_string(),
     };
     Err(setting.unsupported(&format!(
         "{} controller, {}: {words}",

@@ -110,7 +110,7 @@ impl Scope {
 
     fn ask(&self) -> Result<(), String> {
         let failed = |error: std::io::Error| {
-            let words = crate::error::Words(&error).to_string();
+            let words = box_host::Reason(&error).to_string();
             format!("ask systemd for {} at {SOCKET}: {words}", self.unit)
         };
         let mut socket = UnixStream::connect(SOCKET).map_err(failed)?;

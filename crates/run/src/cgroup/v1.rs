@@ -12,8 +12,8 @@ use super::host::{self, CONTROLLERS, Hierarchies};
 use super::setting::{self, Need, Setting};
 use super::stats::{self, Io, Stats};
 use super::{Groups as AnyGroups, Request, freezer};
-use crate::error::Words;
 use crate::{Error, devices};
+use box_host::Reason;
 
 /// The groups of one container.
 #[derive(Debug)]
@@ -333,7 +333,7 @@ impl Groups {
                         return Err(format!(
                             "move process {pid} to {}: {}",
                             place.display(),
-                            Words(&errno.into())
+                            Reason(&errno.into())
                         ));
                     }
                 }
@@ -381,7 +381,7 @@ fn place(hosts: &Hierarchies, by_root: bool, controller: &str, path: &Path) -> O
 
 fn make(controller: &'static str, place: &Path) -> Result<Directory, String> {
     let directory = Directory::create(controller, place.to_owned())
-        .map_err(|error| format!("create cgroup {}: {}", place.display(), Words(&error)))?;
+        .map_err(|error| format!("create cgroup {}: {}", place.display(), Reason(&error)))?;
     if controller == "cpuset" {
         inherit_cpuset(&directory)?;
     }
@@ -425,7 +425,7 @@ fn confine(directory: &Directory, request: &Request) -> Result<(), Error> {
             reason: format!(
                 "devices controller, {}: rule {rule}: {}",
                 directory.path().display(),
-                Words(&errno.into())
+                Reason(&errno.into())
             ),
         })?;
     }

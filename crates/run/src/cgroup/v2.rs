@@ -37,7 +37,7 @@ pub fn create(
     let directory = match Directory::create("cgroup", place.clone()) {
         Ok(directory) => directory,
         Err(error) => {
-            let words = crate::error::Words(&error).to_string();
+            let words = box_host::Reason(&error).to_string();
             let reason = format!("create cgroup {}: {words}", place.display());
             setting::refuse_all(request, &reason)?;
             return Ok((
@@ -208,7 +208,7 @@ impl Group {
                 _ => format!(
                     "the {controller} controller cannot be enabled in {}: {}",
                     file.display(),
-                    crate::error::Words(&errno.into())
+                    box_host::Reason(&errno.into())
                 ),
             })?;
         }
@@ -223,7 +223,7 @@ impl Group {
             reason: format!(
                 "bpf for {}: {}",
                 self.directory.path().display(),
-                crate::error::Words(&errno.into())
+                box_host::Reason(&errno.into())
             ),
         };
         let loaded = crate::sys::load_device_program(&program).map_err(refused)?;

@@ -117,7 +117,7 @@ pub(crate) fn make(
             None
         }
         Kind::Cgroup { controllers } => {
-            if is_unified() {
+            if box_host::cgroup::is_unified() {
                 let made = filesystem(c"cgroup2", Some(c"cgroup"), &[], attributes);
                 let made = made.map_err(failed)?;
                 attach(root, steps, index, &made, Wanted::Directory, mounted)?;
@@ -258,13 +258,6 @@ fn make_below(base: BorrowedFd<'_>, name: &CStr, wanted: Wanted) -> Result<(), E
         Err(Errno::EXIST) => Ok(()),
         other => other,
     }
-}
-
-/// Whether the host has v2 at the standard place; asked before the root changes.
-fn is_unified() -> bool {
-    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
-    rustix::fs::statfs(c"/sys/fs/cgroup")
-        .is_ok_and(|found| found.f_type as u64 == CGROUP2_SUPER_MAGIC)
 }
 
 /// A tmpfs with a directory for each v1 controller that the container has a group in. It is a view for programs that
