@@ -125,7 +125,7 @@ fn of_step(step: Step, errno: Errno) -> Option<String> {
         (Step::Seal, Errno::PERM | Errno::NOSYS) => {
             "box executes a program from memory; what it runs in does not allow execveat"
         }
-        (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
+        (Step::Enter | Step::Announce | Step::Session, Errno::PERM | Errno::NOSYS) => {
             "the container's seccomp profile does not allow what a process needs to join: clone, setsid, ioctl, read and write"
         }
         (Step::Enter, Errno::AGAIN) => {

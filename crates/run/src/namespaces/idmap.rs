@@ -59,7 +59,7 @@ impl IdMap {
     }
 
     /// A user and a group of the container as the host has them; its root for one that is not mapped.
-    pub fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
+    pub(crate) fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
         let find = |maps: &str, id: u32| {
             maps.lines().find_map(|line| {
                 let mut numbers = line.split(' ').map(str::parse::<u32>);
@@ -81,7 +81,7 @@ impl IdMap {
     }
 
     /// Writes the maps of a process that is alone in a new user namespace.
-    pub fn write(&self, pid: i32) -> Result<(), Error> {
+    pub(crate) fn write(&self, pid: i32) -> Result<(), Error> {
         for (file, text) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
             let path = PathBuf::from(format!("/proc/{pid}/{file}"));
             std::fs::write(&path, text)
