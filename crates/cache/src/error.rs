@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::reason::{Reason, is_full};
 use crate::{Digest, Platform, Reference};
+use box_host::{Reason, is_full};
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -168,3 +168,54 @@ fn a_failing_hook_stops_the_start() {
     );
     assert!(engine.left().is_empty(), "{:?}", engine.left());
 }
+
+/// A start in one process whose container another one looks after: what ties the two together is optional.
+#[test]
+fn a_container_outlives_its_starter_only_if_it_is_to() {
+    for outlives_caller in [false, true] {
+        let engine = Engine::new();
+        let asked = command(&["sleep", "100"]);
+        let instance = engine
+            .create_with(Some("tied"), asked, false, Options::default())
+            .unwrap();
+        instance.mount().unwrap();
+        let bundle = box_run::Bundle {
+            id: format!("box-test-tied-{}", std::process::id()),
+            directory: instance.dir().to_owned(),
+            spec: instance.spec().unwrap(),
+        };
+        let options = box_run::Options {
+            outlives_caller,
+            ..box_run::Options::default()
+        };
+        // The kernel sends the death signal when the thread ends that made the process, prctl(2).
+        let start = move || {
+            let plan = box_run::Plan::new(&bundle, &options).unwrap();
+            let running = box_run::process::launch((), plan).unwrap();
+            let (pid, group) = (running.pid(), running.cgroup().unwrap().path().to_owned());
+            if outlives_caller {
+                assert_eq!(running.release().unwrap(), pid);
+            } else {
+                // As if the starter had been killed: nothing is dropped.
+                std::mem::forget(running);
+            }
+            (pid, group)
+        };
+        let (pid, group) = std::thread::spawn(start).join().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        let options = rustix::process::WaitOptions::empty();
+        if outlives_caller {
+            let none = rustix::process::WaitOptions::NOHANG;
+            assert!(rustix::process::waitpid(Some(pid), none).unwrap().is_none());
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        let (_, status) = rustix::process::waitpid(Some(pid), options)
+            .unwrap()
+            .unwrap();
+        assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
+        let group = box_run::cgroup::Cgroup::open(&group).unwrap();
+        assert!(group.exists());
+        group.remove().unwrap();
+        instance.unmount().unwrap();
+    }
+}

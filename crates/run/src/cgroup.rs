@@ -6,44 +6,32 @@
 //! devices, others where a limit asks for them, the freezer at the first pause. See cgroups(7) and the kernel's
 //! `admin-guide/cgroup-v2.rst`.
 
+mod backoff;
+mod delegation;
 mod device_program;
 mod directory;
 mod freezer;
 mod host;
-mod patience;
+mod join;
 mod place;
+mod request;
 mod setting;
 mod stats;
 mod systemd;
 mod v1;
 mod v2;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
-use rustix::io::Errno;
 
 use crate::Error;
 use host::Host;
-pub use place::Place;
+pub(crate) use join::Join;
+pub(crate) use place::Place;
+pub(crate) use request::Request;
 pub use setting::shares_of_weight;
 pub use stats::{Io, Stats};
-
-/// What a container's group shall be.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Where. Its last component must be unique on the machine.
-    pub place: &'a Place,
-    /// `linux.resources`. The nodes every container has are allowed in addition to its device rules, all others denied.
-    pub resources: &'a LinuxResources,
-    /// The pids limit is box's default: where it cannot be set it is dropped with a warning.
-    pub pids_by_default: bool,
-    /// Access to devices must be confined or the start fails, as the container can make device nodes of any number.
-    pub confine_devices: bool,
-    /// Count the CPU time of all its processes, those that end unseen included. On v1 that takes one group more.
-    pub count_cpu: bool,
-}
 
 /// The group of one container. Groups that [`Cgroup::create`] made are removed on drop, unless [`Cgroup::keep`] was called.
 #[derive(Debug)]
@@ -65,30 +53,23 @@ enum Groups {
     Missing,
 }
 
-/// How a process gets into the group, prepared by the parent.
-#[derive(Debug)]
-pub enum Join {
-    /// Through clone3(2) with `CLONE_INTO_CGROUP` and this descriptor.
-    Clone(OwnedFd),
-    /// By writing `0` to these `tasks`, see [`Join::enter`].
-    Write(Vec<OwnedFd>),
-    /// There is no group.
-    None,
-}
-
 impl Cgroup {
     /// Makes the group and sets its limits. A limit that was asked for and cannot be set is an error; defaults that
     /// cannot are told by [`Cgroup::warning`].
-    pub fn create(request: &Request) -> Result<Self, Error> {
+    pub(crate) fn create(request: &Request) -> Result<Self, Error> {
         let path = request.place.path();
         let (groups, warning) = match host::detect() {
             Host::Unified(root) => {
                 if let Some(scope) = request.place.scope() {
                     scope.enter(&root)?;
                 }
-                v2::create(&root, path, request)?
+                let (group, warning) = v2::create(&root, path, request)?;
+                (group.map_or(Groups::Missing, Groups::Unified), warning)
             }
-            Host::Legacy(hierarchies) => v1::create(&hierarchies, path, request)?,
+            Host::Legacy(hierarchies) => {
+                let (groups, warning) = v1::create(&hierarchies, path, request)?;
+                (groups.map_or(Groups::Missing, Groups::Legacy), warning)
+            }
             Host::Missing(reason) => {
                 setting::refuse_all(request, &reason)?;
                 (
@@ -109,8 +90,10 @@ impl Cgroup {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = place::below_root(path)?;
         let groups = match host::detect() {
-            Host::Unified(root) => v2::open(&root, &path),
-            Host::Legacy(hierarchies) => v1::open(&hierarchies, &path),
+            Host::Unified(root) => v2::open(&root, &path).map_or(Groups::Missing, Groups::Unified),
+            Host::Legacy(hierarchies) => {
+                v1::open(&hierarchies, &path).map_or(Groups::Missing, Groups::Legacy)
+            }
             Host::Missing(_) => Groups::Missing,
         };
         Ok(Self {
@@ -127,7 +110,7 @@ impl Cgroup {
     }
 
     /// Which defaults could not be set and why; one line for the user.
-    pub fn warning(&self) -> Option<&str> {
+    pub(crate) fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
@@ -137,12 +120,12 @@ impl Cgroup {
     }
 
     /// The group stays when this value is dropped.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         self.owned = false;
     }
 
     /// Opens what a process needs to get in.
-    pub fn join(&self) -> Result<Join, Error> {
+    pub(crate) fn join(&self) -> Result<Join, Error> {
         match &self.groups {
             Groups::Unified(group) => group.directory().open().map(Join::Clone),
             Groups::Legacy(groups) => groups
@@ -155,8 +138,9 @@ impl Cgroup {
         }
     }
 
+    #[cfg(test)]
     /// Moves a process that exists already, by its pid in the caller's pid namespace.
-    pub fn add(&self, pid: i32) -> Result<(), Error> {
+    pub(crate) fn add(&self, pid: i32) -> Result<(), Error> {
         for directory in self.directories() {
             directory.write("cgroup.procs", &pid.to_string())?;
         }
@@ -182,7 +166,7 @@ impl Cgroup {
     }
 
     /// How many of its processes the kernel's OOM killer ended.
-    pub fn oom_kills(&self) -> Result<u64, Error> {
+    pub(crate) fn oom_kills(&self) -> Result<u64, Error> {
         match &self.groups {
             Groups::Unified(group) => group.oom_kills(),
             Groups::Legacy(groups) => groups.oom_kills(),
@@ -274,29 +258,6 @@ impl Drop for Cgroup {
         {
             tracing::warn!(%error, "a control group is left over");
         }
-    }
-}
-
-impl Join {
-    /// The descriptor for clone3(2), where that is the way in.
-    pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Clone(descriptor) => Some(descriptor.as_fd()),
-            Self::Write(_) | Self::None => None,
-        }
-    }
-
-    /// Moves the calling process in, where clone3(2) has not done it. Allocates nothing.
-    ///
-    /// A cgroup namespace made by the same clone3 call has the parent's group as its root: make it with
-    /// unshare(2) afterwards.
-    pub fn enter(&self) -> Result<(), Errno> {
-        if let Self::Write(descriptors) = self {
-            for descriptor in descriptors {
-                rustix::io::write(descriptor, b"0")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -52,7 +52,7 @@ pub enum Message {
     },
     /// The process that joins a container is in there and waits for [`Order::Go`]. With what the kernel says of its sender: the pid
     /// for the receiver.
-    There(i32),
+    Arrived(i32),
 }
 
 impl From<Failed> for Message {
@@ -101,7 +101,7 @@ impl Channel {
                 (kind, failure.point as u8, failure.index, number)
             }
             // These are the sealed program's.
-            Message::NotExecuted { .. } | Message::There(_) => return Err(Errno::INVAL),
+            Message::NotExecuted { .. } | Message::Arrived(_) => return Err(Errno::INVAL),
         };
         let mut bytes = [0u8; HEAD];
         bytes[0] = kind;
@@ -185,7 +185,7 @@ impl Channel {
                     head: head.to_vec(),
                 }
             }
-            layout::THERE => Message::There(sender),
+            layout::ARRIVED => Message::Arrived(sender),
             kind @ HOOK..=layout::HOOK_TIMED_OUT => Message::Hook(HookFailure {
                 point: Point::from_number(bytes[1]).ok_or(Errno::PROTO)?,
                 index,

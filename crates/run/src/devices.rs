@@ -1,7 +1,7 @@
 //! Device nodes: which every container has, and which numbers it may use at all.
 
 pub(crate) mod nodes;
-pub mod null;
+pub(crate) mod null;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ const TERMINALS: [(u32, Option<u32>); 2] = [(5, Some(2)), (136, None)];
 
 /// Which devices a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DeviceKind {
     /// All of both kinds.
     All,
     /// Character devices.
@@ -96,7 +96,7 @@ pub struct Rule {
     /// Whether it allows or denies.
     pub allow: bool,
     /// Which devices.
-    pub kind: Kind,
+    pub kind: DeviceKind,
     /// Of this driver; none: of all.
     pub major: Option<u32>,
     /// This one; none: all of the driver.
@@ -112,7 +112,7 @@ pub struct Rule {
 pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
     let mut rules = vec![Rule {
         allow: false,
-        kind: Kind::All,
+        kind: DeviceKind::All,
         major: None,
         minor: None,
         access: Access::ALL,
@@ -125,7 +125,7 @@ pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
         .map(|node| (node.major, Some(node.minor)));
     rules.extend(nodes.chain(TERMINALS).map(|(major, minor)| Rule {
         allow: true,
-        kind: Kind::Character,
+        kind: DeviceKind::Character,
         major: Some(major),
         minor,
         access: Access::ALL,
@@ -134,11 +134,11 @@ pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
 }
 
 /// Where the host has the node of a device: the kernel's own name for it, below `/dev` (devtmpfs).
-pub fn host_node(kind: Kind, major: u32, minor: u32) -> Option<PathBuf> {
+pub fn host_node(kind: DeviceKind, major: u32, minor: u32) -> Option<PathBuf> {
     let class = match kind {
-        Kind::Block => "block",
-        Kind::Character => "char",
-        Kind::All => return None,
+        DeviceKind::Block => "block",
+        DeviceKind::Character => "char",
+        DeviceKind::All => return None,
     };
     let properties =
         std::fs::read_to_string(format!("/sys/dev/{class}/{major}:{minor}/uevent")).ok()?;
@@ -177,9 +177,9 @@ impl Access {
 impl fmt::Display for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::All => return out.write_str("a"),
-            Kind::Character => 'c',
-            Kind::Block => 'b',
+            DeviceKind::All => return out.write_str("a"),
+            DeviceKind::Character => 'c',
+            DeviceKind::Block => 'b',
         };
         let number =
             |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
@@ -207,13 +207,13 @@ fn from_oci(rule: &LinuxDeviceCgroup) -> Result<Vec<Rule>, Error> {
     };
     let (major, minor) = (number(rule.major())?, number(rule.minor())?);
     let access = Access::parse(rule.access().as_deref().unwrap_or_default())?;
-    let kinds: &[Kind] = match rule.typ().unwrap_or_default() {
+    let kinds: &[DeviceKind] = match rule.typ().unwrap_or_default() {
         LinuxDeviceType::A if major.is_none() && minor.is_none() && access == Access::ALL => {
-            &[Kind::All]
+            &[DeviceKind::All]
         }
-        LinuxDeviceType::A => &[Kind::Character, Kind::Block],
-        LinuxDeviceType::C | LinuxDeviceType::U => &[Kind::Character],
-        LinuxDeviceType::B => &[Kind::Block],
+        LinuxDeviceType::A => &[DeviceKind::Character, DeviceKind::Block],
+        LinuxDeviceType::C | LinuxDeviceType::U => &[DeviceKind::Character],
+        LinuxDeviceType::B => &[DeviceKind::Block],
         LinuxDeviceType::P => {
             return Err(Error::spec(
                 "linux.resources.devices",
@@ -277,9 +277,12 @@ mod tests {
 
     #[test]
     fn the_host_names_its_devices() {
-        assert_eq!(host_node(Kind::Character, 1, 11), Some("/dev/kmsg".into()));
-        assert_eq!(host_node(Kind::Character, 1, 200), None);
-        assert_eq!(host_node(Kind::All, 1, 11), None);
+        assert_eq!(
+            host_node(DeviceKind::Character, 1, 11),
+            Some("/dev/kmsg".into())
+        );
+        assert_eq!(host_node(DeviceKind::Character, 1, 200), None);
+        assert_eq!(host_node(DeviceKind::All, 1, 11), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What can go wrong, in words. One enum for the crate; `cli` adds the `error:` prefix and the exit status.
 
 pub(crate) mod diagnosis;
-mod words;
 
 use std::ffi::CString;
 use std::io;
@@ -9,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::ExitStatus;
 use crate::channel::Step;
+use box_host::Reason;
 pub use diagnosis::ExecFailure;
-pub use words::Words;
 
 /// A failure of somebody else's making.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -20,7 +19,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A file operation of the parent failed.
-    #[error("{action} {}: {}", path.display(), Words(source))]
+    #[error("{action} {}: {}", path.display(), Reason(source))]
     Io {
         /// The verb, such as `create directory`.
         action: &'static str,
@@ -30,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A system call of the parent that has no path failed.
-    #[error("{action}: {}", Words(source))]
+    #[error("{action}: {}", Reason(source))]
     System {
         /// The verb and its object, such as `clone the container's first process`.
         action: String,
@@ -38,7 +37,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A step of the container's set-up failed in the child.
-    #[error("{action}: {}", Words(source))]
+    #[error("{action}: {}", Reason(source))]
     Setup {
         /// The step.
         step: Step,

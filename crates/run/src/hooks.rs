@@ -1,26 +1,22 @@
 //! Programs that a bundle wants run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They are
 //! the host's administrator's, not the image's, and run with box's rights; `startContainer` alone runs with the container's.
 
+mod execution;
 pub(crate) mod failure;
 
 use std::ffi::CString;
-use std::io::Write;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use box_host::Reason;
 use oci_spec::runtime::{ContainerState, Hook, Spec, StateBuilder};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Error;
 use crate::channel::Step;
 use crate::error::c_string;
 use crate::sealed::{Script, layout};
+use execution::run;
 pub(crate) use failure::{HookEnd, HookFailure, Point};
 
 /// The hooks of a plan.
@@ -169,7 +165,7 @@ impl Hooks {
     pub fn error(&self, failure: HookFailure) -> Error {
         let hook = self.list(failure.point).get(usize::from(failure.index));
         let limit = hook.and_then(Hook::timeout).unwrap_or_default();
-        let words = |errno: Errno| crate::error::Words(&errno.into()).to_string();
+        let words = |errno: Errno| Reason(&errno.into()).to_string();
         Error::Hook {
             kind: failure.point.name(),
             path: hook.map(|hook| hook.path().clone()).unwrap_or_default(),
@@ -215,76 +211,6 @@ impl Hooks {
             state.pid(pid)
         };
         serde_json::to_vec(&state.build().ok()?).ok()
-    }
-}
-
-fn run(hook: &Hook, state: &[u8]) -> Result<(), HookEnd> {
-    let mut command = Command::new(hook.path());
-    let args = hook.args().as_deref().unwrap_or(&[]);
-    if let Some(name) = args.first() {
-        command.arg0(name);
-    }
-    command
-        .args(args.iter().skip(1))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
-    command.envs(
-        hook.env()
-            .iter()
-            .flatten()
-            .filter_map(|entry| entry.split_once('=')),
-    );
-    let mut child = command
-        .spawn()
-        .map_err(|error| HookEnd::NotExecuted(number(&error)))?;
-    let input = child.stdin.take();
-    // One that does not read its state is no failure; it is shorter than a pipe, so this does not wait.
-    if let Some(mut input) = input {
-        let _ = input.write_all(state);
-    }
-    if let Some(limit) = hook
-        .timeout()
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        && !ended_within(&child, Duration::from_secs(limit)).map_err(HookEnd::NotSeen)?
-    {
-        child.kill().and_then(|()| child.wait()).map_err(not_seen)?;
-        return Err(HookEnd::TimedOut);
-    }
-    let status = child.wait().map_err(not_seen)?;
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(HookEnd::Exited(code)),
-        (None, signal) => Err(HookEnd::Signaled(signal.unwrap_or_default())),
-    }
-}
-
-fn not_seen(error: std::io::Error) -> HookEnd {
-    HookEnd::NotSeen(number(&error))
-}
-
-fn number(error: &std::io::Error) -> Errno {
-    // What has none is a string with a zero byte.
-    Errno::from_io_error(error).unwrap_or(Errno::INVAL)
-}
-
-fn ended_within(child: &Child, limit: Duration) -> Result<bool, Errno> {
-    let pidfd = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        match poll(
-            &mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)],
-            Some(&left),
-        ) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
     }
 }
 

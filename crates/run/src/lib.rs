@@ -9,14 +9,14 @@
 
 pub mod cgroup;
 mod channel;
-pub mod devices;
+mod devices;
 pub mod error;
 mod hooks;
 mod init;
 pub mod mounts;
 pub mod namespaces;
 pub mod plan;
-pub mod privileges;
+mod privileges;
 pub mod process;
 mod sealed;
 pub mod signals;

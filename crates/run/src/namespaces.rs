@@ -22,12 +22,12 @@ pub(crate) struct Namespaces {
     /// A time namespace holds for children only, so it is entered just before the command, time_namespaces(7).
     pub time: Option<Vec<u8>>,
     /// Namespaces by path.
-    pub joined: Vec<Joined>,
+    pub joined: Vec<JoinedNamespace>,
 }
 
 /// A namespace that exists.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct JoinedNamespace {
     pub kind: LinuxNamespaceType,
     pub path: PathBuf,
     pub file: Option<OwnedFd>,
@@ -51,7 +51,7 @@ impl Namespaces {
                     let reason = format!("a {kind} namespace cannot be joined by path");
                     return Err(Error::spec("linux.namespaces", reason));
                 }
-                out.joined.push(Joined {
+                out.joined.push(JoinedNamespace {
                     kind,
                     path: path.clone(),
                     file: None,

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use box_host::process::{SignalSet, Status};
 use rustix::io::Errno;
 
 use crate::sys::process;
@@ -160,38 +161,25 @@ pub fn would_end_others(pid: i32, signal: i32) -> bool {
 }
 
 fn is_without_handler(pid: i32, signal: i32) -> bool {
-    // Gone already: nothing to decide.
-    std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .is_ok_and(|status| is_lost(&status, signal))
+    // For a process that is gone there is nothing to decide.
+    Status::of(pid).is_ok_and(|status| is_lost(&status, signal))
 }
 
-/// From the text of /proc/PID/status: PID 1 of an inner namespace, that neither catches nor ignores nor blocks (to
-/// read it from a signalfd) the signal.
-fn is_lost(status: &str, signal: i32) -> bool {
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-    };
-    let has = |name: &str| {
-        let mask = field(name)
-            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-            .unwrap_or(0);
-        mask >> (signal - 1) & 1 == 1
-    };
-    let innermost = field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back());
-    innermost == Some("1") && !has("SigCgt") && !has("SigIgn") && !has("SigBlk")
+/// Whether the process is PID 1 of an inner namespace, and neither catches nor ignores the signal, nor blocks it to read it from a
+/// signalfd.
+fn is_lost(status: &Status, signal: i32) -> bool {
+    let sets = [SignalSet::Caught, SignalSet::Ignored, SignalSet::Blocked];
+    status.innermost_pid() == Some(1) && !sets.iter().any(|set| status.has_signal(*set, signal))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn status(nspid: &str, caught: u64, ignored: u64, blocked: u64) -> String {
-        format!(
+    fn status(nspid: &str, caught: u64, ignored: u64, blocked: u64) -> Status {
+        Status::new(format!(
             "Name:\tx\nNSpid:\t{nspid}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n"
-        )
+        ))
     }
 
     #[test]
@@ -209,7 +197,7 @@ mod tests {
                 libc::SIGTERM
             ));
         }
-        assert!(!is_lost("", libc::SIGTERM));
+        assert!(!is_lost(&Status::new(""), libc::SIGTERM));
         assert!(!would_be_lost(std::process::id() as i32, libc::SIGUSR1));
     }
 }

@@ -3,17 +3,17 @@
 
 mod bpf;
 mod exit;
-pub mod memory;
+pub(crate) mod memory;
 pub mod mount;
-pub mod network;
+pub(crate) mod network;
 pub mod process;
 #[cfg(test)]
 mod seccomp;
 
-pub use bpf::{attach_device_program, load_device_program};
+pub(crate) use bpf::{attach_device_program, load_device_program};
 pub use exit::ExitStatus;
 #[cfg(test)]
-pub use seccomp::{call, seccomp_filter};
+pub(crate) use seccomp::{call, seccomp_filter};
 
 /// The result of libc's `syscall`, with `errno` read at once.
 fn result(status: libc::c_long) -> Result<libc::c_long, rustix::io::Errno> {

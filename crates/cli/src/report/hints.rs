@@ -137,7 +137,7 @@ fn of_step(step: Step, errno: Errno) -> Option<String> {
         (Step::Seal, Errno::PERM | Errno::NOSYS) => {
             "box executes a program from memory, but its environment does not permit execveat(2)"
         }
-        (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
+        (Step::Enter | Step::Announce | Step::Session, Errno::PERM | Errno::NOSYS) => {
             "the container's seccomp profile must allow clone, setsid, ioctl, read and write for a process to join"
         }
         (Step::Enter, Errno::AGAIN) => {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use box_host::process::Stat;
 use box_run::error::BoxError;
 use box_run::{Bundle, Ended, Lifecycle, Plan, Prepared, RootFilesystem, Running};
 
 use super::record::{NewContainer, Started, now};
 use super::state::State;
 use super::store::{self, Containers};
-use super::{Container, boot_id, live, rename, spare, start_time};
+use super::{Container, live, rename, spare};
 use crate::Error;
 use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
@@ -95,7 +96,7 @@ impl Lifecycle for Container {
     fn created(&mut self, pid: i32, cgroup: &Path) -> Result<(), BoxError> {
         let state = State {
             pid,
-            start_time: start_time(pid)?,
+            start_time: Stat::of(pid)?.start_time,
             monitor: rustix::process::getpid().as_raw_nonzero().get(),
             running: true,
             started: now(),
@@ -109,7 +110,7 @@ impl Lifecycle for Container {
             self.take_written_options();
             self.record.started = Some(Started {
                 at: state.started,
-                boot_id: boot_id()?,
+                boot_id: box_host::process::boot_id()?,
             });
             self.record.ended = None;
             self.save()?;

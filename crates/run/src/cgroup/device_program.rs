@@ -1,7 +1,7 @@
 //! Device rules as an eBPF program for cgroup v2, which has no devices controller: the kernel runs it at each mknod(2)
 //! and open(2) of a device (`BPF_PROG_TYPE_CGROUP_DEVICE`, bpf(2)).
 
-use crate::devices::{Access, Kind, Rule};
+use crate::devices::{Access, DeviceKind, Rule};
 
 /// Registers of the eBPF machine.
 const RESULT: u64 = 0;
@@ -36,7 +36,7 @@ pub fn assemble(rules: &[Rule]) -> Vec<u64> {
     for rule in rules.iter().rev() {
         program.extend(judge(rule));
         // The verifier refuses instructions that cannot be reached.
-        if rule.kind == Kind::All {
+        if rule.kind == DeviceKind::All {
             return program;
         }
     }
@@ -63,9 +63,9 @@ fn judge(rule: &Rule) -> Vec<u64> {
         })
     };
     match rule.kind {
-        Kind::All => {}
-        Kind::Block => differs(TYPE, 1),
-        Kind::Character => differs(TYPE, 2),
+        DeviceKind::All => {}
+        DeviceKind::Block => differs(TYPE, 1),
+        DeviceKind::Character => differs(TYPE, 2),
     }
     if let Some(major) = rule.major {
         differs(MAJOR, major);
@@ -211,24 +211,24 @@ mod tests {
             write: false,
             mknod: false,
         };
-        let program = assemble(&[rule(true, Kind::Block, read)]);
+        let program = assemble(&[rule(true, DeviceKind::Block, read)]);
         assert!(allowed(&program, BLOCK, 8, 3, READ));
         assert!(!allowed(&program, BLOCK, 8, 3, READ | WRITE));
         assert!(!allowed(&program, CHARACTER, 8, 3, READ));
         let program = assemble(&[
-            rule(true, Kind::Block, Access::ALL),
-            rule(false, Kind::Block, read),
+            rule(true, DeviceKind::Block, Access::ALL),
+            rule(false, DeviceKind::Block, read),
         ]);
         assert!(!allowed(&program, BLOCK, 8, 3, READ | WRITE));
         assert!(allowed(&program, BLOCK, 8, 3, WRITE));
         let everything = Rule {
             allow: true,
-            kind: Kind::All,
+            kind: DeviceKind::All,
             major: None,
             minor: None,
             access: Access::ALL,
         };
-        let program = assemble(&[everything, rule(false, Kind::Block, Access::ALL)]);
+        let program = assemble(&[everything, rule(false, DeviceKind::Block, Access::ALL)]);
         assert!(
             allowed(&program, CHARACTER, 8, 3, WRITE) && !allowed(&program, BLOCK, 8, 3, WRITE)
         );

@@ -20,7 +20,7 @@ pub struct Directory {
 }
 
 /// Waits between attempts to remove a group: a process leaves its group a moment after its parent has seen it end.
-const PATIENCE: [u64; 10] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500];
+const REMOVAL_WAITS: [u64; 10] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500];
 
 impl Directory {
     /// Names it; nothing is looked at.
@@ -143,7 +143,7 @@ impl Directory {
     /// Removes it and the groups below it, waiting for processes that are just ending.
     pub fn remove_tree(&self) -> Result<(), Error> {
         let mut failure = Errno::BUSY;
-        for wait in PATIENCE {
+        for wait in REMOVAL_WAITS {
             sleep(Duration::from_millis(wait));
             let mut gone = true;
             for directory in self.tree().iter().rev() {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::backoff::Backoff;
 use super::directory::Directory;
-use super::patience::Patience;
 use crate::Error;
 
 /// Sends SIGKILL to every process of the group and of those below until none is left.
@@ -13,13 +13,13 @@ use crate::Error;
 /// Each process is held by a descriptor before it is looked for in the group once more, so that a pid which
 /// was given to another process in between is not signalled.
 pub fn kill_one_by_one(directory: &Directory) -> Result<(), Error> {
-    let mut patience = Patience::new();
+    let mut backoff = Backoff::new();
     loop {
         let pids = directory.all_pids();
         if pids.is_empty() {
             return Ok(());
         }
-        if !patience.wait(pids.len()) {
+        if !backoff.wait(pids.len()) {
             let busy = rustix::io::Errno::BUSY;
             return Err(Error::io("end the processes of", directory.path(), busy));
         }

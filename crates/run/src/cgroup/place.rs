@@ -2,14 +2,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::delegation::delegated_to_us;
 use super::host::{self, Host};
 use super::systemd::Scope;
-use super::v2;
 use crate::Error;
 
 /// The place of a group that is about to be made.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     scope: Option<Scope>,
 }
@@ -35,7 +35,7 @@ impl Place {
         let path = below_root(cgroups_path)?;
         Ok(Self {
             path: match host {
-                Host::Unified(root) => v2::delegated_to_us(&root).join(path),
+                Host::Unified(root) => delegated_to_us(&root).join(path),
                 Host::Legacy(_) | Host::Missing(_) => path,
             },
             scope: None,

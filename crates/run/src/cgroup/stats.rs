@@ -1,5 +1,6 @@
 //! What a container uses.
 
+use box_host::process::Stat;
 use serde::Serialize;
 
 /// One reading. What the host does not count is none.
@@ -91,8 +92,11 @@ pub fn cpu_of_processes(pids: &[i32]) -> (u64, u64) {
     let tick = 10_000_000;
     pids.iter().fold((0, 0), |(all, system), pid| {
         // A process that ends while we look counts as nothing.
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let [user, kernel, children_user, children_kernel] = times(&text).unwrap_or_default();
+        let Ok(stat) = Stat::of(*pid) else {
+            return (all, system);
+        };
+        let ([user, kernel], [children_user, children_kernel]) =
+            (stat.own_time, stat.children_time);
         let in_kernel = kernel + children_kernel;
         (
             all + (user + children_user + in_kernel) * tick,
@@ -113,14 +117,6 @@ pub fn io_of_processes(pids: &[i32]) -> Option<Io> {
             read: sum.read + one.read,
             written: sum.written + one.written,
         })
-}
-
-/// Fields 14 to 17. The name in field 2 may hold spaces and parentheses, so counting starts behind its last one.
-fn times(stat: &str) -> Option<[u64; 4]> {
-    let (_, behind) = stat.rsplit_once(')')?;
-    let mut fields = behind.split_ascii_whitespace().skip(11);
-    let mut next = || fields.next()?.parse().ok();
-    Some([next()?, next()?, next()?, next()?])
 }
 
 #[cfg(test)]
@@ -155,14 +151,6 @@ mod tests {
         assert_eq!(Io::of_process(process), one);
         // Nobody to ask is not the same as nothing read.
         assert_eq!(io_of_processes(&[]), None);
-    }
-
-    #[test]
-    fn times_are_read_behind_a_hostile_process_name() {
-        let stat = "7 (a) R 1 (b)) S 1 7 7 0 -1 4194304 1 2 3 4 11 12 13 14 20 0 1 0 5 6 7";
-        assert_eq!(times(stat), Some([11, 12, 13, 14]));
-        assert_eq!(times("7 (a"), None);
-        assert_eq!(times("7 (a) S 1"), None);
     }
 
     #[test]

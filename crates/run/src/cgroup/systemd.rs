@@ -22,7 +22,7 @@ use message::{Reply, Value};
 const SOCKET: &str = "/run/systemd/private";
 
 /// What D-Bus libraries wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(25);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The container's group in its scope; the process that stays with it is in [`SUPERVISOR`], as a group with processes
 /// cannot hand controllers down.
@@ -110,12 +110,16 @@ impl Scope {
 
     fn ask(&self) -> Result<(), String> {
         let failed = |error: std::io::Error| {
-            let words = crate::error::Words(&error).to_string();
+            let words = box_host::Reason(&error).to_string();
             format!("ask systemd for {} at {SOCKET}: {words}", self.unit)
         };
         let mut socket = UnixStream::connect(SOCKET).map_err(failed)?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        socket
+            .set_read_timeout(Some(ANSWER_TIMEOUT))
+            .map_err(failed)?;
+        socket
+            .set_write_timeout(Some(ANSWER_TIMEOUT))
+            .map_err(failed)?;
         greet(&mut socket).map_err(failed)?;
         let call = message::start_transient_unit(&self.unit, &self.properties());
         socket.write_all(&call).map_err(failed)?;

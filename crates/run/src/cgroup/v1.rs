@@ -8,12 +8,13 @@ use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::freezer;
 use super::host::{self, CONTROLLERS, Hierarchies};
+use super::request::Request;
 use super::setting::{self, Need, Setting};
 use super::stats::{self, Io, Stats};
-use super::{Groups as AnyGroups, Request, freezer};
-use crate::error::Words;
 use crate::{Error, devices};
+use box_host::Reason;
 
 /// The groups of one container.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub fn create(
     hosts: &Hierarchies,
     path: &Path,
     request: &Request,
-) -> Result<(AnyGroups, Option<String>), Error> {
+) -> Result<(Option<Groups>, Option<String>), Error> {
     let mut settings = setting::legacy(request.resources);
     setting::soften(&mut settings, request);
     let mut groups = Groups {
@@ -44,13 +45,13 @@ pub fn create(
     };
     match groups.set_up(hosts, path, &settings, request) {
         Ok(warning) if groups.made.is_empty() => Ok((
-            AnyGroups::Missing,
+            None,
             Some(format!(
                 "the container runs without limits: {}",
                 warning.unwrap_or_default()
             )),
         )),
-        Ok(warning) => Ok((AnyGroups::Legacy(groups), warning)),
+        Ok(warning) => Ok((Some(groups), warning)),
         Err(error) => {
             for directory in &groups.made {
                 directory.remove_if_empty();
@@ -61,7 +62,7 @@ pub fn create(
 }
 
 /// The groups of a container that was made before.
-pub fn open(hosts: &Hierarchies, path: &Path) -> AnyGroups {
+pub fn open(hosts: &Hierarchies, path: &Path) -> Option<Groups> {
     let by_root = is_root();
     let places: Vec<_> = CONTROLLERS
         .iter()
@@ -71,11 +72,7 @@ pub fn open(hosts: &Hierarchies, path: &Path) -> AnyGroups {
         .iter()
         .map(|(controller, place)| Directory::new(controller, place.clone()));
     let made: Vec<_> = made.filter(Directory::exists).collect();
-    if made.is_empty() {
-        AnyGroups::Missing
-    } else {
-        AnyGroups::Legacy(Groups { made, places })
-    }
+    (!made.is_empty()).then_some(Groups { made, places })
 }
 
 /// What freezer.state says when all processes are stopped.
@@ -333,7 +330,7 @@ impl Groups {
                         return Err(format!(
                             "move process {pid} to {}: {}",
                             place.display(),
-                            Words(&errno.into())
+                            Reason(&errno.into())
                         ));
                     }
                 }
@@ -381,7 +378,7 @@ fn place(hosts: &Hierarchies, by_root: bool, controller: &str, path: &Path) -> O
 
 fn make(controller: &'static str, place: &Path) -> Result<Directory, String> {
     let directory = Directory::create(controller, place.to_owned())
-        .map_err(|error| format!("create cgroup {}: {}", place.display(), Words(&error)))?;
+        .map_err(|error| format!("create cgroup {}: {}", place.display(), Reason(&error)))?;
     if controller == "cpuset" {
         inherit_cpuset(&directory)?;
     }
@@ -425,7 +422,7 @@ fn confine(directory: &Directory, request: &Request) -> Result<(), Error> {
             reason: format!(
                 "devices controller, {}: rule {rule}: {}",
                 directory.path().display(),
-                Words(&errno.into())
+                Reason(&errno.into())
             ),
         })?;
     }

@@ -111,7 +111,7 @@ steps! {
     /// Go from the sealed program to a process in the container's pid namespace.
     Enter,
     /// Let box know of that process.
-    Meet,
+    Announce,
 }
 
 impl Step {

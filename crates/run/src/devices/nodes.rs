@@ -21,7 +21,7 @@ use super::null::{behind_read_only_mount, null_device};
 use crate::Error;
 use crate::devices::{self, DEFAULT_LINKS, DEFAULT_NODES};
 use crate::error::c_string;
-use crate::mounts::{Kind, MountStep};
+use crate::mounts::{MountKind, MountStep};
 use crate::namespaces::idmap::NO_ID;
 
 /// What is made in the file system that mount number `base` puts on /dev.
@@ -50,7 +50,7 @@ impl Nodes {
     /// `None` if /dev is not a fresh tmpfs, such as a bind mount of the host's.
     pub fn plan(linux: &Linux, mounts: &[MountStep]) -> Result<Option<Self>, Error> {
         let base = mounts.iter().rposition(|step| {
-            step.destination == Path::new("/dev") && matches!(&step.kind, Kind::Filesystem { name, .. } if name.as_c_str() == c"tmpfs")
+            step.destination == Path::new("/dev") && matches!(&step.kind, MountKind::Filesystem { name, .. } if name.as_c_str() == c"tmpfs")
         });
         let Some(base) = base else { return Ok(None) };
         let mut nodes = DEFAULT_NODES
@@ -84,9 +84,11 @@ impl Nodes {
             }
             // The container's path for it may be another one.
             let host = match kind {
-                FileType::BlockDevice => devices::host_node(devices::Kind::Block, major, minor),
+                FileType::BlockDevice => {
+                    devices::host_node(devices::DeviceKind::Block, major, minor)
+                }
                 FileType::CharacterDevice => {
-                    devices::host_node(devices::Kind::Character, major, minor)
+                    devices::host_node(devices::DeviceKind::Character, major, minor)
                 }
                 _ => None,
             };

@@ -49,7 +49,7 @@ impl ExecFailure {
     /// Words what was found about the file `path`, for which execve(2) gave `errno`.
     pub(crate) fn new(path: PathBuf, errno: i32, finding: Finding, text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
-        let plain = || super::words::Words(&std::io::Error::from_raw_os_error(errno)).to_string();
+        let plain = || box_host::Reason(&std::io::Error::from_raw_os_error(errno)).to_string();
         let (reason, hint) = match finding {
             Finding::Missing => {
                 return Self::NotFound {

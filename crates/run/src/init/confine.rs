@@ -65,7 +65,7 @@ pub(crate) fn script(plan: &Plan, channel: i32) -> Result<Script, Error> {
 pub(crate) fn die_with_box(script: &mut Script) {
     let arguments = [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize];
     script.call(libc::SYS_prctl, &arguments, Step::DieWithParent, 0);
-    script.add(layout::LIVE_WITH_BOX, &[], Step::Handshake, 2);
+    script.add(layout::EXIT_IF_ORPHANED, &[], Step::Handshake, 2);
 }
 
 /// The plan has refused [`NO_ID`]; were it to get here all the same, the command would keep box's own ids, credentials(7).

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
-use super::{Kind, MountStep};
+use super::step::{MountKind, MountStep};
 use crate::Error;
 
 /// A mount as it would be made now.
@@ -27,7 +27,7 @@ pub fn reopen(
     let one = |mut step: MountStep| {
         let opened = step.open(userns);
         match step.kind {
-            Kind::Bind { source, tree, .. } => Reopened {
+            MountKind::Bind { source, tree, .. } => Reopened {
                 source: Some(source),
                 tree: opened.map(|()| tree),
             },

@@ -59,7 +59,7 @@ impl IdMap {
     }
 
     /// A user and a group of the container as the host has them; its root for one that is not mapped.
-    pub fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
+    pub(crate) fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
         let find = |maps: &str, id: u32| {
             maps.lines().find_map(|line| {
                 let mut numbers = line.split(' ').map(str::parse::<u32>);
@@ -81,7 +81,7 @@ impl IdMap {
     }
 
     /// Writes the maps of a process that is alone in a new user namespace.
-    pub fn write(&self, pid: i32) -> Result<(), Error> {
+    pub(crate) fn write(&self, pid: i32) -> Result<(), Error> {
         for (file, text) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
             let path = PathBuf::from(format!("/proc/{pid}/{file}"));
             std::fs::write(&path, text)
@@ -121,16 +121,6 @@ pub fn map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno>
     set_attributes(tree, &mapped, false)
 }
 
-/// The first range of subordinate ids of `user` in the text of /etc/subuid or /etc/subgid, subuid(5): first id and count.
-pub fn subordinate_range(text: &str, user: &str) -> Option<(u32, u32)> {
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, first, count) = (fields.next()?, fields.next()?, fields.next()?);
-        let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
-        (name == user && count > 0 && first.checked_add(count).is_some()).then_some((first, count))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -157,13 +147,5 @@ mod tests {
             assert!(plan(container, host, size).is_err());
         }
         assert!(IdMap::plan(&Linux::default()).is_err());
-    }
-
-    #[test]
-    fn subordinate_ranges() {
-        let text = "# no\nother:1:2\nbox:x:5\nbox:100000:65536\nbox:1:1\n";
-        assert_eq!(subordinate_range(text, "box"), Some((100_000, 65_536)));
-        assert_eq!(subordinate_range("box:4294967295:2\n", "box"), None);
-        assert_eq!(subordinate_range("", "box"), None);
     }
 }

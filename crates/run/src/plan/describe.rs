@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use super::Plan;
 use crate::Error;
-use crate::channel::{Failed, Step};
+use crate::channel::{Failed, Message, Step};
+use crate::error::diagnosis::{ExecFailure, Finding, Text, examine};
 use crate::mounts::{ASTRAY, TAKEN};
 use crate::privileges::capabilities::Set;
 
@@ -50,6 +53,39 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// What the child said about why it could not go on.
+    pub(crate) fn refusal(&self, message: Message) -> Error {
+        match message {
+            Message::Ready(_) | Message::Arrived(_) => {
+                Error::system("start the command", Errno::PROTO)
+            }
+            Message::Failed(failed) => self.failure(failed),
+            Message::Hook(failure) => self.hooks.error(failure),
+            Message::NotExecuted {
+                index,
+                errno,
+                facts,
+                head,
+            } => {
+                let mut text = Text::new();
+                let errno = Errno::from_raw_os_error(errno);
+                let finding = examine(&facts, &head, errno, &mut text);
+                if finding == Finding::Missing {
+                    return ExecFailure::NotFound {
+                        command: self.command.name.clone(),
+                    }
+                    .into();
+                }
+                let path = self.command.candidates.get(usize::from(index));
+                let path = path.map_or_else(
+                    || self.command.name.clone(),
+                    |path| path.to_string_lossy().into_owned(),
+                );
+                ExecFailure::new(path.into(), errno.raw_os_error(), finding, text.as_bytes()).into()
+            }
+        }
+    }
+
     /// Words a failed step of the child.
     pub(crate) fn failure(&self, failed: Failed) -> Error {
         let step = failed.step;
@@ -61,7 +97,7 @@ impl Plan {
             };
         }
         if failed.step == Step::Capabilities
-            && failed.errno == rustix::io::Errno::PERM
+            && failed.errno == Errno::PERM
             && let Err(named) = Set::held().and_then(|held| self.capabilities.check(held))
         {
             return named;
@@ -167,11 +203,11 @@ impl Plan {
                     "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc",
                 ),
             )),
-            Step::Sysctl if failed.errno == rustix::io::Errno::NOENT => Some((
+            Step::Sysctl if failed.errno == Errno::NOENT => Some((
                 self.describe(failed.step, usize::from(failed.index)),
                 std::io::Error::other("the container's namespaces have no such parameter"),
             )),
-            Step::MountTarget if failed.errno == rustix::io::Errno::LOOP => {
+            Step::MountTarget if failed.errno == Errno::LOOP => {
                 let step = self.mounts.get(usize::from(failed.index))?;
                 let reason = "the image has a symbolic link there, where only a directory is safe";
                 Some((
@@ -212,7 +248,7 @@ fn fixed(step: Step) -> &'static str {
         Step::Fork => "start the command below the init process",
         Step::Seal => "execute the program that executes the command",
         Step::Enter => "enter the pid namespace",
-        Step::Meet => "let box know of the process",
+        Step::Announce => "let box know of the process",
         _ => "set the container up",
     }
 }

@@ -20,6 +20,10 @@ pub struct Options {
     pub kill_after: Option<Duration>,
     /// Ask the control group for the peak of memory at the end; without it that of the largest process is reported.
     pub measure: bool,
+    /// The container outlives its caller once its command runs: the death of neither box nor the thread that started it ends it.
+    /// Until then a start whose caller dies is given up, as always. See [`Running::release`](crate::Running::release).
+    #[serde(skip)]
+    pub outlives_caller: bool,
     /// The pids limit of the spec is a default: where it cannot be set it is dropped with a warning.
     pub pids_by_default: bool,
 }

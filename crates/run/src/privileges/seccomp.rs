@@ -100,7 +100,14 @@ impl Filter {
     /// Installs the filter on the calling thread. It must have CAP_SYS_ADMIN or no_new_privs.
     #[cfg(test)]
     pub fn install(&self) -> Result<(), Errno> {
-        sys::seccomp_filter(&self.program, self.flags)
+        let of_kernel = |one: &Instruction| libc::sock_filter {
+            code: one.code,
+            jt: one.jt,
+            jf: one.jf,
+            k: one.k,
+        };
+        let program: Vec<_> = self.program.iter().map(of_kernel).collect();
+        sys::seccomp_filter(&program, self.flags)
     }
 
     /// How many instructions it has, at most 4096.

@@ -19,16 +19,17 @@ use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::foreground::Foreground;
-use super::supervise::Supervised;
+use super::supervised::Supervised;
 use crate::cgroup::{Cgroup, Join};
 use crate::channel::{self, Channel, Failed, Message, Order, Step};
 use crate::devices::null::{is_null, null_of};
-use crate::init::{self, confine};
+use crate::init::{self, confine, namespaces, ties};
 use crate::plan::{Bundle, Plan};
 use crate::sealed::{Sealed, layout};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned};
-use crate::{Error, ExitStatus, tty};
+use crate::tty::allocation;
+use crate::{Error, ExitStatus};
 
 /// A running container that is joined.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ pub fn exec(
             child(&plan, &join, theirs, sealed)
         }
     };
-    let helper = Helper(Joined { pid, pidfd });
+    let helper = Helper(JoinedProcess { pid, pidfd });
     drop((theirs, join, sealed));
     let (joined, terminal) = helper.follow(&plan, &channel)?;
     if detach {
@@ -128,7 +129,7 @@ impl Joining {
         move_into_thread_name_spaces(self.target.as_fd(), self.namespaces)?;
         if self.namespaces.contains(ThreadNameSpaceType::USER) {
             // Outside of its ids, exec would take all capabilities away.
-            init::become_root()?;
+            namespaces::become_root()?;
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ fn set_up(
     join.enter().map_err(Step::JoinNamespace.failed(0))?;
     if !join.detach {
         // After the change of ids, which clears it, prctl(2).
-        init::die_with_parent(channel)?;
+        ties::die_with_parent(channel)?;
     }
     sys::new_session_keyring()
         .or_else(init::without_keys)
@@ -220,7 +221,7 @@ fn set_up(
             .map_err(Step::Handshake.failed(2))?;
         terminal = Some(line);
     }
-    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, None)
+    allocation::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, None)
         .map_err(Step::Stdio.failed(0))?;
     // All at once, by number.
     std::mem::forget(terminal);
@@ -246,7 +247,7 @@ fn seal(plan: &Plan, detach: bool) -> Result<Sealed, Error> {
     if !detach {
         confine::die_with_box(&mut script);
     }
-    script.add(layout::MEET, &[], Step::Meet, 0);
+    script.add(layout::ANNOUNCE, &[], Step::Announce, 0);
     script
         .execute(&plan.command)
         .map_err(|errno| Error::system("make the program that executes the command", errno))
@@ -261,21 +262,25 @@ fn open_terminal() -> Result<(OwnedFd, OwnedFd), Errno> {
     if rustix::fs::fstatfs(&devpts)?.f_type as u64 != DEVPTS_SUPER_MAGIC {
         return Err(Errno::NOTTY);
     }
-    tty::allocate(devpts.as_fd(), None)
+    allocation::allocate(devpts.as_fd(), None)
 }
 
 /// A child of box. Dropped, it is killed.
-struct Joined {
+struct JoinedProcess {
     pid: i32,
     pidfd: OwnedFd,
 }
 
 /// The child that makes the one that joins, and ends then.
-struct Helper(Joined);
+struct Helper(JoinedProcess);
 
 impl Helper {
     /// Waits until the command runs in a process of its own. With the master side of its terminal, if it has one.
-    fn follow(self, plan: &Plan, channel: &Channel) -> Result<(Joined, Option<OwnedFd>), Error> {
+    fn follow(
+        self,
+        plan: &Plan,
+        channel: &Channel,
+    ) -> Result<(JoinedProcess, Option<OwnedFd>), Error> {
         let failed = |errno: Errno| Error::system("wait for the command", errno);
         let (mut joined, mut terminal) = (None, None);
         while let Some(message) = channel.receive().map_err(failed)? {
@@ -284,7 +289,7 @@ impl Helper {
                 Message::Ready(master) if joined.is_none() && plan.terminal.is_some() => {
                     terminal = master.or(terminal);
                 }
-                Message::There(sender) if joined.is_none() => {
+                Message::Arrived(sender) if joined.is_none() => {
                     joined = Some(self.sibling(sender).map_err(failed)?);
                     channel.order(Order::Go, &[]).map_err(failed)?;
                 }
@@ -302,7 +307,7 @@ impl Helper {
     }
 
     /// The process of that number, if it is a child of box that the helper made. The kernel said the number.
-    fn sibling(&self, pid: i32) -> Result<Joined, Errno> {
+    fn sibling(&self, pid: i32) -> Result<JoinedProcess, Errno> {
         let number = Pid::from_raw(pid)
             .filter(|_| pid != self.0.pid)
             .ok_or(Errno::PROTO)?;
@@ -310,11 +315,11 @@ impl Helper {
         // ECHILD for all that are not: it could be any process that got hold of the line.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         waitid(WaitId::PidFd(pidfd.as_fd()), options)?;
-        Ok(Joined { pid, pidfd })
+        Ok(JoinedProcess { pid, pidfd })
     }
 }
 
-impl Joined {
+impl JoinedProcess {
     /// Waits for the end, passing on signals and what is typed and written meanwhile.
     fn wait(self, signals: &Forwarding, terminal: Option<OwnedFd>) -> Result<ExitStatus, Error> {
         let failed = |errno: Errno| Error::system("wait for the command", errno);
@@ -338,7 +343,7 @@ impl Joined {
     }
 }
 
-impl Drop for Joined {
+impl Drop for JoinedProcess {
     fn drop(&mut self) {
         // It may have ended by itself, and be reaped.
         let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);

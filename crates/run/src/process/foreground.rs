@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use rustix::stdio::stdin;
 
 use super::supervise::Streams;
-use crate::tty::{self, RawMode, Relay};
+use crate::tty::relay::Relay;
+use crate::tty::{self, RawMode};
 
 /// What box carries for a process in the foreground.
 #[derive(Default)]

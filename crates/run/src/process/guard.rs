@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::descent;
-use super::supervise::Supervised;
+use super::session;
+use super::supervised::Supervised;
 use crate::sys::memory;
 use crate::sys::process::{self as sys, Cloned};
 
@@ -72,7 +72,7 @@ fn stand_by(caller: OwnedFd, stood_by: &Supervised<'_>) -> Result<(), Errno> {
         both = 1;
     }
     let Some(group) = stood_by.group else {
-        return descent::kill_session(stood_by.pid);
+        return session::kill_session(stood_by.pid);
     };
     sys::send_signal(watched.as_fd(), libc::SIGKILL)?;
     // Without a pid namespace of its own the rest of the container lives on.

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 
+use super::container::Container;
 use super::ended::{Ended, Reason};
 use super::foreground::Foreground;
 use super::guard::Guard;
 use super::lifecycle::Lifecycle;
-use super::supervise::{Streams, Supervised, Verdict};
-use super::{Container, Prepared};
+use super::supervise::{Streams, Verdict};
+use super::supervised::Supervised;
 use crate::cgroup::Cgroup;
 use crate::hooks::Point;
 use crate::signals::Forwarding;
-use crate::{Error, ExitStatus};
+use crate::{Error, ExitStatus, Options};
 
 /// A container whose command runs. Dropped, it is killed.
 #[derive(Debug)]
@@ -24,18 +25,17 @@ pub struct Running<L> {
     kill_after: Option<Duration>,
     /// Ask the control group, too, what was used; nobody waits for that where nobody reads it.
     measure: bool,
+    outlives_caller: bool,
     started: Instant,
 }
 
 impl<L: Lifecycle> Running<L> {
-    pub(super) fn new(prepared: Prepared<L>) -> Self {
-        let Prepared {
-            container, plan, ..
-        } = prepared;
+    pub(super) fn new(container: Container<L>, options: &Options) -> Self {
         Self {
-            timeout: plan.options.timeout,
-            kill_after: plan.options.kill_after,
-            measure: plan.options.measure || container.lifecycle.wants_usage(),
+            timeout: options.timeout,
+            kill_after: options.kill_after,
+            outlives_caller: options.outlives_caller,
+            measure: options.measure || container.lifecycle.wants_usage(),
             container,
             started: Instant::now(),
         }
@@ -92,6 +92,23 @@ impl<L: Lifecycle> Running<L> {
     /// Takes the master side of the command's terminal, to carry its data.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.container.terminal.take()
+    }
+
+    /// Leaves the container to itself, with its control group, and returns its first process. That process is reparented when this one
+    /// ends; until then it has to be waited for, or it stays as a zombie.
+    ///
+    /// Fails unless [`Options::outlives_caller`] is set, as the container would die with this process; it is killed then.
+    pub fn release(mut self) -> Result<i32, Error> {
+        if !self.outlives_caller {
+            let reason = "it was started to die with its caller";
+            let reason = std::io::Error::other(reason);
+            return Err(Error::system("release the container", reason));
+        }
+        self.container.child.release();
+        if let Some(group) = &mut self.container.cgroup {
+            group.keep();
+        }
+        Ok(self.pid())
     }
 
     fn supervised(&self) -> Supervised<'_> {

@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::guard::Guard;
-use crate::cgroup::Cgroup;
-use crate::signals::{Forwarding, Request, would_be_lost};
+use super::supervised::Supervised;
+use crate::signals::{Request, would_be_lost};
 use crate::sys::{memory, process as sys};
 
 /// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
@@ -52,19 +52,6 @@ pub trait Streams {
 
     /// Carries what is left, once the process has ended.
     fn drain(&mut self) -> Result<(), Errno>;
-}
-
-/// A process that is waited for: the first one of a container, or one that joined it.
-#[derive(Clone, Copy)]
-pub(super) struct Supervised<'a> {
-    pub pid: i32,
-    pub pidfd: BorrowedFd<'a>,
-    pub signals: &'a Forwarding,
-    /// `None` for one that joined: its group is the container's.
-    pub group: Option<&'a Cgroup>,
-    /// When it is to have ended.
-    pub deadline: Option<Instant>,
-    pub kill_after: Option<Duration>,
 }
 
 /// What the loop did to the process.

@@ -1,7 +1,7 @@
 //! The command: the last thing that is done, or why it cannot be.
 
 use crate::layout::{self, Facts, HEAD, Task};
-use crate::message::{MESSAGE, tell};
+use crate::message::{MESSAGE, report};
 use crate::system::{
     AT_FDCWD, CLOEXEC, EACCES, EINVAL, ELIBBAD, ENOENT, ENOEXEC, ENOTDIR, NOT_SET_UP, call, exit,
     number,
@@ -29,7 +29,7 @@ pub fn execute(task: &Task) -> ! {
         None => {
             // SAFETY: nobody else uses the message; facts of a file that does not exist are zeroes.
             unsafe { MESSAGE[HEAD..HEAD + size_of::<Facts>()].fill(0) };
-            tell(
+            report(
                 task,
                 layout::NOT_EXECUTED,
                 0,
@@ -81,7 +81,7 @@ fn not_executed(task: &Task, at: usize, error: isize) -> ! {
     }
     // SAFETY: nobody else uses the message; there is room for the facts after its head.
     unsafe { ((&raw mut MESSAGE as usize + HEAD) as *mut Facts).write_unaligned(facts) };
-    tell(task, layout::NOT_EXECUTED, 0, at as u16, -error, length);
+    report(task, layout::NOT_EXECUTED, 0, at as u16, -error, length);
     exit(NOT_SET_UP)
 }
 

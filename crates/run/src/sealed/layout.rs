@@ -39,7 +39,7 @@ pub struct Operation {
 /// Shrinks the bounding set to the bits of the first argument.
 pub const SHRINK_BOUNDING_SET: u32 = 0x1_0000;
 /// Ends the process if box is gone: it may have died before the death signal was asked for.
-pub const LIVE_WITH_BOX: u32 = 0x1_0001;
+pub const EXIT_IF_ORPHANED: u32 = 0x1_0001;
 /// Runs the hook at the address of the first argument.
 pub const RUN_HOOK: u32 = 0x1_0002;
 /// Goes on in a child, and becomes what reaps and passes signals on (`--init`). The first argument is the set of signals.
@@ -47,7 +47,7 @@ pub const BECOME_REAPER: u32 = 0x1_0003;
 /// Goes on in a child of the caller's parent, in the pid namespace that was chosen for children, and ends.
 pub const ENTER_PID_NAMESPACE: u32 = 0x1_0004;
 /// Says that it is there, and waits for box to let it go on.
-pub const MEET: u32 = 0x1_0005;
+pub const ANNOUNCE: u32 = 0x1_0005;
 
 /// A program to be run and waited for. box writes it number by number.
 #[allow(dead_code)]
@@ -89,7 +89,7 @@ pub const HOOK_SIGNALED: u8 = HOOK + 4;
 /// It took too long.
 pub const HOOK_TIMED_OUT: u8 = HOOK + 5;
 /// A process is in the container's pid namespace.
-pub const THERE: u8 = 9;
+pub const ARRIVED: u8 = 9;
 /// What it is answered: `Order::Go`.
 pub const GO: u8 = 2;
 

@@ -7,8 +7,8 @@ use crate::system::{call, number};
 pub static mut MESSAGE: [u8; HEAD + size_of::<Facts>() + layout::MOST_READ] =
     [0; HEAD + size_of::<Facts>() + layout::MOST_READ];
 
-/// Sends a message with `length` bytes after its head, which are there. If box is gone there is nobody to tell.
-pub fn tell(task: &Task, kind: u8, second: u8, index: u16, number: isize, length: usize) {
+/// Sends a message with `length` bytes after its head, which are there. If box is gone there is nobody to report.
+pub fn report(task: &Task, kind: u8, second: u8, index: u16, number: isize, length: usize) {
     let head = [
         u32::from(kind) | u32::from(second) << 8 | u32::from(index) << 16,
         number as u32,

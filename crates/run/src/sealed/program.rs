@@ -16,7 +16,7 @@ mod system;
 use core::arch::global_asm;
 
 use layout::{HEAD, Hook, Operation, Task};
-use message::tell;
+use message::report;
 use system::{EINTR, EINVAL, NOT_SET_UP, Poll, SET_SIZE, SIGCHLD, call, call6, exit, number};
 
 // The kernel enters with argc, argv and the environment on the stack, and nothing else.
@@ -88,17 +88,17 @@ fn perform(task: &Task, operation: &Operation) {
     let [first, ..] = operation.arguments;
     let result = match operation.number {
         layout::SHRINK_BOUNDING_SET => shrink_bounding_set(first),
-        layout::LIVE_WITH_BOX => live_with_box(task.channel),
+        layout::EXIT_IF_ORPHANED => live_with_box(task.channel),
         // SAFETY: the address of a hook in the task.
         layout::RUN_HOOK => hook::run(task, operation, unsafe { &*(first as *const Hook) }),
         layout::BECOME_REAPER => reaper::split(first),
         layout::ENTER_PID_NAMESPACE => enter_pid_namespace(),
-        layout::MEET => meet(task.channel),
+        layout::ANNOUNCE => meet(task.channel),
         number => call6(number as usize, operation.arguments),
     };
     if result < 0 {
         let step = operation.step as u8;
-        tell(task, layout::FAILED, step, operation.index, -result, 0);
+        report(task, layout::FAILED, step, operation.index, -result, 0);
         exit(NOT_SET_UP)
     }
 }
@@ -158,7 +158,7 @@ fn enter_pid_namespace() -> isize {
 /// box sees by the message who it is, and answers, or is gone.
 fn meet(channel: usize) -> isize {
     let mut message = [0u32; HEAD / 4];
-    message[0] = u32::from(layout::THERE);
+    message[0] = u32::from(layout::ARRIVED);
     let sent = call(
         number::WRITE,
         [channel, &raw const message as usize, HEAD, 0],

@@ -33,7 +33,7 @@ pub fn set_attributes(
 }
 
 /// The same for the mount that a path leads to.
-pub fn set_attributes_of(
+pub(crate) fn set_attributes_of(
     path: &CStr,
     attributes: &Attributes,
     recursive: bool,
@@ -72,7 +72,7 @@ pub fn make_private() -> Result<(), Errno> {
 }
 
 /// `/proc/self/fd/N` without allocating.
-pub fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
+pub(crate) fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
     const HEAD: &[u8] = b"/proc/self/fd/";
     buffer[..HEAD.len()].copy_from_slice(HEAD);
     let mut digits = [0u8; 10];

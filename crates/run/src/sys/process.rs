@@ -116,7 +116,7 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
 }
 
 /// Sends a signal with a number, as sigqueue(3) does, through a pidfd. pidfd_send_signal(2)
-pub fn queue_signal(pidfd: BorrowedFd<'_>, signal: c_int, value: i32) -> Result<(), Errno> {
+pub(crate) fn queue_signal(pidfd: BorrowedFd<'_>, signal: c_int, value: i32) -> Result<(), Errno> {
     /// The beginning of the kernel's siginfo_t for a signal of a process, sigaction(2): 128 bytes in all.
     #[repr(C)]
     struct Queued {
@@ -164,7 +164,7 @@ pub fn unshare(flags: c_int) -> Result<(), Errno> {
 }
 
 /// Argument or environment strings as execve(2) takes them: pointers into strings that are kept alive beside them.
-pub struct Strings {
+pub(crate) struct Strings {
     strings: Vec<std::ffi::CString>,
     pointers: Vec<*const c_char>,
 }
@@ -193,7 +193,7 @@ impl std::fmt::Debug for Strings {
 }
 
 /// Waits to be killed.
-pub fn sleep() -> ! {
+pub(crate) fn sleep() -> ! {
     // SAFETY: pause(2) takes nothing and touches no memory; should the parent die, so does this process.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -204,7 +204,7 @@ pub fn sleep() -> ! {
 }
 
 /// execveat(2) of an open file; returns only if it failed.
-pub fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
+pub(crate) fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
     // SAFETY: both arrays end with a null pointer and point to strings that live in `Strings`; the empty path with AT_EMPTY_PATH means the file itself.
     unsafe {
         libc::syscall(
@@ -228,7 +228,7 @@ pub fn exit(code: u8) -> ! {
 /// Gives every signal its default action and unblocks all of them, as a fresh login has it. signal(7)
 ///
 /// By the system call, as the C library keeps two signals from its own function, and an ignored one is inherited.
-pub fn reset_signals() -> Result<(), Errno> {
+pub(crate) fn reset_signals() -> Result<(), Errno> {
     // struct sigaction of the kernel: handler SIG_DFL, no flags, no restorer, an empty mask of 64 bits.
     let default = [0u64; 4];
     for signal in 1..=64 {
@@ -266,7 +266,7 @@ pub fn set_signal_mask(mask: u64) -> Result<u64, Errno> {
 }
 
 /// A descriptor from which the signals of `mask` (bit N-1 is signal N) are read. signalfd(2)
-pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
+pub(crate) fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the mask lives over the call and is as long as is said.
     let descriptor = result(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &mask, 8, flags) })?;
@@ -275,18 +275,18 @@ pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
 }
 
 /// Closes all descriptors from `first` up.
-pub fn close_from(first: u32) -> Result<(), Errno> {
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
     close_range(first, u32::MAX)
 }
 
 /// Closes all descriptors from `first` to `last`. close_range(2)
-pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: the caller is a child about to exec: no owner of these descriptors will run again.
     result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Clears close-on-exec. fcntl(2)
-pub fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
+pub(crate) fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
     // SAFETY: F_SETFD takes an integer.
     let status = unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
     if status == -1 {
@@ -297,7 +297,7 @@ pub fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
 }
 
 /// Makes `from` also be number `to`, for a child about to exec. dup3(2); a no-op but for the flag if they are equal.
-pub fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<(), Errno> {
+pub(crate) fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<(), Errno> {
     if from == to {
         return if close_on_exec {
             Ok(())
@@ -316,7 +316,7 @@ pub fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<()
 }
 
 /// Makes an owned descriptor number `to`, close-on-exec, in a child about to exec.
-pub fn move_owned(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn move_owned(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
     if from.as_raw_fd() == to {
         return Ok(from);
     }
@@ -326,14 +326,14 @@ pub fn move_owned(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
 }
 
 /// A session keyring of its own, so that the caller's keys are out of reach. keyctl(2), KEYCTL_JOIN_SESSION_KEYRING
-pub fn new_session_keyring() -> Result<(), Errno> {
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: c_int = 1;
     // SAFETY: a null name asks for an anonymous keyring.
     result(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0, 0, 0, 0) }).map(drop)
 }
 
 /// personality(2)
-pub fn set_personality(persona: u32) -> Result<(), Errno> {
+pub(crate) fn set_personality(persona: u32) -> Result<(), Errno> {
     // SAFETY: it takes an integer.
     result(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
 }

@@ -2,7 +2,9 @@
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{List, Setting, cpuset, hugepages, leaf_weight, pids, size, soften_swap, throttles};
+use super::list::{
+    List, Setting, cpuset, hugepages, leaf_weight, pids, size, soften_swap, throttles,
+};
 
 /// The settings of v1.
 pub fn settings(resources: &LinuxResources) -> Vec<Setting> {

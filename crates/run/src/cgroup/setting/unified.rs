@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{
+use super::list::{
     List, Setting, cpuset, hugepages, leaf_weight, pids, size, soften_swap, throttles,
     weight_of_shares,
 };

@@ -259,7 +259,7 @@ fn judgement(policy: &Policy, rules: impl Iterator<Item = usize>) -> Code {
 
 /// Where a comparison goes on.
 #[derive(Clone, Copy)]
-enum Target {
+enum Jump {
     /// The next instruction.
     Next,
     /// Behind this condition: it holds.
@@ -270,7 +270,7 @@ enum Target {
 
 /// Returns `action` when all `conditions` hold, else goes on behind itself.
 fn conditional(conditions: &[Condition], action: Action) -> Code {
-    let mut steps: Vec<(Instruction, Target, Target, usize)> = Vec::new();
+    let mut steps: Vec<(Instruction, Jump, Jump, usize)> = Vec::new();
     for condition in conditions {
         let piece = comparison(condition);
         let end = steps.len() + piece.len();
@@ -284,9 +284,9 @@ fn conditional(conditions: &[Condition], action: Action) -> Code {
     let mut code: Code = Vec::with_capacity(behind);
     for (place, (instruction, yes, no, end)) in steps.into_iter().enumerate() {
         let skip = |target| match target {
-            Target::Next => 0,
-            Target::Holds => end - place - 1,
-            Target::Fails => behind - place - 1,
+            Jump::Next => 0,
+            Jump::Holds => end - place - 1,
+            Jump::Fails => behind - place - 1,
         };
         // Six conditions of at most six instructions stay far below 256.
         code.push(Instruction {
@@ -300,11 +300,11 @@ fn conditional(conditions: &[Condition], action: Action) -> Code {
 }
 
 /// An instruction, and where it leads if its test holds and if not.
-type Step = (Instruction, Target, Target);
+type Step = (Instruction, Jump, Jump);
 
 /// One 64-bit comparison, made of 32-bit ones: the high word first.
 fn comparison(condition: &Condition) -> Vec<Step> {
-    use Target::{Fails, Holds, Next};
+    use Jump::{Fails, Holds, Next};
     let (low, high) = halves(condition.value);
     let (on_high, on_low) = match condition.comparison {
         Comparison::Eq => (
@@ -338,7 +338,7 @@ fn comparison(condition: &Condition) -> Vec<Step> {
 
 /// The high word decides where it is not the same; else the low one does.
 fn greater(high: u32) -> Vec<Step> {
-    use Target::{Fails, Holds, Next};
+    use Jump::{Fails, Holds, Next};
     vec![
         branch(JGT, high, Holds, Next),
         branch(JEQ, high, Next, Fails),
@@ -346,7 +346,7 @@ fn greater(high: u32) -> Vec<Step> {
 }
 
 fn less(high: u32) -> Vec<Step> {
-    use Target::{Fails, Holds, Next};
+    use Jump::{Fails, Holds, Next};
     vec![
         branch(JGT, high, Fails, Next),
         branch(JEQ, high, Next, Holds),
@@ -358,12 +358,12 @@ fn halves(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
 }
 
-fn branch(code: u16, k: u32, yes: Target, no: Target) -> Step {
+fn branch(code: u16, k: u32, yes: Jump, no: Jump) -> Step {
     (instruction(code, k), yes, no)
 }
 
 fn plain(instruction: Instruction) -> Step {
-    (instruction, Target::Next, Target::Next)
+    (instruction, Jump::Next, Jump::Next)
 }
 
 fn and(mask: u32) -> Step {

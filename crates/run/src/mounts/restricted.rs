@@ -10,8 +10,10 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
-use super::make::filesystem;
-use super::{Kind, MountStep, Mounted, normal};
+use super::destination::normal;
+use super::filesystem::filesystem;
+use super::mounted::Mounted;
+use super::step::{MountKind, MountStep};
 use crate::Error;
 use crate::devices::null::behind_read_only_mount;
 use crate::error::c_string;
@@ -19,14 +21,14 @@ use crate::sys::mount::{Attributes, descriptor_path, set_attributes_of};
 
 /// A path that is masked or made read-only.
 #[derive(Debug)]
-pub(crate) struct Hidden {
+pub(crate) struct RestrictedPath {
     /// The mount step that made the file system the path is in, if no image can have a say in it: proc or sysfs.
     base: Option<usize>,
     /// Relative to that file system, or to the root file system.
     path: CString,
 }
 
-impl Hidden {
+impl RestrictedPath {
     /// Finds out for each path where the child will find it.
     pub fn plan(paths: &[String], mounts: &[MountStep]) -> Result<Vec<Self>, Error> {
         paths.iter().map(|path| Self::one(path, mounts)).collect()
@@ -40,7 +42,7 @@ impl Hidden {
             .rev()
             .find(|(_, step)| path.starts_with(&step.destination));
         if let Some((index, step)) = above
-            && let Kind::Filesystem { name, .. } = &step.kind
+            && let MountKind::Filesystem { name, .. } = &step.kind
             && matches!(name.to_bytes(), b"proc" | b"sysfs")
             && let Ok(below) = path.strip_prefix(&step.destination)
             && !below.as_os_str().is_empty()
@@ -99,7 +101,7 @@ impl Hidden {
 /// of a mask, its mode or owner, must not be the host's.
 pub(crate) fn mask(
     root: BorrowedFd<'_>,
-    paths: &[Hidden],
+    paths: &[RestrictedPath],
     mounted: &Mounted,
 ) -> Result<(), (usize, Errno)> {
     let mut current = None;
@@ -154,7 +156,7 @@ fn cover_directory(name: &CStr, empty: &mut Option<OwnedFd>) -> Result<(), Errno
 /// Makes each path, with what is mounted below it, read-only.
 pub(crate) fn read_only(
     root: BorrowedFd<'_>,
-    paths: &[Hidden],
+    paths: &[RestrictedPath],
     mounted: &Mounted,
 ) -> Result<(), (usize, Errno)> {
     let mut current = None;

@@ -9,12 +9,12 @@ const WAITS: [u64; 14] = [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 
 /// Waits that grow, and begin anew whenever something has moved: thousands of processes take a slow machine long, one
 /// that cannot be ended must not be waited for without end.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Backoff {
     least: usize,
     next: usize,
 }
 
-impl Patience {
+impl Backoff {
     pub fn new() -> Self {
         Self {
             least: usize::MAX,
@@ -43,12 +43,12 @@ mod tests {
 
     #[test]
     fn it_ends_only_where_nothing_moves() {
-        let mut patience = Patience::new();
+        let mut backoff = Backoff::new();
         for left in (1000..1100).rev() {
-            assert!(patience.wait(left));
+            assert!(backoff.wait(left));
         }
-        patience.next = WAITS.len();
-        assert!(!patience.wait(1000));
-        assert!(patience.wait(999));
+        backoff.next = WAITS.len();
+        assert!(!backoff.wait(1000));
+        assert!(backoff.wait(999));
     }
 }

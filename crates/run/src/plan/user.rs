@@ -7,14 +7,14 @@ use crate::Error;
 use crate::namespaces::idmap::NO_ID;
 
 /// Who the command runs as.
-pub(super) struct Identity {
+pub(super) struct CommandUser {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<Gid>,
     pub umask: u32,
 }
 
-impl Identity {
+impl CommandUser {
     /// Refuses numbers that the kernel takes for "leave as is", credentials(7): the command would keep box's own ids.
     pub fn plan(user: &User) -> Result<Self, Error> {
         let groups = user.additional_gids().as_deref().unwrap_or(&[]);
@@ -48,13 +48,15 @@ mod tests {
                 "gid" => user.set_gid(NO_ID),
                 _ => user.set_additional_gids(Some(vec![5, NO_ID])),
             };
-            let refused = Identity::plan(&user).err().map(|error| error.to_string());
+            let refused = CommandUser::plan(&user)
+                .err()
+                .map(|error| error.to_string());
             let expected =
                 format!("process.user.{field}: 4294967295 is no id, expected 0 to 4294967294");
             assert_eq!(refused, Some(expected));
         }
         let mut user = User::default();
         user.set_uid(NO_ID - 1).set_gid(NO_ID - 1);
-        assert!(Identity::plan(&user).is_ok_and(|user| user.uid == NO_ID - 1));
+        assert!(CommandUser::plan(&user).is_ok_and(|user| user.uid == NO_ID - 1));
     }
 }

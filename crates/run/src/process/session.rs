@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use box_host::process::Stat;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
 
@@ -69,7 +70,9 @@ fn belonging(
     found: &HashMap<i32, OwnedFd>,
 ) -> Result<Option<OwnedFd>, Errno> {
     let belongs = || {
-        let (parent, session) = origin(pid)?;
+        let Stat {
+            parent, session, ..
+        } = Stat::of(pid).ok()?;
         let child = found
             .get(&parent)
             // The number is that of another process by now if it does not take signals.
@@ -85,16 +88,6 @@ fn belonging(
     };
     // It was that process before and after it was opened.
     Ok(belongs().map(|()| process))
-}
-
-/// Fields 4 and 6 of /proc/PID/stat, proc_pid_stat(5): the parent and the session.
-fn origin(pid: i32) -> Option<(i32, i32)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    // The second field is a name in brackets, which may hold anything.
-    let mut fields = text.rsplit(')').next()?.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    Some((parent, fields.nth(1)?.parse().ok()?))
 }
 
 fn number(error: std::io::Error) -> Errno {

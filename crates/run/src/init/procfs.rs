@@ -1,0 +1,26 @@
+//! The host's procfs, as long as the root is still the host's. In the child.
+
+use std::ffi::CStr;
+
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
+
+use crate::hooks::Point;
+use crate::plan::Plan;
+
+/// Our pid for the host, which hooks are told: what its procfs, still at hand, calls us.
+pub(super) fn host_pid(plan: &Plan) -> Result<i32, Errno> {
+    if !plan.hooks.any(Point::CreateContainer) {
+        return Ok(0);
+    }
+    let link = readlinkat(CWD, c"/proc/self", vec![])?;
+    link.to_str()
+        .ok()
+        .and_then(|pid| pid.parse().ok())
+        .ok_or(Errno::INVAL)
+}
+
+pub(super) fn write_file(path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text).map(drop)
+}

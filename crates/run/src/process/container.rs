@@ -1,0 +1,104 @@
+//! The processes of a container that was begun, and what was made for them.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::Error;
+use crate::cgroup::{self, Cgroup, Join};
+use crate::channel::{Channel, Order};
+use crate::hooks::Hooks;
+use crate::plan::Plan;
+use crate::privileges::capabilities::Capability;
+use crate::process::lifecycle::Lifecycle;
+use crate::sealed::Sealed;
+use crate::signals::Forwarding;
+use crate::sys::process::{self as sys, Exit};
+
+/// The processes and all that was made for them. Dropped, they are killed, and it goes.
+#[derive(Debug)]
+pub(super) struct Container<L> {
+    pub child: Child,
+    pub terminal: Option<OwnedFd>,
+    pub hooks: Hooks,
+    pub cgroup: Option<Cgroup>,
+    // After the child and its group: a lock in it says that these are there.
+    pub lifecycle: L,
+    // Last: signals that came meanwhile act on box now.
+    pub signals: Forwarding,
+}
+
+/// The first process. Dropped, it is killed, and with it its pid namespace.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    pub reaped: bool,
+}
+
+pub(super) fn create_cgroup(lifecycle: &mut impl Lifecycle, plan: &Plan) -> Result<Cgroup, Error> {
+    let place = cgroup::Place::of(&plan.cgroup)?;
+    lifecycle
+        .before_cgroup(place.path())
+        .map_err(Error::Caller)?;
+    let request = cgroup::Request {
+        place: &place,
+        resources: &plan.resources,
+        pids_by_default: plan.options.pids_by_default,
+        // Root of a user namespace can make no nodes.
+        confine_devices: plan.idmap.is_none()
+            && plan.capabilities.bounding.contains(Capability::MKNOD),
+        count_cpu: plan.options.measure,
+    };
+    let group = Cgroup::create(&request)?;
+    if let Some(warning) = group.warning() {
+        tracing::warn!("{warning}");
+    }
+    Ok(group)
+}
+
+pub(super) fn order_failed(errno: Errno) -> Error {
+    Error::system("tell the container's first process to go on", errno)
+}
+
+impl<L> Container<L> {
+    /// Lets the child into its group, and on, with what it is to hand over to.
+    pub fn place(&self, channel: &Channel, sealed: &Sealed) -> Result<(), Error> {
+        let mut files = sealed.files().to_vec();
+        let join = self.cgroup.as_ref().map_or(Ok(Join::None), Cgroup::join)?;
+        if let Join::Write(groups) = &join {
+            files.extend(groups.iter().map(AsFd::as_fd));
+        }
+        channel.order(Order::Placed, &files).map_err(order_failed)
+    }
+}
+
+impl Child {
+    /// Leaves the process to itself: it is not killed on drop, and not waited for.
+    pub fn release(&mut self) {
+        self.reaped = true;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    pub fn wait(&mut self) -> Result<Exit, Error> {
+        let exit = sys::wait(self.pidfd.as_fd())
+            .map_err(|errno| Error::system("wait for the container", errno))?;
+        self.reaped = true;
+        Ok(exit)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // It may have ended by itself; either way it is reaped, and everything in its pid namespace is gone.
+            let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+            let _ = sys::wait(self.pidfd.as_fd());
+        }
+    }
+}
