@@ -1,4 +1,4 @@
-//! The mounts of a container: planned by the parent ([`MountStep`]), made by the child ([`make`]).
+//! The mounts of a container: planned by the parent ([`MountStep`]), made by the child ([`mod@make`]).
 //!
 //! A path of the image is never followed by name. Mount points are opened by openat2(2) inside the root file system, so that a
 //! symbolic link in the image, or one exchanged meanwhile through a shared volume, cannot lead a mount onto the host
