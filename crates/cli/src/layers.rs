@@ -1,7 +1,6 @@
 //! Blobs of the cache to layer trees. Here pulling meets unpacking: what arrives is unpacked while it arrives.
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use box_cache::{Cache, DiffId, Event, Hasher, Image, Layer, Phase, Progress, Synced, TaskId};
@@ -29,17 +28,17 @@ impl From<Error> for Failure {
     }
 }
 
-/// The trees of an image's layers, topmost last; those that are missing are made of their blobs. An image without layers
+/// An image's layers; those that are missing are made of their blobs. An image without layers
 /// (`FROM scratch` and no files) stands on an empty one. `bars` is called only where there is something to show.
 pub fn trees(
     settings: &Settings,
     cache: &Cache,
     image: &Image,
     bars: impl Fn() -> Bars,
-) -> Result<Vec<PathBuf>, Error> {
+) -> Result<Layers, Error> {
     let store = LayerStore::open(&settings.dirs.layers);
     if image.layers.is_empty() {
-        return store.empty().map(paths).map_err(Error::Unpack);
+        return store.empty().map_err(Error::Unpack);
     }
     let missing: Vec<&Layer> = image
         .layers
@@ -50,11 +49,7 @@ pub fn trees(
         make(&store, cache, image, &missing, &bars())?;
     }
     let ids: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
-    store.layers(&ids).map(paths).map_err(Error::Unpack)
-}
-
-fn paths(layers: Layers) -> Vec<PathBuf> {
-    layers.trees().map(Path::to_owned).collect()
+    store.layers(&ids).map_err(Error::Unpack)
 }
 
 /// Makes several layers' trees at once.

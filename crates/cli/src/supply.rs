@@ -1,9 +1,8 @@
 //! An image made ready to be used: found in the cache or fetched into it, its layers unpacked.
 
-use std::path::PathBuf;
-
 use box_cache::{Cache, Hold, Image, Platform, Reference};
 use box_pull::Remote;
+use box_unpack::Layers;
 use clap::ValueEnum;
 
 use crate::bars::Bars;
@@ -32,8 +31,8 @@ pub enum PullPolicy {
 pub struct Supplied {
     /// The image.
     pub image: Image,
-    /// Its layers as directories, topmost last.
-    pub layers: Vec<PathBuf>,
+    /// Its layers, unpacked.
+    pub layers: Layers,
     /// While it lives, nothing of this is collected.
     pub hold: Hold,
 }
@@ -61,7 +60,7 @@ impl Wanted<'_> {
 
     /// As [`Wanted::ready`], without layer trees.
     pub fn image(&self, settings: &Settings) -> Result<Supplied, Failure> {
-        self.supply(settings, |_, _| Ok(Vec::new()))
+        self.supply(settings, |_, _| Ok(Layers::default()))
     }
 
     fn supply(
@@ -209,7 +208,7 @@ pub fn other_platform(cache: &Cache, reference: &Reference, wanted: &Platform) -
     ))
 }
 
-type Trees = Result<Vec<PathBuf>, layers::Error>;
+type Trees = Result<Layers, layers::Error>;
 
 /// Why a cached image cannot be used.
 enum Lack {

@@ -85,10 +85,9 @@ impl LayersInUse<'_> {
         loop {
             match instances.get(name) {
                 Ok(instance) => {
-                    let record = instance.record();
                     needs
                         .layers
-                        .extend(record.layers.iter().filter_map(|path| diff_id(path)));
+                        .extend(instance.record().layers.iter().copied());
                     return Ok(());
                 }
                 Err(
@@ -110,7 +109,7 @@ impl LayersInUse<'_> {
 
 impl box_cache::LayerTrees for LayersInUse<'_> {
     fn needs(&self) -> Result<Needs, BoxError> {
-        let instances = Instances::open(&self.dirs.instances, &self.dirs.run);
+        let instances = self.dirs.containers();
         let mut needs = Needs::default();
         for name in self.names()? {
             self.needs_of(&instances, &name, &mut needs)?;
@@ -154,13 +153,4 @@ impl box_cache::LayerTrees for LayersInUse<'_> {
         self.store.sweep()?;
         Ok(bytes)
     }
-}
-
-/// The layer whose tree lies there.
-fn diff_id(tree: &std::path::Path) -> Option<DiffId> {
-    let hex = tree.file_name()?.to_str()?;
-    Digest::from_sha256_hex(hex)
-        .or_else(|_| Digest::from_sha512_hex(hex))
-        .ok()
-        .map(DiffId)
 }

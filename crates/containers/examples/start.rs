@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use box_containers::overrides::{Network, Overrides};
 use box_containers::{Error, EtcFiles, Instances, NewInstance, Options, accounts, launch, spec};
+use box_unpack::Layers;
 
 fn main() -> ExitCode {
     match start() {
@@ -23,23 +24,27 @@ fn start() -> Result<u8, Error> {
     let terminal = arguments.next_if_eq("-t").is_some();
     let init = arguments.next_if_eq("-i").is_some();
     let root = PathBuf::from(arguments.next().unwrap_or_default());
-    let layers = vec![PathBuf::from(arguments.next().unwrap_or_default())];
+    let layer = PathBuf::from(arguments.next().unwrap_or_default());
+    let layers = Layers::of_directories([layer]);
     let mut asked = Overrides {
         command: arguments.collect(),
         net: Network::None,
         terminal,
         ..Overrides::default()
     };
-    asked.accounts = accounts::Accounts::of_layers(&layers, &asked)?;
+    asked.accounts = accounts::Accounts::of_layers(&layers, &spec::mounts(&asked))?;
     let spec = spec::build(&Default::default(), &asked)?;
-    let instances = Instances::open(root.join("instances"), root.join("run"));
+    let instances = Instances::open(
+        root.join("instances"),
+        root.join("run"),
+        root.join("layers"),
+    );
     let instance = instances.create(NewInstance {
         name: None,
         image: "an unpacked layer".to_owned(),
         manifest: None,
         layers,
         storage: Some(box_containers::Storage::Overlay),
-        copy: |_, _| Ok(()),
         spec,
         cgroup_parent: None,
         etc: EtcFiles::new("container", "", &Default::default(), &[]),

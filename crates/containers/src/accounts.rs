@@ -6,16 +6,14 @@
 
 mod lookup;
 
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
 
-use oci_spec::runtime::Spec;
-use rustix::fs::{CWD, Mode, OFlags};
-
-use crate::accounts::lookup::Lookup;
-use crate::container::Live;
-use crate::spec::overrides::Overrides;
-use crate::{Error, Instance, spec};
 use box_run::namespaces::idmap::NO_ID;
+use box_unpack::Layers;
+use oci_spec::runtime::Mount;
+
+use crate::Error;
+use lookup::Lookup;
 
 /// The user databases of a container, as text. An image is hostile: lines that do not parse are passed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,33 +44,29 @@ const LONGEST: u64 = 4 << 20;
 const MOST_GROUPS: usize = 65_536;
 
 impl Accounts {
-    /// As a container will see them that is made of these layers, topmost last, with what is asked for mounted over them. What is
-    /// no regular file counts as missing.
-    pub fn of_layers(layers: &[PathBuf], asked: &Overrides) -> Result<Self, Error> {
-        let mounts = spec::mounts(asked);
-        let mut lookup = Lookup::in_layers(layers, &mounts);
-        Ok(Self {
-            passwd: read(&mut lookup, "/etc/passwd")?,
-            group: read(&mut lookup, "/etc/group")?,
-        })
+    /// As a container will see them that is made of these layers, with `mounts` over them ([`crate::spec::mounts`]). What is no regular
+    /// file counts as missing.
+    pub fn of_layers(layers: &Layers, mounts: &[Mount]) -> Result<Self, Error> {
+        Self::read(&mut Lookup::in_layers(layers, mounts))
     }
 
-    /// As a running container has them now.
-    pub(crate) fn of_container(instance: &Instance, live: &Live) -> Result<Self, Error> {
-        let spec = instance.spec()?;
-        let mut lookup = inside(instance, live, &spec)?;
-        Ok(Self {
-            passwd: read(&mut lookup, "/etc/passwd")?,
-            group: read(&mut lookup, "/etc/group")?,
-        })
+    /// As a running container has them now, whose root directory is given, and whose spec mounts these.
+    pub(crate) fn of_root(root: OwnedFd, mounts: &[Mount]) -> Result<Self, Error> {
+        Self::read(&mut Lookup::in_root(root, mounts))
     }
 
     /// The same without its groups.
-    pub(crate) fn users_of_container(instance: &Instance, live: &Live) -> Result<Self, Error> {
-        let spec = instance.spec()?;
+    pub(crate) fn users_of_root(root: OwnedFd, mounts: &[Mount]) -> Result<Self, Error> {
         Ok(Self {
-            passwd: read(&mut inside(instance, live, &spec)?, "/etc/passwd")?,
+            passwd: read(&mut Lookup::in_root(root, mounts), "/etc/passwd")?,
             group: String::new(),
+        })
+    }
+
+    fn read(lookup: &mut Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            passwd: read(lookup, "/etc/passwd")?,
+            group: read(lookup, "/etc/group")?,
         })
     }
 
@@ -277,19 +271,6 @@ fn without_ids(kind: &str, name: &str, file: &str) -> Error {
         NO_ID - 1
     );
     Error::spec(format!("{kind} {name}"), reason)
-}
-
-fn inside<'a>(instance: &Instance, live: &Live, spec: &'a Spec) -> Result<Lookup<'a>, Error> {
-    let path = PathBuf::from(format!("/proc/{}/root", live.pid()));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
-        .map_err(|errno| Error::io("open", &path, errno))?;
-    // It was that process' root if it has not ended since.
-    instance.live()?;
-    Ok(Lookup::in_root(
-        root,
-        spec.mounts().as_deref().unwrap_or(&[]),
-    ))
 }
 
 fn read(lookup: &mut Lookup<'_>, path: &str) -> Result<String, Error> {

@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 
 use box_run::capabilities::Capabilities;
 use box_run::seccomp;
+use box_unpack::Layers;
 use oci_spec::runtime::Spec;
 
 use crate::spec::etc::EtcFiles;
+use crate::storage::Storage;
 use crate::storage::overlay::{MOST_LAYERS, Overlay};
-use crate::storage::{CopyLayers, Storage};
 use crate::{Error, files, spec};
 pub use live::{Live, Waiter};
 #[cfg(test)]
@@ -36,14 +37,14 @@ pub use view::View;
 pub struct Instance {
     name: String,
     dir: PathBuf,
-    run: PathBuf,
+    all: Instances,
     record: Record,
     /// Not read yet if `None`.
     spec: Option<Spec>,
     /// To be written by `create`, or for the start if they are kept in memory.
     etc: Option<EtcFiles>,
-    /// For `create`, where the instance has a copy of its layers.
-    copy: Option<CopyLayers>,
+    /// Those of the record.
+    layers: Layers,
     held: Option<RunDir>,
     /// The files are complete; those of an instance that goes with its command are written while it starts.
     written: bool,
@@ -61,9 +62,14 @@ impl Instance {
         &self.dir
     }
 
+    /// The layers of its image, as they are stacked.
+    pub fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
     /// Where the state of it is while it runs.
     pub(crate) fn state_directory(&self) -> PathBuf {
-        self.run.join(&self.name)
+        self.all.run().join(&self.name)
     }
 
     /// What is written down about it.
@@ -85,8 +91,8 @@ impl Instance {
 
     /// What it is doing now.
     pub fn status(&self) -> Result<Status, Error> {
-        if RunDir::is_held(&self.run, &self.name)? {
-            return Ok(match State::read(&self.run, &self.name)? {
+        if RunDir::is_held(self.all.run(), &self.name)? {
+            return Ok(match State::read(self.all.run(), &self.name)? {
                 Some(state) => self.status_of(&state)?,
                 None => Status::Created,
             });
@@ -130,25 +136,18 @@ impl Instance {
 
     /// All its layers, topmost last: below those of the image one with nothing but the places that are mounted on, so that
     /// making them does not leave traces in the upper directory. An image of as many layers as an overlay takes has to do without.
-    pub(crate) fn lower(&self) -> Vec<PathBuf> {
-        if self.record.layers.len() >= MOST_LAYERS {
-            return self.record.layers.clone();
+    pub(crate) fn lower(&self) -> Layers {
+        if self.layers.len() >= MOST_LAYERS {
+            return self.layers.clone();
         }
-        let base = self
-            .dir
-            .parent()
-            .unwrap_or(&self.dir)
-            .join(store::MOUNT_POINTS);
-        [base]
-            .into_iter()
-            .chain(self.record.layers.iter().cloned())
-            .collect()
+        let base = self.dir.parent().unwrap_or(&self.dir);
+        self.layers.over(base.join(store::MOUNT_POINTS))
     }
 
     /// The overlay of its layers and its upper directory.
     pub(crate) fn overlay(&self, volatile: bool) -> Result<Overlay, Error> {
         Overlay::new(
-            &self.lower(),
+            self.lower(),
             self.dir.join("upper"),
             self.dir.join("work"),
             volatile,
@@ -219,11 +218,11 @@ impl Instance {
     }
 
     fn lock(&self) -> Result<RunDir, Error> {
-        if let Some(held) = RunDir::lock(&self.run, &self.name)? {
+        if let Some(held) = RunDir::lock(self.all.run(), &self.name)? {
             held.bury()?;
             return Ok(held);
         }
-        Err(match State::read(&self.run, &self.name)? {
+        Err(match State::read(self.all.run(), &self.name)? {
             Some(state) => Error::Running {
                 name: self.name.clone(),
                 pid: state.pid,

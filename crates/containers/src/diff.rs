@@ -7,7 +7,6 @@
 
 mod alike;
 pub(crate) mod layer;
-pub(crate) mod lower;
 mod upper;
 
 use std::ffi::OsString;
@@ -18,7 +17,8 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use lower::{Below, Found, Lower, Merged};
+use box_unpack::Layers;
+use box_unpack::merged::{self, Found, Merged};
 use upper::Upper;
 
 /// One difference between an instance and its image.
@@ -82,7 +82,7 @@ pub(crate) struct File {
 /// the container that something is mounted on: the empty files and directories that were made for this are no changes.
 pub fn changes(
     changed: &Changed,
-    layers: &[PathBuf],
+    layers: &Layers,
     mounted: &[PathBuf],
 ) -> Result<Vec<Change>, Error> {
     let mut found = vec![];
@@ -102,7 +102,7 @@ pub fn changes(
 /// is told as deletions. The root itself comes first, where its owner or mode changed.
 pub(crate) fn walk(
     changed: &Changed,
-    layers: &[PathBuf],
+    layers: &Layers,
     mounted: &[PathBuf],
     visit: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -110,7 +110,7 @@ pub(crate) fn walk(
     let walk = Walk {
         upper: Upper::open(path)?,
         copy: matches!(changed, Changed::Copy(_)),
-        lower: Lower::open(layers)?,
+        lower: layers.merged()?,
         mounted,
     };
     let Some(root) = walk.upper.file(Path::new(""))? else {
@@ -140,7 +140,7 @@ struct Walk<'a> {
     upper: Upper,
     /// It is a copy, in which nothing is a mark.
     copy: bool,
-    lower: Lower,
+    lower: Merged,
     mounted: &'a [PathBuf],
 }
 
@@ -175,7 +175,7 @@ impl Teller<'_> {
 struct Directory {
     path: PathBuf,
     /// The directories of the layers that it lies over.
-    below: Option<Merged>,
+    below: Option<merged::Directory>,
     /// They do not show through.
     hidden: bool,
     /// What is left.
@@ -190,14 +190,14 @@ impl Walk<'_> {
         &self,
         path: PathBuf,
         file: File,
-        below: Option<Merged>,
+        below: Option<merged::Directory>,
         hidden: bool,
         tell: &mut Teller,
     ) -> Result<Directory, Error> {
         let hidden = hidden || self.copy || self.upper.is_opaque(&path)?;
         let depth = tell.held_back.len();
         match &below {
-            Some(below) if !alike(&file.stat, &below.stat) => {
+            Some(below) if !alike(&file.stat, below.stat()) => {
                 tell.tell(Entry {
                     kind: Kind::Changed,
                     path: &path,
@@ -219,7 +219,7 @@ impl Walk<'_> {
     fn content(
         &self,
         path: PathBuf,
-        below: Option<Merged>,
+        below: Option<merged::Directory>,
         hidden: bool,
         depth: usize,
     ) -> Result<Directory, Error> {
@@ -245,9 +245,9 @@ impl Walk<'_> {
         name: OsString,
         tell: &mut Teller,
     ) -> Result<Option<Directory>, Error> {
-        let (path, hidden) = (directory.path.join(name), directory.hidden);
+        let (path, hidden) = (directory.path.join(&name), directory.hidden);
         let found = match &directory.below {
-            Some(below) => self.lower.find(below, &path)?,
+            Some(below) => self.lower.find(below, &name)?,
             None => Found::Nothing,
         };
         let Some(file) = self.upper.file(&path)? else {
@@ -278,7 +278,7 @@ impl Walk<'_> {
             (FileType::Directory, Found::Nothing) => {
                 return self.directory(path, file, None, false, tell).map(Some);
             }
-            (_, Found::Other(below)) if self.copy && self.is_alike(&path, &file, &below)? => {
+            (_, Found::File(below)) if self.copy && self.is_alike(&path, &file, &below)? => {
                 return Ok(None);
             }
             _ => {}
@@ -326,8 +326,11 @@ impl Walk<'_> {
 
 impl Walk<'_> {
     /// Whether a file of a copy is what it was copied from.
-    fn is_alike(&self, path: &Path, file: &File, below: &Below) -> Result<bool, Error> {
-        let original = self.lower.file(below, path)?;
+    fn is_alike(&self, path: &Path, file: &File, below: &merged::File) -> Result<bool, Error> {
+        let original = File {
+            handle: self.lower.open_file(below)?,
+            stat: *below.stat(),
+        };
         alike::files(file, &original)
             .map_err(|errno| Error::io("compare with its layer", &Path::new("/").join(path), errno))
     }

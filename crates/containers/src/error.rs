@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use box_run::error::BoxError;
-
 /// A failure with a container. The display form is one lower-case line that says what was tried on what and why it failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +10,9 @@ pub enum Error {
     /// A failure of the runtime, or of a file or a system call here.
     #[error(transparent)]
     Run(box_run::Error),
+    /// A failure with the layers of the image.
+    #[error(transparent)]
+    Layers(Box<box_unpack::Error>),
     /// A log from before its records had a time and a stream.
     #[error("the log was written by an older box, in another format: it is {}", path.display())]
     OldLog {
@@ -34,7 +35,7 @@ pub enum Error {
         /// The instance.
         name: String,
         /// Why it failed.
-        source: BoxError,
+        source: Box<box_unpack::Error>,
     },
     /// A name that does not follow the rules.
     #[error("{name:?} is not a valid container name: {reason}")]
@@ -138,6 +139,12 @@ impl From<box_run::Error> for Error {
             },
             error => Self::Run(error),
         }
+    }
+}
+
+impl From<box_unpack::Error> for Error {
+    fn from(error: box_unpack::Error) -> Self {
+        Self::Layers(Box::new(error))
     }
 }
 

@@ -51,11 +51,14 @@ fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Er
             status: "paused".to_owned(),
         });
     }
+    let mut bundle = instance.bundle()?;
     let accounts = match &request.user {
-        Some(_) => Accounts::of_container(instance, &live)?,
+        Some(_) => {
+            let mounts = bundle.spec.mounts().as_deref().unwrap_or(&[]);
+            Accounts::of_root(instance.open_root(&live)?, mounts)?
+        }
         None => Accounts::default(),
     };
-    let mut bundle = instance.bundle()?;
     let process = bundle.spec.process_mut().as_mut();
     let process = process.ok_or_else(|| Error::spec("process", "it is missing"))?;
     adapt(process, request, &accounts)?;

@@ -243,7 +243,8 @@ fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount 
     mount
 }
 
-pub(crate) fn mounts(asked: &Overrides) -> Vec<Mount> {
+/// The mounts of a container: those that each has, and what is asked for.
+pub fn mounts(asked: &Overrides) -> Vec<Mount> {
     let shm = format!(
         "size={}k",
         asked.shm_size.unwrap_or(SHM_SIZE).div_ceil(1024)

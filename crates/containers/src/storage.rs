@@ -5,7 +5,7 @@ pub(crate) mod overlay;
 pub(crate) mod rootfs;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdir, mkdirat, unlinkat};
 use rustix::io::Errno;
@@ -31,12 +31,6 @@ pub enum Storage {
     /// The instance has all of their files as its own.
     Copy,
 }
-
-/// A failure of somebody else's.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Copies layers, topmost last, to a directory that is not there yet. If it fails nothing is there.
-pub type CopyLayers = fn(&[PathBuf], &Path) -> Result<(), BoxError>;
 
 /// Beside the instances, once an overlay was seen to work there. No instance can have this name.
 const WORKS: &str = ".overlay";

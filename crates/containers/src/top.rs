@@ -34,7 +34,9 @@ impl Instance {
     /// Its processes, by their number in the container.
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
         let live = self.live()?;
-        let accounts = Accounts::users_of_container(self, &live)?;
+        let spec = self.spec()?;
+        let mounts = spec.mounts().as_deref().unwrap_or(&[]);
+        let accounts = Accounts::users_of_root(self.open_root(&live)?, mounts)?;
         let ids = self.ids()?;
         let group = live.cgroup()?.filter(|group| group.exists());
         let pids: BTreeSet<i32> = match group {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use box_containers::{Instances, Options, launch};
-use support::{Engine, groups, shell};
+use support::{Engine, groups, layers, shell};
 
 const ROOT: &str = "BOX_TEST_ROOT";
 const SCRIPT: &str = "BOX_TEST_SCRIPT";
@@ -60,9 +60,17 @@ fn main() -> ExitCode {
 fn supervise(root: &std::path::Path, script: &str) -> u8 {
     let mut asked = shell(script);
     asked.terminal = rustix::termios::isatty(rustix::stdio::stdin());
-    let layers = vec![root.join("layer")];
-    asked.accounts = box_containers::accounts::Accounts::of_layers(&layers, &asked).unwrap();
-    let instances = Instances::open(root.join("instances"), root.join("run"));
+    let layers = layers(root);
+    asked.accounts = box_containers::accounts::Accounts::of_layers(
+        &layers,
+        &box_containers::spec::mounts(&asked),
+    )
+    .unwrap();
+    let instances = Instances::open(
+        root.join("instances"),
+        root.join("run"),
+        root.join("layers"),
+    );
     let instance = instances
         .create(box_containers::NewInstance {
             name: Some(name(root)),
@@ -70,7 +78,6 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
             manifest: None,
             layers,
             storage: Some(box_containers::Storage::Overlay),
-            copy: |_, _| Ok(()),
             spec: box_containers::spec::build(&Default::default(), &asked).unwrap(),
             cgroup_parent: None,
             etc: box_containers::EtcFiles::default(),

@@ -78,7 +78,7 @@ struct LayerView {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let instances = settings.dirs.containers();
     let cache = Cache::open_existing(&settings.dirs.cache);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &args.names {
@@ -126,10 +126,10 @@ fn container(instance: &Instance) -> Result<ContainerView, Failure> {
     Ok(ContainerView {
         row: ps::Row::of(instance)?,
         bundle: instance.dir().display().to_string(),
-        layers: record
-            .layers
-            .iter()
-            .map(|layer| layer.display().to_string())
+        layers: instance
+            .layers()
+            .trees()
+            .map(|tree| tree.display().to_string())
             .collect(),
         remove: record.remove,
         log_path: instance.log_path().map(|path| path.display().to_string()),

@@ -84,6 +84,7 @@ pub fn of_containers(error: &box_containers::Error) -> Option<String> {
     use box_containers::Error;
     match error {
         Error::Run(error) => of_run(error),
+        Error::Layers(error) => of_unpack(error),
         Error::Told { hint, .. } => hint.clone(),
         Error::NoSuchInstance { .. } => Some("list all containers: box ps -a".to_owned()),
         Error::Running { name, .. } => {

@@ -5,6 +5,8 @@ mod private;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use box_containers::Instances;
+
 use crate::report::Failure;
 
 /// The directories of one invocation, all absolute.
@@ -63,6 +65,13 @@ impl Dirs {
             config: config_dir(env, privileged)?,
             root,
         })
+    }
+}
+
+impl Dirs {
+    /// The containers in these directories.
+    pub fn containers(&self) -> Instances {
+        Instances::open(&self.instances, &self.run, &self.layers)
     }
 }
 

@@ -11,12 +11,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
+use box_unpack::Layers;
+use box_unpack::merged::{self, Found, Merged};
 use oci_spec::runtime::Mount;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::{Errno, read, retry_on_intr};
 
 use crate::Error;
-use crate::diff::lower::{Found, Lower, Merged};
 
 /// How many names may be looked up on one path, those of links included: a hostile image could ask for millions, in each of its
 /// layers. No distribution needs more than ten.
@@ -32,7 +33,7 @@ pub(crate) struct Lookup<'a> {
 
 enum Base<'a> {
     /// Unpacked layers, topmost last; the topmost, and the merged view of all, once they are needed.
-    Layers(&'a [PathBuf], Option<OwnedFd>, Option<Lower>),
+    Layers(&'a Layers, Option<OwnedFd>, Option<Merged>),
     /// The root directory of a running container.
     Root(OwnedFd),
 }
@@ -46,7 +47,7 @@ struct Volume {
 
 /// A directory on the way.
 enum Directory {
-    Layers(Merged),
+    Layers(merged::Directory),
     Plain(OwnedFd),
     /// The start makes it, for what is mounted below.
     Made,
@@ -71,7 +72,7 @@ const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 
 impl<'a> Lookup<'a> {
     /// In an image's unpacked layers, topmost last, and what `mounts` put over them.
-    pub fn in_layers(layers: &'a [PathBuf], mounts: &'a [Mount]) -> Self {
+    pub fn in_layers(layers: &'a Layers, mounts: &'a [Mount]) -> Self {
         Self {
             base: Base::Layers(layers, None, None),
             mounts,
@@ -111,12 +112,14 @@ impl<'a> Lookup<'a> {
         let (root, resolve) = match &mut self.base {
             Base::Root(root) => (&*root, ResolveFlags::IN_ROOT),
             Base::Layers(layers, top, _) => {
-                let Some(layer) = layers.last().filter(|_| !covered) else {
+                if covered {
                     return Ok(None);
-                };
-                let root = match top {
-                    Some(root) => root,
-                    None => top.insert(open_layer(layer)?),
+                }
+                if top.is_none() {
+                    *top = layers.open_topmost()?;
+                }
+                let Some(root) = top else {
+                    return Ok(None);
                 };
                 // A link may lead into another layer.
                 (&*root, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
@@ -138,7 +141,7 @@ impl<'a> Lookup<'a> {
         if let Base::Layers(layers, _, lower @ None) = &mut self.base
             && !layers.is_empty()
         {
-            *lower = Some(Lower::open(layers)?);
+            *lower = Some(layers.merged()?);
         }
         let volumes = match self.volumes.take() {
             Some(volumes) => volumes,
@@ -236,9 +239,11 @@ impl<'a> Lookup<'a> {
                 plain(directory, name, place)
             }
             (_, Some(Directory::Layers(merged)), Base::Layers(_, _, Some(lower))) => {
-                layered(lower, merged, place)
+                layered(lower, merged, name, place)
             }
-            (_, None, Base::Layers(_, _, Some(lower))) => layered(lower, &lower.root()?, place),
+            (_, None, Base::Layers(_, _, Some(lower))) => {
+                layered(lower, &lower.root()?, name, place)
+            }
             _ => Ok(Entry::Nothing),
         }?;
         let holds = |volume: &Volume| volume.place.starts_with(place) && volume.place != place;
@@ -254,11 +259,6 @@ fn is_volume(mount: &Mount) -> bool {
     let tmpfs = mount.typ().as_deref() == Some("tmpfs");
     let own = [Path::new("/dev"), Path::new("/dev/shm")].contains(&mount.destination().as_path());
     bind_source(mount).is_some() || (tmpfs && !own)
-}
-
-fn open_layer(layer: &Path) -> Result<OwnedFd, Error> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, layer, flags, Mode::empty()).map_err(|errno| Error::io("open layer", layer, errno))
 }
 
 /// The file or directory of the host that a mount shows. The bundle's own files, which have relative sources, hold nothing of the
@@ -285,14 +285,16 @@ fn push(stack: &mut Vec<OsString>, path: &Path) {
 }
 
 /// What the layers have at `place`, a name in `parent`.
-fn layered(lower: &Lower, parent: &Merged, place: &Path) -> Result<Entry, Error> {
-    match lower.find(parent, place)? {
+fn layered(
+    lower: &Merged,
+    parent: &merged::Directory,
+    name: &OsStr,
+    place: &Path,
+) -> Result<Entry, Error> {
+    match lower.find(parent, name)? {
         Found::Nothing => Ok(Entry::Nothing),
         Found::Directory(merged) => Ok(Entry::Directory(Directory::Layers(merged))),
-        Found::Other(below) => {
-            let file = lower.file(&below, place)?;
-            entry(file.handle, place)
-        }
+        Found::File(file) => entry(lower.open_file(&file)?, place),
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Instance, Instances};
+use super::Instance;
 use crate::container::state::{RunDir, State, Status};
 use crate::{Error, files};
 use box_run::Ended;
@@ -36,15 +36,13 @@ impl Instance {
     pub fn live(&self) -> Result<Live, Error> {
         let stopped = || -> Result<Live, Error> {
             // What is on disk now, as it may have ended since it was read.
-            let status = Instances::open(self.dir.parent().unwrap_or(&self.dir), &self.run)
-                .get(&self.name)?
-                .status()?;
+            let status = self.all.get(&self.name)?.status()?;
             Err(Error::NotRunning {
                 name: self.name.clone(),
                 status: status.to_string(),
             })
         };
-        match Live::find(&self.run, &self.name)? {
+        match Live::find(self.all.run(), &self.name)? {
             Some(live) => Ok(live),
             None => {
                 self.settle()?;
@@ -55,10 +53,10 @@ impl Instance {
 
     /// If its first process has just ended: waits until whoever watches it has recorded that.
     fn settle(&self) -> Result<(), Error> {
-        let Some(state) = State::read(&self.run, &self.name)? else {
+        let Some(state) = State::read(self.all.run(), &self.name)? else {
             return Ok(());
         };
-        if state.is_alive() || !RunDir::is_held(&self.run, &self.name)? {
+        if state.is_alive() || !RunDir::is_held(self.all.run(), &self.name)? {
             return Ok(());
         }
         if let Some(monitor) = open(state.monitor)? {

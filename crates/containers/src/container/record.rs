@@ -1,15 +1,16 @@
 //! What is asked for a new container, and what is written down about one.
 
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use box_cache::{DiffId, Digest};
 use box_run::Ended;
+use box_unpack::Layers;
 use oci_spec::runtime::Spec;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::logs::Settings;
 use crate::spec::etc::EtcFiles;
-use crate::storage::{CopyLayers, Storage};
+use crate::storage::Storage;
 
 /// What [`Instances::create`] needs.
 #[derive(Clone, Debug)]
@@ -20,12 +21,10 @@ pub struct NewInstance {
     pub image: String,
     /// The digest of the image's manifest, so that clean-up knows what is in use.
     pub manifest: Option<String>,
-    /// Unpacked layers, topmost last. They are never written to.
-    pub layers: Vec<PathBuf>,
+    /// The image's layers. They are never written to.
+    pub layers: Layers,
     /// What becomes of them. `None`: an overlay, or with a warning a copy where that cannot be had.
     pub storage: Option<Storage>,
-    /// Makes the copy where there is to be one.
-    pub copy: CopyLayers,
     /// From [`crate::spec::build`].
     pub spec: Spec,
     /// `--cgroup-parent`: the group above the container's own, a path or a slice of systemd (`NAME.slice`), where the
@@ -70,8 +69,9 @@ pub struct Record {
     pub image: String,
     /// The digest of the image's manifest.
     pub manifest: Option<String>,
-    /// Unpacked layers, topmost last.
-    pub layers: Vec<PathBuf>,
+    /// The image's layers as they are stacked, topmost last.
+    #[serde(deserialize_with = "diff_ids")]
+    pub layers: Vec<DiffId>,
     /// What became of them.
     #[serde(default)]
     pub storage: Storage,
@@ -97,6 +97,19 @@ pub struct Started {
     pub at: u64,
     /// /proc/sys/kernel/random/boot_id of then.
     pub boot_id: String,
+}
+
+/// Digests; or paths of trees that are named after them, as an older box wrote them down.
+fn diff_ids<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<DiffId>, D::Error> {
+    let read = |text: &String| match text.rsplit_once('/') {
+        None => text.parse(),
+        Some((_, hex)) => Digest::from_sha256_hex(hex).or_else(|_| Digest::from_sha512_hex(hex)),
+    };
+    let texts = Vec::<String>::deserialize(source)?;
+    let digests = texts.iter().map(|text| read(text).map(DiffId));
+    digests
+        .collect::<Result<_, _>>()
+        .map_err(serde::de::Error::custom)
 }
 
 /// Seconds since the epoch.

@@ -228,8 +228,7 @@ impl Instance {
 
     /// The bundle has a new name, and the box that was to give it to the state was killed. True: the state has it now.
     fn bundle_went_ahead(&self) -> Result<bool, Error> {
-        let instances = self.dir.parent().unwrap_or(&self.dir);
-        Instances::open(instances, &self.run).finish_rename_of(&self.name)
+        self.all.finish_rename_of(&self.name)
     }
 
     /// Takes the name that the locked state directory has now. True: it is another one than before.

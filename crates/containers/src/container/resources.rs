@@ -12,7 +12,7 @@ impl Instance {
     /// The control group of a running instance.
     pub fn cgroup(&self) -> Result<Cgroup, Error> {
         let status = self.status()?;
-        let state = State::read(&self.run, &self.name)?;
+        let state = State::read(self.all.run(), &self.name)?;
         match (&status, state.and_then(|state| state.cgroup)) {
             (Status::Running { .. } | Status::Paused { .. }, Some(path)) => {
                 Ok(Cgroup::open(&path)?)
@@ -43,7 +43,7 @@ impl Instance {
         match self.cgroup() {
             Ok(cgroup) => cgroup.update(resources)?,
             // It is being started with what was written down before, or removed.
-            Err(Error::NotRunning { .. }) if RunDir::is_held(&self.run, &self.name)? => {
+            Err(Error::NotRunning { .. }) if RunDir::is_held(self.all.run(), &self.name)? => {
                 return Err(Error::Busy {
                     name: self.name.clone(),
                 });

@@ -56,7 +56,7 @@ impl Instance {
 
     /// What its storage makes of its layers; `None` for a bundle that has its files itself.
     fn root(&self, bundle: &Bundle) -> Result<Option<Box<dyn RootFilesystem>>, Error> {
-        if self.record.layers.is_empty() {
+        if self.layers.is_empty() {
             return Ok(None);
         }
         // Not synced when it goes, if the container goes with it: that would write back all of the host's file system.
@@ -77,7 +77,7 @@ impl NewInstance {
     /// The plan of a container that is not made: nothing is touched.
     pub fn plan(&self) -> Result<Plan, Error> {
         let name = self.name.clone().unwrap_or_else(|| "NAME".to_owned());
-        Instances::open("INSTANCES", "RUN")
+        Instances::open("INSTANCES", "RUN", "LAYERS")
             .instance(&name, self.clone(), 0)
             .plan()
     }

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use box_unpack::LayerStore;
 use rustix::fs::{AtFlags, Mode, mkdir, unlinkat};
 use rustix::io::Errno;
 
@@ -29,14 +30,20 @@ const TRIES: usize = 8;
 pub struct Instances {
     dir: PathBuf,
     run: PathBuf,
+    layers: LayerStore,
 }
 
 impl Instances {
-    /// `dir` holds the instances, `run` the state of those that run. Neither needs to exist.
-    pub fn open(dir: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
+    /// `dir` holds the instances, `run` the state of those that run, `layers` the trees of their images. None needs to exist.
+    pub fn open(
+        dir: impl Into<PathBuf>,
+        run: impl Into<PathBuf>,
+        layers: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             dir: dir.into(),
             run: run.into(),
+            layers: LayerStore::open(layers),
         }
     }
 
@@ -93,7 +100,7 @@ impl Instances {
             id,
             image: new.image,
             manifest: new.manifest,
-            layers: new.layers,
+            layers: new.layers.ids().to_vec(),
             storage: new.storage.unwrap_or_default(),
             command,
             created: now(),
@@ -105,11 +112,11 @@ impl Instances {
         Instance {
             name: name.to_owned(),
             dir: self.dir.join(name),
-            run: self.run.clone(),
+            all: self.clone(),
             record,
             spec: Some(new.spec),
             etc: Some(new.etc),
-            copy: Some(new.copy),
+            layers: new.layers,
             held: None,
             written: false,
         }
@@ -129,7 +136,7 @@ impl Instances {
         let missing = || Error::NoSuchInstance {
             name: name.to_owned(),
         };
-        let record = match files::read_json(&dir.join("instance.json"))? {
+        let record: Record = match files::read_json(&dir.join("instance.json"))? {
             Some(record) => record,
             // One that goes with its command, see Instance::files().
             None => {
@@ -140,11 +147,11 @@ impl Instances {
         Ok(Instance {
             name,
             dir,
-            run: self.run.clone(),
+            all: self.clone(),
+            layers: self.layers.stacked(&record.layers),
             record,
             spec: None,
             etc: None,
-            copy: None,
             held: None,
             written: true,
         })
@@ -362,7 +369,7 @@ impl Instance {
     /// Gives the upper directory, which is what the container sees as `/`, the mode and owner that the image gives to it. A layer
     /// whose archive says nothing of its root has the usual ones there.
     fn take_over_the_root(&self) -> Result<(), Error> {
-        let layers = self.record.layers.iter().rev();
+        let layers = self.layers.trees().rev();
         // A layer that is not there is the overlay's to tell.
         let said = layers
             .filter_map(|layer| rustix::fs::stat(layer).ok())
@@ -380,14 +387,9 @@ impl Instance {
 
     fn copy_layers(&mut self) -> Result<(), Error> {
         let target = self.dir.join("rootfs");
-        let copied = self
-            .copy
-            .take()
-            .map(|copy| copy(&self.lower(), &target))
-            .unwrap_or(Ok(()));
-        copied.map_err(|source| Error::Copy {
+        self.lower().copy_to(&target).map_err(|source| Error::Copy {
             name: self.name.clone(),
-            source,
+            source: Box::new(source),
         })
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::Instance;
+use super::{Instance, Live};
 use crate::Error;
 use crate::archive::Ids;
 use crate::copy::{Gone, Tree};
@@ -57,10 +57,7 @@ impl Instance {
     pub fn view(self) -> Result<View, Error> {
         match self.live() {
             Ok(live) => {
-                let path = PathBuf::from(format!("/proc/{}/root", live.pid()));
-                let root = open(&path)?;
-                // It was that process' root if it has not ended since.
-                self.live()?;
+                let root = self.open_root(&live)?;
                 Ok(View {
                     root,
                     name: self.name.clone(),
@@ -72,6 +69,14 @@ impl Instance {
             Err(Error::NotRunning { .. }) => self.view_stopped(),
             Err(error) => Err(error),
         }
+    }
+
+    /// The root directory of the running container, as its first process sees it.
+    pub(crate) fn open_root(&self, live: &Live) -> Result<OwnedFd, Error> {
+        let root = open(Path::new(&format!("/proc/{}/root", live.pid())))?;
+        // It was that process' root if it has not ended since.
+        self.live()?;
+        Ok(root)
     }
 
     fn view_stopped(mut self) -> Result<View, Error> {
@@ -120,7 +125,7 @@ impl Instance {
 
     /// What it changed of its image, parents before children and names in order.
     pub fn changes(&self) -> Result<Vec<Change>, Error> {
-        diff::changes(&self.changed(), &self.record.layers, &self.mounted()?)
+        diff::changes(&self.changed(), &self.layers, &self.mounted()?)
     }
 
     /// The same as an uncompressed OCI layer. Returns the writer.
@@ -130,13 +135,7 @@ impl Instance {
             // A copy's ids are mapped by its mount, on the disk they are the image's.
             Storage::Copy => Ids::default(),
         };
-        layer::write(
-            &self.changed(),
-            &self.record.layers,
-            &self.mounted()?,
-            ids,
-            out,
-        )
+        layer::write(&self.changed(), &self.layers, &self.mounted()?, ids, out)
     }
 
     /// Where its changes are.

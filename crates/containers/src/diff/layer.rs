@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
 
+use box_unpack::Layers;
+
 use crate::Error;
 use crate::archive::{Archive, Ids};
 use crate::diff::{self, Changed, Kind};
@@ -19,7 +21,7 @@ const WHITEOUT: &str = ".wh.";
 /// arguments see [`diff::changes`]. Returns the writer.
 pub fn write<W: Write>(
     changed: &Changed,
-    layers: &[PathBuf],
+    layers: &Layers,
     mounted: &[PathBuf],
     ids: Ids,
     out: W,
@@ -105,7 +107,7 @@ mod tests {
         let make = || {
             write(
                 &Changed::Upper(upper.clone()),
-                std::slice::from_ref(&low),
+                &Layers::of_directories([low.clone()]),
                 &[],
                 Ids::default(),
                 vec![],

@@ -52,7 +52,7 @@ impl Fixture {
         let mounted: Vec<PathBuf> = mounted.iter().map(PathBuf::from).collect();
         changes(
             &Changed::Upper(at("upper")),
-            &[at("low"), at("high")],
+            &Layers::of_directories([at("low"), at("high")]),
             &mounted,
         )
         .unwrap()

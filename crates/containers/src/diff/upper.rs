@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::File;
@@ -115,15 +115,6 @@ pub(super) fn has_attribute(file: impl AsFd, name: &CStr) -> Result<bool, Errno>
     match rustix::fs::fgetxattr(file.as_fd(), name, &mut value[..]) {
         Ok(1) if value[0] == b'y' => Ok(true),
         Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Looks at a name in an open directory without following it.
-pub(super) fn look(directory: impl AsFd, path: &Path) -> Result<Option<Stat>, Errno> {
-    match rustix::fs::statat(directory, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }
 }

@@ -6,10 +6,11 @@
 //! mount namespace that lives for no longer than that, and handed to the child as a mount that is attached nowhere.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use box_run::namespaces::idmap::map;
 use box_run::plan::UserIds;
+use box_unpack::Layers;
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
@@ -19,7 +20,7 @@ use crate::Error;
 /// Mounts the overlay of `layers` over `bundle`'s upper directory with these ids, attached nowhere.
 pub fn overlay(
     bundle: &Path,
-    layers: &[PathBuf],
+    layers: &Layers,
     volatile: bool,
     ids: UserIds<'_>,
 ) -> Result<OwnedFd, Error> {
@@ -35,13 +36,13 @@ pub fn overlay(
 
 fn build(
     bundle: &Path,
-    layers: &[PathBuf],
+    layers: &Layers,
     volatile: bool,
     namespace: BorrowedFd<'_>,
 ) -> Result<OwnedFd, Error> {
     let rootfs = bundle.join("rootfs");
     let mapped: Vec<OwnedFd> = layers
-        .iter()
+        .trees()
         .map(|path| attach_mapped(path, &rootfs, namespace))
         .collect::<Result<_, _>>()?;
     Overlay::of_trees(mapped, bundle.join("upper"), bundle.join("work"), volatile)?
@@ -101,7 +102,7 @@ mod tests {
             map: &map,
             namespace: namespace.as_fd(),
         };
-        let tree = overlay(&bundle, std::slice::from_ref(&layer), true, ids).unwrap();
+        let tree = overlay(&bundle, &Layers::of_directories([layer.clone()]), true, ids).unwrap();
         let seen = |name: &str| {
             std::fs::metadata(format!("/proc/self/fd/{}/{name}", tree.as_raw_fd()))
                 .unwrap()

@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use box_unpack::{Layers, RaisedLimit};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Error;
 use box_run::error::c_string;
@@ -36,7 +36,7 @@ pub(crate) const MOST_LAYERS: usize = 500;
 /// A checked overlay.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    layers: Vec<PathBuf>,
+    layers: Layers,
     upper: PathBuf,
     work: PathBuf,
     volatile: bool,
@@ -47,18 +47,18 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    /// `layers` topmost last. A `volatile` one is not synced when it goes, for instances that go with it.
+    /// Of these layers. A `volatile` one is not synced when it goes, for instances that go with it.
     pub fn new(
-        layers: &[PathBuf],
+        layers: Layers,
         upper: PathBuf,
         work: PathBuf,
         volatile: bool,
     ) -> Result<Self, Error> {
         check_number(layers.len())?;
-        let names: Vec<&[u8]> = layers.iter().map(|path| bytes(path)).collect();
+        let names: Vec<&[u8]> = layers.trees().map(bytes).collect();
         let options = options(&names, bytes(&upper), bytes(&work), volatile)?;
         Ok(Self {
-            layers: layers.to_vec(),
+            layers,
             upper,
             work,
             volatile,
@@ -76,7 +76,7 @@ impl Overlay {
     ) -> Result<Self, Error> {
         check_number(layers.len())?;
         let mut overlay = Self {
-            layers: vec![],
+            layers: Layers::default(),
             upper,
             work,
             volatile,
@@ -89,14 +89,15 @@ impl Overlay {
 
     /// Whether the string of options cannot carry the paths.
     pub fn needs_numbers(&self) -> bool {
-        let mut all = self.layers.iter().chain([&self.upper, &self.work]);
-        let odd = |path: &PathBuf| bytes(path).iter().any(|byte| b",:\\\"\n ".contains(byte));
+        let own = [self.upper.as_path(), &self.work];
+        let mut all = self.layers.trees().chain(own);
+        let odd = |path: &Path| bytes(path).iter().any(|byte| b",:\\\"\n ".contains(byte));
         self.opened.is_empty() && (self.options.as_bytes().len() > LONGEST || all.any(odd))
     }
 
     /// The same, open. The kernel takes what was opened in the mount namespace of the mount, and in no other.
     fn opened(&self) -> Result<Self, Error> {
-        let layers = self.layers.iter().map(open).collect::<Result<_, _>>()?;
+        let layers = self.layers.open()?;
         Self::of_trees(layers, self.upper.clone(), self.work.clone(), self.volatile)
     }
 
@@ -105,7 +106,7 @@ impl Overlay {
         let name = c_string(bytes(target))?;
         let mounted = match self.needs_numbers() {
             true => {
-                let _room = Room::make();
+                let _limit = RaisedLimit::raise();
                 self.opened()?.mount(&name)
             }
             false => self.mount(&name),
@@ -168,7 +169,7 @@ impl Overlay {
     /// Whether each value fits into what fsconfig(2) takes, 256 bytes.
     fn fits_fsconfig(&self) -> bool {
         const MOST: usize = 255;
-        let layers = self.layers.iter().map(|path| path.as_os_str().len() + 1);
+        let layers = self.layers.trees().map(|path| path.as_os_str().len() + 1);
         !self.needs_numbers()
             && layers.sum::<usize>() <= MOST
             && [&self.upper, &self.work]
@@ -201,7 +202,7 @@ impl Overlay {
     }
 
     fn context(&self) -> Result<OwnedFd, Errno> {
-        let names: Vec<&[u8]> = self.layers.iter().map(|path| bytes(path)).collect();
+        let names: Vec<&[u8]> = self.layers.trees().map(bytes).collect();
         let lower = lower(&names);
         let own = [
             ("lowerdir", lower.as_slice()),
@@ -232,7 +233,7 @@ impl Overlay {
 pub(crate) struct Home {
     namespace: OwnedFd,
     directory: OwnedFd,
-    _room: Room,
+    _limit: RaisedLimit,
 }
 
 impl Home {
@@ -247,7 +248,7 @@ impl Home {
         let home = Self {
             namespace,
             directory,
-            _room: Room::make(),
+            _limit: RaisedLimit::raise(),
         };
         match box_run::sys::mount::make_private() {
             Ok(()) => Ok(home),
@@ -259,29 +260,6 @@ impl Home {
         let failed = |errno| Error::system("return to the host's mount namespace", errno);
         rustix::thread::move_into_link_name_space(self.namespace.as_fd(), None).map_err(failed)?;
         rustix::process::fchdir(self.directory).map_err(failed)
-    }
-}
-
-/// Room for a descriptor of each layer while it lives: the soft limit may be lower, getrlimit(2). No container is to see the higher one.
-#[derive(Debug)]
-pub(crate) struct Room(Rlimit);
-
-impl Room {
-    /// Where the limit cannot be raised the opening says so.
-    pub fn make() -> Self {
-        let before = getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: before.maximum,
-            maximum: before.maximum,
-        };
-        let _ = setrlimit(Resource::Nofile, raised);
-        Self(before)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let _ = setrlimit(Resource::Nofile, self.0);
     }
 }
 
@@ -338,10 +316,16 @@ mod tests {
     #[test]
     fn topmost_comes_first() {
         let layers = [PathBuf::from("/low"), PathBuf::from("/high")];
-        let overlay = Overlay::new(&layers, "/u".into(), "/w".into(), true).unwrap();
+        let overlay = Overlay::new(
+            Layers::of_directories(layers),
+            "/u".into(),
+            "/w".into(),
+            true,
+        )
+        .unwrap();
         let expected = "lowerdir=/high:/low,upperdir=/u,workdir=/w,index=off,metacopy=off,redirect_dir=nofollow,volatile";
         assert_eq!(overlay.describe(), expected);
-        assert!(Overlay::new(&[], "/u".into(), "/w".into(), true).is_err());
+        assert!(Overlay::new(Layers::default(), "/u".into(), "/w".into(), true).is_err());
     }
 
     /// Mounts it and gives what is in its file `f`. The mount lives in a namespace that goes with the thread.
@@ -368,7 +352,7 @@ mod tests {
             }
             std::fs::write(odd.join("low/f"), "below").unwrap();
             let overlay = Overlay::new(
-                &[odd.join("low")],
+                Layers::of_directories([odd.join("low")]),
                 odd.join("upper"),
                 odd.join("work"),
                 false,
@@ -392,11 +376,23 @@ mod tests {
             std::fs::create_dir_all(path).unwrap();
         }
         std::fs::write(layers[0].join("f"), "lowest").unwrap();
-        let overlay = Overlay::new(&layers, long.join("u"), long.join("w"), false).unwrap();
+        let overlay = Overlay::new(
+            Layers::of_directories(layers.clone()),
+            long.join("u"),
+            long.join("w"),
+            false,
+        )
+        .unwrap();
         assert!(overlay.opened().unwrap().options.as_bytes().len() <= LONGEST);
         in_a_thread(|| assert_eq!(read_through(&overlay, &long.join("t")), "lowest"));
         let more = [layers, vec![long.clone()]].concat();
-        let refused = Overlay::new(&more, long.join("u"), long.join("w"), false).unwrap_err();
+        let refused = Overlay::new(
+            Layers::of_directories(more),
+            long.join("u"),
+            long.join("w"),
+            false,
+        )
+        .unwrap_err();
         assert!(
             refused
                 .to_string()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use box_run::RootFilesystem;
 use box_run::error::c_string;
 use box_run::plan::{Failure, UserIds};
+use box_unpack::Layers;
 use rustix::io::Errno;
 
 use super::mapped;
@@ -77,14 +78,14 @@ impl RootFilesystem for Stacked {
 #[derive(Debug)]
 pub struct Mapped {
     bundle: PathBuf,
-    layers: Vec<PathBuf>,
+    layers: Layers,
     volatile: bool,
     target: CString,
 }
 
 impl Mapped {
-    /// Of `layers`, topmost last, over the upper directory of `bundle`.
-    pub fn new(bundle: &Path, layers: Vec<PathBuf>, volatile: bool) -> Result<Self, Error> {
+    /// Of `layers` over the upper directory of `bundle`.
+    pub fn new(bundle: &Path, layers: Layers, volatile: bool) -> Result<Self, Error> {
         Ok(Self {
             target: text(&bundle.join("rootfs"))?,
             bundle: bundle.to_owned(),

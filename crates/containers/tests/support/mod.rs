@@ -6,17 +6,25 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use box_cache::{DiffId, Digest};
 use box_containers::overrides::{Network, Overrides};
 use box_containers::{
     Error, EtcFiles, Instance, Instances, NewInstance, Options, accounts, launch, spec,
 };
 use box_run::Ended;
+use box_unpack::{LayerStore, Layers};
 use tempfile::TempDir;
 
 /// Instances, state and one layer in a temporary directory.
 pub struct Engine {
     dir: TempDir,
     pub instances: Instances,
+}
+
+/// The one layer of the images here, in a store below `root`.
+pub fn layers(root: &Path) -> Layers {
+    let id = DiffId(Digest::of(b"a layer"));
+    LayerStore::open(root.join("layers")).stacked(&[id])
 }
 
 impl Engine {
@@ -26,14 +34,16 @@ impl Engine {
             "these tests make containers: run them as root"
         );
         let dir = tempfile::tempdir().unwrap();
-        make_layer(&dir.path().join("layer"));
-        let instances = Instances::open(dir.path().join("instances"), dir.path().join("run"));
-        Self { dir, instances }
+        let [instances, run] = ["instances", "run"].map(|name| dir.path().join(name));
+        let instances = Instances::open(instances, run, dir.path().join("layers"));
+        let engine = Self { dir, instances };
+        make_layer(&engine.layer());
+        engine
     }
 
     /// The layer that instances are made from.
     pub fn layer(&self) -> PathBuf {
-        self.dir.path().join("layer")
+        layers(self.dir.path()).trees().next().unwrap().to_owned()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -52,8 +62,8 @@ impl Engine {
         remove: bool,
         mut options: Options,
     ) -> Result<Instance, Error> {
-        let layers = vec![self.layer()];
-        asked.accounts = accounts::Accounts::of_layers(&layers, &asked)?;
+        let layers = layers(self.dir.path());
+        asked.accounts = accounts::Accounts::of_layers(&layers, &spec::mounts(&asked))?;
         options.runtime.pids_by_default = true;
         self.instances.create(NewInstance {
             name: name.map(str::to_owned),
@@ -61,7 +71,6 @@ impl Engine {
             manifest: None,
             layers,
             storage: Some(box_containers::Storage::Overlay),
-            copy: |_, _| Ok(()),
             spec: spec::build(&Default::default(), &asked)?,
             cgroup_parent: None,
             etc: EtcFiles::new(

@@ -109,7 +109,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             crate::report::cause(&error)
         ))
     })?;
-    let instances = settings.containers();
+    let instances = settings.dirs.containers();
     let mut overrides = args.container.overrides(&base, &instances)?;
     overrides.command = command.to_vec();
     overrides.terminal = args.wants_terminal();
@@ -134,7 +134,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     };
     let supplied = wanted.ready(settings)?;
     check_level(&supplied.image)?;
-    overrides.accounts = Accounts::of_layers(&supplied.layers, &overrides)?;
+    overrides.accounts = Accounts::of_layers(&supplied.layers, &spec::mounts(&overrides))?;
     let new = args.instance(settings, &supplied, &overrides, options)?;
     if args.execution.dry_run {
         let plan = new.plan()?.to_string();
@@ -245,7 +245,6 @@ impl Args {
             manifest: Some(supplied.image.manifest_digest.to_string()),
             layers: supplied.layers.clone(),
             storage: self.storage.or(settings.config.run.storage),
-            copy: |trees, dir| Ok(box_unpack::Layers::of_directories(trees.to_vec()).copy_to(dir)?),
             spec: spec::build(&supplied.image.config, overrides)?,
             cgroup_parent: self.container.cgroup_parent()?,
             etc: EtcFiles::new(hostname, &resolv_conf, &Default::default(), &[]),

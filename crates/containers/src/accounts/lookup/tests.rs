@@ -29,6 +29,10 @@ impl Stack {
         Self(dir, layers)
     }
 
+    fn layers(&self) -> Layers {
+        Layers::of_directories(self.1.clone())
+    }
+
     fn path(&self, layer: usize, name: &str) -> PathBuf {
         let path = self.1[layer].join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -64,12 +68,12 @@ impl Stack {
     /// The same layers, as the kernel merges them.
     fn kernels(&self) -> OwnedFd {
         let own = |name: &str| self.0.path().join(name);
-        let overlay = Overlay::new(&self.1, own("upper"), own("work"), false).unwrap();
+        let overlay = Overlay::new(self.layers(), own("upper"), own("work"), false).unwrap();
         overlay.detached().unwrap().unwrap()
     }
 
     fn read(&self, path: &str, mounts: &[Mount]) -> Option<String> {
-        text(Lookup::in_layers(&self.1, mounts), path)
+        text(Lookup::in_layers(&self.layers(), mounts), path)
     }
 }
 
@@ -205,12 +209,12 @@ fn what_is_too_long_is_cut_off() {
     let stack = Stack::new(1);
     let huge = fs::File::create(stack.path(0, "huge")).unwrap();
     huge.set_len(1 << 40).unwrap();
-    let (bytes, whole) = Lookup::in_layers(&stack.1, &[])
+    let (bytes, whole) = Lookup::in_layers(&stack.layers(), &[])
         .read("/huge", 10)
         .unwrap()
         .unwrap();
     assert_eq!((bytes, whole), (vec![0; 10], false));
-    let (bytes, whole) = Lookup::in_layers(&[], &[bind(&stack.1[0], "/v")])
+    let (bytes, whole) = Lookup::in_layers(&Layers::default(), &[bind(&stack.1[0], "/v")])
         .read("/v/huge", 3)
         .unwrap()
         .unwrap();
