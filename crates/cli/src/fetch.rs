@@ -1,4 +1,4 @@
-//! The options of every verb that may fetch, and what they mean together with the environment and the configuration.
+//! The options of every verb that may fetch, combined with the environment and the configuration.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -6,38 +6,40 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use box_cache::{Platform, Reference};
-use box_pull::{CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Options, Pins, Proxies, VerifyPolicy};
+use box_pull::{
+    CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions, VerifyPolicy,
+};
 
 use crate::files::ownership;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
-/// How images are fetched and what must vouch for them.
+/// How images are fetched and verified.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Fetching")]
 pub struct FetchArgs {
-    /// Demand a publisher's signature (require), check it where the mirror has one (prefer), or do not (off) [env: BOX_VERIFY]
+    /// Require a publisher's signature (require), check it if the mirror has one (prefer), or ignore it (off) [env: BOX_VERIFY]
     #[arg(long, value_name = "prefer|require|off")]
     verify: Option<VerifyPolicy>,
-    /// Trust the certificate authorities in this PEM file, too [env: SSL_CERT_FILE]
+    /// Also trust the certificate authorities in this PEM file [env: SSL_CERT_FILE]
     #[arg(long = "ca-cert", value_name = "FILE")]
     ca_certs: Vec<PathBuf>,
-    /// Take exactly the images that this lock file names [default: box.lock, where there is one]
+    /// Use exactly the images that this lock file names [default: box.lock, if it exists]
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
-    /// Fail where the lock file does not name the image
+    /// Fail if the lock file does not name the image
     #[arg(long)]
     locked: bool,
-    /// Give a mirror up that sends nothing for so many seconds [default: 30]
+    /// Give up on a mirror that sends nothing for this many seconds [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     stall_timeout: Option<u32>,
-    /// Try so often again at a mirror that fails for a moment [default: 4]
+    /// Number of retries after a temporary failure of a mirror [default: 4]
     #[arg(long, value_name = "NUMBER")]
     retries: Option<u32>,
 }
 
 impl FetchArgs {
-    /// The reference with the digest that a lock file gives it. Reads nothing but that file.
+    /// The reference with the digest from the lock file, if there is one. Reads only that file.
     pub fn pinned(&self, reference: &Reference, platform: &Platform) -> Result<Reference, Failure> {
         let pins = self.pins()?;
         let pin = pins.as_ref().and_then(|pins| pins.get(reference, platform));
@@ -54,22 +56,30 @@ impl FetchArgs {
         }
     }
 
-    /// What must vouch for an image that is used.
+    /// When an image needs a publisher's signature.
     pub fn policy(&self, settings: &Settings) -> Result<VerifyPolicy, Failure> {
         self.verify.map_or_else(|| settings.verify(), Ok)
     }
 
-    /// Everything that a pull is told.
-    pub fn options(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
+    /// The options of a pull, with the lock file.
+    pub fn options(
+        &self,
+        settings: &Settings,
+        platform: &Platform,
+    ) -> Result<PullOptions, Failure> {
         let mut options = self.unpinned(settings, platform)?;
         options.pins = self.pins()?;
         options.locked = self.locked;
         Ok(options)
     }
 
-    /// Everything that is told to who asks what there is now, whatever a lock file says.
-    pub fn unpinned(&self, settings: &Settings, platform: &Platform) -> Result<Options, Failure> {
-        let mut options = Options::new(platform.clone());
+    /// The options of a pull, ignoring any lock file.
+    pub fn unpinned(
+        &self,
+        settings: &Settings,
+        platform: &Platform,
+    ) -> Result<PullOptions, Failure> {
+        let mut options = PullOptions::new(platform.clone());
         if !settings.mirrors.is_empty() {
             let mirrors = settings.mirrors.iter().map(|url| url.parse::<Mirror>());
             options.mirrors = mirrors.collect::<Result<_, _>>()?;
@@ -100,7 +110,10 @@ impl FetchArgs {
             .map(|path| {
                 let name = path.display().to_string();
                 let pem = std::fs::read(&path).map_err(|error| {
-                    Failure::new(format!("read the certificates {name}: {}", cause(&error)))
+                    Failure::new(format!(
+                        "cannot read the certificates {name}: {}",
+                        cause(&error)
+                    ))
                 })?;
                 Ok(CaCerts { name, pem })
             })
@@ -110,25 +123,25 @@ impl FetchArgs {
     fn pins(&self) -> Result<Option<Pins>, Failure> {
         match (&self.lock, self.pins_if_there()?) {
             (Some(path), None) => Err(Failure::new(format!(
-                "there is no lock file {}",
+                "cannot read the lock file {}: it does not exist",
                 path.display()
             ))
-            .hint("make it: box lock IMAGE")),
+            .hint("write it: box lock IMAGE")),
             (_, pins) => Ok(pins),
         }
     }
 
-    /// What the lock file says, where there is one. One that was not named has to be of somebody whose word counts.
+    /// The pins of the lock file, if it exists. A lock file that was not named must belong to a trusted user.
     pub fn pins_if_there(&self) -> Result<Option<Pins>, Failure> {
         if let Some(path) = &self.lock {
             return Ok(Pins::load(path)?);
         }
         let path = Path::new(LOCK_FILE);
-        let text = ownership::read(path, "where you trust it, name it: --lock box.lock")?;
+        let text = ownership::read(path, "if you trust it, name it: --lock box.lock")?;
         Ok(text.map(|text| Pins::parse(path, &text)).transpose()?)
     }
 
-    /// The lock file in use, whether it is there or not.
+    /// The path of the lock file in use, whether it exists or not.
     pub fn lock_file(&self) -> PathBuf {
         self.lock
             .clone()
@@ -143,26 +156,26 @@ pub fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
     Ok(keyring)
 }
 
-/// Adds every `*.asc` in a directory to the keys, in the order of the names.
+/// Adds every `*.asc` in a directory to the keys, in the order of their names.
 fn trust(dir: &Path, keyring: &mut Keyring) -> Result<(), Failure> {
-    let told = |path: &Path, error: &std::io::Error| {
-        Failure::new(format!("read {}: {}", path.display(), cause(error)))
+    let unreadable = |path: &Path, error: &std::io::Error| {
+        Failure::new(format!("cannot read {}: {}", path.display(), cause(error)))
     };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(told(dir, &error)),
+        Err(error) => return Err(unreadable(dir, &error)),
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| told(dir, &error))?.path();
+        let path = entry.map_err(|error| unreadable(dir, &error))?.path();
         if path.extension().is_some_and(|extension| extension == "asc") {
             files.push(path);
         }
     }
     files.sort();
     for path in files {
-        let hint = "keys are to belong to root or to you, and nobody else may write to them or to their directory";
+        let hint = "keys must belong to root or to you, and nobody else may write to them or to their directory";
         if let Some(text) = ownership::read(&path, hint)? {
             keyring.add(&path.display().to_string(), text.as_bytes())?;
         }
@@ -170,7 +183,8 @@ fn trust(dir: &Path, keyring: &mut Keyring) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The usual variables. `HTTP_PROXY` in capitals is not one of them: a CGI program's client could set it.
+/// The proxies in the usual variables. `HTTP_PROXY` in capitals is not one of them: the client of a CGI program could set
+/// it.
 fn proxies() -> Proxies {
     let first = |names: &[&str]| {
         let mut values = names.iter().filter_map(|name| std::env::var(name).ok());
@@ -184,7 +198,7 @@ fn proxies() -> Proxies {
     }
 }
 
-/// `$NETRC`, or `~/.netrc` where it is there.
+/// The entries of `$NETRC`, or of `~/.netrc` if it exists.
 fn netrc() -> Result<Netrc, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let (path, demanded) = match (set("NETRC"), set("HOME")) {
@@ -194,7 +208,7 @@ fn netrc() -> Result<Netrc, Failure> {
     };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Netrc::parse(&text)),
-        // Somebody else's home, as after su, or none at all.
+        // The home of another user, as after su, or none at all.
         Err(error)
             if !demanded
                 && matches!(
@@ -205,7 +219,7 @@ fn netrc() -> Result<Netrc, Failure> {
             Ok(Netrc::default())
         }
         Err(error) => Err(Failure::new(format!(
-            "read {}: {}",
+            "cannot read {}: {}",
             path.display(),
             cause(&error)
         ))),

@@ -40,6 +40,6 @@ fn run() -> Result<u8, Failure> {
     let settings = Settings::read(&args.globals)?;
     let status = dispatch(args.command, &settings);
     // Last, so that it delays nothing that the user asked for.
-    settings.dirs.containers().sweep();
+    settings.containers().sweep();
     status
 }

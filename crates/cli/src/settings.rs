@@ -5,6 +5,7 @@ pub mod dirs;
 
 use std::ffi::OsString;
 
+use box_containers::Instances;
 use box_pull::VerifyPolicy;
 
 use crate::options::globals::{Globals, Progress};
@@ -38,6 +39,11 @@ impl Settings {
         let settings = Settings::resolve(globals, &env, is_root())?;
         settings.dirs.keep_private()?;
         Ok(settings)
+    }
+
+    /// The containers of this invocation.
+    pub fn containers(&self) -> Instances {
+        self.dirs.containers()
     }
 
     /// The verification policy for images in use, where no flag gives one.

@@ -1,4 +1,4 @@
-//! An image made ready to be used: found in the cache or fetched into it, its layers unpacked.
+//! Images made ready for use: found in the cache or fetched into it, with their layers unpacked.
 
 use box_cache::{Cache, Hold, Image, Platform, Reference};
 use box_pull::Remote;
@@ -13,17 +13,17 @@ use crate::report::{Failure, warn};
 use crate::settings::Settings;
 use crate::trust;
 
-/// When a mirror is asked for an image that may be in the cache.
+/// When to ask a mirror for an image that may be in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PullPolicy {
-    /// When the image is not in the cache.
+    /// Ask if the image is not in the cache.
     #[default]
     Missing,
-    /// Every time, and a mirror that cannot be reached is a failure.
+    /// Ask every time, and fail if no mirror can be reached.
     Always,
-    /// Every time, and what is cached serves where no mirror can be reached.
+    /// Ask every time, and use the cached image if no mirror can be reached.
     Newer,
-    /// Not at all.
+    /// Do not ask.
     Never,
 }
 
@@ -33,32 +33,32 @@ pub struct Supplied {
     pub image: Image,
     /// Its layers, unpacked.
     pub layers: Layers,
-    /// While it lives, nothing of this is collected.
+    /// Protects image and layers from garbage collection while it lives.
     pub hold: Hold,
 }
 
-/// An image that is wanted.
-pub struct Wanted<'a> {
-    /// Which one.
+/// A request for an image.
+pub struct ImageRequest<'a> {
+    /// The image.
     pub reference: &'a Reference,
-    /// For which machine.
+    /// The machine that it is for.
     pub platform: &'a Platform,
     /// When to ask a mirror.
     pub policy: PullPolicy,
-    /// How to ask.
+    /// How to fetch it.
     pub fetch: &'a FetchArgs,
 }
 
-impl Wanted<'_> {
-    /// Finds the image, or fetches it as the policy says, and makes the layer trees that are missing. Nothing that costs
-    /// time is set up for an image that is there.
+impl ImageRequest<'_> {
+    /// Finds the image, or fetches it by the policy, and unpacks the layers that are missing. If the image is there, nothing
+    /// is set up that takes time.
     pub fn ready(&self, settings: &Settings) -> Result<Supplied, Failure> {
         self.supply(settings, |cache, image| {
             layers::trees(settings, cache, image, || Bars::new(settings))
         })
     }
 
-    /// As [`Wanted::ready`], without layer trees.
+    /// Like [`ImageRequest::ready`], without unpacking layers.
     pub fn image(&self, settings: &Settings) -> Result<Supplied, Failure> {
         self.supply(settings, |_, _| Ok(Layers::default()))
     }
@@ -81,15 +81,15 @@ impl Wanted<'_> {
                 Ok(None) if self.policy == PullPolicy::Never => return Err(self.absent(&cache)),
                 Ok(None) if self.is_for_others(settings, &cache) => return Err(self.absent(&cache)),
                 Ok(None) => {}
-                // Its publisher may have one that is signed.
-                Err(Lack::Unvouched(failure))
+                // The publisher may have signed it by now.
+                Err(Lack::Untrusted(failure))
                     if self.policy == PullPolicy::Missing
                         && !settings.offline
                         && Remote::knows(&reference) =>
                 {
                     refused = Some(failure);
                 }
-                // What is damaged is fetched again where that may be done.
+                // A damaged image is fetched again, if that is allowed.
                 Err(Lack::Damaged(failure))
                     if self.policy == PullPolicy::Missing && !settings.offline =>
                 {
@@ -109,7 +109,7 @@ impl Wanted<'_> {
                 Some(refused) => {
                     let why = Failure::from_error(&error);
                     let both = format!(
-                        "{}; nor can it be fetched: {}",
+                        "{}; fetching it failed, too: {}",
                         refused.message(),
                         why.message()
                     );
@@ -127,19 +127,19 @@ impl Wanted<'_> {
         reference: &Reference,
         trees: impl Fn(&Cache, &Image) -> Trees,
     ) -> Result<Option<Supplied>, Lack> {
-        let told = |error: box_cache::Error| match error.is_damage() {
+        let lack = |error: box_cache::Error| match error.is_damage() {
             true => Lack::Damaged(error.into()),
             false => Lack::Other(error.into()),
         };
-        let hold = cache.hold().map_err(told)?;
-        let Some(image) = cache.find(reference, self.platform).map_err(told)? else {
+        let hold = cache.hold().map_err(lack)?;
+        let Some(image) = cache.find(reference, self.platform).map_err(lack)? else {
             return Ok(None);
         };
         let policy = self.fetch.policy(settings).map_err(Lack::Other)?;
-        trust::judge(settings, policy, &image).map_err(Lack::Unvouched)?;
-        cache.touch(&image).map_err(told)?;
+        trust::judge(settings, policy, &image).map_err(Lack::Untrusted)?;
+        cache.touch(&image).map_err(lack)?;
         let layers = trees(cache, &image).map_err(|error| match error {
-            layers::Error::Cache(error) => told(error),
+            layers::Error::Cache(error) => lack(error),
             layers::Error::Unpack(error) => Lack::Other(error.into()),
         })?;
         Ok(Some(Supplied {
@@ -149,7 +149,7 @@ impl Wanted<'_> {
         }))
     }
 
-    /// Whether there is such an image for other platforms, and nobody to be asked for this one.
+    /// Whether the cache has the image for other platforms, and no source can be asked for this one.
     fn is_for_others(&self, settings: &Settings, cache: &Cache) -> bool {
         (settings.offline || !Remote::knows(self.reference))
             && cache
@@ -157,12 +157,12 @@ impl Wanted<'_> {
                 .is_ok_and(|platforms| !platforms.is_empty())
     }
 
-    /// The failure that says what there is instead.
+    /// The failure that names what the cache has instead.
     fn absent(&self, cache: &Cache) -> Failure {
         if let Some(failure) = other_platform(cache, self.reference, self.platform) {
             return failure;
         }
-        // The listing is only a help in a failure that is told anyway.
+        // The listing only improves a failure that is reported anyway.
         let images = cache
             .listing()
             .map(|listing| listing.images)
@@ -176,51 +176,55 @@ impl Wanted<'_> {
             true => "nothing is cached".to_owned(),
             false => format!("cached: {}", known.join(", ")),
         };
-        let Wanted {
+        let ImageRequest {
             reference,
             platform,
             ..
         } = self;
         Failure::new(format!(
-            "{reference} ({platform}) is not in the cache; {known}"
+            "cannot find {reference} ({platform}) in the cache; {known}"
         ))
         .hint(format!("fetch it: box pull {reference}"))
     }
 }
 
-/// The failure that says for which platforms there is an image; none where there is none at all.
+/// The failure that names the platforms for which the cache has an image; `None` if it has it for none.
 pub fn other_platform(cache: &Cache, reference: &Reference, wanted: &Platform) -> Option<Failure> {
     let platforms = cache.platforms(reference).ok()?;
     platforms.first()?;
     let list: Vec<String> = platforms.iter().map(ToString::to_string).collect();
     let wanted = match *wanted == Platform::host() {
         true => format!("this machine is {}", Platform::machine()),
-        false => format!("{wanted} is asked for"),
+        false => format!("{wanted} is requested"),
     };
-    let message = format!("{reference} is for {}, and {wanted}", list.join(", "));
-    // What needs a newer processor of this kind, or another system, is of no use here by any flag.
+    let message = format!(
+        "cannot use {reference}: it is for {}, but {wanted}",
+        list.join(", ")
+    );
+    // An image for a newer processor of this kind, or for another system, cannot be used here with any flag.
     let host = Platform::host();
     let mut others = platforms.iter();
     let other =
         others.find(|other| other.os() == host.os() && other.architecture() != host.architecture());
-    Some(Failure::new(message).maybe_hint(
-        other.map(|other| format!("to take that of another machine: --platform {other}")),
-    ))
+    Some(
+        Failure::new(message)
+            .maybe_hint(other.map(|other| format!("to use it anyway: --platform {other}"))),
+    )
 }
 
 type Trees = Result<Layers, layers::Error>;
 
-/// Why a cached image cannot be used.
+/// Why the cache does not provide an image.
 enum Lack {
     Damaged(Failure),
-    Unvouched(Failure),
+    Untrusted(Failure),
     Other(Failure),
 }
 
 impl From<Lack> for Failure {
     fn from(lack: Lack) -> Failure {
         match lack {
-            Lack::Damaged(failure) | Lack::Unvouched(failure) | Lack::Other(failure) => failure,
+            Lack::Damaged(failure) | Lack::Untrusted(failure) | Lack::Other(failure) => failure,
         }
     }
 }

@@ -1,12 +1,11 @@
-//! A root filesystem as a one-layer image. It holds no time and no place: the same tarball makes the same image
-//! everywhere.
+//! A root filesystem as an image. It records neither time nor origin: the same tarball makes the same image everywhere.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use box_cache::{
-    Cache, DiffId, Digest, Hold, Image, Layer, NewImage, Platform, Provenance, Reference, Whole,
+    Cache, DiffId, Hold, Image, Layer, NewImage, Platform, Provenance, Reference, Whole,
 };
 use oci_spec::image::{
     ConfigBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
@@ -14,24 +13,28 @@ use oci_spec::image::{
 
 use crate::error::{Error, Result};
 use crate::layer::StagedLayer;
+use crate::resolved::Descriptor;
 
 /// The media type of a layer that is a plain tar archive.
 pub(crate) const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// Where programs are looked for in an image that does not say it.
+/// The search path of an image that sets none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How a tarball is packed.
+/// What an image of a root filesystem starts by default.
+pub(crate) const SHELL: &str = "/bin/sh";
+
+/// How a tarball is compressed, as far as images care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
-    /// As an OCI layer may be, with the media type of such a layer.
+    /// In a way that OCI layers may be, with the media type of such a layer.
     Layer(&'static str),
-    /// As no OCI layer may be: it has to be unpacked to a plain tar archive first.
+    /// In a way that OCI layers may not be: it has to be decompressed to a plain tar archive first.
     Other,
 }
 
 impl Packing {
-    /// Tells the packing by the first bytes (RFC 1952, RFC 8878, and the formats of xz and bzip2).
+    /// Detects the compression by the first bytes (RFC 1952, RFC 8878, and the formats of xz and bzip2).
     pub(crate) fn detect(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Layer("application/vnd.oci.image.layer.v1.tar+gzip"),
@@ -46,78 +49,86 @@ impl Packing {
     }
 }
 
-/// What a file begins with: enough for [`Packing::detect`].
+/// The first bytes of a file: enough for [`Packing::detect`].
 pub(crate) fn head_of(file: File) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let read = file.take(6).read_to_end(&mut head);
-    read.map_err(Error::io("read", Path::new("a download")))?;
+    read.map_err(Error::io("read", Path::new("the download")))?;
     Ok(head)
 }
 
-/// The layer of a root filesystem.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rootfs {
-    pub digest: Digest,
-    pub size: u64,
-    pub media_type: &'static str,
-    pub diff_id: DiffId,
+/// The layer that a file is.
+pub(crate) fn layer(
+    file: File,
+    descriptor: &Descriptor,
+    size: u64,
+    diff_id: DiffId,
+) -> Result<Layer> {
+    let media_type = match &descriptor.media_type {
+        Some(media_type) => media_type.clone(),
+        None => match Packing::detect(&head_of(file)?) {
+            Packing::Layer(media_type) => media_type.to_owned(),
+            Packing::Other => {
+                let why = "an OCI layer cannot be compressed like this; import it instead";
+                return Err(Error::layer(descriptor.digest.to_string())(why));
+            }
+        },
+    };
+    Ok(Layer {
+        digest: descriptor.digest,
+        size,
+        media_type,
+        diff_id,
+    })
 }
 
 /// The image of a root filesystem that starts `command`.
 pub(crate) fn image(
     reference: Reference,
     platform: &Platform,
-    layer: Rootfs,
+    layers: Vec<Layer>,
     command: &[String],
     provenance: Provenance,
 ) -> NewImage {
     NewImage {
         reference,
         platform: platform.clone(),
-        layers: vec![Layer {
-            digest: layer.digest,
-            size: layer.size,
-            media_type: layer.media_type.to_owned(),
-            diff_id: layer.diff_id,
-        }],
-        config: config(platform, &layer.diff_id, command),
+        config: config(platform, &layers, command),
+        layers,
         provenance,
     }
 }
 
-/// Puts an image into the cache, with the download and the tree of its layer where they are new. The tree's wait for the
-/// disk serves them all.
+/// Puts an image into the cache, with the download and the trees of its layers where they are new. If the trees lie on the
+/// cache's file system, syncing them syncs the rest.
 pub(crate) fn publish(
     cache: &Cache,
     hold: &Hold,
     image: NewImage,
     download: Option<Whole>,
-    layer: Option<Box<dyn StagedLayer>>,
+    layers: Vec<Box<dyn StagedLayer>>,
 ) -> Result<Image> {
     let what = image.reference.to_string();
-    let failed = |source| Error::Layer {
-        what: what.clone(),
-        source,
-    };
     let staged = cache.stage(hold, image, download)?;
     let mut synced = None;
-    if let Some(mut layer) = layer {
-        synced = layer.sync().map_err(failed)?;
-        layer.publish().map_err(failed)?;
+    for mut layer in layers {
+        synced = layer.sync().map_err(Error::layer(&what))?;
+        layer.publish().map_err(Error::layer(&what))?;
     }
     Ok(staged.publish(synced)?)
 }
 
-fn config(platform: &Platform, diff_id: &DiffId, command: &[String]) -> ImageConfiguration {
+fn config(platform: &Platform, layers: &[Layer], command: &[String]) -> ImageConfiguration {
     let complete = "every field that must be set is set";
     let run = ConfigBuilder::default()
         .env(vec![PATH.to_owned()])
         .cmd(command.to_vec())
         .build()
         .expect(complete);
+    let diff_ids: Vec<String> = layers.iter().map(|l| l.diff_id.to_string()).collect();
     let rootfs = RootFsBuilder::default()
         .typ("layers".to_owned())
-        .diff_ids(vec![diff_id.to_string()])
+        .diff_ids(diff_ids)
         .build()
         .expect(complete);
     let mut config = ImageConfigurationBuilder::default()

@@ -1,32 +1,36 @@
 //! Where the bytes of a layer go while they arrive: the caller's unpacking.
 
+mod tap;
+
 use std::io;
 
 use box_cache::{DiffId, Synced};
 
 use crate::BoxError;
 
-/// Starts layers. What becomes of their bytes is the caller's business; pulling only needs to learn their [`DiffId`].
+pub(crate) use tap::LayerTap;
+
+/// Starts layers. What happens to their bytes is the caller's business; a pull needs only their [`DiffId`].
 pub trait LayerSink: Send + Sync {
-    /// Starts one layer. How it is compressed is told by its first bytes.
+    /// Starts one layer. Its first bytes tell how it is compressed.
     fn layer(&self) -> io::Result<Box<dyn LayerWriter>>;
 }
 
-/// One layer on its way. Dropped before [`LayerWriter::finish`], it is discarded.
+/// A layer in progress. If it is dropped before [`LayerWriter::finish`], it is discarded.
 pub trait LayerWriter: io::Write + Send {
-    /// All bytes were given.
+    /// Completes the layer after its last byte.
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedLayer>, BoxError>;
 }
 
-/// A whole layer that nobody sees yet. Dropped before [`StagedLayer::publish`], it is discarded.
+/// A whole layer that is not visible yet. If it is dropped before [`StagedLayer::publish`], it is discarded.
 pub trait StagedLayer: Send {
     /// The digest of its uncompressed tar archive.
     fn diff_id(&self) -> &DiffId;
 
-    /// Brings it to the disk, and with it all that was written to its file system before, and tells which that is and
-    /// where the layer gets its name; none where nothing is kept.
+    /// Syncs the layer to disk, and with it all that was written to the same file system before. Returns which file system
+    /// that is, and the directory that will hold the layer's name; `None` if nothing is kept.
     fn sync(&mut self) -> Result<Option<Synced>, BoxError>;
 
-    /// Makes it visible, after it was brought to the disk. Its name follows to the disk with the image's.
+    /// Makes the layer visible, after it was synced. Its name is synced later, together with the image's.
     fn publish(self: Box<Self>) -> Result<(), BoxError>;
 }

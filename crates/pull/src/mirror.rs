@@ -1,54 +1,40 @@
 //! Places that hold the same files under the same paths.
 
+mod listing;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use reqwest::Url;
+use box_transfer::{Attempts, Cause, Fetcher, Location};
 
-use crate::error::Error;
-use crate::foreign::Foreign;
+use crate::error::{Error, Result};
+use crate::resolved::Sidecar;
+
+/// Largest listing of a directory that is read, in bytes.
+const LISTING_LIMIT: u64 = 2 << 20;
 
 /// The root of a tree of files: an `http://` or `https://` URL, or a directory (`file://`, or an absolute path).
 ///
 /// Credentials in the URL (`https://user:password@host/`) are used and never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Mirror(Base);
-
-#[derive(Clone, PartialEq, Eq)]
-enum Base {
-    /// With a path that ends in a slash.
-    Http(Url),
-    Directory(PathBuf),
-}
-
-/// Where one file of a mirror is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Location {
-    /// To be asked for over HTTP or HTTPS.
-    Http(Url),
-    /// To be read directly.
-    File(PathBuf),
+pub struct Mirror {
+    /// A URL without query, whose path ends in a slash; or a directory.
+    root: Location,
 }
 
 impl Mirror {
     /// The file or directory at `path`, a relative path of plain names separated by slashes.
     ///
-    /// The caller has checked the names: none is `..`, none holds a character that a URL would read otherwise.
+    /// The caller has checked the names: none is `..`, none contains a character that is special in a URL.
     pub fn at(&self, path: &str) -> Location {
-        match &self.0 {
-            Base::Http(url) => {
+        match &self.root {
+            Location::Http(url) => {
                 let mut at = url.clone();
                 at.set_path(&format!("{}{path}", url.path()));
                 Location::Http(at)
             }
-            Base::Directory(dir) => Location::File(dir.join(path)),
+            Location::File(dir) => Location::File(dir.join(path)),
         }
-    }
-
-    /// Whether reading from it opens no socket.
-    pub fn is_local(&self) -> bool {
-        matches!(self.0, Base::Directory(_))
     }
 }
 
@@ -56,60 +42,24 @@ impl FromStr for Mirror {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Ok(Self(match Location::from_str(text)? {
-            Location::Http(mut url) => {
-                url.set_query(None);
-                if !url.path().ends_with('/') {
-                    url.set_path(&format!("{}/", url.path()));
-                }
-                Base::Http(url)
+        let mut root = Location::from_str(text)?;
+        if let Location::Http(url) = &mut root {
+            url.set_query(None);
+            if !url.path().ends_with('/') {
+                url.set_path(&format!("{}/", url.path()));
             }
-            Location::File(dir) => Base::Directory(dir),
-        }))
-    }
-}
-
-impl FromStr for Location {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |why: &str| Error::Url {
-            url: Foreign::new(text),
-            why: why.to_owned(),
-        };
-        if text.starts_with('/') {
-            return Ok(Self::File(PathBuf::from(text)));
         }
-        let mut url = Url::parse(text).map_err(|e| refuse(&e.to_string()))?;
-        url.set_fragment(None);
-        match url.scheme() {
-            "http" | "https" => Ok(Self::Http(url)),
-            "file" => url
-                .to_file_path()
-                .map(Self::File)
-                .map_err(|()| refuse("a file URL is file:// and an absolute path")),
-            other => Err(refuse(&format!(
-                "the scheme is {other}, expected http, https or file"
-            ))),
-        }
+        Ok(Self { root })
     }
 }
 
 impl fmt::Display for Mirror {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Base::Http(url) => f.write_str(shown(url).trim_end_matches('/')),
-            Base::Directory(dir) => show_file(dir, f),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(url) => f.write_str(&shown(url)),
-            Self::File(path) => show_file(path, f),
-        }
+        let shown = self.root.to_string();
+        f.write_str(match self.root {
+            Location::Http(_) => shown.trim_end_matches('/'),
+            Location::File(_) => &shown,
+        })
     }
 }
 
@@ -119,24 +69,57 @@ impl fmt::Debug for Mirror {
     }
 }
 
-impl fmt::Debug for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+/// Mirrors that can be asked, one after the other.
+pub(crate) struct Mirrors<'a> {
+    mirrors: &'a [Mirror],
+    pub fetcher: Fetcher<'a>,
+}
+
+impl<'a> Mirrors<'a> {
+    pub fn new(mirrors: &'a [Mirror], fetcher: Fetcher<'a>) -> Self {
+        Self { mirrors, fetcher }
     }
-}
 
-/// A URL as it may be shown and stored: without user name and password. Everything else that could disturb a terminal
-/// is percent-encoded in a parsed URL.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Fails only where a URL has no host, and there can be no user in it then.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.to_string()
-}
+    /// Where `path` is on each mirror.
+    pub fn locations(&self, path: &str) -> Vec<Location> {
+        self.mirrors.iter().map(|mirror| mirror.at(path)).collect()
+    }
 
-fn show_file(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "file://{}", Foreign::new(&path.to_string_lossy()))
+    /// The file `path` as a sidecar.
+    pub fn sidecar(&self, path: String) -> Sidecar {
+        Sidecar {
+            locations: self.locations(&path),
+            name: path,
+        }
+    }
+
+    /// A small document of at most `limit` bytes, and the URL it came from; see [`Fetcher::document`].
+    pub fn document<T>(
+        &self,
+        path: &str,
+        limit: u64,
+        read: impl Fn(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Result<(T, String), Attempts>> {
+        Ok(self.fetcher.document(&self.locations(path), limit, read)?)
+    }
+
+    /// Names in the directory `path` (empty, or with a slash at its end) of the first mirror that lists it. There are no
+    /// retries, as a listing only helps to word a message or to fill a list.
+    pub fn listing(&self, path: &str) -> Result<Option<Vec<String>>> {
+        for location in self.locations(path) {
+            let names = match &location {
+                Location::File(dir) => listing::of_directory(dir).ok(),
+                Location::Http(_) => match self.fetcher.small(&location, LISTING_LIMIT)? {
+                    Ok((page, _)) => Some(listing::of_page(&String::from_utf8_lossy(&page))),
+                    Err(_) => None,
+                },
+            };
+            if let Some(names) = names.filter(|names| !names.is_empty()) {
+                return Ok(Some(names));
+            }
+        }
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

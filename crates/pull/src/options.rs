@@ -1,45 +1,42 @@
-//! Everything that a pull may be told.
+//! How to pull.
 
 use box_cache::Platform;
+use box_transfer::{ClientOptions, Retry};
 
-use crate::http::HttpOptions;
 use crate::mirror::Mirror;
 use crate::pins::Pins;
-use crate::retry::Retry;
 use crate::signature::{Keyring, VerifyPolicy};
+use crate::source::alpine::DEFAULT_MIRROR;
 
-/// Where Alpine is fetched from where nobody says otherwise.
-pub const DEFAULT_MIRROR: &str = "https://dl-cdn.alpinelinux.org/alpine";
-
-/// Largest file that is fetched where nobody says otherwise, in bytes.
+/// Largest file that is fetched by default, in bytes.
 pub const DEFAULT_MAX_SIZE: u64 = 64 << 30;
 
 /// How to pull. Nothing is read from the environment or from configuration files here.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// For which machine.
+pub struct PullOptions {
+    /// The machine that the image is for.
     pub platform: Platform,
     /// Mirrors, in the order in which they are tried.
     pub mirrors: Vec<Mirror>,
-    /// When a signature is needed.
+    /// When a signature is required.
     pub verify: VerifyPolicy,
     /// Keys that are trusted to sign.
     pub keyring: Keyring,
     /// How to speak to servers.
-    pub http: HttpOptions,
+    pub http: ClientOptions,
     /// How often to try.
     pub retry: Retry,
-    /// Open no socket and read no mirror: only what is cached counts.
+    /// Open no socket and read no mirror: use the cache only.
     pub offline: bool,
-    /// What references stand for, where a lock file says so.
+    /// What references stand for by a lock file, if there is one.
     pub pins: Option<Pins>,
-    /// Fail where the lock file does not name the image.
+    /// Fail if the lock file does not name the image.
     pub locked: bool,
     /// Largest file fetched, in bytes.
     pub max_size: u64,
 }
 
-impl Options {
+impl PullOptions {
     /// The defaults for a platform: Alpine's own mirror and key.
     pub fn new(platform: Platform) -> Self {
         let mirror = DEFAULT_MIRROR.parse();
@@ -48,7 +45,7 @@ impl Options {
             mirrors: vec![mirror.expect("the default mirror is a valid URL")],
             verify: VerifyPolicy::default(),
             keyring: Keyring::alpine(),
-            http: HttpOptions::default(),
+            http: ClientOptions::default(),
             retry: Retry::default(),
             offline: false,
             pins: None,

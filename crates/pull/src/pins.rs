@@ -1,4 +1,4 @@
-//! `box.lock`: which release, to the byte, each reference stands for.
+//! `box.lock`: the exact release that each reference stands for.
 //!
 //! A TOML file with `version = 1` and one `[[image]]` table for each reference and architecture, sorted by both, so
 //! that the same pins always make the same file. It names no mirror: the digests decide.
@@ -8,17 +8,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use box_cache::{Digest, Image, Platform, Reference};
+use box_cache::{Digest, Image, Platform, Reference, Verified};
+use box_transfer::Printable;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::foreign::Foreign;
-use crate::source::Release;
+use crate::mirror::Mirrors;
+use crate::resolved::{Descriptor, Proof, Resolved};
 
-/// Name of the file that is looked for in the working directory.
+/// Name of the lock file in the working directory.
 pub const FILE_NAME: &str = "box.lock";
 
-/// The format that this version reads and writes.
+/// Version of the format.
 const VERSION: u32 = 1;
 
 /// Largest lock file that is read, in bytes.
@@ -60,16 +61,44 @@ struct Document {
 }
 
 impl Pin {
-    /// What an image of the cache and the release that it was made of say together.
-    pub fn new(image: &Image, release: &Release) -> Self {
-        Self {
+    /// The pin of an image of the cache, and of the release that it was made from.
+    ///
+    /// # Errors
+    /// [`Error::NotLockable`] for an image that was not made from one tarball.
+    pub fn new(image: &Image, resolved: &Resolved) -> Result<Self> {
+        let tarball = resolved.tarball().ok_or_else(|| Error::NotLockable {
+            reference: image.reference.to_string(),
+            layers: resolved.layers.len(),
+        })?;
+        Ok(Self {
             reference: image.reference.without_digest(),
             arch: arch_name(&image.platform),
             manifest: image.manifest_digest,
-            tarball: release.sha256,
+            tarball: tarball.digest,
             size: image.layers.iter().map(|layer| layer.size).sum(),
-            version: release.version.clone(),
-            path: release.path.clone(),
+            version: resolved.version.clone(),
+            path: tarball.name.clone(),
+        })
+    }
+
+    /// What the reference stands for by this pin. A signature may be beside the tarball.
+    pub(crate) fn resolved(&self, mirrors: &Mirrors<'_>) -> Resolved {
+        Resolved {
+            version: self.version.clone(),
+            layers: vec![Descriptor {
+                name: self.path.clone(),
+                locations: mirrors.locations(&self.path),
+                digest: self.tarball,
+                sha512: None,
+                size: Some(self.size),
+                media_type: None,
+            }],
+            proof: Proof {
+                signature: Some(mirrors.sidecar(format!("{}.asc", self.path))),
+                digests: Verified::Digest,
+            },
+            current: true,
+            searched: Vec::new(),
         }
     }
 }
@@ -83,7 +112,7 @@ impl Pins {
         }
     }
 
-    /// Reads the lock file at `path`; `None` where there is none.
+    /// Reads the lock file at `path`; `None` if there is none.
     pub fn load(path: impl Into<PathBuf>) -> Result<Option<Self>> {
         let path = path.into();
         let meta = match path.metadata() {
@@ -94,14 +123,14 @@ impl Pins {
         if !meta.is_file() || meta.len() > LIMIT {
             return Err(Error::LockFile {
                 path,
-                why: format!("it is no regular file of at most {LIMIT} bytes"),
+                why: format!("it is not a regular file of at most {LIMIT} bytes"),
             });
         }
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         Self::parse(path, &text).map(Some)
     }
 
-    /// Reads the text of the lock file at `path`, which is not looked at.
+    /// Parses the text of the lock file at `path`. The file itself is not read.
     pub fn parse(path: impl Into<PathBuf>, text: &str) -> Result<Self> {
         let mut pins = Self::new(path);
         let path = pins.path.clone();
@@ -115,31 +144,31 @@ impl Pins {
             malformed(format!(
                 "{}{}",
                 line.unwrap_or_default(),
-                Foreign::new(e.message())
+                Printable::new(e.message())
             ))
         })?;
         if document.version != VERSION {
             return Err(malformed(format!(
-                "it is of version {}, expected {VERSION}",
+                "it has version {}, expected {VERSION}",
                 document.version
             )));
         }
         for pin in document.image {
-            let id = format!("{} ({})", pin.reference, Foreign::new(&pin.arch));
+            let id = format!("{} ({})", pin.reference, Printable::new(&pin.arch));
             check(&pin).map_err(|why| malformed(format!("{id}: {why}")))?;
             if pins.insert(pin).is_some() {
-                return Err(malformed(format!("{id} is in it twice")));
+                return Err(malformed(format!("it names {id} twice")));
             }
         }
         Ok(pins)
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What a reference stands for on a platform. Which digest the reference demands is the caller's to compare.
+    /// What a reference stands for on a platform. The caller compares the digest that the reference may demand.
     pub fn get(&self, reference: &Reference, platform: &Platform) -> Option<&Pin> {
         self.images
             .get(&(reference.without_digest().key(), arch_name(platform)))
@@ -150,7 +179,7 @@ impl Pins {
         self.images.values()
     }
 
-    /// Puts in a pin, and returns the one that it replaces.
+    /// Adds a pin, and returns the pin that it replaces.
     pub fn insert(&mut self, pin: Pin) -> Option<Pin> {
         self.images
             .insert((pin.reference.key(), pin.arch.clone()), pin)
@@ -172,7 +201,7 @@ impl Pins {
     }
 }
 
-/// The name that stands for a platform in a lock file.
+/// The name of a platform in a lock file.
 pub(crate) fn arch_name(platform: &Platform) -> String {
     match platform.variant() {
         Some(variant) => format!("{}/{variant}", platform.architecture()),
@@ -180,7 +209,7 @@ pub(crate) fn arch_name(platform: &Platform) -> String {
     }
 }
 
-/// A lock file may come from anywhere: its paths must stay below the mirror.
+/// Checks a pin of unknown origin: its path must stay below the mirror.
 fn check(pin: &Pin) -> Result<(), String> {
     let plain_name = |name: &str| {
         !name.is_empty()
@@ -191,15 +220,18 @@ fn check(pin: &Pin) -> Result<(), String> {
     };
     if !pin.path.split('/').all(plain_name) {
         return Err(format!(
-            "`{}` is no path below a mirror",
-            Foreign::new(&pin.path)
+            "`{}` is not a path below a mirror",
+            Printable::new(&pin.path)
         ));
     }
     if !pin.version.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(format!("`{}` is no version", Foreign::new(&pin.version)));
+        return Err(format!(
+            "`{}` is not a version",
+            Printable::new(&pin.version)
+        ));
     }
     if pin.reference.digest().is_some() {
-        return Err("the reference has a digest of its own".to_owned());
+        return Err("its reference has a digest".to_owned());
     }
     let known = pin
         .arch
@@ -207,7 +239,7 @@ fn check(pin: &Pin) -> Result<(), String> {
         .is_ok_and(|p| arch_name(&p) == pin.arch);
     match known {
         true => Ok(()),
-        false => Err("the architecture is unknown".to_owned()),
+        false => Err("its architecture is unknown".to_owned()),
     }
 }
 
@@ -276,27 +308,30 @@ mod tests {
         let good = pins.to_toml().unwrap();
         let twice = format!("{good}\n{}", &good[good.find("[[image]]").unwrap()..]);
         for (text, why) in [
-            ("\u{1b}[31m".to_owned(), "malformed lock file box.lock"),
+            (
+                "\u{1b}[31m".to_owned(),
+                "cannot read the lock file box.lock",
+            ),
             (
                 good.replace("version = 1", "version = 2"),
-                "it is of version 2, expected 1",
+                "it has version 2, expected 1",
             ),
             (
                 good.replace("v3.20/releases", "../releases"),
-                "no path below a mirror",
+                "not a path below a mirror",
             ),
             (
                 good.replace("v3.20/releases", "/releases"),
-                "no path below a mirror",
+                "not a path below a mirror",
             ),
             (
                 good.replace("arm/v7", "armv7"),
-                "the architecture is unknown",
+                "its architecture is unknown",
             ),
-            (good.replace("3.20.3\"", "3\\u001b\""), "is no version"),
+            (good.replace("3.20.3\"", "3\\u001b\""), "is not a version"),
             (good.replace("size", "length"), "unknown field"),
             (good.replace("sha256:", "md5:"), "sha256"),
-            (twice, "is in it twice"),
+            (twice, "it names alpine:3.20 (arm/v7) twice"),
         ] {
             let error = Pins::parse("box.lock", &text).unwrap_err().to_string();
             assert!(error.contains(why), "{why}: {error}");

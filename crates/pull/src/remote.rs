@@ -1,128 +1,120 @@
 //! What mirrors offer, without fetching it.
 
-use box_cache::{Cache, Progress, Reference};
+use box_cache::{Cache, Progress, Reference, Verified};
+use box_transfer::Fetcher;
 
 use crate::error::{Error, Result};
-use crate::fetch::Fetcher;
-use crate::options::Options;
+use crate::mirror::Mirrors;
+use crate::options::PullOptions;
 use crate::pins::Pin;
-use crate::source::{self, Ask, Offer, Release};
+use crate::resolved::Resolved;
+use crate::source::{self, Offer, Query};
 
-/// The mirrors, ready to be asked. Keeps a thread alive until it is dropped.
+/// The mirrors, ready to be asked. It keeps a thread alive until it is dropped.
 pub struct Remote<'a> {
-    pub(crate) options: &'a Options,
-    pub(crate) fetcher: Fetcher<'a>,
+    options: &'a PullOptions,
+    pub(crate) mirrors: Mirrors<'a>,
 }
 
 /// What a pull would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// What would be fetched.
-    pub release: Release,
-    /// Where it would be fetched from first.
+pub struct Preview {
+    /// What the reference stands for.
+    pub resolved: Resolved,
+    /// The URL that would be tried first.
     pub url: String,
-    /// Size of the file in bytes, where it is known.
+    /// Size of all layers in bytes, if it is known.
     pub size: Option<u64>,
-    /// Whether the file is in the cache already, so that nothing would be fetched.
+    /// Whether all layers are in the cache already, so that nothing would be fetched.
     pub cached: bool,
     /// Whether nothing at all would change.
     pub unchanged: bool,
 }
 
 impl<'a> Remote<'a> {
-    /// Nothing is connected to yet.
-    pub fn new(options: &'a Options, progress: &'a dyn Progress) -> Self {
-        let fetcher = Fetcher::new(&options.mirrors, &options.http, &options.retry, progress);
-        Self { options, fetcher }
+    /// Connects to nothing yet.
+    pub fn new(options: &'a PullOptions, progress: &'a dyn Progress) -> Self {
+        let fetcher = Fetcher::new(&options.http, &options.retry, progress);
+        Self {
+            options,
+            mirrors: Mirrors::new(&options.mirrors, fetcher),
+        }
     }
 
-    /// Whether there is a publisher whom a reference can be fetched from.
+    /// Whether any source publishes images of this name.
     pub fn knows(reference: &Reference) -> bool {
         source::of(reference).is_ok()
     }
 
-    /// What a reference stands for now: by the lock file, else by the mirrors.
-    pub fn resolve(&self, reference: &Reference) -> Result<Release> {
+    /// What a reference stands for now, by the lock file, or else by the mirrors.
+    pub fn resolve(&self, reference: &Reference) -> Result<Resolved> {
         match pin(self.options, reference)? {
-            Some(pin) => Ok(Release::from(pin)),
+            Some(pin) => Ok(pin.resolved(&self.mirrors)),
             None => self.newest(reference),
         }
     }
 
-    /// What a reference stands for now by the mirrors, whatever a lock file says.
-    pub fn newest(&self, reference: &Reference) -> Result<Release> {
-        let ask = Ask {
-            reference,
-            platform: &self.options.platform,
-        };
+    /// What a reference stands for now by the mirrors, ignoring any lock file.
+    pub fn newest(&self, reference: &Reference) -> Result<Resolved> {
         let source = source::of(reference)?;
-        self.refuse_offline(reference)?;
-        source.resolve(&ask, &self.fetcher)
-    }
-
-    /// Everything that there is of a name, oldest first.
-    pub fn offers(&self, name: &Reference) -> Result<Vec<Offer>> {
-        let source = source::of(name)?;
-        self.refuse_offline(name)?;
-        source.offers(&self.options.platform, &self.fetcher)
-    }
-
-    /// What a pull would do. Nothing is fetched but what tells that.
-    pub fn plan(&self, cache: &Cache, reference: &Reference) -> Result<Plan> {
-        let release = self.resolve(reference)?;
-        let blob = cache.has_blob(&release.sha256)?;
-        let image = cache.find_exactly(reference, &self.options.platform);
-        let same = image.is_ok_and(|image| image.is_some_and(|i| i.is_of(&release.sha256)));
-        let locations = self.fetcher.locations(&release.path);
-        let mut size = release.size.or(blob);
-        for location in &locations {
-            if size.is_none() {
-                size = self
-                    .fetcher
-                    .open(location, None)?
-                    .ok()
-                    .and_then(|opened| opened.size);
-            }
+        let mut resolved = source.resolve(&self.query(reference)?)?;
+        if reference.digest().is_some() {
+            resolved.proof.digests = Verified::Digest;
         }
-        Ok(Plan {
-            url: locations
-                .first()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+        Ok(resolved)
+    }
+
+    /// Everything that is published under a name, oldest first.
+    pub fn offers(&self, name: &Reference) -> Result<Vec<Offer>> {
+        source::of(name)?.offers(&self.query(name)?)
+    }
+
+    /// What a pull would do. Only what is needed to tell is fetched.
+    pub fn preview(&self, cache: &Cache, reference: &Reference) -> Result<Preview> {
+        let resolved = self.resolve(reference)?;
+        let image = cache.find_exactly(reference, &self.options.platform);
+        let same = image.is_ok_and(|image| image.is_some_and(|i| resolved.is_image(&i)));
+        let (mut size, mut cached) = (Some(0), true);
+        for layer in &resolved.layers {
+            let blob = cache.has_blob(&layer.digest)?;
+            cached &= blob.is_some();
+            let mut layer_size = layer.size.or(blob);
+            for location in &layer.locations {
+                if layer_size.is_none() {
+                    let opened = self.mirrors.fetcher.open(location, None)?;
+                    layer_size = opened.ok().and_then(|body| body.size);
+                }
+            }
+            size = size.zip(layer_size).map(|(sum, one)| sum + one);
+        }
+        let first = resolved.layers.first();
+        let first = first.and_then(|layer| layer.locations.first());
+        Ok(Preview {
+            url: first.map(ToString::to_string).unwrap_or_default(),
             size,
-            cached: blob.is_some(),
-            unchanged: same && blob.is_some(),
-            release,
+            cached,
+            unchanged: same && cached,
+            resolved,
         })
     }
 
-    fn refuse_offline(&self, reference: &Reference) -> Result<()> {
+    fn query<'q>(&'q self, reference: &'q Reference) -> Result<Query<'q>> {
         match self.options.offline {
             true => Err(Error::Offline {
                 reference: reference.to_string(),
                 cached: Vec::new(),
             }),
-            false => Ok(()),
-        }
-    }
-}
-
-impl From<&Pin> for Release {
-    fn from(pin: &Pin) -> Self {
-        Self {
-            version: pin.version.clone(),
-            path: pin.path.clone(),
-            size: Some(pin.size),
-            sha256: pin.tarball,
-            sha512: None,
-            current: true,
-            searched: Vec::new(),
+            false => Ok(Query {
+                reference,
+                platform: &self.options.platform,
+                mirrors: &self.mirrors,
+            }),
         }
     }
 }
 
 /// What the lock file says that a reference stands for.
-pub(crate) fn pin<'a>(options: &'a Options, reference: &Reference) -> Result<Option<&'a Pin>> {
+pub(crate) fn pin<'a>(options: &'a PullOptions, reference: &Reference) -> Result<Option<&'a Pin>> {
     let Some(pins) = &options.pins else {
         return Ok(None);
     };

@@ -1,6 +1,6 @@
 //! Detached OpenPGP signatures (RFC 9580, section 10.4) and the keys that are trusted to make them.
 //!
-//! There is no key server and no web of trust: a key is trusted as it is built in or the user put it there.
+//! There is no key server and no web of trust: a key is trusted if it is built in, or if the user added it.
 
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime};
@@ -11,34 +11,34 @@ use pgp::packet::{RevocationCode, Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag, Timestamp};
 
 use box_cache::Verified;
+use box_transfer::{Printable, with_causes};
 
-use crate::error::{Error, Result, with_causes};
-use crate::foreign::Foreign;
+use crate::error::{Error, Result};
 
-/// Signs Alpine's releases: Natanael Copa, `0482D84022F52DF1C4E7CD43293ACD0907D9495A`.
+/// The key that signs Alpine's releases: Natanael Copa, `0482D84022F52DF1C4E7CD43293ACD0907D9495A`.
 const ALPINE: &str = include_str!("keys/alpine-release.asc");
 
-/// Signatures looked at in one file; more would be work without a reason.
+/// Most signatures checked in one file; there is no reason for more.
 const MOST_SIGNATURES: usize = 4;
 
-/// How far the clock of a signer may be ahead of ours.
+/// How far the signer's clock may be ahead of the local one.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// When an image needs a publisher's signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VerifyPolicy {
-    /// A signature is checked where a mirror has one; otherwise checksums do, and it is said so.
+    /// Check the signature if a mirror has one. Otherwise checksums suffice, and a note says so.
     #[default]
     Prefer,
-    /// Without a good signature there is no image.
+    /// Refuse an image without a valid signature.
     Require,
-    /// Signatures are not looked at.
+    /// Ignore signatures.
     Off,
 }
 
 impl VerifyPolicy {
-    /// Whether an image may be used for which this vouches. Where a signature is demanded, nothing less will do, and the key
-    /// that made it must be trusted still.
+    /// Whether an image that was verified like this may be used. If a signature is required, nothing less suffices, and its
+    /// key must still be trusted.
     pub fn admits(self, verified: &Verified, keyring: &Keyring) -> bool {
         match (self, verified) {
             (Self::Require, Verified::Signature { fingerprint }) => {
@@ -68,7 +68,7 @@ impl std::str::FromStr for VerifyPolicy {
 pub struct Keyring(Vec<SignedPublicKey>);
 
 impl Keyring {
-    /// No keys: every signature is by somebody unknown.
+    /// No keys: every signature is by an unknown key.
     pub fn empty() -> Self {
         Self(Vec::new())
     }
@@ -81,7 +81,7 @@ impl Keyring {
         ring
     }
 
-    /// Adds the keys in `text`, armored (`-----BEGIN PGP PUBLIC KEY BLOCK-----`) or binary; `name` is for messages.
+    /// Adds the keys in `text`, armored (`-----BEGIN PGP PUBLIC KEY BLOCK-----`) or binary. `name` is for messages.
     pub fn add(&mut self, name: &str, text: &[u8]) -> Result<()> {
         let unusable = |why: String| Error::Key {
             name: name.to_owned(),
@@ -92,7 +92,7 @@ impl Keyring {
         let before = self.0.len();
         for key in keys {
             let key = key.map_err(|e| unusable(with_causes(&e)))?;
-            // A key whose holder does not vouch for it can sign nothing: see `Binding::of`.
+            // A key without a self-signature cannot sign anything: see `Binding::of`.
             let id = fingerprint(&key);
             Binding::of(&key)
                 .ok_or_else(|| unusable(format!("{id} has no valid self-signature")))?;
@@ -100,7 +100,7 @@ impl Keyring {
         }
         match self.0.len() > before {
             true => Ok(()),
-            false => Err(unusable("there is no key in it".to_owned())),
+            false => Err(unusable("it holds no OpenPGP key".to_owned())),
         }
     }
 
@@ -109,8 +109,8 @@ impl Keyring {
         self.0.iter().map(fingerprint).collect()
     }
 
-    /// Checks the detached signature in `signature`, armored or binary, of the bytes that `open` gives from the start
-    /// each time it is called. Returns the fingerprint of the key that signed, or why the signature does not hold.
+    /// Checks the detached signature in `signature`, armored or binary, of the bytes that `open` returns from the start
+    /// each time it is called. Returns the fingerprint of the signing key, or why the signature is not valid.
     pub(crate) fn verify<R: Read>(
         &self,
         signature: &[u8],
@@ -140,13 +140,16 @@ impl Keyring {
                 Signer::Subkey(subkey) => signature.verify(&subkey.key, data),
             };
             let id = fingerprint(key);
-            // The library's reason names internals; that the bytes are not what was signed is what it comes to.
-            checked.map_err(|_| format!("it is by {id}, and not of these bytes"))?;
+            // The library's reason names its internals. All of them mean that other bytes were signed.
+            checked.map_err(|_| format!("{id} signed other bytes"))?;
             return Ok(id);
         }
         Err(match strangers.as_slice() {
-            [] => "there is no OpenPGP signature in it".to_owned(),
-            ids => format!("made by {}, which is not a trusted key", ids.join(", ")),
+            [] => "it holds no OpenPGP signature".to_owned(),
+            ids => format!(
+                "it was made by {}, which is not a trusted key",
+                ids.join(", ")
+            ),
         })
     }
 
@@ -176,7 +179,7 @@ enum Signer<'a> {
     Subkey(&'a SignedPublicSubKey),
 }
 
-/// What a key's holder says of it, in the newest self-signature that verifies (RFC 9580, section 5.2.3.10).
+/// The properties of a key, by its newest valid self-signature (RFC 9580, section 5.2.3.10).
 struct Binding {
     made: Timestamp,
     may_sign: bool,
@@ -207,7 +210,7 @@ impl Binding {
         let valid = |s: &&Signature| {
             s.typ() == Some(SignatureType::SubkeyBinding)
                 && s.verify_subkey_binding(&key.primary_key, &subkey.key).is_ok()
-                // Without the signature back, anybody could claim somebody else's signing key as a subkey of theirs.
+                // Without the signature in return, anyone could claim the signing key of another as their own subkey.
                 && s.embedded_signature().is_some_and(|back| {
                     back.verify_primary_key_binding(&subkey.key, &key.primary_key).is_ok()
                 })
@@ -231,7 +234,7 @@ impl Binding {
     }
 }
 
-/// Everything about a signature but the cryptography: kind, strength, time, and what its key may do.
+/// Checks all of a signature but its cryptography: type, strength, time, and what its key may do.
 fn check_terms(
     signature: &Signature,
     key: &SignedPublicKey,
@@ -241,7 +244,7 @@ fn check_terms(
     let id = fingerprint(key);
     if signature.typ() != Some(SignatureType::Binary) {
         return Err(format!(
-            "it is no signature of a file, but of type {:?}",
+            "it is not the signature of a file, but of type {:?}",
             signature.typ()
         ));
     }
@@ -255,12 +258,10 @@ fn check_terms(
         ) => {}
         other => {
             let name = other.map_or_else(|| "an unknown hash".to_owned(), |h| h.to_string());
-            return Err(format!("it rests on {name}, which is too weak"));
+            return Err(format!("it uses {name}, which is too weak"));
         }
     }
-    let made = signature
-        .created()
-        .ok_or("it does not say when it was made")?;
+    let made = signature.created().ok_or("it has no date")?;
     let made_at = SystemTime::from(made);
     if made_at > now + CLOCK_SKEW {
         return Err("it was made in the future; is the clock right?".to_owned());
@@ -280,22 +281,22 @@ fn check_terms(
         Signer::Subkey(subkey) => Binding::of_subkey(subkey, key),
     };
     let own = own.filter(|b| b.may_sign);
-    let own = own.ok_or_else(|| format!("the key {id} may not sign with what made it"))?;
+    let own = own.ok_or_else(|| format!("the subkey of {id} that made it may not sign"))?;
     if made < own.made || own.expires.is_some_and(|end| made_at > end) {
         return Err(format!("the key {id} was not valid when it was made"));
     }
     Ok(())
 }
 
-/// Whether the key that signed was revoked: for good, or before the signature where it was only given up.
+/// Whether the signing key was revoked: for any reason, or before the signature if it was only retired or superseded.
 fn is_revoked(key: &SignedPublicKey, signer: &Signer<'_>, made: Timestamp) -> bool {
     let primary = &key.primary_key;
     let counts = |s: &Signature| {
-        let given_up = matches!(
+        let retired = matches!(
             s.revocation_reason_code(),
             Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired)
         );
-        !given_up || s.created().is_none_or(|revoked| revoked <= made)
+        !retired || s.created().is_none_or(|revoked| revoked <= made)
     };
     let of_key = key
         .details
@@ -318,7 +319,7 @@ fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
         || signature.issuer_key_id().contains(&&key.legacy_key_id())
 }
 
-/// Who made a signature, by its own account.
+/// The key that a signature names as its maker.
 fn issuer(signature: &Signature) -> String {
     let fingerprint = signature
         .issuer_fingerprint()
@@ -330,10 +331,10 @@ fn issuer(signature: &Signature) -> String {
             .first()
             .map(|id| id.to_string().to_uppercase())
     };
-    let told = fingerprint
+    let maker = fingerprint
         .or_else(id)
         .unwrap_or_else(|| "an unknown key".to_owned());
-    Foreign::new(&told).to_string()
+    Printable::new(&maker).to_string()
 }
 
 fn fingerprint(key: &SignedPublicKey) -> String {

@@ -1,51 +1,39 @@
-//! Where images come from.
+//! Where images come from. A distribution is one file here, and one line in [`SOURCES`].
 
-mod alpine;
-pub mod tarball;
+pub(crate) mod alpine;
 
-use box_cache::{Digest, Platform, Reference};
+use box_cache::{Platform, Reference};
+use box_transfer::Printable;
 
 use crate::error::{Error, Result};
-use crate::fetch::Fetcher;
-use crate::foreign::Foreign;
+use crate::mirror::Mirrors;
+use crate::resolved::Resolved;
 
 /// One kind of publisher: what its references mean, and what it offers.
-pub(crate) trait Source {
-    /// Whether references of this name are this source's.
-    fn serves(&self, name: &str) -> bool;
+pub(crate) trait Source: Sync {
+    /// The name of its images, in references and in messages.
+    fn name(&self) -> &'static str;
+
+    /// Whether a reference is this source's.
+    fn serves(&self, reference: &Reference) -> bool {
+        reference.name() == self.name()
+    }
 
     /// What a reference stands for now.
-    fn resolve(&self, ask: &Ask<'_>, fetcher: &Fetcher<'_>) -> Result<Release>;
+    fn resolve(&self, query: &Query<'_>) -> Result<Resolved>;
 
-    /// Everything that there is for a platform, oldest first.
-    fn offers(&self, platform: &Platform, fetcher: &Fetcher<'_>) -> Result<Vec<Offer>>;
+    /// Everything that is published for a platform, oldest first.
+    fn offers(&self, query: &Query<'_>) -> Result<Vec<Offer>>;
 }
 
-/// What is asked of a source.
-pub(crate) struct Ask<'a> {
+/// A question to a source.
+pub(crate) struct Query<'a> {
     /// The image.
     pub reference: &'a Reference,
-    /// For which machine.
+    /// The machine that it is for.
     pub platform: &'a Platform,
-}
-
-/// One release of a root filesystem: a file on the mirrors, and what it must be like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// The publisher's name of it.
-    pub version: String,
-    /// Path of the file below each mirror.
-    pub path: String,
-    /// Size in bytes, where it was told.
-    pub size: Option<u64>,
-    /// Its digest.
-    pub sha256: Digest,
-    /// Its digest by the other algorithm, where it was told.
-    pub sha512: Option<Digest>,
-    /// Whether this is what the reference's tag means now; not so for an older release found by its digest.
-    pub current: bool,
-    /// Where a digest was demanded and not found: the branches whose tarballs were looked through for it.
-    pub searched: Vec<String>,
+    /// Whom to ask.
+    pub mirrors: &'a Mirrors<'a>,
 }
 
 /// A release as a mirror lists it.
@@ -59,13 +47,16 @@ pub struct Offer {
     pub newest: bool,
 }
 
+/// All sources, in the order in which they are asked for a reference.
+const SOURCES: [&dyn Source; 1] = [&alpine::Alpine];
+
 /// The source of a reference.
 pub(crate) fn of(reference: &Reference) -> Result<&'static dyn Source> {
-    const SOURCES: [&dyn Source; 1] = [&alpine::Alpine];
     SOURCES
         .into_iter()
-        .find(|source| source.serves(reference.name()))
+        .find(|source| source.serves(reference))
         .ok_or_else(|| Error::UnknownName {
-            name: Foreign::new(reference.name()),
+            name: Printable::new(reference.name()),
+            sources: SOURCES.iter().map(|s| s.name().to_owned()).collect(),
         })
 }

@@ -57,7 +57,7 @@ fn an_image_for_another_machine_is_told_by_every_verb() {
     ] {
         let outcome = home
             .run(words)
-            .fails(&["other:1 is for linux/s390x", "this machine is linux/"]);
+            .fails(&["other:1: it is for linux/s390x", "this machine is linux/"]);
         assert!(
             outcome.stderr.contains("--platform linux/s390x"),
             "{}",
@@ -65,7 +65,7 @@ fn an_image_for_another_machine_is_told_by_every_verb() {
         );
     }
     home.run(["--offline", "pull", "other:1"])
-        .fails(&["for linux/s390x", "not for linux/"]);
+        .fails(&["for linux/s390x only", "cannot fetch other:1 for linux/"]);
     home.run(["unpack", "--platform", "linux/s390x", "other:1", "out"])
         .succeeds();
     home.run([
@@ -78,7 +78,7 @@ fn an_image_for_another_machine_is_told_by_every_verb() {
     ])
     .succeeds();
     home.run(["run", "--rm", "--platform", "linux/arm64", "other:1"])
-        .fails(&["other:1 is for linux/s390x", "linux/arm64 is asked for"]);
+        .fails(&["other:1: it is for linux/s390x", "linux/arm64 is requested"]);
 }
 
 #[test]
@@ -86,6 +86,6 @@ fn another_system_is_told_without_a_hint_that_leads_nowhere() {
     let home = home("windows", "amd64");
     let outcome = home
         .run(["run", "--rm", "other:1"])
-        .fails(&["other:1 is for windows/amd64"]);
+        .fails(&["other:1: it is for windows/amd64"]);
     assert!(!outcome.stderr.contains("hint"), "{}", outcome.stderr);
 }

@@ -69,7 +69,7 @@ fn a_stalled_transfer_is_given_up_and_continued() {
     let (server, home) = pulling(|nth| (nth == 0).then(|| whole().stall_after(1_000_000)));
     let outcome = home.run(PULL).succeeds();
     assert!(
-        outcome.stderr.contains("nothing came for 1 s"),
+        outcome.stderr.contains("received nothing for 1 s"),
         "{}",
         outcome.stderr
     );

@@ -175,7 +175,7 @@ fn another_range_than_asked_for_is_refused() {
     let server =
         Server::scripted(|request, _| (request.path == tarball()).then(|| rest(BROKEN_AT - 1)));
     home.set_mirror(&server.url());
-    home.run(PULL).fails(&["makes no sense", "Content-Range"]);
+    home.run(PULL).fails(&["invalid answer", "Content-Range"]);
     is_empty(&home);
 }
 

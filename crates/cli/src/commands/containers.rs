@@ -33,7 +33,7 @@ pub fn each(
     names: &[String],
     action: impl Fn(&Instances, &str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     report(
         names
             .iter()
@@ -47,7 +47,7 @@ pub fn each_at_once(
     names: &[String],
     action: impl Fn(&Instances, &str) -> Result<(), Failure> + Sync,
 ) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let done = at_once(names, |name| action(&instances, name));
     report(
         done.into_iter()

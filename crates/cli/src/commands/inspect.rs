@@ -78,7 +78,7 @@ struct LayerView {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let cache = Cache::open_existing(&settings.dirs.cache);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &args.names {

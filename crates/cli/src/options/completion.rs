@@ -11,7 +11,7 @@ pub fn names() -> Vec<CompletionCandidate> {
     let Ok(settings) = Settings::read(&Globals::default()) else {
         return Vec::new();
     };
-    let Ok(instances) = settings.dirs.containers().list() else {
+    let Ok(instances) = settings.containers().list() else {
         return Vec::new();
     };
     let candidate = |instance: box_containers::Instance| {

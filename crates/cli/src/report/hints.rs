@@ -28,22 +28,33 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
     use box_pull::Error;
     let hint = match error {
         Error::Cache(error) => return of_cache(error),
+        Error::Transfer(error) => return of_transfer(error),
         Error::Io { source, .. } => return of_io(source),
-        Error::Url { .. } => "a mirror is an http://, https:// or file:// URL",
         Error::UnknownName { .. } => {
             "try alpine; other root filesystems can be imported: box import FILE NAME"
         }
         Error::Unreachable { .. } => {
             "try another mirror: --mirror URL; what is cached still works: box images"
         }
-        Error::Unvouched { .. } => "use it as it is: --verify prefer",
-        Error::NotSigned { .. } => "take it with its checksums alone: --verify prefer",
-        Error::Certificate { .. } | Error::Tls { .. } => {
-            "name the authority's certificate: --ca-cert FILE"
-        }
+        Error::Untrusted { .. } => "use it as it is: --verify prefer",
+        Error::NotSigned { .. } => "accept its checksums alone: --verify prefer",
         Error::Offline { .. } => "fetch it once without --offline and BOX_OFFLINE",
         Error::NotLocked { reference, .. } => return Some(format!("add it: box lock {reference}")),
         Error::Layer { source, .. } => return of_chain(source.as_ref()),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Hints about failed transfers.
+fn of_transfer(error: &box_pull::TransferError) -> Option<String> {
+    use box_pull::TransferError as Error;
+    let hint = match error {
+        Error::Io { source, .. } => return of_io(source),
+        Error::Url { .. } => "a mirror is an http://, https:// or file:// URL",
+        Error::Certificate { .. } | Error::Tls { .. } => {
+            "name the authority's certificate: --ca-cert FILE"
+        }
         _ => return None,
     };
     Some(hint.to_owned())

@@ -102,7 +102,7 @@ fn other_bytes_other_keys_and_other_texts_are_refused() {
     let weak = sign(&old.primary_key, HashAlgorithm::Sha1);
     let no_signer = sign(&key.secret_subkeys[1].key, HashAlgorithm::Sha256);
     for (signature, data, why) in [
-        (&good[..], &b"another tarball"[..], "not of these bytes"),
+        (&good[..], &b"another tarball"[..], "signed other bytes"),
         (&foreign, DATA, "which is not a trusted key"),
         (&weak, DATA, "which is too weak"),
         (&no_signer, DATA, "may not sign"),
@@ -181,7 +181,7 @@ fn files_without_a_usable_key_are_refused() {
     ] {
         let error = ring.add("keys/x.asc", text).unwrap_err().to_string();
         assert!(
-            error.starts_with("keys/x.asc holds no usable OpenPGP key: "),
+            error.starts_with("cannot use the keys in keys/x.asc: "),
             "{error}"
         );
     }

@@ -26,7 +26,7 @@ pub fn each(
     settings: &Settings,
     act: impl Fn(&box_containers::Instance) -> Result<(), box_containers::Error>,
 ) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let mut failures = Vec::new();
     for name in names {
         match instances.get(name).and_then(|instance| act(&instance)) {

@@ -28,7 +28,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .map(|text| crate::options::duration("--older-than", text))
         .transpose()?;
     let oldest = age.map(|age| output::now().saturating_sub(age.as_secs()));
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let mut names = Vec::new();
     for instance in instances.list()? {
         let record = instance.record();

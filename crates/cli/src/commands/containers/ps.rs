@@ -146,7 +146,7 @@ const LISTING: Listing<Row, 5> = Listing {
 };
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let filters = args
         .filters
         .iter()

@@ -18,6 +18,6 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    settings.dirs.containers().rename(&args.name, &args.new)?;
+    settings.containers().rename(&args.name, &args.new)?;
     Ok(0)
 }

@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
     let grace = options::duration("--time", &args.time)?;
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     for name in &args.names {
         // A missing container is reported below.
         if let Ok(instance) = instances.get(name) {

@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let done = containers::at_once(&args.names, |name| {
         match instances.remove(name, args.force) {
             Ok(()) => Ok(Some(name.to_owned())),

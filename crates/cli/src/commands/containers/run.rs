@@ -14,7 +14,7 @@ use crate::options::container::ContainerArgs;
 use crate::options::flag::{Flag, Slot};
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
-use crate::supply::{PullPolicy, Supplied, Wanted};
+use crate::supply::{ImageRequest, PullPolicy, Supplied};
 use crate::{options, output};
 
 /// Runs a command in a new container and exits with the command's status: 128+N if signal N killed it, 125 if box itself failed,
@@ -109,7 +109,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             crate::report::cause(&error)
         ))
     })?;
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let mut overrides = args.container.overrides(&base, &instances)?;
     overrides.command = command.to_vec();
     overrides.terminal = args.wants_terminal();
@@ -123,7 +123,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .as_ref()
         .is_none_or(|resources| resources.pids().is_none());
 
-    let wanted = Wanted {
+    let wanted = ImageRequest {
         reference: &reference,
         platform: &platform,
         policy: match args.execution.dry_run {

@@ -53,7 +53,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
                 .hint("name one container, or omit --attach, --interactive and --report"),
         );
     };
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let mut instance = instances.get(name)?;
     trust::judge_container(settings, &instance)?;
     instance.hold()?;

@@ -24,7 +24,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let resources = args.limits.resources()?.ok_or_else(|| {
         Failure::new("no limits were given").hint("for example: box update --memory 512m NAME")
     })?;
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let mut failures = Vec::new();
     for name in &args.names {
         match instances

@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let waiters = containers::at_once(&args.names, |name| status(settings, &instances.get(name)?));
     containers::report(waiters.into_iter())
 }
@@ -38,7 +38,7 @@ pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
         return Ok(ended.code);
     }
     let name = instance.name();
-    let instance = settings.dirs.containers().get(name)?;
+    let instance = settings.containers().get(name)?;
     match &instance.record().ended {
         Some(ended) => Ok(ended.code),
         None => Err(Failure::new(format!(

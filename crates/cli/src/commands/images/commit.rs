@@ -58,7 +58,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             "the digest of a new image cannot be chosen",
         ));
     }
-    let instance = settings.dirs.containers().get(&args.name)?;
+    let instance = settings.containers().get(&args.name)?;
     let cache = Cache::open(&settings.dirs.cache)?;
     let parent = parent(&cache, &instance)?;
     let mut config = parent.config.clone();

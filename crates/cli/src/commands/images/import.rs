@@ -98,13 +98,17 @@ fn input(text: &str) -> Result<Input, Failure> {
             name: "stdin".to_owned(),
             bytes: Box::new(std::io::stdin()),
         },
-        url if url.contains("://") => Input::Location(url.parse::<Location>()?),
+        url if url.contains("://") => Input::Location(location(url)?),
         path => {
             Input::Location(Location::File(std::path::absolute(path).map_err(|_| {
                 options::refused("FILE", path, "expected the name of a file")
             })?))
         }
     })
+}
+
+fn location(url: &str) -> Result<Location, box_pull::Error> {
+    Ok(url.parse::<Location>()?)
 }
 
 fn sha256(text: &str) -> Result<Digest, Failure> {

@@ -1,7 +1,7 @@
 //! `box lock`.
 
 use box_cache::{Cache, Platform, Reference};
-use box_pull::{Options, Pin, Pins};
+use box_pull::{Pin, Pins, PullOptions};
 
 use crate::bars::Bars;
 use crate::fetch::FetchArgs;
@@ -84,14 +84,14 @@ fn pin(
     settings: &Settings,
     cache: &Cache,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<Pin, Failure> {
     let bars = Bars::new(settings);
     let sink = layers::sink(settings);
     let pulled = box_pull::pull(cache, reference, options, sink.as_ref(), &bars)?;
-    let release = match pulled.release {
-        Some(release) => release,
+    let resolved = match pulled.resolved {
+        Some(resolved) => resolved,
         None => box_pull::Remote::new(options, &bars).resolve(reference)?,
     };
-    Ok(Pin::new(&pulled.image, &release))
+    Ok(Pin::new(&pulled.image, &resolved)?)
 }

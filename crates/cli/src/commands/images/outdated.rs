@@ -129,7 +129,8 @@ fn newer(args: &Args, settings: &Settings, current: &Current) -> Result<Option<R
     let options = args.fetch.unpinned(settings, &current.platform)?;
     let bars = Bars::new(settings);
     let newest = Remote::new(&options, &bars).newest(&current.reference)?;
-    Ok((newest.sha256 != current.tarball).then(|| Row {
+    let digest = newest.tarball().map(|tarball| tarball.digest);
+    Ok((digest != Some(current.tarball)).then(|| Row {
         reference: current.reference.to_string(),
         platform: current.platform.to_string(),
         place: current.place,

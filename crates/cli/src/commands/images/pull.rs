@@ -1,7 +1,7 @@
 //! `box pull`.
 
 use box_cache::{Cache, Image, Platform, Reference};
-use box_pull::{Options, Outcome, Plan, Remote};
+use box_pull::{Outcome, Preview, PullOptions, Remote};
 use serde::Serialize;
 
 use crate::bars::Bars;
@@ -78,7 +78,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 pub fn fetch(
     settings: &Settings,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<(Image, Outcome), box_pull::Error> {
     let cache = match options.offline {
         true => Cache::open_existing(&settings.dirs.cache),
@@ -97,7 +97,7 @@ fn one(
     args: &Args,
     settings: &Settings,
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<(), Failure> {
     let (image, outcome) = fetch(settings, reference, options)?;
     let report = Report {
@@ -142,40 +142,40 @@ fn dry_run(
     args: &Args,
     settings: &Settings,
     references: &[Reference],
-    options: &Options,
+    options: &PullOptions,
 ) -> Result<u8, Failure> {
     let cache = Cache::open_existing(&settings.dirs.cache);
     let bars = Bars::new(settings);
     let remote = Remote::new(options, &bars);
     for reference in references {
-        let plan = remote.plan(&cache, reference)?;
+        let preview = remote.preview(&cache, reference)?;
         match args.format {
-            Format::Json => output::json(&DryRun::of(reference, &plan))?,
-            Format::Table => output::line(&plan_summary(reference, &plan))?,
+            Format::Json => output::json(&DryRun::of(reference, &preview))?,
+            Format::Table => output::line(&preview_summary(reference, &preview))?,
         }
     }
     Ok(0)
 }
 
-fn plan_summary(reference: &Reference, plan: &Plan) -> String {
-    let size = plan.size.map_or("size unknown".to_owned(), output::size);
-    let what = match (plan.unchanged, plan.cached) {
+fn preview_summary(reference: &Reference, preview: &Preview) -> String {
+    let size = preview.size.map_or("size unknown".to_owned(), output::size);
+    let what = match (preview.unchanged, preview.cached) {
         (true, _) => "unchanged, nothing to fetch".to_owned(),
         (_, true) => "its layers are in the cache, nothing to fetch".to_owned(),
-        _ => format!("would fetch {} ({size})", plan.url),
+        _ => format!("would fetch {} ({size})", preview.url),
     };
-    format!("{reference}: {}; {what}", plan.release.version)
+    format!("{reference}: {}; {what}", preview.resolved.version)
 }
 
 impl DryRun {
-    fn of(reference: &Reference, plan: &Plan) -> DryRun {
+    fn of(reference: &Reference, preview: &Preview) -> DryRun {
         DryRun {
             reference: reference.to_string(),
-            version: plan.release.version.clone(),
-            url: plan.url.clone(),
-            size: plan.size,
-            cached: plan.cached,
-            changed: !plan.unchanged,
+            version: preview.resolved.version.clone(),
+            url: preview.url.clone(),
+            size: preview.size,
+            cached: preview.cached,
+            changed: !preview.unchanged,
         }
     }
 }

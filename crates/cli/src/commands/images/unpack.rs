@@ -16,7 +16,7 @@ use crate::interrupt::Interrupts;
 use crate::output::Format;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
-use crate::supply::{PullPolicy, Wanted};
+use crate::supply::{ImageRequest, PullPolicy};
 use crate::{layers, options, output};
 
 /// Writes the files of an image into a directory. If that fails, the directory is left as it was before.
@@ -144,7 +144,7 @@ fn limit_of(problem: &Problem) -> Option<LimitKind> {
 fn image(args: &Args, settings: &Settings, limits: &Limits) -> Result<Summary, Failure> {
     let reference = options::reference(&args.image)?;
     let platform = args.arch.clone().unwrap_or_else(Platform::host);
-    let wanted = Wanted {
+    let wanted = ImageRequest {
         reference: &reference,
         platform: &platform,
         policy: args.pull,

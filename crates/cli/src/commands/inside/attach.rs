@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instance = settings.dirs.containers().get(&args.name)?;
+    let instance = settings.containers().get(&args.name)?;
     let options = Options {
         stdin: !args.no_stdin,
         forward_signals: !args.no_signals,

@@ -170,7 +170,7 @@ impl Args {
         name: &str,
         inward: bool,
     ) -> Result<(Tree, Options), Failure> {
-        let instance = settings.dirs.containers().get(name)?;
+        let instance = settings.containers().get(name)?;
         let ids = instance.ids()?;
         let options = self.options(ids, inward);
         let view = instance.view()?;
@@ -202,7 +202,7 @@ impl Args {
 
     /// Unpacks an archive beside the container's files first, because its content is not trusted, and copies the result.
     fn unpack(&self, settings: &Settings, name: &str, path: &Path) -> Result<Copied, Failure> {
-        let instance = settings.dirs.containers().get(name)?;
+        let instance = settings.containers().get(name)?;
         let held =
             |error: std::io::Error| Failure::new(format!("cannot read stdin: {}", cause(&error)));
         let interrupts = Interrupts::hold().map_err(held)?;

@@ -47,7 +47,7 @@ const LISTING: Listing<Row, 2> = Listing {
 };
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let changes = settings.dirs.containers().get(&args.name)?.changes()?;
+    let changes = settings.containers().get(&args.name)?.changes()?;
     let row = |change: &Change| Row {
         kind: change.kind,
         path: change.path.to_string_lossy().into_owned(),

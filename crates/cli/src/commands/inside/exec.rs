@@ -69,6 +69,6 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         terminal: args.tty,
         detach: args.detach,
     };
-    let ended = exec::exec(&settings.dirs.containers().get(name)?, &request)?;
+    let ended = exec::exec(&settings.containers().get(name)?, &request)?;
     Ok(ended.map_or(0, |status| status.code()))
 }

@@ -40,7 +40,7 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let query = args.query()?;
-    let instance = settings.dirs.containers().get(&args.name)?;
+    let instance = settings.containers().get(&args.name)?;
     let Some(mut log) = instance.log()? else {
         return Err(no_log(&instance));
     };

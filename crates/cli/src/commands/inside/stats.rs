@@ -48,7 +48,7 @@ struct Row {
 type Reading = (u64, Instant);
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.dirs.containers();
+    let instances = settings.containers();
     let live = !args.no_stream && args.format == Format::Table && std::io::stdout().is_terminal();
     let mut before = HashMap::new();
     // CPU usage is the difference of two readings; this is the first one.

@@ -73,7 +73,7 @@ const LISTING: Listing<Process, 7> = Listing {
 };
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let processes = settings.dirs.containers().get(&args.name)?.processes()?;
+    let processes = settings.containers().get(&args.name)?.processes()?;
     LISTING.print(&processes, &args.format, settings.quiet)?;
     Ok(0)
 }

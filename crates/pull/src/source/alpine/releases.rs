@@ -1,29 +1,32 @@
-//! `latest-releases.yaml`: what a branch offers, as written by Alpine's release tool.
+//! `latest-releases.yaml`: the newest release of a branch, as written by Alpine's release tool.
 
 use box_cache::Digest;
+use box_transfer::Printable;
 use serde::Deserialize;
 
 use super::version::{Branch, Version};
-use crate::foreign::Foreign;
+
+/// Name of a release list.
+pub const LIST: &str = "latest-releases.yaml";
 
 /// The flavor of the root filesystem for containers.
 pub const MINIROOTFS: &str = "alpine-minirootfs";
 
-/// The minirootfs of a release list, every field checked.
+/// The minirootfs of one release, every field checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The branch by its own name, also where it was asked for as `latest-stable`.
+pub struct Release {
+    /// The branch by its own name, even if the list of `latest-stable` was requested.
     pub branch: Branch,
     /// The release.
     pub version: Version,
     /// Name of the tarball, beside the list.
     pub file: String,
-    /// Size of the tarball in bytes.
-    pub size: u64,
+    /// Size of the tarball in bytes. Only release lists state it.
+    pub size: Option<u64>,
     /// Digest of the tarball.
     pub sha256: Digest,
-    /// Digest of the tarball.
-    pub sha512: Digest,
+    /// Digest of the tarball. Releases before 3.5 have none.
+    pub sha512: Option<Digest>,
 }
 
 /// One entry as written. Other flavors may lack any of these, and have fields of their own.
@@ -39,16 +42,16 @@ struct Entry {
     sha512: Option<String>,
 }
 
-/// Reads a release list for `arch` (Alpine's name). The error says in words what is wrong with it.
-pub fn parse(text: &str, arch: &str) -> Result<Listed, String> {
+/// The minirootfs in a release list for `arch` (Alpine's name). The error describes what is wrong with the list.
+pub fn parse(text: &str, arch: &str) -> Result<Release, String> {
     if text.trim_start().starts_with('<') {
         return Err(format!(
             "expected a YAML list, got an HTML page: {}",
-            Foreign::new(text)
+            Printable::new(text)
         ));
     }
     let entries: Vec<Entry> = serde_saphyr::from_str(text)
-        .map_err(|e| format!("not a release list: {}", Foreign::new(&e.to_string())))?;
+        .map_err(|e| format!("not a release list: {}", Printable::new(&e.to_string())))?;
     let mut found = entries
         .iter()
         .filter(|e| e.flavor.as_deref() == Some(MINIROOTFS));
@@ -58,7 +61,7 @@ pub fn parse(text: &str, arch: &str) -> Result<Listed, String> {
     if found.next().is_some() {
         return Err(format!("it lists {MINIROOTFS} more than once"));
     }
-    listed(entry, arch)
+    checked(entry, arch)
 }
 
 /// Name of the tarball of a release.
@@ -66,12 +69,13 @@ pub fn file_name(version: &Version, arch: &str) -> String {
     format!("{MINIROOTFS}-{version}-{arch}.tar.gz")
 }
 
-fn listed(entry: &Entry, arch: &str) -> Result<Listed, String> {
-    let wrong =
-        |field: &str, value: &str| format!("{field} of {MINIROOTFS} is `{}`", Foreign::new(value));
-    let told = text_of("arch", &entry.arch)?;
-    if told != arch {
-        return Err(format!("{}, expected {arch}", wrong("arch", told)));
+fn checked(entry: &Entry, arch: &str) -> Result<Release, String> {
+    let wrong = |field: &str, value: &str| {
+        format!("{field} of {MINIROOTFS} is `{}`", Printable::new(value))
+    };
+    let stated = text_of("arch", &entry.arch)?;
+    if stated != arch {
+        return Err(format!("{}, expected {arch}", wrong("arch", stated)));
     }
     let version = text_of("version", &entry.version)?;
     let version = Version::parse(version).ok_or_else(|| wrong("version", version))?;
@@ -93,13 +97,13 @@ fn listed(entry: &Entry, arch: &str) -> Result<Listed, String> {
             .parse::<Digest>()
             .map_err(|_| wrong(field, hex))
     };
-    Ok(Listed {
+    Ok(Release {
         branch,
         version,
         file: file.to_owned(),
-        size: size.ok_or_else(|| format!("{MINIROOTFS} has no size"))?,
+        size: Some(size.ok_or_else(|| format!("{MINIROOTFS} has no size"))?),
         sha256: digest("sha256", &entry.sha256)?,
-        sha512: digest("sha512", &entry.sha512)?,
+        sha512: Some(digest("sha512", &entry.sha512)?),
     })
 }
 
@@ -109,7 +113,7 @@ fn text_of<'a>(field: &str, value: &'a Option<String>) -> Result<&'a str, String
         .ok_or_else(|| format!("{MINIROOTFS} has no {field}"))
 }
 
-/// Whether `name` can stand in a path and a URL as it is: it comes from the server and must not lead elsewhere.
+/// Whether `name`, which comes from the server, can be used in a path and a URL without leading elsewhere.
 fn is_plain_name(name: &str) -> bool {
     let first_ok = name
         .bytes()

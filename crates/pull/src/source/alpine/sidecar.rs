@@ -1,16 +1,15 @@
 //! Checksum files beside a tarball, as sha256sum(1) and sha512sum(1) write them.
 
 use box_cache::Digest;
-
-use crate::foreign::Foreign;
+use box_transfer::Printable;
 
 /// Largest checksum file that is read, in bytes.
 pub const LIMIT: u64 = 4 << 10;
 
 /// The digest of `file` in a checksum file: `<hex>  <file>`, or the digits alone. `algorithm` is `sha256` or `sha512`.
-/// The error says in words what is wrong with it.
+/// The error describes what is wrong with it.
 pub fn parse(bytes: &[u8], algorithm: &str, file: &str) -> Result<Digest, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
     if text.trim_start().starts_with('<') {
         return Err("expected a checksum, got an HTML page".to_owned());
     }
@@ -25,7 +24,7 @@ pub fn parse(bytes: &[u8], algorithm: &str, file: &str) -> Result<Digest, String
         if name == file {
             return format!("{algorithm}:{}", hex.to_ascii_lowercase())
                 .parse()
-                .map_err(|_| format!("`{}` is no {algorithm} digest", Foreign::new(hex)));
+                .map_err(|_| format!("`{}` is not a {algorithm} digest", Printable::new(hex)));
         }
         others += 1;
     }
@@ -65,10 +64,10 @@ mod tests {
     fn everything_else_says_why_not() {
         for (text, why) in [
             (&b""[..], "it is empty"),
-            (b"\xff\xfe", "it is no text"),
+            (b"\xff\xfe", "it is not text"),
             (b"  <html>", "got an HTML page"),
-            (b"xyz", "`xyz` is no sha256 digest"),
-            (b"\x1b[2J", "`\\u{1b}[2J` is no sha256 digest"),
+            (b"xyz", "`xyz` is not a sha256 digest"),
+            (b"\x1b[2J", "`\\u{1b}[2J` is not a sha256 digest"),
             (
                 b"00  other\n00  another\n",
                 "it has 2 lines, none for alpine-minirootfs",

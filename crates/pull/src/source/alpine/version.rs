@@ -1,4 +1,4 @@
-//! Alpine's names for branches and releases.
+//! Alpine's names of branches and releases.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,15 +11,15 @@ pub struct Branch(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(String);
 
-/// What the tag of a reference asks for.
+/// What the tag of a reference selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Selector {
     /// The newest release of a branch.
     Newest(Branch),
-    /// The newest stable release, which must have this major number: tag `3`.
+    /// The newest stable release, whose major number must be this one: tag `3`.
     Major(u32),
-    /// Exactly this release, of this branch.
-    Exactly(Branch, Version),
+    /// Exactly this release.
+    Exactly(Version),
 }
 
 impl Branch {
@@ -28,7 +28,7 @@ impl Branch {
         Self("latest-stable".to_owned())
     }
 
-    /// Reads a branch as mirrors spell it.
+    /// Parses a branch as mirrors spell it.
     pub fn parse(text: &str) -> Option<Self> {
         let known = matches!(text, "edge" | "latest-stable")
             || text
@@ -37,19 +37,19 @@ impl Branch {
         known.then(|| Self(text.to_owned()))
     }
 
-    /// As in the mirror's paths.
+    /// The branch as in the paths of mirrors.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the name that moves to another branch with each stable release.
+    /// Whether this is the name that moves on with each stable branch.
     pub fn is_latest_stable(&self) -> bool {
         self.0 == "latest-stable"
     }
 }
 
 impl Version {
-    /// Reads a version as Alpine spells it.
+    /// Parses a version as Alpine spells it.
     pub fn parse(text: &str) -> Option<Self> {
         let (release, suffix) = text
             .split_once('_')
@@ -65,7 +65,7 @@ impl Version {
         known.then(|| Self(text.to_owned()))
     }
 
-    /// As in the names of files.
+    /// The version as in the names of files.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,8 +79,8 @@ impl Version {
     }
 }
 
-impl Wanted {
-    /// Reads a tag; `None` is the tag `latest`. `None` comes back where Alpine has nothing of such a name.
+impl Selector {
+    /// Parses a tag; no tag means `latest`. Returns `None` for a tag that Alpine never uses.
     pub fn from_tag(tag: Option<&str>) -> Option<Self> {
         let tag = tag.unwrap_or("latest");
         if tag == "latest" {
@@ -90,7 +90,7 @@ impl Wanted {
             return Some(Self::Newest(branch));
         }
         if let Some(version) = Version::parse(tag) {
-            return Some(Self::Exactly(version.branch(), version));
+            return Some(Self::Exactly(version));
         }
         match numbers(tag)?.as_slice() {
             [major] => Some(Self::Major(*major)),
@@ -118,7 +118,7 @@ impl PartialOrd for Branch {
     }
 }
 
-/// Oldest first; `edge` is after all numbers, `latest-stable` after that.
+/// Oldest first; `edge` comes after all numbers, `latest-stable` last.
 impl Ord for Branch {
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |b: &Self| match b.0.as_str() {
@@ -136,7 +136,7 @@ impl PartialOrd for Version {
     }
 }
 
-/// Oldest first: candidates before the release that they lead to, dates after all numbers.
+/// Oldest first: candidates before their release, dates after all numbers.
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |v: &Self| {
@@ -157,7 +157,7 @@ impl Ord for Version {
     }
 }
 
-/// The numbers of `3.20.3`; `None` where it is not made of one to four short decimal numbers.
+/// The numbers of `3.20.3`; `None` if it does not consist of one to four short decimal numbers.
 fn numbers(text: &str) -> Option<Vec<u32>> {
     let number = |part: &str| {
         let plain = (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
@@ -176,28 +176,37 @@ fn is_date(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn exactly(branch: &str, version: &str) -> Wanted {
-        Wanted::Exactly(
-            Branch::parse(branch).unwrap(),
-            Version::parse(version).unwrap(),
-        )
+    fn exactly(version: &str) -> Selector {
+        Selector::Exactly(Version::parse(version).unwrap())
     }
 
     #[test]
     fn tags_are_branches_or_releases() {
-        let newest = |b: &str| Wanted::Newest(Branch::parse(b).unwrap());
-        for (tag, wanted) in [
+        let newest = |b: &str| Selector::Newest(Branch::parse(b).unwrap());
+        for (tag, selector) in [
             (None, newest("latest-stable")),
             (Some("latest"), newest("latest-stable")),
-            (Some("3"), Wanted::Major(3)),
+            (Some("3"), Selector::Major(3)),
             (Some("3.20"), newest("v3.20")),
             (Some("v3.20"), newest("v3.20")),
             (Some("edge"), newest("edge")),
-            (Some("3.20.3"), exactly("v3.20", "3.20.3")),
-            (Some("3.21.0_rc2"), exactly("v3.21", "3.21.0_rc2")),
-            (Some("20240807"), exactly("edge", "20240807")),
+            (Some("3.20.3"), exactly("3.20.3")),
+            (Some("3.21.0_rc2"), exactly("3.21.0_rc2")),
+            (Some("20240807"), exactly("20240807")),
         ] {
-            assert_eq!(Wanted::from_tag(tag), Some(wanted), "{tag:?}");
+            assert_eq!(Selector::from_tag(tag), Some(selector), "{tag:?}");
+        }
+    }
+
+    #[test]
+    fn versions_belong_to_a_branch() {
+        for (version, branch) in [
+            ("3.20.3", "v3.20"),
+            ("3.21.0_rc2", "v3.21"),
+            ("20240807", "edge"),
+        ] {
+            let version = Version::parse(version).unwrap();
+            assert_eq!(version.branch().as_str(), branch);
         }
     }
 
@@ -217,7 +226,7 @@ mod tests {
             "2024080",
             "../v3.20",
         ] {
-            assert_eq!(Wanted::from_tag(Some(tag)), None, "{tag}");
+            assert_eq!(Selector::from_tag(Some(tag)), None, "{tag}");
         }
     }
 

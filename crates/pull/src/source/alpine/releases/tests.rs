@@ -47,7 +47,7 @@ fn the_minirootfs_is_found_among_the_flavors() {
     assert_eq!(found.version.as_str(), "3.20.3");
     assert_eq!(found.branch.as_str(), "v3.20");
     assert_eq!(found.file, "alpine-minirootfs-3.20.3-x86_64.tar.gz");
-    assert_eq!(found.size, 3_490_290);
+    assert_eq!(found.size, Some(3_490_290));
     assert_eq!(found.sha256.to_string(), format!("sha256:{SHA256}"));
     assert_eq!(found.file, file_name(&found.version, "x86_64"));
 }

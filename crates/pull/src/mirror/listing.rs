@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// Most names taken from one listing.
+/// Most names read from one listing.
 const MOST: usize = 10_000;
 
 /// Names in a local directory.
@@ -16,8 +16,8 @@ pub(crate) fn of_directory(dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Names that the page of a web server links to: the last part of each `href`. The caller knows what the names it looks
-/// for are made of, so that navigation and decoration do no harm.
+/// Names that the page of a web server links to: the last part of each `href`. The caller knows the form of the names it
+/// looks for, so that navigation and decoration do no harm.
 pub(crate) fn of_page(page: &str) -> Vec<String> {
     let mut names: Vec<String> = page
         .split("href=")

@@ -13,7 +13,7 @@ struct Entry {
 }
 
 impl Netrc {
-    /// Reads the text of a file. Words that it does not know are passed over, as other readers do; so are macros.
+    /// Reads the text of a file. Unknown words and macros are ignored, as other readers do.
     pub fn parse(text: &str) -> Self {
         let mut entries: Vec<Entry> = Vec::new();
         let mut lines = text.lines();
@@ -46,7 +46,7 @@ impl Netrc {
         Self(entries)
     }
 
-    /// Login and password for `host`: the first entry that names it, else the first `default` one.
+    /// Login and password for `host`, from the first entry that names it, else from the first `default` entry.
     pub fn credentials(&self, host: &str) -> Option<(&str, &str)> {
         let named = |e: &&Entry| {
             e.machine
@@ -68,7 +68,8 @@ impl std::fmt::Debug for Netrc {
     }
 }
 
-/// The words of a line: separated by blanks, `"quoted"` ones with backslash escapes, `#` at a word's start ends it.
+/// The words of a line: separated by blanks, or `"quoted"` with backslash escapes. `#` at the start of a word begins a
+/// comment.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut chars = line.chars().peekable();

@@ -1,4 +1,4 @@
-//! When to try again, and how long to wait before.
+//! When to retry, and after what pause.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 /// How often and after what pause a request is repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Tries at one mirror without progress before the next mirror is taken; at least 1.
+    /// Tries at one location without progress before the next location is tried; at least 1.
     pub attempts: u32,
-    /// Pause before the second try; it doubles from try to try.
+    /// Pause before the second try; it doubles with every try.
     pub first_delay: Duration,
-    /// Longest pause of our own choice.
+    /// Longest pause that is chosen here.
     pub longest_delay: Duration,
-    /// Longest pause that a server may ask for with `Retry-After`; one that asks for more is given up for now.
+    /// Longest pause that a server may ask for with `Retry-After`; a server that asks for more is not tried again.
     pub longest_asked: Duration,
 }
 
@@ -27,23 +27,24 @@ impl Default for Retry {
     }
 }
 
-/// The pauses between the tries at one mirror.
+/// The pauses between the tries at one location.
 #[derive(Debug)]
-pub(crate) struct Backoff<'a> {
+pub struct Backoff<'a> {
     retry: &'a Retry,
     failures: u32,
 }
 
 impl<'a> Backoff<'a> {
-    pub(crate) fn new(retry: &'a Retry) -> Self {
+    /// No try has failed yet.
+    pub fn new(retry: &'a Retry) -> Self {
         Self { retry, failures: 0 }
     }
 
-    /// The pause before the next try, after one more failure; `None` where it is time to give up.
+    /// The pause before the next try, after one more failure; `None` when it is time to give up.
     ///
-    /// `asked` is what the server wants (`Retry-After`). Otherwise the pause is a random one between half and all of
-    /// an exponentially growing time, so that many clients of a server that fell over do not come back in step.
-    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
+    /// `asked` is the pause that the server asks for (`Retry-After`). Without it, the pause is random, between half and all
+    /// of an exponentially growing time, so that many clients of a server that failed do not return in step.
+    pub fn next_pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.failures += 1;
         if self.failures >= self.retry.attempts {
             return None;
@@ -60,8 +61,8 @@ impl<'a> Backoff<'a> {
         Some(full.mul_f64(0.5 + share / 2.0))
     }
 
-    /// Forgets the failures: the last try brought something.
-    pub(crate) fn progressed(&mut self) {
+    /// Forgets the failures, after a try that brought something.
+    pub fn progressed(&mut self) {
         self.failures = 0;
     }
 }
@@ -76,7 +77,7 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Random enough to spread clients: the keys of std's hash maps come from the kernel.
+/// A number that is random enough to spread clients: std takes the keys of its hash maps from the kernel.
 fn random() -> u32 {
     (RandomState::new().build_hasher().finish() >> 32) as u32
 }
@@ -94,10 +95,10 @@ mod tests {
         for _ in 0..100 {
             let mut backoff = Backoff::new(&retry);
             for full in [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0] {
-                let pause = backoff.next(None).map_or(0.0, |p| p.as_secs_f64());
+                let pause = backoff.next_pause(None).map_or(0.0, |p| p.as_secs_f64());
                 assert!((full / 2.0..=full).contains(&pause), "{pause} of {full}");
             }
-            assert_eq!(backoff.next(None), None);
+            assert_eq!(backoff.next_pause(None), None);
         }
     }
 
@@ -106,8 +107,8 @@ mod tests {
         let retry = Retry::default();
         let mut backoff = Backoff::new(&retry);
         let asked = |s| Some(Duration::from_secs(s));
-        assert_eq!(backoff.next(asked(7)), asked(7));
-        assert_eq!(backoff.next(asked(3600)), None);
+        assert_eq!(backoff.next_pause(asked(7)), asked(7));
+        assert_eq!(backoff.next_pause(asked(3600)), None);
     }
 
     #[test]
@@ -118,7 +119,7 @@ mod tests {
         };
         let mut backoff = Backoff::new(&retry);
         for _ in 0..10 {
-            assert!(backoff.next(None).is_some());
+            assert!(backoff.next_pause(None).is_some());
             backoff.progressed();
         }
     }

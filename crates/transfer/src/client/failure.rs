@@ -1,4 +1,4 @@
-//! What the HTTP client's errors mean, in words.
+//! The errors of the HTTP library, in words.
 
 use std::error::Error as _;
 use std::io;
@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use box_cache::words;
 
-use super::HttpOptions;
-use crate::error::Cause;
-use crate::foreign::Foreign;
+use crate::attempt::Cause;
+use crate::printable::Printable;
 
-/// Why a request brought no answer.
-pub(super) fn of_request(error: &reqwest::Error, options: &HttpOptions) -> Cause {
+/// Why a request got no answer.
+pub(super) fn of_request(
+    error: &reqwest::Error,
+    connect_timeout: Duration,
+    stall_timeout: Duration,
+) -> Cause {
     if let Some(tls) = find::<rustls::Error>(error) {
-        return Cause::Tls(Foreign::new(&tls.to_string()).to_string());
+        return Cause::Tls(Printable::new(&tls.to_string()).to_string());
     }
     match (error.is_connect(), error.is_timeout()) {
-        (true, true) => Cause::ConnectTimeout(options.connect_timeout),
+        (true, true) => Cause::ConnectTimeout(connect_timeout),
         (true, false) => Cause::Connect(deepest(error)),
-        (false, true) => Cause::Stalled(options.stall_timeout),
+        (false, true) => Cause::Stalled(stall_timeout),
         (false, false) => Cause::Broken(deepest(error)),
     }
 }
@@ -35,7 +38,7 @@ pub(super) fn of_body(error: &io::Error, stall_timeout: Duration) -> Cause {
     }
 }
 
-/// The innermost reason: the outer ones only say which layer of the client handed it on.
+/// The innermost reason: the outer ones only name the layers of the library.
 pub(super) fn deepest(error: &reqwest::Error) -> String {
     let mut reason: &(dyn std::error::Error + 'static) = error;
     while let Some(inner) = inner(reason) {
@@ -45,7 +48,7 @@ pub(super) fn deepest(error: &reqwest::Error) -> String {
         Some(io) => words(io),
         None => reason.to_string(),
     };
-    Foreign::new(&text).to_string()
+    Printable::new(&text).to_string()
 }
 
 fn find<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {

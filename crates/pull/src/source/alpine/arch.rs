@@ -1,8 +1,8 @@
-//! Alpine's names for what it builds for.
+//! Alpine's names of architectures.
 
 use box_cache::{Arch, Platform};
 
-/// The name of a platform in the paths of Alpine's mirrors; `None` where Alpine does not build for it.
+/// The name of a platform in the paths of Alpine's mirrors; `None` if Alpine is not built for it.
 pub fn alpine_arch(platform: &Platform) -> Option<&'static str> {
     if platform.os() != "linux" {
         return None;

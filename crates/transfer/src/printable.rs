@@ -1,17 +1,17 @@
-//! Text that somebody else wrote, made fit for a terminal and a log.
+//! Text of unknown origin, made fit for a terminal and a log.
 
 use std::fmt;
 
 /// Longest text shown, in characters; more would only hide the message around it.
 const LONGEST: usize = 200;
 
-/// Text from a server, a file or a reference, shown without anything that could move a cursor, colour a line or
-/// reorder letters: such characters are written as `\u{..}`, and what is too long is cut with `…`.
+/// Text from a server, a file or a reference, without characters that could move a cursor, colour a line or reorder
+/// letters: those are written as `\u{..}`. Long text is cut with `…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Foreign(String);
+pub struct Printable(String);
 
-impl Foreign {
-    /// Takes any text; it is made safe here, once.
+impl Printable {
+    /// Makes any text printable.
     pub fn new(text: &str) -> Self {
         let mut shown = String::with_capacity(text.len().min(LONGEST));
         for (i, c) in text.trim().chars().enumerate() {
@@ -28,7 +28,7 @@ impl Foreign {
         Self(shown)
     }
 
-    /// Takes bytes; what is no UTF-8 becomes U+FFFD.
+    /// Makes bytes printable; sequences that are not UTF-8 become U+FFFD.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         // Four bytes a character at most: no need to look at the rest of a large body.
         Self::new(&String::from_utf8_lossy(
@@ -37,7 +37,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for Printable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn escape_sequences_and_reordering_are_spelled_out() {
-        let shown = Foreign::new("a\u{1b}[31mred\u{202e}drow\u{7}\u{9b}0m").to_string();
+        let shown = Printable::new("a\u{1b}[31mred\u{202e}drow\u{7}\u{9b}0m").to_string();
         assert_eq!(shown, "a\\u{1b}[31mred\\u{202e}drow\\u{7}\\u{9b}0m");
-        assert_eq!(Foreign::new("two\r\nlines\t").to_string(), "two  lines");
+        assert_eq!(Printable::new("two\r\nlines\t").to_string(), "two  lines");
     }
 
     #[test]
     fn long_text_is_cut_between_characters() {
-        let shown = Foreign::from_bytes("ü".repeat(5000).as_bytes()).to_string();
+        let shown = Printable::from_bytes("ü".repeat(5000).as_bytes()).to_string();
         assert_eq!(shown.chars().count(), LONGEST + 1);
         assert!(shown.ends_with("ü…"));
     }

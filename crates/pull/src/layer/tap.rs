@@ -1,0 +1,72 @@
+//! Unpacks a download while it arrives.
+
+use std::io::Write;
+
+use box_transfer::{Downloaded, Tap, is_full};
+
+use super::{LayerSink, LayerWriter, StagedLayer};
+use crate::BoxError;
+use crate::error::{Error, Result};
+
+/// Hands the bytes of a download to a [`LayerSink`].
+pub(crate) struct LayerTap<'a> {
+    sink: &'a dyn LayerSink,
+    name: &'a str,
+    layer: Unpacking,
+}
+
+enum Unpacking {
+    Open(Box<dyn LayerWriter>),
+    /// The unpacking refused the bytes. If they turn out to be the right ones, this is the failure; otherwise it is only
+    /// the consequence of wrong bytes.
+    Refused(BoxError),
+}
+
+impl<'a> LayerTap<'a> {
+    /// Starts a layer; `name` is for messages.
+    pub fn start(sink: &'a dyn LayerSink, name: &'a str) -> Result<Self> {
+        let writer = sink.layer().map_err(Error::layer(name))?;
+        Ok(Self {
+            sink,
+            name,
+            layer: Unpacking::Open(writer),
+        })
+    }
+
+    /// Completes the layer of a download. If the bytes are right and yet no layer, they are worthless, and deleted.
+    pub fn finish(self, downloaded: Downloaded) -> Result<(Downloaded, Box<dyn StagedLayer>)> {
+        let layer = match self.layer {
+            Unpacking::Open(writer) => writer.finish(),
+            Unpacking::Refused(error) => Err(error),
+        };
+        match layer {
+            Ok(layer) => Ok((downloaded, layer)),
+            Err(error) => {
+                downloaded.partial.discard()?;
+                Err(Error::layer(self.name)(error))
+            }
+        }
+    }
+}
+
+impl Tap for LayerTap<'_> {
+    fn restart(&mut self) -> Result<(), BoxError> {
+        self.layer = Unpacking::Open(self.sink.layer()?);
+        Ok(())
+    }
+
+    /// Only a full disk is an error at once, as it will not be less full later.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        let Unpacking::Open(writer) = &mut self.layer else {
+            return Ok(());
+        };
+        match writer.write_all(bytes) {
+            Err(error) if is_full(&error) => Err(error.into()),
+            Err(error) => {
+                self.layer = Unpacking::Refused(error.into());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}

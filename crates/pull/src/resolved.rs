@@ -1,0 +1,78 @@
+//! What a reference stands for: the blobs of an image, where they can be had, and what vouches for them.
+
+use box_cache::{Digest, Image, Verified};
+use box_transfer::Location;
+
+/// What a reference stands for now, as its source says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The publisher's name of the release, such as `3.20.3`.
+    pub version: String,
+    /// The layers, topmost last; a root filesystem published as one tarball is the case of one.
+    pub layers: Vec<Descriptor>,
+    /// What vouches for the layers.
+    pub proof: Proof,
+    /// Whether this is what the tag of the reference means now. An older release that was found by its digest is not.
+    pub current: bool,
+    /// If a digest was demanded and not found: the branches that were searched for it.
+    pub searched: Vec<String>,
+}
+
+/// One blob: what it must be, and where it can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its name for people and lock files. For a file on mirrors, this is the path below each of them.
+    pub name: String,
+    /// Where it can be had, in the order of preference.
+    pub locations: Vec<Location>,
+    /// Its SHA-256 digest.
+    pub digest: Digest,
+    /// Its SHA-512 digest, if the source states one.
+    pub sha512: Option<Digest>,
+    /// Its size in bytes, if the source states it.
+    pub size: Option<u64>,
+    /// Its media type, if the source states one. Otherwise the first bytes tell how it is compressed.
+    pub media_type: Option<String>,
+}
+
+/// What vouches for the bytes of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Where the publisher's signature may be found, if it makes any. It counts when it is valid for the bytes of each layer.
+    pub signature: Option<Sidecar>,
+    /// What vouches without a signature: [`Verified::Digest`] if the user or a lock file demanded the digest,
+    /// [`Verified::Checksum`] if it is only what the source states.
+    pub digests: Verified,
+}
+
+/// A small file beside a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sidecar {
+    /// Its name for people.
+    pub name: String,
+    /// Where it can be had, in the order of preference.
+    pub locations: Vec<Location>,
+}
+
+impl Resolved {
+    /// The tarball of an image that consists of one.
+    pub fn tarball(&self) -> Option<&Descriptor> {
+        match self.layers.as_slice() {
+            [tarball] => Some(tarball),
+            _ => None,
+        }
+    }
+
+    /// Whether `digest` is that of the one tarball.
+    pub(crate) fn is_tarball(&self, digest: &Digest) -> bool {
+        self.tarball()
+            .is_some_and(|tarball| tarball.digest == *digest)
+    }
+
+    /// Whether an image of the cache is this release. Only that of a tarball is known by its layer; what else an image of
+    /// several layers says, only its manifest tells.
+    pub(crate) fn is_image(&self, image: &Image) -> bool {
+        self.tarball()
+            .is_some_and(|tarball| image.is_of(&tarball.digest))
+    }
+}

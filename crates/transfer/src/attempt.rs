@@ -1,0 +1,201 @@
+//! How tries at a URL or a file ended.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use box_cache::{Digest, words};
+
+use crate::printable::Printable;
+
+/// Every try to get one thing, in order.
+#[derive(Debug, Default)]
+pub struct Attempts(pub Vec<Attempt>);
+
+/// One try, or several in a row that ended the same way.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The URL or file.
+    pub url: String,
+    /// How the try ended.
+    pub cause: Cause,
+    /// How many tries ended like that.
+    pub times: u32,
+}
+
+impl Attempts {
+    /// Adds one more try.
+    pub fn push(&mut self, url: String, cause: Cause) {
+        match self.0.last_mut() {
+            Some(last) if last.url == url && last.cause.to_string() == cause.to_string() => {
+                last.times += 1;
+            }
+            _ => self.0.push(Attempt {
+                url,
+                cause,
+                times: 1,
+            }),
+        }
+    }
+
+    /// Whether any location answered that it has no such file.
+    pub fn has_absent(&self) -> bool {
+        self.0.iter().any(|a| a.cause.is_absent())
+    }
+
+    /// Whether every location answered that it has no such file.
+    pub fn is_absent(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|a| a.cause.is_absent())
+    }
+
+    /// Whether no location could be reached at all.
+    pub fn is_outage(&self) -> bool {
+        self.0.iter().all(|a| a.cause.is_outage())
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, attempt) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", attempt.url, attempt.cause)?;
+            if attempt.times > 1 {
+                write!(f, " ({} times)", attempt.times)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a try at one URL or file ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The server, or the local file system, has no such file.
+    #[error("not found")]
+    Absent,
+    /// The server answered with another unexpected status.
+    #[error("the server answered {status}{}", .reason.map(|r| format!(" {r}")).unwrap_or_default())]
+    Status {
+        /// HTTP status code.
+        status: u16,
+        /// The name of the status.
+        reason: Option<&'static str>,
+        /// The pause that the server asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The connection was refused or could not be made.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The connection was not made in time.
+    #[error("no connection within {} s", .0.as_secs_f32())]
+    ConnectTimeout(Duration),
+    /// The connection stands, and no bytes arrive.
+    #[error("received nothing for {} s", .0.as_secs_f32())]
+    Stalled(Duration),
+    /// The TLS handshake or the check of the certificate failed.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// The file ended too early.
+    #[error("truncated: got {actual} of {expected} bytes")]
+    Truncated {
+        /// Bytes expected.
+        expected: u64,
+        /// Bytes received.
+        actual: u64,
+    },
+    /// The size announced is not the size expected.
+    #[error("wrong size: expected {expected} bytes, the server has {actual}{}", if *.html { " (an HTML page)" } else { "" })]
+    Size {
+        /// Size in bytes that the caller expects.
+        expected: u64,
+        /// Size in bytes by the server or the file system.
+        actual: u64,
+        /// Whether the server labels it a web page.
+        html: bool,
+    },
+    /// More bytes arrive than were announced or are accepted.
+    #[error("too long: more than {limit} bytes")]
+    TooLong {
+        /// The largest size accepted.
+        limit: u64,
+    },
+    /// All bytes arrived, and do not match their digest.
+    #[error("wrong content: expected {expected}, got {actual}")]
+    Digest {
+        /// The digest expected.
+        expected: String,
+        /// The digest of the bytes received.
+        actual: String,
+    },
+    /// A document cannot be read.
+    #[error("malformed {what}: {why}")]
+    Malformed {
+        /// Which document: `release list`, `checksum file`, ...
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The chain of redirections is too long.
+    #[error("more than {0} redirections")]
+    Redirects(usize),
+    /// A redirection would give up encryption.
+    #[error("refusing a redirection from https to {0}")]
+    Downgrade(String),
+    /// A redirection has no usable address.
+    #[error("redirected to an invalid address: {0}")]
+    Redirect(Printable),
+    /// The server does not have the bytes from this offset on.
+    #[error("the server cannot continue at byte {0}")]
+    Range(u64),
+    /// The answer breaks the protocol.
+    #[error("invalid answer: {0}")]
+    Protocol(String),
+    /// A local file or stream cannot be read.
+    #[error("{}", words(.0))]
+    File(io::Error),
+}
+
+impl Cause {
+    pub(crate) fn digest(expected: &Digest, actual: &Digest) -> Self {
+        Self::Digest {
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }
+    }
+
+    /// Whether there is no such file.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::ConnectTimeout(_) | Self::Stalled(_) | Self::Broken(_) => true,
+            Self::Truncated { .. } | Self::Range(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the server is out of reach or out of order, as opposed to serving something wrong.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Tls(_) | Self::File(_) => true,
+            Self::Absent | Self::Truncated { .. } | Self::Range(_) => false,
+            other => other.is_transient(),
+        }
+    }
+
+    /// The pause that the server asked for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}

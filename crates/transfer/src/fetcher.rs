@@ -1,0 +1,156 @@
+//! Files from several locations: one location after the other, each tried as often as that makes sense.
+
+use box_cache::{Event, Progress};
+
+use crate::attempt::{Attempts, Cause};
+use crate::body::Body;
+use crate::client::{Client, ClientOptions, Request, Resume};
+use crate::error::Result;
+use crate::location::Location;
+use crate::retry::{Backoff, Retry};
+
+/// Fetches files. It keeps the client's thread alive until it is dropped.
+pub struct Fetcher<'a> {
+    client: Client<'a>,
+    retry: &'a Retry,
+    progress: &'a dyn Progress,
+}
+
+/// How one try ended that did not bring the whole file.
+pub struct FailedTry {
+    /// Why it ended.
+    pub cause: Cause,
+    /// Whether it brought enough that the number of tries may start over.
+    pub progressed: bool,
+}
+
+impl From<Cause> for FailedTry {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause,
+            progressed: false,
+        }
+    }
+}
+
+impl<'a> Fetcher<'a> {
+    /// Connects to nothing yet. Retries are reported to `progress`.
+    pub fn new(options: &'a ClientOptions, retry: &'a Retry, progress: &'a dyn Progress) -> Self {
+        Self {
+            client: Client::new(options),
+            retry,
+            progress,
+        }
+    }
+
+    /// The client, for single requests.
+    pub fn client(&self) -> &Client<'a> {
+        &self.client
+    }
+
+    /// A small document of at most `limit` bytes from the first location that has it, and the URL it came from. A
+    /// document that `read` refuses is a failure of its location like others: the next location is tried.
+    pub fn document<T>(
+        &self,
+        locations: &[Location],
+        limit: u64,
+        read: impl Fn(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Result<(T, String), Attempts>> {
+        self.try_each(locations, |location| {
+            let (bytes, url) = match self.small(location, limit)? {
+                Ok(got) => got,
+                Err(cause) => return Ok(Err(cause.into())),
+            };
+            Ok(read(&bytes)
+                .map(|document| (document, url))
+                .map_err(FailedTry::from))
+        })
+    }
+
+    /// Tries each location, each again while that can help, until `once` succeeds.
+    pub fn try_each<T>(
+        &self,
+        locations: &[Location],
+        mut once: impl FnMut(&Location) -> Result<Result<T, FailedTry>>,
+    ) -> Result<Result<T, Attempts>> {
+        let mut attempts = Attempts::default();
+        for location in locations {
+            let mut backoff = Backoff::new(self.retry);
+            loop {
+                let failed = match once(location)? {
+                    Ok(got) => return Ok(Ok(got)),
+                    Err(failed) => failed,
+                };
+                if failed.progressed {
+                    backoff.progressed();
+                }
+                let cause = failed.cause;
+                let pause = match cause.is_transient() {
+                    true => backoff.next_pause(cause.retry_after()),
+                    false => None,
+                };
+                tracing::debug!(%location, %cause, ?pause, "a try failed");
+                if let Some(pause) = pause {
+                    self.note(&format!(
+                        "{location}: {cause}; retrying in {:.1} s",
+                        pause.as_secs_f32()
+                    ));
+                }
+                attempts.push(location.to_string(), cause);
+                match pause {
+                    Some(pause) => std::thread::sleep(pause),
+                    None => break,
+                }
+            }
+        }
+        Ok(Err(attempts))
+    }
+
+    /// Opens the file at a location, from `resume` on where that is possible. One try.
+    pub fn open(
+        &self,
+        location: &Location,
+        resume: Option<&Resume>,
+    ) -> Result<Result<Body, Cause>> {
+        match location {
+            Location::Http(url) => {
+                let sent = self.client.send(&Request {
+                    resume,
+                    ..Request::new(url)
+                })?;
+                Ok(sent.and_then(|response| Body::of_answer(response, resume)))
+            }
+            Location::File(path) => Ok(Body::file(path, resume.map_or(0, |resume| resume.offset))),
+        }
+    }
+
+    /// All of a small file, and the URL it came from. One try.
+    pub fn small(
+        &self,
+        location: &Location,
+        limit: u64,
+    ) -> Result<Result<(Vec<u8>, String), Cause>> {
+        let mut body = match self.open(location, None)? {
+            Ok(body) => body,
+            Err(cause) => return Ok(Err(cause)),
+        };
+        if body.size.is_some_and(|size| size > limit) {
+            return Ok(Err(Cause::TooLong { limit }));
+        }
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 8 << 10]);
+        loop {
+            match body.read(&mut buffer) {
+                Ok(0) => return Ok(Ok((bytes, body.url))),
+                Ok(n) => bytes.extend_from_slice(&buffer[..n]),
+                Err(cause) => return Ok(Err(cause)),
+            }
+            if bytes.len() as u64 > limit {
+                return Ok(Err(Cause::TooLong { limit }));
+            }
+        }
+    }
+
+    pub(crate) fn note(&self, text: &str) {
+        self.progress.event(Event::Note { text });
+    }
+}
