@@ -1,5 +1,5 @@
-//! Images as single files, to be moved between machines: the OCI layout as a tar archive (`oci-archive:` of other
-//! tools) both ways, and what `docker save` writes (`docker-archive:`) on the way in.
+//! Image archives, to move images between machines. An OCI layout as a tar archive (`oci-archive:` in other tools) can be saved and
+//! loaded, the output of `docker save` (`docker-archive:`) can be loaded.
 
 mod docker;
 mod layout;

@@ -12,7 +12,7 @@ use crate::blob::staging::StagedFile;
 use crate::cache::replace::sync_directory;
 use crate::{Algorithm, Cache, Digest, Error, Hasher, Hold, Result, VerifiedReader};
 
-/// Mode of a blob's file: nobody writes to it again.
+/// Mode of a blob's file: it is never written again.
 pub(crate) const BLOB_MODE: u32 = 0o444;
 
 impl Cache {
@@ -27,7 +27,7 @@ impl Cache {
         }
     }
 
-    /// Opens a blob for one pass of reading that verifies it; see [`VerifiedReader::finish`].
+    /// Opens a blob to read it once while verifying it; see [`VerifiedReader::finish`].
     pub fn open_blob(&self, digest: &Digest) -> Result<VerifiedReader<File>> {
         let path = self.layout().blob(digest);
         let file = File::open(&path).map_err(|source| match source.kind() {
@@ -62,7 +62,7 @@ impl Cache {
             io::ErrorKind::NotFound => Error::missing_blob(*digest, path.clone()),
             _ => Error::io("open blob", &path)(source),
         })?;
-        // Room for one byte more than expected, so that one system call reads all and tells that there is no more.
+        // Room for one more byte than expected, so that one system call reads everything and shows that there is no more.
         let mut bytes = Vec::with_capacity(usize::try_from(size + 1).unwrap_or(usize::MAX));
         file.take(size + 1)
             .read_to_end(&mut bytes)
@@ -87,15 +87,15 @@ impl Cache {
         Ok(bytes)
     }
 
-    /// Writes a small blob aside, for the name of its SHA-256 digest; none where the cache has it. What has the name and
-    /// does not match it will be replaced.
+    /// Writes a small blob aside, to be named by its SHA-256 digest. None if the cache has it. A damaged blob of that name will be
+    /// replaced.
     pub(crate) fn stage_blob<'h>(
         &self,
         hold: &'h Hold,
         digest: &Digest,
         bytes: &[u8],
     ) -> Result<Option<StagedFile<'h>>> {
-        // Comparing what is there costs less than bringing the same bytes to the disk again.
+        // Reading what is there costs less than syncing the same bytes again.
         if self.read_blob(digest, bytes.len() as u64, u64::MAX).is_ok() {
             return Ok(None);
         }
@@ -105,8 +105,7 @@ impl Cache {
         Ok(Some(staged))
     }
 
-    /// Puts a small blob into the cache and returns its SHA-256 digest. The name is on the disk when an image that needs it
-    /// is published.
+    /// Adds a small blob to the cache and returns its SHA-256 digest. Its name is synced when an image that needs it is published.
     pub(crate) fn put_blob(&self, hold: &Hold, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         if let Some(staged) = self.stage_blob(hold, &digest, bytes)? {
@@ -116,8 +115,8 @@ impl Cache {
         Ok(digest)
     }
 
-    /// Copies a stream into the cache as the blob it is said to be, in bounded memory. Nothing is visible under the
-    /// digest's name unless all bytes were there and matched. The digest must be SHA-256, as all blobs are named so.
+    /// Copies a stream into the cache as the blob with this digest, in bounded memory. Nothing appears under the digest's name unless
+    /// all bytes were read and matched. The digest must be SHA-256, like the names of all blobs.
     pub fn store_blob(
         &self,
         hold: &Hold,
@@ -148,7 +147,7 @@ impl Cache {
         self.sync_blobs()
     }
 
-    /// Brings the blobs' names to the disk.
+    /// Syncs the names of the blobs.
     pub(crate) fn sync_blobs(&self) -> Result<()> {
         let directory = self.layout().blobs();
         sync_directory(&directory).map_err(Error::io("sync directory", &directory))

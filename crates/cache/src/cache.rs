@@ -21,7 +21,7 @@ const LAYOUT_VERSION: &str = "1.0.0";
 
 /// An OCI image layout on disk, shared by any number of processes.
 ///
-/// Cheap to make and to clone: it is but the directory's paths. Reading takes no lock and never waits for a writer.
+/// Cheap to make and to clone: it only has paths. Reading takes no lock and never waits for a writer.
 #[derive(Clone, Debug)]
 pub struct Cache {
     layout: Layout,
@@ -35,12 +35,12 @@ struct Marker {
 }
 
 impl Cache {
-    /// Opens the cache in a directory for reading and writing, making what is missing of its directories. The files that
-    /// make it an image layout come with its first image: an empty cache is not worth a wait for the disk.
+    /// Opens the cache in a directory for reading and writing, and creates missing directories. The files that make it an image
+    /// layout are written with the first image: an empty cache is not worth waiting for the disk.
     ///
     /// # Errors
-    /// [`Error::Layout`] where there is something else in the directory, [`Error::Io`] where it cannot be written, or where
-    /// one of the cache's own directories is a symbolic link.
+    /// [`Error::Layout`] if the directory contains something else; [`Error::Io`] if it is not writable, or if one of the cache's
+    /// own directories is a symbolic link.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Cache> {
         let cache = Cache::open_existing(directory);
         let layout = &cache.layout;
@@ -59,15 +59,15 @@ impl Cache {
         Ok(cache)
     }
 
-    /// A view of the cache in a directory which may be missing or not writable. Nothing is touched: a directory that is
-    /// missing is a cache without images.
+    /// The cache in a directory that may be missing or not writable. Nothing is touched: a missing directory is a cache without
+    /// images.
     pub fn open_existing(directory: impl Into<PathBuf>) -> Cache {
         Cache {
             layout: Layout::new(directory),
         }
     }
 
-    /// Where its files are.
+    /// The paths of its files.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -77,12 +77,12 @@ impl Cache {
         self.layout.root()
     }
 
-    /// Takes the right to rely on what is in the cache, waiting for a collector at work; see [`Hold`].
+    /// Keeps the contents of the cache in place, after waiting for a running collector; see [`Hold`].
     pub fn hold(&self) -> Result<Hold> {
         Hold::shared(&self.layout)
     }
 
-    /// Whether the directory is marked as an image layout, and not as one of another version.
+    /// Whether the directory is marked as an image layout. Another version is an error.
     fn check_marker(&self) -> Result<bool> {
         let path = self.layout.marker();
         let bytes = match fs::read(&path) {
@@ -106,7 +106,7 @@ impl Cache {
         }
     }
 
-    /// Writes the file aside that marks the directory as an image layout; none where it is there.
+    /// Writes aside the file that marks the directory as an image layout. None if it exists.
     pub(crate) fn stage_marker<'h>(&self, hold: &'h Hold) -> Result<Option<StagedFile<'h>>> {
         if self.check_marker()? {
             return Ok(None);

@@ -13,7 +13,7 @@ use sha2::Digest as _;
 
 use crate::Error;
 
-/// A content's identity: `sha256:<64 hex digits>` or `sha512:<128 hex digits>`, lower case.
+/// Identifies content: `sha256:<64 hex digits>` or `sha512:<128 hex digits>`, in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Digest {
     /// SHA-256, the algorithm every OCI tool uses.
@@ -32,7 +32,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name as it stands before the colon, and as the directory's name below `blobs/`.
+    /// The name before the colon, which is also that of the directory in `blobs/`.
     pub fn as_str(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
@@ -49,17 +49,17 @@ impl Digest {
         hasher.finish()
     }
 
-    /// A SHA-256 digest from its 64 hexadecimal digits alone, as they stand in `sha256sum` files.
+    /// A SHA-256 digest from its 64 hexadecimal digits, as in `sha256sum` files.
     pub fn from_sha256_hex(hex: &str) -> Result<Digest, Error> {
         decode(hex, hex).map(Digest::Sha256)
     }
 
-    /// A SHA-512 digest from its 128 hexadecimal digits alone, as they stand in `sha512sum` files.
+    /// A SHA-512 digest from its 128 hexadecimal digits, as in `sha512sum` files.
     pub fn from_sha512_hex(hex: &str) -> Result<Digest, Error> {
         decode(hex, hex).map(Digest::Sha512)
     }
 
-    /// The algorithm it was made with.
+    /// Its algorithm.
     pub fn algorithm(&self) -> Algorithm {
         match self {
             Digest::Sha256(_) => Algorithm::Sha256,
@@ -86,7 +86,7 @@ impl Digest {
         hex
     }
 
-    /// The first twelve digits, as listings show them.
+    /// The first twelve digits, for listings.
     pub fn short(&self) -> String {
         let mut hex = self.hex();
         hex.truncate(12);
@@ -161,7 +161,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Computes a [`Digest`] of bytes that come in pieces, and counts them.
+/// Computes the [`Digest`] of a stream of bytes, and counts them.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     state: State,
@@ -175,7 +175,7 @@ enum State {
 }
 
 impl Hasher {
-    /// A hasher of the algorithm.
+    /// A hasher for an algorithm.
     pub fn new(algorithm: Algorithm) -> Hasher {
         let state = match algorithm {
             Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
@@ -194,7 +194,7 @@ impl Hasher {
         Hasher::new(Algorithm::Sha512)
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         match &mut self.state {
@@ -203,12 +203,12 @@ impl Hasher {
         }
     }
 
-    /// Number of bytes taken so far.
+    /// The number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The digest of all bytes taken.
+    /// The digest of all bytes.
     pub fn finish(self) -> Digest {
         match self.state {
             State::Sha256(state) => Digest::Sha256(state.finalize().into()),
@@ -217,7 +217,7 @@ impl Hasher {
     }
 }
 
-/// The digest of a layer's uncompressed tar archive: what the layer's tree is known by.
+/// The digest of a layer's uncompressed tar archive, which identifies the layer's tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DiffId(pub Digest);

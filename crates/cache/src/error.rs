@@ -1,4 +1,4 @@
-//! Everything that can go wrong in the cache.
+//! The errors of the cache.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 use crate::reason::{Reason, is_full};
 use crate::{Digest, Platform, Reference};
 
-/// The result of every fallible verb of this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure of the cache. The message is complete: it says what was tried, on which path, and why it failed.
+/// An error of the cache. Its message is complete: it says what was tried, on which path, and why it failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A system call on a file or directory failed.
     #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
-        /// What was tried, as a verb that fits after "cannot".
+        /// The failed action, as a verb phrase after "cannot".
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The reason.
         source: io::Error,
     },
-    /// A text is not an image reference.
+    /// Not an image reference.
     #[error("invalid reference {text:?}: {reason}")]
     Reference {
         /// The text as given.
@@ -31,7 +31,7 @@ pub enum Error {
         /// Which rule it breaks.
         reason: String,
     },
-    /// A text is not a digest.
+    /// Not a digest.
     #[error("invalid digest {text:?}: {reason}")]
     Digest {
         /// The text as given.
@@ -39,7 +39,7 @@ pub enum Error {
         /// Which rule it breaks.
         reason: &'static str,
     },
-    /// A text names no known architecture or platform.
+    /// Not the name of a known architecture or platform.
     #[error(
         "unknown platform {text:?}, expected one of x86_64, aarch64, armhf, armv7, x86, ppc64le, riscv64, s390x, \
          loongarch64 or their OCI names (amd64, arm64, arm/v6, arm/v7, 386, ppc64le, riscv64, s390x, loong64), amd64/v2 to v4, \
@@ -54,48 +54,48 @@ pub enum Error {
     Layout {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A JSON document does not say what it must.
+    /// A JSON document is malformed.
     #[error("malformed {what} {}: {reason}", path.display())]
     Document {
         /// Which document: `index`, `manifest`, `config`, ...
         what: &'static str,
         /// Its file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Bytes do not match the digest they should have.
+    /// The bytes do not have the expected digest.
     #[error("digest mismatch of {what}: expected {expected}, got {actual}")]
     DigestMismatch {
-        /// What was read: a path or URL.
+        /// The path or URL that was read.
         what: String,
         /// The digest it should have.
         expected: Box<Digest>,
         /// The digest it has.
         actual: Box<Digest>,
     },
-    /// There are more or fewer bytes than there should be.
+    /// There are more or fewer bytes than expected.
     #[error("size mismatch of {what}: expected {expected} bytes, got {actual}")]
     SizeMismatch {
-        /// What was read: a path or URL.
+        /// The path or URL that was read.
         what: String,
         /// Number of bytes it should have.
         expected: u64,
-        /// Number of bytes it has; of an endless source, those read before giving up.
+        /// Number of bytes it has. Reading stops after the first byte too many.
         actual: u64,
     },
-    /// Something is larger than this version accepts.
+    /// Larger than this version accepts.
     #[error("{what} is too large: the limit is {limit} bytes")]
     TooLarge {
-        /// What was read: a path or URL.
+        /// The path or URL that was read.
         what: String,
         /// The limit in bytes.
         limit: u64,
     },
-    /// A blob that something refers to is not in the cache.
+    /// A blob is not in the cache although something refers to it.
     #[error("blob {digest} is missing: there is no {}", path.display())]
     MissingBlob {
         /// The blob's digest.
@@ -103,22 +103,22 @@ pub enum Error {
         /// Where it should be.
         path: PathBuf,
     },
-    /// An image stands in the index but cannot be used as its blobs are missing or damaged.
+    /// An image is in the index, but its blobs are missing or damaged.
     #[error("image {reference} ({platform}) in the cache is damaged: {source}")]
     DamagedImage {
         /// The image.
         reference: Box<Reference>,
         /// Its platform.
         platform: Box<Platform>,
-        /// What is wrong with it.
+        /// The reason.
         source: Box<Error>,
     },
-    /// An archive of images is malformed, or holds what does not fit together.
+    /// An image archive is malformed, or its parts do not fit together.
     #[error("cannot load {}: {reason}", path.display())]
     Archive {
         /// The archive.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// An archive has no name for its image, and the caller gave none.
@@ -127,10 +127,10 @@ pub enum Error {
         /// The archive.
         path: PathBuf,
     },
-    /// Somebody else holds a lock and the caller did not want to wait.
+    /// Another process holds a lock, and the caller did not want to wait.
     #[error("{} is locked by another process", path.display())]
     Locked {
-        /// The file that is locked.
+        /// The locked file.
         path: PathBuf,
     },
 }
@@ -164,12 +164,12 @@ impl Error {
         }
     }
 
-    /// Whether blobs of the cache are missing or damaged, so that fetching the image again repairs it.
+    /// Whether blobs of the cache are missing or damaged. Fetching the image again repairs that.
     pub fn is_damage(&self) -> bool {
         matches!(self, Error::DamagedImage { .. } | Error::MissingBlob { .. })
     }
 
-    /// Whether the file system has no room left (ENOSPC, EDQUOT).
+    /// Whether the file system is full, see [`is_full`].
     pub fn is_full(&self) -> bool {
         match self {
             Error::Io { source, .. } => is_full(source),

@@ -1,9 +1,8 @@
-//! Collection: deleting what no reference and no instance needs.
+//! Garbage collection: deleting what no reference and no container needs.
 //!
-//! The collector holds the cache's lock exclusively while it marks and while it takes names away, so that nothing can be
-//! put in or relied upon meanwhile, and gives it back before the slow part, the freeing of the space. It writes no file
-//! unless images are dropped for the budget, so that it works on a full disk; killed anywhere, it has deleted only what
-//! was garbage, and the next one goes on.
+//! The collector holds the cache's lock exclusively while it marks and removes names, so that nothing can be added or relied upon
+//! meanwhile. It releases the lock before the slow part, freeing the space. It writes no file unless images are dropped for the
+//! budget, so it works on a full disk. Killed at any point, it has deleted nothing but garbage, and the next run finishes.
 
 mod collector;
 pub(crate) mod eviction;
@@ -17,83 +16,83 @@ use crate::gc::eviction::Evicted;
 use crate::gc::expiry::Expiry;
 use crate::{Cache, DiffId, Digest, Hold, Result};
 
-/// An error of what stands beside the cache.
+/// An error of the layer trees beside the cache.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Frees the space of something that was taken away already, and returns its bytes on disk.
+/// Frees the space of a tree that has no name any more, and returns its size on disk in bytes.
 pub type Reclaim = Box<dyn FnOnce() -> std::result::Result<u64, BoxError>>;
 
-/// How to collect.
+/// Options of a collection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
-    /// Only say what would be deleted.
+    /// Only report what would be deleted.
     pub dry_run: bool,
-    /// The bytes that blobs and layer trees may take together. While they take more, the least recently used images are
-    /// dropped, but none that is needed.
+    /// The budget of blobs and layer trees together, in bytes. While they take more, the least recently used images are dropped,
+    /// but none that is needed.
     pub max_size: Option<u64>,
-    /// For how long broken-off downloads stay.
+    /// How long interrupted downloads are kept.
     pub downloads: Expiry,
 }
 
-/// What instances and others need.
+/// The needs of containers and lock files.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    /// The layers whose trees are in use, and whose images are not dropped for the budget.
+    /// Layers whose trees are in use. Their images are not dropped for the budget.
     pub layers: BTreeSet<DiffId>,
-    /// Manifests of images that are kept with all that they lead to, and not dropped for the budget.
+    /// Manifests of images that are kept with all their blobs, and not dropped for the budget.
     pub manifests: BTreeSet<Digest>,
 }
 
-/// The layers' trees beside the cache, and who needs them. All methods are called by one thread.
+/// The layer trees beside the cache, and what needs them. All methods are called from one thread.
 pub trait LayerTrees {
-    /// What is needed now. Called after the collector has locked everybody out who could start to need something.
+    /// The current needs. Called after the collector has locked out everything that could begin to need more.
     fn needs(&self) -> std::result::Result<Needs, BoxError>;
-    /// The trees there are.
+    /// All trees.
     fn list(&self) -> std::result::Result<Vec<DiffId>, BoxError>;
-    /// The bytes on disk of a tree.
+    /// The size of a tree on disk, in bytes.
     fn bytes(&self, layer: &DiffId) -> std::result::Result<u64, BoxError>;
-    /// Takes a tree away at once, and returns what frees its space; none where it is gone already.
+    /// Takes a tree out of the store at once, and returns how to free its space. None if it is gone already.
     fn detach(&self, layer: &DiffId) -> std::result::Result<Option<Reclaim>, BoxError>;
-    /// The bytes on disk of what killed processes left half made or half deleted.
+    /// The size on disk of trees that killed processes left half made or half deleted, in bytes.
     fn leftovers(&self) -> std::result::Result<u64, BoxError>;
-    /// Deletes these, and returns the bytes.
+    /// Deletes these, and returns their size in bytes.
     fn sweep(&self) -> std::result::Result<u64, BoxError>;
 }
 
-/// What a collection deleted, or would.
+/// The result of a collection: what it deleted, or would delete.
 #[derive(Debug, Default)]
 pub struct Collection {
-    /// Images dropped: those that no tag means any more, then those beyond the budget, least recently used first.
+    /// The dropped images: first those that no tag means any more, then those beyond the budget, least recently used first.
     pub evicted: Vec<Evicted>,
-    /// What was deleted.
+    /// Everything that was deleted.
     pub garbage: Vec<Garbage>,
-    /// What could not be deleted, and why. The rest was.
+    /// Why some things could not be deleted. The rest was.
     pub failures: Vec<BoxError>,
 }
 
-/// One thing deleted.
+/// One deleted thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Garbage {
-    /// What it was.
+    /// Its kind.
     pub kind: GarbageKind,
     /// A digest, or the name of a file.
     pub name: String,
-    /// Bytes on disk that it took.
+    /// Its size on disk in bytes.
     pub bytes: u64,
 }
 
 /// A kind of garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GarbageKind {
-    /// A blob that nothing leads to.
+    /// A blob that nothing needs.
     Blob,
-    /// The tree of a layer of no image and no instance.
+    /// The tree of a layer that no image and no container needs.
     Tree,
-    /// A download that was broken off long ago.
+    /// A download that was interrupted long ago.
     Download,
-    /// A file or tree that a killed process was making.
+    /// A file or tree that a killed process left unfinished.
     Leftover,
-    /// A blob found damaged.
+    /// A damaged blob.
     Quarantined,
 }
 
@@ -111,17 +110,17 @@ impl GarbageKind {
 }
 
 impl Collection {
-    /// All bytes on disk that were freed.
+    /// The freed bytes.
     pub fn freed(&self) -> u64 {
         self.garbage.iter().map(|garbage| garbage.bytes).sum()
     }
 }
 
 impl Cache {
-    /// Deletes everything that neither the index nor `trees` needs. Waits until nobody holds the cache.
+    /// Deletes everything that neither the index nor `trees` needs. Waits until no process has a [`Hold`].
     ///
     /// # Errors
-    /// Only before anything was deleted; what fails afterwards is in [`Collection::failures`].
+    /// Only before anything was deleted. Later failures are in [`Collection::failures`].
     pub fn collect(&self, policy: &Policy, trees: &dyn LayerTrees) -> Result<Collection, BoxError> {
         if policy.dry_run {
             let _hold = self.hold()?;
@@ -137,7 +136,7 @@ impl Cache {
         Ok(collector.free())
     }
 
-    /// Waits until nobody holds the cache, and keeps everybody from holding it.
+    /// Waits until no process has a [`Hold`], and keeps all processes from getting one.
     pub(crate) fn hold_alone(&self) -> Result<Hold> {
         let layout = self.layout();
         let lock = Lock::exclusive(layout, &layout.collector_lock())?;

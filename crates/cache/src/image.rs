@@ -1,4 +1,4 @@
-//! Images: a manifest and a config that belong together, read and checked as one.
+//! Images: a manifest and its config, read and checked together.
 
 pub(crate) mod provenance;
 pub(crate) mod publish;
@@ -14,16 +14,16 @@ use crate::index::{Entry, Index};
 use crate::reason::{is_full, is_unwritable};
 use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result};
 
-/// The most bytes a manifest, a list of manifests or a config may have: what registries accept.
+/// The largest manifest, index or config in bytes: what registries accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 
-/// One image for one platform, as it stands in the cache. Manifest and config were verified against their digests and
-/// against each other; the layers' blobs were not looked at.
+/// One image for one platform in the cache. Manifest and config were verified against their digests and against each other;
+/// the layers' blobs were not read.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// What it is listed as.
+    /// Its name in the index.
     pub reference: Reference,
-    /// What it runs on.
+    /// The platform it runs on.
     pub platform: Platform,
     /// The digest of its manifest: the image's identity.
     pub manifest_digest: Digest,
@@ -33,17 +33,17 @@ pub struct Image {
     pub config_digest: Digest,
     /// How to run it.
     pub config: ImageConfiguration,
-    /// Its layers, bottom first; never empty.
+    /// Its layers, bottom first.
     pub layers: Vec<Layer>,
-    /// Bytes of manifest, config and all layers as they are stored (compressed).
+    /// Size of manifest, config and all layers as stored (compressed), in bytes.
     pub size: u64,
     /// Where it came from.
     pub provenance: Provenance,
 }
 
 impl Image {
-    /// Whether box made it of the tarball with this digest and of nothing else. An image that only has that layer proves
-    /// nothing: its maker chose what is executed, and whose tree the config calls that layer's.
+    /// Whether box made it from the tarball with this digest and from nothing else. An image that merely contains that layer does
+    /// not count: its maker chose what is executed, and which tree the config names as that layer's.
     pub fn is_of(&self, tarball: &Digest) -> bool {
         self.provenance.is_of_tarball()
             && matches!(self.layers.as_slice(), [layer] if layer.digest == *tarball)
@@ -55,9 +55,9 @@ impl Image {
 pub struct Layer {
     /// The digest of the stored bytes.
     pub digest: Digest,
-    /// The number of the stored bytes.
+    /// The size of the stored bytes.
     pub size: u64,
-    /// How they are packed, such as `application/vnd.oci.image.layer.v1.tar+gzip`.
+    /// Their media type, such as `application/vnd.oci.image.layer.v1.tar+gzip`.
     pub media_type: String,
     /// The digest of the plain tar archive.
     pub diff_id: DiffId,
@@ -66,26 +66,26 @@ pub struct Layer {
 /// All images of the cache.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Those that are whole, sorted by reference and platform.
+    /// The usable ones, sorted by reference and platform.
     pub images: Vec<Image>,
-    /// Those whose manifest or config is missing or damaged.
+    /// The ones whose manifest or config is missing or damaged.
     pub damaged: Vec<DamagedImage>,
 }
 
-/// An image that stands in the index and cannot be read.
+/// An image in the index that cannot be read.
 #[derive(Debug)]
 pub struct DamagedImage {
-    /// What it is listed as.
+    /// Its name in the index.
     pub reference: Reference,
-    /// Its platform, where the index says it.
+    /// Its platform, if the index has it.
     pub platform: Option<Platform>,
-    /// The digest of its manifest, as the index says it.
+    /// The digest of its manifest, as in the index.
     pub manifest_digest: String,
-    /// What is wrong.
+    /// Why it cannot be read.
     pub error: Error,
 }
 
-/// What box needs of a manifest; see <https://github.com/opencontainers/image-spec/blob/main/manifest.md>.
+/// The fields of a manifest that box needs; see <https://github.com/opencontainers/image-spec/blob/main/manifest.md>.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -100,8 +100,8 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// What is wrong with a document that something referred to by this media type. One that is a manifest to one reader and
-    /// an index to another is none (CVE-2021-41190).
+    /// Describes what is wrong with a document that was referred to by this media type. A document that is a manifest to one reader
+    /// and an index to another is refused (CVE-2021-41190).
     pub(crate) fn fault(&self, media_type: &str) -> Option<String> {
         match (self.schema_version, &self.media_type, &self.manifests) {
             (2, _, Some(_)) => Some("it is an index as well".to_owned()),
@@ -114,8 +114,8 @@ impl Manifest {
     }
 }
 
-/// Reads a config. Where it names no architecture or system, what refers to it says the platform, or else docker's rule does:
-/// it is for the machine at hand.
+/// Reads a config. If it names no architecture or operating system, the descriptor's platform counts, or else docker's rule:
+/// the image is for this machine.
 pub(crate) fn read_config(
     bytes: &[u8],
     described: Option<Platform>,
@@ -164,7 +164,7 @@ pub(crate) fn read_config(
     Ok((config, platform))
 }
 
-/// Takes null for what is there by default.
+/// Reads null as the default value.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -173,7 +173,7 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// What box needs of a descriptor.
+/// The fields of a descriptor that box needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Blob {
@@ -183,7 +183,7 @@ pub(crate) struct Blob {
 }
 
 impl Cache {
-    /// All images, whole or not. Reads every manifest and config.
+    /// All images, usable or damaged. Reads every manifest and config.
     pub fn listing(&self) -> Result<Listing> {
         let (index, _) = Index::read(self.layout())?;
         let mut listing = Listing::default();
@@ -222,7 +222,7 @@ impl Cache {
         Ok(listing)
     }
 
-    /// All images that are whole; damaged ones are only logged. See [`Cache::listing`] for these.
+    /// All usable images. Damaged ones are only logged, see [`Cache::listing`].
     pub fn images(&self) -> Result<Vec<Image>> {
         let listing = self.listing()?;
         for damaged in &listing.damaged {
@@ -231,7 +231,7 @@ impl Cache {
         Ok(listing.images)
     }
 
-    /// Notes that an image is used now, for the collector's budget. A cache that cannot be written to is left as it is.
+    /// Records that an image is used now, for the collector's budget. Does nothing in a cache that is not writable.
     pub fn touch(&self, image: &Image) -> Result<()> {
         let path = self.layout().used().join(image.manifest_digest.hex());
         match beneath::touch(self.layout(), &path) {
@@ -246,11 +246,11 @@ impl Cache {
         }
     }
 
-    /// An entry for each platform that an entry stands for: itself, or those of the list it points to.
+    /// An entry for each platform of an entry: itself, or those of the index that it points to.
     pub(crate) fn expand(&self, entry: &Entry) -> Result<Vec<Entry>> {
         if !entry.is_index() {
             let mut entry = entry.clone();
-            // Tools that write one platform only leave it out of the index.
+            // Tools that write a single platform leave it out of the index.
             if entry.is_manifest() && entry.platform().is_none() {
                 entry.platform = self
                     .image_of(&entry)
@@ -271,7 +271,7 @@ impl Cache {
         }
         let mut parts = Vec::new();
         for inner in list.manifests.into_iter().filter(Entry::is_manifest) {
-            // Attestations are listed among the images they are of.
+            // Attestations are listed among the images that they describe.
             if inner
                 .platform()
                 .is_some_and(|platform| platform.is_unknown())
@@ -291,7 +291,7 @@ impl Cache {
         Ok(parts)
     }
 
-    /// The image that an entry stands for.
+    /// The image of an entry.
     pub(crate) fn image_of(&self, entry: &Entry) -> Result<Image> {
         let reference = entry.reference().ok_or_else(|| Error::Document {
             what: "index",
@@ -361,7 +361,7 @@ impl Cache {
         })
     }
 
-    /// The manifest that an entry stands for, verified.
+    /// The manifest of an entry, verified.
     pub(crate) fn read_manifest(&self, entry: &Entry) -> Result<Manifest> {
         let bytes = self.read_blob(&entry.digest(self.layout())?, entry.size, MAX_DOCUMENT)?;
         let manifest: Manifest = serde_json::from_slice(&bytes)

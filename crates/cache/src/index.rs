@@ -1,11 +1,11 @@
 //! `index.json`: the list of all images, replaced as a whole.
 //!
-//! Who changes it holds `locks/index` from reading to renaming. Who reads it takes no lock: a rename shows either the
-//! old or the new file. What other tools wrote into it is kept.
+//! A writer holds `locks/index` from reading to renaming. Readers take no lock: they see either the old or the new file. What
+//! other tools wrote into it is kept.
 //!
-//! One reference may stand for several platforms. Tools such as umoci refuse a name that stands there twice, so exactly
-//! one entry of a reference bears the plain name, that of the machine's own platform where there is one; the others
-//! have `+` and their platform appended (`alpine:3.20+arm64`), which no tag can contain.
+//! One reference may have several platforms. Tools such as umoci refuse a name that occurs twice, so exactly one entry of a
+//! reference has the plain name: the one for the machine's own platform, if any. The others have `+` and their platform
+//! appended (`alpine:3.20+arm64`), which no tag can contain.
 
 pub(crate) mod lookup;
 pub(crate) mod removal;
@@ -29,7 +29,7 @@ use crate::{Digest, Error, Hold, Layout, Platform, Reference, Result};
 /// <https://github.com/opencontainers/image-spec/blob/main/annotations.md#pre-defined-annotation-keys>.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The annotation of an entry whose reference has come to mean another image since.
+/// The annotation of an entry whose reference now means another image.
 const REPLACED: &str = "box.replaced";
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -37,14 +37,14 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// The most bytes an index may have: 64 MiB are about 150,000 images.
+/// The largest index in bytes: 64 MiB are about 150,000 images.
 const MAX_INDEX: u64 = 64 << 20;
 
-/// So many images that a reference has meant before stay in the index until a collection, so that it does not grow
-/// without end where nobody collects.
+/// How many former images of one reference stay in the index until a collection, so that the index does not grow without end
+/// where nothing is collected.
 const MAX_REPLACED: usize = 32;
 
-/// The document, with everything in it that box does not know.
+/// The document, including the fields that box does not know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Index {
@@ -60,7 +60,7 @@ pub(crate) struct Index {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
     pub(crate) media_type: String,
-    /// Kept as text: an algorithm that box does not know must not hide all other images.
+    /// Kept as text: an unknown algorithm in one entry must not hide all other images.
     pub(crate) digest: String,
     pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,8 +71,8 @@ pub(crate) struct Entry {
     pub(crate) rest: Map<String, Value>,
 }
 
-/// Which version of the index something was derived from. No two versions share it: every file that box writes has a
-/// later mtime than the one before, and other tools give it another inode or size.
+/// Identifies a version of the index. No two versions share a stamp: every file that box writes has a later mtime than the one
+/// before, and files of other tools differ in inode or size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of the index as it is now; none where there is no index.
+    /// The stamp of the current index, if there is an index.
     pub(crate) fn current(layout: &Layout) -> Result<Option<Stamp>> {
         let path = layout.index();
         match std::fs::metadata(&path) {
@@ -101,7 +101,7 @@ impl Stamp {
         }
     }
 
-    /// A file name that says the same.
+    /// The stamp as a file name.
     pub(crate) fn name(&self) -> String {
         format!(
             "{:x}-{:x}.{:x}-{:x}",
@@ -121,7 +121,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Reads the index and its stamp. Where there is none, the cache has no images.
+    /// Reads the index and its stamp. A missing index is an empty one.
     pub(crate) fn read(layout: &Layout) -> Result<(Index, Option<Stamp>)> {
         let path = layout.index();
         let file = match File::open(&path) {
@@ -158,8 +158,8 @@ impl Index {
         Ok((index, Some(Stamp::of(&metadata))))
     }
 
-    /// Replaces the index and returns the stamp of the new one. The caller holds the index lock. The names in
-    /// `directories` are on the disk before the index can refer to them.
+    /// Replaces the index and returns the stamp of the new one. The caller holds the index lock. `directories` are synced first, so
+    /// that the index never refers to a name that is not on the disk.
     pub(crate) fn write(
         &self,
         layout: &Layout,
@@ -178,8 +178,8 @@ impl Index {
             make_later(staged.file(), &before).map_err(Error::io("set the time of", &path))?;
         }
         staged.set_mode(0o644)?;
-        // The file first: a journal that takes it to the disk takes earlier renames along, and has no more to do for
-        // their directories.
+        // The file first: a journal that commits it commits earlier renames too, and then has nothing left to do for their
+        // directories.
         staged.sync()?;
         for directory in directories {
             sync_directory(directory).map_err(Error::io("sync directory", directory))?;
@@ -190,22 +190,22 @@ impl Index {
             .ok_or_else(|| Error::io("look up", &path)(io::ErrorKind::NotFound.into()))
     }
 
-    /// Whether the document could be read as a manifest, too (CVE-2021-41190).
+    /// Whether the document could also be read as a manifest (CVE-2021-41190).
     pub(crate) fn is_manifest_too(&self) -> bool {
         ["config", "layers"]
             .iter()
             .any(|key| self.rest.contains_key(*key))
     }
 
-    /// The entries that a key names, whatever their platform.
+    /// The entries with this key, for any platform.
     pub(crate) fn named(&self, key: &str) -> impl Iterator<Item = &Entry> {
         self.manifests
             .iter()
             .filter(move |entry| entry.key().as_deref() == Some(key))
     }
 
-    /// Keeps entries that were taken out for others, unless their images are listed by their digests already. Of what one
-    /// reference has meant only the last [`MAX_REPLACED`] stay.
+    /// Keeps entries that others replaced, under their digests, unless they are listed so already. Only the last [`MAX_REPLACED`]
+    /// of one reference stay.
     pub(crate) fn keep_replaced<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         for entry in entries.filter(|entry| entry.is_manifest()) {
             let Some(entry) = entry.replaced() else {
@@ -230,7 +230,7 @@ impl Index {
         }
     }
 
-    /// Puts the entries of one key in order: the host's platform first and under the plain name.
+    /// Orders the entries of one key: the host's platform comes first and has the plain name.
     pub(crate) fn arrange(&mut self, key: &str, host: &Platform) {
         let places: Vec<usize> = (0..self.manifests.len())
             .filter(|at| self.manifests[*at].key().as_deref() == Some(key))
@@ -263,7 +263,7 @@ impl Index {
 }
 
 impl Entry {
-    /// The digest, where it is one that box can check.
+    /// The digest, if box knows its algorithm.
     pub(crate) fn digest(&self, layout: &Layout) -> Result<Digest> {
         self.digest.parse().map_err(|error: Error| Error::Document {
             what: "index",
@@ -272,10 +272,10 @@ impl Entry {
         })
     }
 
-    /// The platform, where the entry says one.
+    /// The platform, if the entry has one.
     pub(crate) fn platform(&self) -> Option<Platform> {
         let platform = self.platform.as_ref()?;
-        // An empty name would be taken for this machine's.
+        // An empty architecture would be read as this machine's.
         platform
             .get("architecture")?
             .as_str()
@@ -283,8 +283,7 @@ impl Entry {
         Platform::deserialize(platform).ok()
     }
 
-    /// The reference it has, without the platform's suffix. None for entries without a name and for names that box
-    /// could not have been asked for.
+    /// The entry's reference, without the platform's suffix. None if it has no name, or one that is not a reference.
     pub(crate) fn reference(&self) -> Option<Reference> {
         let name = self.annotations.as_ref()?.get(REF_NAME)?;
         name.split_once('+')
@@ -298,8 +297,8 @@ impl Entry {
         self.reference().map(|reference| reference.key())
     }
 
-    /// The entry as it stays when another one takes its reference: named by its digest, so that who pinned it finds it,
-    /// and marked, so that the collector drops it when nobody did.
+    /// The entry to keep when another one takes its reference. Its name is its digest, so that a pin still finds it, and it is
+    /// marked, so that the collector drops it if nothing pins it.
     pub(crate) fn replaced(&self) -> Option<Entry> {
         let digest = self.digest.parse().ok()?;
         let mut entry = self.clone();
@@ -309,12 +308,12 @@ impl Entry {
         Some(entry)
     }
 
-    /// The reference it has or had, without a digest.
+    /// The reference that it has or had, without a digest.
     pub(crate) fn tagged(&self) -> Option<Reference> {
         Some(self.reference()?.without_digest())
     }
 
-    /// Whether its reference means another image by now.
+    /// Whether its reference means another image now.
     pub(crate) fn is_replaced(&self) -> bool {
         let annotations = self.annotations.as_ref();
         annotations.is_some_and(|annotations| annotations.contains_key(REPLACED))
@@ -325,19 +324,19 @@ impl Entry {
         Some(self.annotations.as_ref()?.get(key)?.as_str())
     }
 
-    /// Whether it stands for one image, not for a list of them or something else.
+    /// Whether it describes one image, not an index or something else.
     pub(crate) fn is_manifest(&self) -> bool {
         matches!(self.media_type.as_str(), MANIFEST | DOCKER_MANIFEST)
     }
 
-    /// Whether it stands for a list of images.
+    /// Whether it describes an index of images.
     pub(crate) fn is_index(&self) -> bool {
         matches!(self.media_type.as_str(), INDEX | DOCKER_LIST)
     }
 }
 
-/// Sets a file's mtime to now, but at least to a nanosecond after another's: the clock of file times may stand still
-/// for milliseconds, and be set back.
+/// Sets a file's mtime to now, but to at least a nanosecond after another's: the clock of file times may stand still for
+/// milliseconds, or be set back.
 fn make_later(file: &File, before: &Stamp) -> io::Result<()> {
     let now = Stamp::of(&file.metadata()?);
     if (now.seconds, now.nanoseconds) > (before.seconds, before.nanoseconds) {

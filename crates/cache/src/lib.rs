@@ -2,19 +2,20 @@
 //!
 //! The cache is an [OCI image layout](https://github.com/opencontainers/image-spec/blob/main/image-layout.md):
 //! `oci-layout`, `index.json` and `blobs/sha256/<hex>`, so that every tool that reads `oci:` directories reads it.
-//! Beside these stand directories that only box knows, all of which may be deleted at any time without loss of an image:
+//! Beside them are directories that only box knows. All of them may be deleted at any time without losing an image:
 //!
 //! | name | holds |
 //! | --- | --- |
-//! | `partial/` | downloads in flight (resumable) and files written aside |
-//! | `lookup/` | answers derived from `index.json`, one small file for each reference |
-//! | `used/` | an empty file for each manifest, whose mtime says when the image was last used |
+//! | `partial/` | downloads in progress (resumable) and files written aside |
+//! | `lookup/` | answers derived from `index.json`, one small file per reference |
+//! | `used/` | an empty file per manifest, whose mtime says when the image was last used |
+//! | `pins/` | the paths of the lock files that pin images of this cache |
 //! | `quarantine/` | blobs that no longer matched their name |
-//! | `locks/` | files that are locked with flock(2) and never read |
+//! | `locks/` | files that are locked with flock(2) but never read |
 //!
-//! Three rules hold everywhere: a file appears under a digest's name only after its bytes were verified and synced;
-//! whatever must survive a crash is written aside, synced and renamed; and whoever adds names to the cache holds the
-//! cache's [`Hold`] while doing so, so that the collector never takes away what is just being put in.
+//! Three rules hold everywhere. A file appears under a digest's name only after its bytes were verified and synced.
+//! Whatever must survive a crash is written aside, synced and renamed. A process that adds names to the cache has a [`Hold`]
+//! meanwhile, so that the collector never deletes what is just being added.
 
 mod archive;
 mod blob;

@@ -69,7 +69,7 @@ impl Arch {
         }
     }
 
-    /// The architecture this program was built for, which is the one it can run; none where Alpine has no such port.
+    /// The architecture that this program was built for and can run. None if Alpine has no such port.
     pub fn host() -> Option<Arch> {
         match std::env::consts::ARCH {
             "arm" if cfg!(target_feature = "v7") => Some(Arch::ArmV7),
@@ -113,8 +113,7 @@ impl fmt::Display for Arch {
     }
 }
 
-/// What an image runs on, in the terms of the OCI image specification. May name platforms that box cannot run: the
-/// cache can hold them.
+/// The platform of an image, in the terms of the OCI image specification. May be one that box cannot run but only store.
 ///
 /// Always in normal form, so that equal platforms compare equal: `arm64/v8` is `arm64`, `arm` is `arm/v7`, `x86_64` is `amd64`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -135,8 +134,8 @@ struct Record {
 }
 
 impl Platform {
-    /// A platform in the words of an OCI document, brought into one form as containerd's `platforms.Normalize` does. What is
-    /// empty is what docker takes it for: Linux, and this machine's architecture.
+    /// A platform from the fields of an OCI document, normalized like containerd's `platforms.Normalize`. Empty fields mean what docker
+    /// takes them for: Linux, and this machine's architecture.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
         let os = match os.to_ascii_lowercase() {
             os if os.is_empty() => "linux".to_owned(),
@@ -168,7 +167,7 @@ impl Platform {
         }
     }
 
-    /// The platform this program runs on.
+    /// The platform that this program runs on.
     pub fn host() -> Platform {
         match Arch::host() {
             Some(arch) => Platform::from(arch),
@@ -186,12 +185,12 @@ impl Platform {
         &self.architecture
     }
 
-    /// The variant of the architecture: `v6` or `v7` of `arm`, seldom others.
+    /// The variant of the architecture, such as `v7` of `arm`.
     pub fn variant(&self) -> Option<&str> {
         self.variant.as_deref()
     }
 
-    /// The architecture, where it is one that Alpine publishes for.
+    /// The architecture, if Alpine publishes for it.
     pub fn arch(&self) -> Option<Arch> {
         Arch::ALL
             .into_iter()
@@ -237,8 +236,8 @@ impl From<Platform> for Record {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Accepts an architecture (`aarch64`, `arm/v7`) or `linux/` and one (`linux/arm64`), with a variant where there are any
-    /// (`amd64/v2`, `linux/arm/v5`). `armhf` is what Alpine calls so, version 6.
+    /// Accepts an architecture (`aarch64`, `arm/v7`), with or without `linux/` before it (`linux/arm64`), and with a variant if it has
+    /// any (`amd64/v2`, `linux/arm/v5`). `armhf` has Alpine's meaning: version 6.
     fn from_str(text: &str) -> Result<Platform, Error> {
         let unknown = || Error::Platform {
             text: text.chars().take(100).collect(),

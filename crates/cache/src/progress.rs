@@ -1,10 +1,10 @@
-//! What long work tells while it goes on. Libraries send events; who draws them is the caller's business.
+//! Progress of long work. Libraries send events; the caller decides how to show them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Takes the events of work in progress, from any thread. Must not block for long: the work waits meanwhile.
+/// Receives events of work in progress, from any thread. Must not block for long, as the work waits meanwhile.
 pub trait Progress: Send + Sync {
-    /// Something happened.
+    /// Receives one event.
     fn event(&self, event: Event<'_>);
 }
 
@@ -13,22 +13,22 @@ pub trait Progress: Send + Sync {
 pub struct TaskId(u64);
 
 impl TaskId {
-    /// An id that no other task of this process has.
+    /// A new id, unique in this process.
     pub fn next() -> TaskId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         TaskId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// What kind of work a task is.
+/// The kind of work of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Bytes come over the network or from a file.
+    /// Bytes are read from the network or from a file.
     Download,
-    /// Bytes on disk or a signature are checked.
+    /// Stored bytes or a signature are verified.
     Verify,
-    /// A layer becomes a tree.
+    /// A layer is unpacked to a tree.
     Unpack,
     /// An image is written to an archive.
     Save,
@@ -36,8 +36,7 @@ pub enum Phase {
     Load,
 }
 
-/// One piece of news. Texts are free of control characters only as far as their sender made them so; who prints them
-/// escapes them.
+/// One event. Texts may contain control characters: code that prints them must escape them.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -47,38 +46,38 @@ pub enum Event<'a> {
         task: TaskId,
         /// The kind of work.
         phase: Phase,
-        /// What is worked on, for people.
+        /// The object of the work, for display.
         name: &'a str,
-        /// How many bytes there are to do, where that is known.
+        /// The number of bytes to process, if known.
         total: Option<u64>,
     },
-    /// A task has come this far.
+    /// A task has advanced.
     Advanced {
         /// The task.
         task: TaskId,
-        /// All bytes done so far, including those that an earlier try left behind.
+        /// All bytes so far, including those that an earlier attempt left.
         bytes: u64,
     },
-    /// A task is over, well or badly.
+    /// A task ended, successfully or not.
     Finished {
         /// The task.
         task: TaskId,
     },
-    /// Another process does the work already, or holds a lock; sent once when the waiting begins.
+    /// Another process already does the work, or holds a lock. Sent once when the wait begins.
     Waiting {
         /// The task that waits.
         task: TaskId,
-        /// What is waited for, for people.
+        /// The object of the wait, for display.
         name: &'a str,
     },
-    /// Something worth knowing that is no failure: a retry, another mirror, an unsigned release.
+    /// Something worth knowing that is not a failure: a retry, another mirror, an unsigned release.
     Note {
         /// One line.
         text: &'a str,
     },
 }
 
-/// Lets all events pass unseen.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 

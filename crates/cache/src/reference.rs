@@ -1,4 +1,4 @@
-//! Image references: text in, canonical name out. Pure.
+//! Image references: from text to canonical names. No file is read.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,33 +7,33 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Digest, Error};
 
-/// The tag that a reference without tag and digest means.
+/// The tag of a reference without tag and digest.
 const DEFAULT_TAG: &str = "latest";
 
-/// The names' longest text, as in the distribution project's grammar.
+/// The longest name in bytes, as in the distribution project's grammar.
 const MAX_NAME: usize = 255;
 
-/// Docker's registry, which other tools mean where a name has no host.
+/// Docker's registry: what other tools mean by a name without a host.
 const DOCKER: &str = "docker.io";
 
 /// The older name of the same registry.
 const DOCKER_INDEX: &str = "index.docker.io";
 
-/// The repositories of docker's registry that go without a user's name.
+/// The user of docker's registry that is left out of names.
 const OFFICIAL: &str = "library";
 
-/// The name that box has for a publisher of its own: Alpine's signed releases. Docker's image of that name is another one,
-/// and keeps its whole name.
+/// The short name that box uses for Alpine's signed releases. Docker's image of that name is a different one, and keeps its full
+/// name.
 const OWN: &str = "alpine";
 
-/// What an image is asked for by: `name[:tag][@digest]`.
+/// The name of an image: `name[:tag][@digest]`.
 ///
 /// The grammar is that of <https://github.com/distribution/reference>: a name is one or more components of lower-case
 /// letters and digits, joined by `/`, perhaps after a host with an optional port. `alpine` is `alpine:latest`.
 ///
-/// Of the several spellings that a name of docker's registry has it keeps the one that people type: `docker.io/library/pod`,
-/// `index.docker.io/pod` and `library/pod` are `pod`, `docker.io/team/app` is `team/app`. One name is an exception: `alpine`
-/// means Alpine's own release, and what docker publishes as `alpine` is `docker.io/library/alpine`.
+/// Names in docker's registry have several spellings, of which the shortest is kept: `docker.io/library/pod`, `index.docker.io/pod`
+/// and `library/pod` are `pod`, `docker.io/team/app` is `team/app`. There is one exception: `alpine` means Alpine's own release, and
+/// the image that docker publishes as `alpine` is `docker.io/library/alpine`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
     name: String,
@@ -47,18 +47,18 @@ impl Reference {
         &self.name
     }
 
-    /// The tag; `latest` where neither tag nor digest was given, none where only a digest was.
+    /// The tag. `latest` if neither tag nor digest was given, `None` if only a digest was.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest that is demanded: of the image's manifest, or of the only layer's blob.
+    /// The required digest of the image's manifest, or of its only layer's blob.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// What it means in the words of docker, podman and containerd, which have no name without a host:
-    /// `docker.io/library/pod:1`. Of Alpine's own release it is what they call theirs.
+    /// The full name for docker, podman and containerd, which have no names without a host: `docker.io/library/pod:1`. Alpine's own
+    /// release gets the name of docker's image.
     pub fn in_full(&self) -> String {
         let name = self.name.as_str();
         match name.split_once('/') {
@@ -68,8 +68,7 @@ impl Reference {
         }
     }
 
-    /// The reference that a name without a host has for docker and podman: the same, but for `alpine`, which is docker's own
-    /// image of that name there.
+    /// What docker and podman mean by this name: the same image, except for `alpine`, which is docker's image there.
     pub fn as_docker_means(&self) -> Reference {
         match self.name == OWN {
             true => Reference {
@@ -80,12 +79,12 @@ impl Reference {
         }
     }
 
-    /// The text that stands for it in `index.json` as `org.opencontainers.image.ref.name`: the canonical form.
+    /// Its value of `org.opencontainers.image.ref.name` in `index.json`: the canonical form.
     pub fn key(&self) -> String {
         self.to_string()
     }
 
-    /// The same image with a digest demanded.
+    /// The same reference with a required digest.
     pub fn with_digest(&self, digest: Digest) -> Reference {
         Reference {
             digest: Some(digest),
@@ -93,7 +92,7 @@ impl Reference {
         }
     }
 
-    /// The same name and tag with no digest demanded.
+    /// The same name and tag without a required digest.
     pub fn without_digest(&self) -> Reference {
         let tag = self.tag.clone().or_else(|| Some(DEFAULT_TAG.to_owned()));
         Reference {
@@ -148,7 +147,7 @@ fn parse(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// A name in its one spelling. This is the only place where names are compared with docker's rules.
+/// The shortest spelling of a name. Docker's rules for names are applied nowhere else.
 fn familiar(name: &str) -> String {
     let (host, path) = match name.split_once('/') {
         Some((first, path)) if is_host(first) => (Some(first), path),
@@ -165,7 +164,7 @@ fn familiar(name: &str) -> String {
     match official {
         Some(OWN) => format!("{DOCKER}/{OFFICIAL}/{OWN}"),
         Some(rest) => rest.to_owned(),
-        // Without its host this would be the name of another one.
+        // Without its host this would be the name of another image.
         None if path
             .split_once('/')
             .is_some_and(|(first, _)| is_host(first)) =>
@@ -193,7 +192,7 @@ fn check_name(name: &str) -> Result<(), String> {
     path.split('/').try_for_each(check_component)
 }
 
-/// Whether the first component is a host: the rule by which every container tool tells it from a path.
+/// Whether the first component is a host, by the rule of all container tools.
 fn is_host(first: &str) -> bool {
     first.contains(['.', ':'])
         || first == "localhost"
@@ -205,7 +204,7 @@ fn check_host(host: &str) -> Result<(), String> {
         Some((address, rest)) => {
             address
                 .parse::<std::net::Ipv6Addr>()
-                .map_err(|_| format!("[{address}] is no IPv6 address"))?;
+                .map_err(|_| format!("[{address}] is not an IPv6 address"))?;
             (
                 "",
                 rest.strip_prefix(':')
@@ -220,7 +219,7 @@ fn check_host(host: &str) -> Result<(), String> {
     if let Some(port) = port
         && (port.parse::<u16>().is_err() || !port.bytes().all(|b| b.is_ascii_digit()))
     {
-        return Err(format!("{port:?} is no port"));
+        return Err(format!("{port:?} is not a port"));
     }
     let label = |label: &str| {
         !label.is_empty()
@@ -233,7 +232,7 @@ fn check_host(host: &str) -> Result<(), String> {
     if host.is_empty() || host.split('.').all(label) {
         Ok(())
     } else {
-        Err(format!("{host:?} is no host name"))
+        Err(format!("{host:?} is not a host name"))
     }
 }
 

@@ -268,7 +268,7 @@ fn nonsense_is_refused_in_words() {
                 "manifest.json",
                 br#"[{"Config":"../../x","RepoTags":["a:1"],"Layers":[]}]"#,
             )],
-            "leads out",
+            "points outside",
         ),
         (
             vec![(
@@ -371,7 +371,7 @@ fn blobs_named_by_other_digests_than_sha256_are_refused_in_words() {
     let error = load(&cache, tar.into_inner().unwrap().as_slice()).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("keeps blobs by their sha256 digests alone"),
+        text.contains("stores blobs by sha256 digests only"),
         "{text}"
     );
     assert_untouched(&cache);

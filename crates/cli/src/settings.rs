@@ -5,7 +5,7 @@ pub mod dirs;
 
 use std::ffi::OsString;
 
-use box_containers::Instances;
+use box_containers::Containers;
 use box_pull::VerifyPolicy;
 
 use crate::options::globals::{Globals, Progress};
@@ -42,7 +42,7 @@ impl Settings {
     }
 
     /// The containers of this invocation.
-    pub fn containers(&self) -> Instances {
+    pub fn containers(&self) -> Containers {
         self.dirs.containers()
     }
 

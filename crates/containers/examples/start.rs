@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use box_containers::overrides::{Network, Overrides};
-use box_containers::{Error, EtcFiles, Instances, NewInstance, Options, accounts, launch, spec};
+use box_containers::{Containers, Error, EtcFiles, NewContainer, Options, accounts, launch, spec};
 use box_unpack::Layers;
 
 fn main() -> ExitCode {
@@ -34,12 +34,12 @@ fn start() -> Result<u8, Error> {
     };
     asked.accounts = accounts::Accounts::of_layers(&layers, &spec::mounts(&asked))?;
     let spec = spec::build(&Default::default(), &asked)?;
-    let instances = Instances::open(
+    let containers = Containers::open(
         root.join("instances"),
         root.join("run"),
         root.join("layers"),
     );
-    let instance = instances.create(NewInstance {
+    let container = containers.create(NewContainer {
         name: None,
         image: "an unpacked layer".to_owned(),
         manifest: None,
@@ -55,13 +55,13 @@ fn start() -> Result<u8, Error> {
             ..box_run::Options::default()
         }),
     })?;
-    let name = instance.name().to_owned();
-    let ended = instance
+    let name = container.name().to_owned();
+    let ended = container
         .plan()
-        .and_then(|plan| launch(instance, plan))
+        .and_then(|plan| launch(container, plan))
         .and_then(|running| Ok(running.wait()?));
     if ended.is_err() {
-        instances.remove(&name, true)?;
+        containers.remove(&name, true)?;
     }
     Ok(ended?.code)
 }

@@ -1,4 +1,4 @@
-//! Instances: containers on disk. Each is an OCI bundle with a private writable layer.
+//! Containers: containers on disk. Each is an OCI bundle with a private writable layer.
 
 mod live;
 pub(crate) mod names;
@@ -26,18 +26,18 @@ use crate::{Error, files, spec};
 pub use live::{Live, Waiter};
 #[cfg(test)]
 pub(crate) use record::now;
-pub use record::{NewInstance, Options, Record};
+pub use record::{NewContainer, Options, Record};
 pub use start::{launch, prepare};
 use state::{RunDir, State, Status};
-pub use store::Instances;
+pub use store::Containers;
 pub use view::View;
 
-/// One instance. Dropped while it is locked for a start, it is unlocked.
+/// One container. Dropped while it is locked for a start, it is unlocked.
 #[derive(Debug)]
-pub struct Instance {
+pub struct Container {
     name: String,
     dir: PathBuf,
-    all: Instances,
+    all: Containers,
     record: Record,
     /// Not read yet if `None`.
     spec: Option<Spec>,
@@ -46,11 +46,11 @@ pub struct Instance {
     /// Those of the record.
     layers: Layers,
     held: Option<RunDir>,
-    /// The files are complete; those of an instance that goes with its command are written while it starts.
+    /// The files are complete; those of a container that goes with its command are written while it starts.
     written: bool,
 }
 
-impl Instance {
+impl Container {
     /// Its name: also its directory's.
     pub fn name(&self) -> &str {
         &self.name
@@ -120,7 +120,7 @@ impl Instance {
             Some(record) => self.record = record,
             None => {
                 held.remove()?;
-                return Err(Error::NoSuchInstance {
+                return Err(Error::NoSuchContainer {
                     name: self.name.clone(),
                 });
             }
@@ -164,7 +164,7 @@ impl Instance {
         }
     }
 
-    /// The files below /etc that are box's, where they are kept in the container's own memory: those of an instance that goes with its
+    /// The files below /etc that are box's, where they are kept in the container's own memory: those of a container that goes with its
     /// command. On disk making and removing them takes too long, and the run directory is not for a container to fill.
     pub(crate) fn texts(&self) -> Option<&EtcFiles> {
         self.etc
@@ -172,7 +172,7 @@ impl Instance {
             .filter(|_| self.record.remove && self.spec.as_ref().is_some_and(spec::has_own_dev))
     }
 
-    /// Where a start mounts the root file system, in the container's own mount namespace. An instance that goes with its
+    /// Where a start mounts the root file system, in the container's own mount namespace. A container that goes with its
     /// command has no directory of its own for it: any will do that is there.
     pub(crate) fn mount_point(&self) -> PathBuf {
         let mapped = self
@@ -207,7 +207,7 @@ impl Instance {
         Ok(target)
     }
 
-    /// Undoes [`Instance::mount`].
+    /// Undoes [`Container::mount`].
     pub fn unmount(&self) -> Result<(), Error> {
         let target = self.dir.join("rootfs");
         if self.record.storage == Storage::Copy {
@@ -263,12 +263,12 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for Container {
     fn drop(&mut self) {
         if let Some(held) = self.held.take()
             && let Err(error) = held.remove()
         {
-            tracing::warn!(%error, "the state of an instance is left over");
+            tracing::warn!(%error, "the state of a container is left over");
         }
     }
 }

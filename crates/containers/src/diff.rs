@@ -1,4 +1,4 @@
-//! What an instance changed: its upper directory compared with the layers below, in overlayfs' own marks; or all files of
+//! What a container changed: its upper directory compared with the layers below, in overlayfs' own marks; or all files of
 //! its copy of them.
 //!
 //! A whiteout is a character device 0:0, an opaque directory has the xattr `trusted.overlay.opaque` = `y`; see
@@ -21,7 +21,7 @@ use box_unpack::Layers;
 use box_unpack::merged::{self, Found, Merged};
 use upper::Upper;
 
-/// One difference between an instance and its image.
+/// One difference between a container and its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What happened to it.
@@ -53,7 +53,7 @@ impl Kind {
     }
 }
 
-/// Where an instance's changes are.
+/// Where a container's changes are.
 #[derive(Clone, Debug)]
 pub enum Changed {
     /// The upper directory of its overlay.

@@ -29,10 +29,10 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The layers could not be copied for an instance that is to have a copy.
+    /// The layers could not be copied for a container that is to have a copy.
     #[error("copy the layers for {name}: {source}")]
     Copy {
-        /// The instance.
+        /// The container.
         name: String,
         /// Why it failed.
         source: Box<box_unpack::Error>,
@@ -45,7 +45,7 @@ pub enum Error {
         /// Which rule it breaks.
         reason: &'static str,
     },
-    /// An instance of that name exists.
+    /// A container of that name exists.
     #[error("the name {name} is taken by a container of {image} ({status})")]
     NameTaken {
         /// The name asked for.
@@ -55,32 +55,32 @@ pub enum Error {
         /// `running`, `exited (0)`, ...
         status: String,
     },
-    /// There is no instance of that name.
+    /// There is no container of that name.
     #[error("there is no container named {name}")]
-    NoSuchInstance {
+    NoSuchContainer {
         /// The name asked for.
         name: String,
     },
-    /// The operation needs a stopped instance.
+    /// The operation needs a stopped container.
     #[error("{name} is running (pid {pid})")]
     Running {
-        /// The instance.
+        /// The container.
         name: String,
         /// Its first process, in the caller's pid namespace.
         pid: i32,
     },
-    /// The operation needs a running instance.
+    /// The operation needs a running container.
     #[error("{name} is not running ({status})")]
     NotRunning {
-        /// The instance.
+        /// The container.
         name: String,
         /// What it is instead.
         status: String,
     },
-    /// Another process works on the instance.
+    /// Another process works on the container.
     #[error("{name} is in use by another box process")]
     Busy {
-        /// The instance.
+        /// The container.
         name: String,
     },
     /// Somebody else has the container's standard input and output.
@@ -88,7 +88,7 @@ pub enum Error {
         "{name} runs in the foreground of another box process: nobody can attach to it, and it has no log"
     )]
     Attached {
-        /// The instance.
+        /// The container.
         name: String,
     },
     /// What failed in the process that stays with a detached container.

@@ -8,7 +8,7 @@ use box_run::process::exec::{self as runtime, Target};
 use oci_spec::runtime::Process;
 
 use crate::accounts::Accounts;
-use crate::{Error, Instance};
+use crate::{Container, Error};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -28,13 +28,13 @@ pub struct Request {
 }
 
 /// Runs a command in the container. Returns how it ended; `None` for one that runs on by itself.
-pub fn exec(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
-    match join(instance, request) {
+pub fn exec(container: &Container, request: &Request) -> Result<Option<ExitStatus>, Error> {
+    match join(container, request) {
         // It may have ended on the way: then that is why, whatever failed.
-        Err(error) => Err(match instance.live() {
+        Err(error) => Err(match container.live() {
             Err(ended) => ended,
             Ok(live) if live.is_ending() => Error::NotRunning {
-                name: instance.name().to_owned(),
+                name: container.name().to_owned(),
                 status: "ending".to_owned(),
             },
             Ok(_) => error,
@@ -43,19 +43,19 @@ pub fn exec(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>
     }
 }
 
-fn join(instance: &Instance, request: &Request) -> Result<Option<ExitStatus>, Error> {
-    let live = instance.live()?;
+fn join(container: &Container, request: &Request) -> Result<Option<ExitStatus>, Error> {
+    let live = container.live()?;
     if live.is_frozen()? {
         return Err(Error::NotRunning {
-            name: instance.name().to_owned(),
+            name: container.name().to_owned(),
             status: "paused".to_owned(),
         });
     }
-    let mut bundle = instance.bundle()?;
+    let mut bundle = container.bundle()?;
     let accounts = match &request.user {
         Some(_) => {
             let mounts = bundle.spec.mounts().as_deref().unwrap_or(&[]);
-            Accounts::of_root(instance.open_root(&live)?, mounts)?
+            Accounts::of_root(container.open_root(&live)?, mounts)?
         }
         None => Accounts::default(),
     };

@@ -1,7 +1,7 @@
 //! Containers that have a name: what is kept about them, their files, and the process that stays with them.
 //!
-//! [`spec::build`] makes a runtime spec from an image's config and what was asked for, [`Instances::create`] writes it as an OCI bundle
-//! with a record beside it, [`Instance::plan`] puts bundle and storage together for the runtime, [`launch`] starts it in the foreground and
+//! [`spec::build`] makes a runtime spec from an image's config and what was asked for, [`Containers::create`] writes it as an OCI bundle
+//! with a record beside it, [`Container::plan`] puts bundle and storage together for the runtime, [`launch`] starts it in the foreground and
 //! [`monitor::detach`] in the background.
 
 pub mod accounts;
@@ -22,7 +22,7 @@ pub mod volumes;
 pub use archive::Ids;
 pub use container::state;
 pub use container::{
-    Instance, Instances, Live, NewInstance, Options, Record, View, Waiter, launch, prepare,
+    Container, Containers, Live, NewContainer, Options, Record, View, Waiter, launch, prepare,
 };
 pub use error::Error;
 pub use spec::etc::EtcFiles;

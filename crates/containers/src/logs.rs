@@ -1,7 +1,7 @@
 //! What a detached container wrote.
 //!
 //! Its stdout and stderr are pipes to the monitor (or its terminal is), which writes the records of [`Record`] to `log/ctr.log` in
-//! the instance's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest goes. The container has no
+//! the container's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest goes. The container has no
 //! descriptor of any of them. Nothing here relies on what a file holds: a line that is no record is left out, however long it is.
 
 mod files;
@@ -47,7 +47,7 @@ pub struct Query {
 /// Called with each record; its error ends the reading.
 pub type Each<'a> = &'a mut dyn FnMut(&Record<'_>) -> io::Result<()>;
 
-/// The output of an instance, opened for reading.
+/// The output of a container, opened for reading.
 #[derive(Debug)]
 pub struct Log {
     directory: OwnedFd,
@@ -67,9 +67,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of the instance with this directory; `None` if it never ran detached, or none was to be written.
-    pub(crate) fn open(instance: &Path, settings: &Settings) -> Result<Option<Self>, Error> {
-        let path = instance.join(DIRECTORY);
+    /// Opens the log of the container with this directory; `None` if it never ran detached, or none was to be written.
+    pub(crate) fn open(container: &Path, settings: &Settings) -> Result<Option<Self>, Error> {
+        let path = container.join(DIRECTORY);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match openat(CWD, &path, flags, Mode::empty()) {
             Ok(directory) => directory,
@@ -100,8 +100,8 @@ impl Log {
     }
 
     /// The file that the container's newest output is in.
-    pub(crate) fn path(instance: &Path) -> PathBuf {
-        instance.join(DIRECTORY).join(files::CURRENT)
+    pub(crate) fn path(container: &Path) -> PathBuf {
+        container.join(DIRECTORY).join(files::CURRENT)
     }
 
     /// Goes to where the lines that are asked for begin.
@@ -328,7 +328,7 @@ fn watch(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
     use std::os::fd::AsRawFd;
     let watch =
         inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    // By descriptor, as the instance may get another name.
+    // By descriptor, as the container may get another name.
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE;
     inotify::add_watch(&watch, path, flags).ok()?;

@@ -22,7 +22,7 @@ use box_run::{Ended, Plan, Running, tty};
 
 use crate::container::launch;
 use crate::logs::{Driver, Writer};
-use crate::{Error, Instance};
+use crate::{Container, Error};
 use broadcast::{Broadcast, End};
 use pipes::Pipes;
 
@@ -45,22 +45,22 @@ const DETACHED: &str = "detached";
 /// What the user can do about a failure, where there is something.
 pub type Hint = fn(&Error) -> Option<String>;
 
-/// Starts the instance's command in the background: its output goes to the instance's log. Returns when it runs, or could not be
+/// Starts the container's command in the background: its output goes to the container's log. Returns when it runs, or could not be
 /// started; `hint` says what the user can do about that. The process must have one thread.
-pub fn detach(mut instance: Instance, hint: Hint) -> Result<(), Error> {
-    instance.hold()?;
-    let plan = instance.plan()?;
+pub fn detach(mut container: Container, hint: Hint) -> Result<(), Error> {
+    container.hold()?;
+    let plan = container.plan()?;
     let failed =
         |errno: Errno| Error::system("make the process that stays with the container", errno);
     let (news, teller) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     match sys::clone3(0, None).map_err(failed)? {
         Cloned::Child => {
             drop(news);
-            sys::exit(u8::from(stay(instance, plan, teller, hint).is_err()))
+            sys::exit(u8::from(stay(container, plan, teller, hint).is_err()))
         }
         Cloned::Parent { .. } => {
             drop(teller);
-            instance.hand_over();
+            container.hand_over();
             listen(news)
         }
     }
@@ -96,8 +96,8 @@ fn listen(news: OwnedFd) -> Result<(), Error> {
 }
 
 /// The monitor's life.
-fn stay(instance: Instance, plan: Plan, teller: OwnedFd, hint: Hint) -> Result<Ended, Error> {
-    let started = begin(instance, plan);
+fn stay(container: Container, plan: Plan, teller: OwnedFd, hint: Hint) -> Result<Ended, Error> {
+    let started = begin(container, plan);
     let news = match &started {
         Ok(_) => News::Running,
         Err(error) => News::Failed {
@@ -162,25 +162,25 @@ impl Streams for Carried {
     }
 }
 
-fn begin(instance: Instance, mut plan: Plan) -> Result<(Running<Instance>, Carried), Error> {
+fn begin(container: Container, mut plan: Plan) -> Result<(Running<Container>, Carried), Error> {
     // Fails only for the leader of a process group, which a new process is not.
     rustix::process::setsid().map_err(|errno| Error::system("make a session", errno))?;
     sys::close_inherited()
         .map_err(|errno| Error::system("let go of the caller's descriptors", errno))?;
-    let settings = instance.record().options.log;
+    let settings = container.record().options.log;
     let log = match settings.driver {
-        Driver::K8sFile => Some(Writer::open(instance.dir(), &settings)?),
+        Driver::K8sFile => Some(Writer::open(container.dir(), &settings)?),
         Driver::None | Driver::Passthrough => None,
     };
     let (mut pipes, mut input) = (Pipes::default(), None);
     if !plan.has_terminal() {
-        (pipes, input) = connect_streams(&instance, &mut plan)?;
+        (pipes, input) = connect_streams(&container, &mut plan)?;
     }
-    let directory = instance.state_directory();
+    let directory = container.state_directory();
     // Tells those who attach that the log is where its output goes this time.
     let mark = directory.join(DETACHED);
     std::fs::File::create(&mark).map_err(|error| Error::io("create", &mark, error))?;
-    let mut running = launch(instance, plan)?;
+    let mut running = launch(container, plan)?;
     rustix::process::chdir(c"/").map_err(|errno| Error::io("change to", Path::new("/"), errno))?;
     // A limit on the size of files, which is the caller's, and a reader that is gone are for the calls to tell.
     let before = sys::set_signal_mask(u64::MAX).and_then(|before| {
@@ -207,10 +207,10 @@ fn signal(number: i32) -> u64 {
 
 /// Standard streams without a terminal. Returns our ends: of stdout and stderr, and of stdin if it stays open.
 fn connect_streams(
-    instance: &Instance,
+    container: &Container,
     plan: &mut Plan,
 ) -> Result<(Pipes, Option<OwnedFd>), Error> {
-    let options = &instance.record().options;
+    let options = &container.record().options;
     let failed = |errno: Errno| Error::system("make the pipes of the container", errno);
     let null = || tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));
     let owner = plan.host_user();

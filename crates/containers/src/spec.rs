@@ -40,7 +40,7 @@ pub(crate) const ETC_FILES: [(&str, &str); 3] = [
     ("hostname", "/etc/hostname"),
 ];
 
-/// Builds the spec of an instance. Bind sources without a leading `/` are files of the bundle.
+/// Builds the spec of a container. Bind sources without a leading `/` are files of the bundle.
 pub fn build(image: &ImageConfiguration, asked: &Overrides) -> Result<Spec, Error> {
     let identity = identity(image, asked)?;
     let mut spec = Spec::default();

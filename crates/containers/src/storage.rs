@@ -1,4 +1,4 @@
-//! What becomes of an instance's layers: an overlay over them, or where that cannot be had a copy of them.
+//! What becomes of a container's layers: an overlay over them, or where that cannot be had a copy of them.
 
 mod mapped;
 pub(crate) mod overlay;
@@ -21,26 +21,26 @@ use crate::{Error, files};
 use box_run::namespaces::idmap;
 use box_run::sys::mount::{Attributes, set_attributes};
 
-/// What becomes of an instance's layers.
+/// What becomes of a container's layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// They are stacked, and a directory of the instance's own over them takes what it changes: nothing is copied.
+    /// They are stacked, and a directory of the container's own over them takes what it changes: nothing is copied.
     #[default]
     Overlay,
-    /// The instance has all of their files as its own.
+    /// The container has all of their files as its own.
     Copy,
 }
 
-/// Beside the instances, once an overlay was seen to work there. No instance can have this name.
+/// Beside the containers, once an overlay was seen to work there. No container can have this name.
 const WORKS: &str = ".overlay";
 
 /// Where it is tried.
 const TRIAL: &str = ".overlay.trial";
 
-/// An overlay where the file system of `instances` and the kernel can do it for so many layers. Tried once: what was seen to work
-/// is noted beside the instances. Otherwise the copy, with a warning.
-pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> {
+/// An overlay where the file system of `containers` and the kernel can do it for so many layers. Tried once: what was seen to work
+/// is noted beside the containers. Otherwise the copy, with a warning.
+pub(crate) fn choose(containers: &Path, layers: usize) -> Result<Storage, Error> {
     if layers > MOST_LAYERS {
         tracing::warn!(
             "the image has {layers} layers, and the kernel stacks {MOST_LAYERS} at most; the container gets a copy of its image's \
@@ -48,14 +48,14 @@ pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> 
         );
         return Ok(Storage::Copy);
     }
-    let works = instances.join(WORKS);
+    let works = containers.join(WORKS);
     if rustix::fs::access(&works, rustix::fs::Access::EXISTS).is_ok() {
         return Ok(Storage::Overlay);
     }
-    files::create_private_dir(instances)?;
+    files::create_private_dir(containers)?;
     // One at a time and in one place, so that what a killed one left goes with the next try.
-    let _lock = lock(instances)?;
-    let aside = instances.join(TRIAL);
+    let _lock = lock(containers)?;
+    let aside = containers.join(TRIAL);
     removal::remove_tree(&aside)?;
     if rustix::fs::access(&works, rustix::fs::Access::EXISTS).is_ok() {
         return Ok(Storage::Overlay);
@@ -82,7 +82,7 @@ pub(crate) fn choose(instances: &Path, layers: usize) -> Result<Storage, Error> 
     };
     tracing::warn!(
         "no overlay can be had in {}: {why}; the container gets a copy of its image's files, as with --storage copy",
-        instances.display()
+        containers.display()
     );
     Ok(Storage::Copy)
 }
@@ -157,15 +157,15 @@ mod tests {
     #[test]
     fn an_overlay_is_tried_once_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let instances = dir.path().join("instances");
+        let containers = dir.path().join("instances");
         // What one left that was killed.
-        std::fs::create_dir_all(instances.join(TRIAL).join("work/work/#3")).unwrap();
-        assert_eq!(choose(&instances, 1).unwrap(), Storage::Overlay);
-        let names: Vec<_> = std::fs::read_dir(&instances)
+        std::fs::create_dir_all(containers.join(TRIAL).join("work/work/#3")).unwrap();
+        assert_eq!(choose(&containers, 1).unwrap(), Storage::Overlay);
+        let names: Vec<_> = std::fs::read_dir(&containers)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, [WORKS]);
-        assert_eq!(choose(&instances, 1).unwrap(), Storage::Overlay);
+        assert_eq!(choose(&containers, 1).unwrap(), Storage::Overlay);
     }
 }

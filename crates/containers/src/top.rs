@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::accounts::Accounts;
-use crate::{Error, Instance};
+use crate::{Container, Error};
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,7 +30,7 @@ pub struct Process {
     pub command: String,
 }
 
-impl Instance {
+impl Container {
     /// Its processes, by their number in the container.
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
         let live = self.live()?;

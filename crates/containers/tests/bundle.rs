@@ -1,4 +1,4 @@
-//! An instance is an OCI bundle, hooks included.
+//! A container is an OCI bundle, hooks included.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -32,13 +32,13 @@ fn runs_the_bundle(name: &str, script: &str) {
     ]);
     asked.user = Some("web".to_owned());
     let bundle = format!("for-{name}");
-    let instance = engine
+    let container = engine
         .create_with(Some(&bundle), asked, false, Options::default())
         .unwrap();
     // The engine's own lock is not for other runtimes.
-    drop(instance);
-    let instance = engine.instances.get(&bundle).unwrap();
-    let rootfs = instance.mount().unwrap();
+    drop(container);
+    let container = engine.containers.get(&bundle).unwrap();
+    let rootfs = container.mount().unwrap();
     assert!(rootfs.join("bin/busybox").exists());
     let out = Command::new("unshare")
         .args(["--mount", "sh", "-c"])
@@ -46,10 +46,10 @@ fn runs_the_bundle(name: &str, script: &str) {
             "command -v {name} >/dev/null || exit 99; {script} --root \"$0\" run -b \"$1\" \"$2\""
         ))
         .arg(engine.path(name))
-        .arg(instance.dir())
+        .arg(container.dir())
         .arg(format!("box-test-{name}-{}", std::process::id()))
         .output();
-    instance.unmount().unwrap();
+    container.unmount().unwrap();
     let out = out.unwrap();
     assert_ne!(
         out.status.code(),
@@ -67,7 +67,7 @@ fn runs_the_bundle(name: &str, script: &str) {
         !rootfs.join("bin").exists(),
         "the root file system is unmounted"
     );
-    engine.instances.remove(&bundle, false).unwrap();
+    engine.containers.remove(&bundle, false).unwrap();
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn hooks_run_where_and_when_the_spec_says() {
     std::fs::create_dir(&out).unwrap();
     asked.volumes.push(support::bind(&out, "/out"));
     asked.hooks = Some(hooks.build().unwrap());
-    let instance = engine
+    let container = engine
         .create_with(Some("hooked"), asked, true, Options::default())
         .unwrap();
-    let plan = instance.plan().unwrap();
-    assert_eq!(launch(instance, plan).unwrap().wait().unwrap().code, 0);
+    let plan = container.plan().unwrap();
+    assert_eq!(launch(container, plan).unwrap().wait().unwrap().code, 0);
     let text = std::fs::read_to_string(log).unwrap();
     let names: Vec<_> = text
         .lines()

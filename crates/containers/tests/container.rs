@@ -174,9 +174,9 @@ fn a_terminal_of_its_own() {
     let engine = Engine::new();
     let mut asked = shell("tty; test -t 0 && test -c /dev/console && echo terminal; exit 4");
     asked.terminal = true;
-    let instance = engine.create(asked).unwrap();
-    let plan = instance.plan().unwrap();
-    let running = launch(instance, plan).unwrap();
+    let container = engine.create(asked).unwrap();
+    let plan = container.plan().unwrap();
+    let running = launch(container, plan).unwrap();
     let terminal = running.terminal().unwrap().try_clone_to_owned().unwrap();
     let mut seen = vec![];
     let mut buffer = [0u8; 512];
@@ -196,11 +196,11 @@ fn without_pivot_root_the_hosts_root_is_out_of_reach() {
         ..box_run::Options::default()
     });
     let script = "test -e /bin/busybox && ! test -e /work && ! test -e /../proc/1/root/usr/bin && test $$ = 1";
-    let instance = engine
+    let container = engine
         .create_with(None, shell(script), true, options)
         .unwrap();
-    let plan = instance.plan().unwrap();
-    assert_eq!(launch(instance, plan).unwrap().wait().unwrap().code, 0);
+    let plan = container.plan().unwrap();
+    assert_eq!(launch(container, plan).unwrap().wait().unwrap().code, 0);
 }
 
 #[test]
@@ -211,13 +211,13 @@ fn preserved_descriptors_have_to_be_there_and_no_way_out() {
             preserve_fds: count,
             ..box_run::Options::default()
         });
-        let instance = engine
+        let container = engine
             .create_with(None, shell("true"), true, options)
             .unwrap();
-        let name = instance.name().to_owned();
-        let plan = instance.plan().unwrap();
-        let error = launch(instance, plan).unwrap_err().to_string();
-        engine.instances.remove(&name, true).unwrap();
+        let name = container.name().to_owned();
+        let plan = container.plan().unwrap();
+        let error = launch(container, plan).unwrap_err().to_string();
+        engine.containers.remove(&name, true).unwrap();
         error
     };
     // Ours are close-on-exec, so whatever has these numbers is not the caller's.

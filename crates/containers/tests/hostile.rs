@@ -57,7 +57,7 @@ fn what_is_missing_is_made_and_leaves_no_trace() {
         std::fs::remove_file(engine.layer().join("etc").join(name)).unwrap();
     }
     let options = box_containers::Options::default();
-    let instance = engine
+    let container = engine
         .create_with(
             Some("bare"),
             shell("test -e /proc/1 && test -c /dev/null"),
@@ -65,10 +65,10 @@ fn what_is_missing_is_made_and_leaves_no_trace() {
             options,
         )
         .unwrap();
-    let upper = instance.dir().join("upper");
-    let plan = instance.plan().unwrap();
+    let upper = container.dir().join("upper");
+    let plan = container.plan().unwrap();
     assert_eq!(
-        box_containers::launch(instance, plan)
+        box_containers::launch(container, plan)
             .unwrap()
             .wait()
             .unwrap()

@@ -117,19 +117,19 @@ fn failing_steps_name_the_step_and_leave_nothing() {
 fn a_kept_instance_starts_again_with_its_files() {
     let engine = Engine::new();
     let script = "test -e /mark && exit 3; touch /mark";
-    let instance = engine
+    let container = engine
         .create_with(Some("kept"), shell(script), false, Options::default())
         .unwrap();
-    let plan = instance.plan().unwrap();
-    let running = launch(instance, plan).unwrap();
-    let other = engine.instances.get("kept").unwrap();
+    let plan = container.plan().unwrap();
+    let running = launch(container, plan).unwrap();
+    let other = engine.containers.get("kept").unwrap();
     assert!(matches!(other.status().unwrap(), Status::Running { pid } if pid == running.pid()));
     assert!(matches!(
-        engine.instances.remove("kept", false),
+        engine.containers.remove("kept", false),
         Err(Error::Running { .. })
     ));
     assert_eq!(running.wait().unwrap().code, 0);
-    let again = engine.instances.get("kept").unwrap();
+    let again = engine.containers.get("kept").unwrap();
     assert_eq!(
         again.status().unwrap(),
         Status::Exited {
@@ -145,7 +145,7 @@ fn a_kept_instance_starts_again_with_its_files() {
         taken.to_string(),
         "the name kept is taken by a container of test (exited (3))"
     );
-    engine.instances.remove("kept", false).unwrap();
+    engine.containers.remove("kept", false).unwrap();
     assert!(engine.left().is_empty() && groups("kept").is_empty());
 }
 
@@ -156,11 +156,11 @@ fn prepared_it_waits_to_be_let_go() {
     std::fs::create_dir(&out).unwrap();
     let mut asked = shell("touch /out/ran");
     asked.volumes.push(support::bind(&out, "/out"));
-    let instance = engine
+    let container = engine
         .create_with(Some("gate"), asked, true, Options::default())
         .unwrap();
-    let plan = instance.plan().unwrap();
-    let prepared = prepare(instance, plan).unwrap();
+    let plan = container.plan().unwrap();
+    let prepared = prepare(container, plan).unwrap();
     // It is in its namespaces and its group.
     let pid = prepared.pid();
     assert!(!groups("gate").is_empty());
@@ -177,7 +177,7 @@ fn prepared_it_waits_to_be_let_go() {
 #[test]
 fn dropped_it_is_killed_and_gone() {
     let engine = Engine::new();
-    let instance = engine
+    let container = engine
         .create_with(
             Some("dropped"),
             command(&["sleep", "1000"]),
@@ -185,8 +185,8 @@ fn dropped_it_is_killed_and_gone() {
             Options::default(),
         )
         .unwrap();
-    let plan = instance.plan().unwrap();
-    let running = launch(instance, plan).unwrap();
+    let plan = container.plan().unwrap();
+    let running = launch(container, plan).unwrap();
     let pid = running.pid();
     drop(running);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
@@ -200,12 +200,12 @@ fn a_time_limit_ends_a_pid_1_without_handlers_at_once() {
         timeout: Some(Duration::from_millis(200)),
         ..box_run::Options::default()
     });
-    let instance = engine
+    let container = engine
         .create_with(None, command(&["sleep", "1000"]), true, options)
         .unwrap();
-    let plan = instance.plan().unwrap();
+    let plan = container.plan().unwrap();
     let begun = Instant::now();
-    let ended = launch(instance, plan).unwrap().wait().unwrap();
+    let ended = launch(container, plan).unwrap().wait().unwrap();
     assert_eq!(
         (ended.code, ended.reason, ended.status),
         (124, Reason::Timeout, ExitStatus::Signaled(15))
@@ -224,11 +224,11 @@ fn an_init_reaps_and_passes_the_status_on() {
         ..box_run::Options::default()
     });
     let run = |script: &str| {
-        let instance = engine
+        let container = engine
             .create_with(None, shell(script), true, options.clone())
             .unwrap();
-        let plan = instance.plan().unwrap();
-        launch(instance, plan).unwrap().wait().unwrap().code
+        let plan = container.plan().unwrap();
+        launch(container, plan).unwrap().wait().unwrap().code
     };
     assert_eq!(run("exit 5"), 5);
     assert_eq!(run("kill -9 $$"), 137);
@@ -262,11 +262,11 @@ fn killed_while_being_set_up_it_is_no_end_of_the_command() {
             init,
             ..box_run::Options::default()
         });
-        let instance = engine
+        let container = engine
             .create_with(Some("victim"), asked, true, options)
             .unwrap();
-        let plan = instance.plan().unwrap();
-        let error = launch(instance, plan).unwrap_err();
+        let plan = container.plan().unwrap();
+        let error = launch(container, plan).unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with("the container was killed while being set up, at the step \"")
@@ -274,7 +274,7 @@ fn killed_while_being_set_up_it_is_no_end_of_the_command() {
             "{text}"
         );
         assert_eq!(error.exit_code(), 125);
-        engine.instances.remove("victim", true).unwrap();
+        engine.containers.remove("victim", true).unwrap();
         assert!(engine.left().is_empty(), "{:?}", engine.left());
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use box_containers::{Instances, Options, launch};
+use box_containers::{Containers, Options, launch};
 use support::{Engine, groups, layers, shell};
 
 const ROOT: &str = "BOX_TEST_ROOT";
@@ -66,13 +66,13 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
         &box_containers::spec::mounts(&asked),
     )
     .unwrap();
-    let instances = Instances::open(
+    let containers = Containers::open(
         root.join("instances"),
         root.join("run"),
         root.join("layers"),
     );
-    let instance = instances
-        .create(box_containers::NewInstance {
+    let container = containers
+        .create(box_containers::NewContainer {
             name: Some(name(root)),
             image: "test".to_owned(),
             manifest: None,
@@ -88,8 +88,8 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
             }),
         })
         .unwrap();
-    let plan = instance.plan().unwrap();
-    launch(instance, plan).unwrap().wait().unwrap().code
+    let plan = container.plan().unwrap();
+    launch(container, plan).unwrap().wait().unwrap().code
 }
 
 /// A name that no other test has, on one machine.

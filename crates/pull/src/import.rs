@@ -131,10 +131,7 @@ fn get(
     let key = match &location {
         Location::File(_) => PartialKey::Anonymous,
         Location::Http(_) if options.offline => {
-            return Err(Error::Offline {
-                reference: blob.name.clone(),
-                cached: Vec::new(),
-            });
+            return Err(Error::OfflineFetch(location.to_string()));
         }
         Location::Http(_) => PartialKey::Source(location.to_string()),
     };

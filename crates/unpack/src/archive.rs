@@ -1,4 +1,4 @@
-//! A stream of archive members: headers and their extensions put together, content handed on in slices.
+//! Reading a stream of archive members: headers with their extensions, and content in slices.
 
 use std::io::BufRead;
 
@@ -9,28 +9,28 @@ use crate::entry::{
 use crate::error::{Error, Position};
 use crate::limits::{LimitKind, Limits};
 
-/// Extension headers that may come before one member. The formats need three at most (`x`, `L`, `K`).
+/// The most extension headers before one member. The formats need at most three (`x`, `L`, `K`).
 const MAX_EXTENSIONS: usize = 8;
 
 /// Reads members one after another from an uncompressed archive.
 ///
-/// Memory is bounded by the limits, whatever the archive says: extension headers are read whole up to
-/// [`Limits::header`], content is never.
+/// Memory is bounded by the limits, whatever the archive says: extension headers are kept in memory up to [`Limits::header`],
+/// content is not.
 pub struct Archive<R> {
     reader: R,
     limits: Limits,
     /// Bytes taken from the reader.
     offset: u64,
-    /// Content of the current member that was not taken yet, and the padding behind it.
+    /// Unread content of the current member, and the padding after it.
     content_left: u64,
     padding: u64,
     global: Records,
     entries: u64,
-    /// Directories that were made for entries below them, and have none of their own.
+    /// Directories that were created for entries below them and have no entry.
     implied: u64,
     /// Logical bytes of all files so far, and those of their extended attributes.
     bytes: u64,
-    /// No bytes at all are an archive of nothing.
+    /// Whether a stream of zero bytes is an empty archive.
     may_be_empty: bool,
     position: Position,
 }
@@ -45,7 +45,7 @@ struct Extensions {
 }
 
 impl<R: BufRead> Archive<R> {
-    /// An archive that begins at the reader's next byte.
+    /// An archive that starts at the reader's next byte.
     pub fn new(reader: R, limits: Limits) -> Archive<R> {
         Archive {
             reader,
@@ -62,13 +62,13 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Takes a stream of no bytes at all for an archive of nothing, as Go's archive/tar does. GNU tar does not, and it is what
-    /// is left of a download or a pipe that failed: only for a layer whose digest says so.
+    /// Accepts a stream of zero bytes as an empty archive, as Go's archive/tar does. GNU tar does not: it may be what a failed download
+    /// or pipe left. To be used only for a layer with the digest of zero bytes.
     pub(crate) fn accept_nothing(&mut self) {
         self.may_be_empty = true;
     }
 
-    /// The next member; none at the end of the archive. Content of the last one that was not taken is skipped.
+    /// The next member. None at the end of the archive. Skips unread content of the member before.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         self.skip_content()?;
         let mut extensions = Extensions::default();
@@ -104,13 +104,12 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Some of the current member's content that follows; empty once it is all taken.
-    /// What was used of it is told to [`Archive::consume`].
+    /// The next part of the current member's content. Empty at its end. Call [`Archive::consume`] with the number of bytes used.
     pub fn content(&mut self) -> Result<&[u8], Error> {
         if self.content_left == 0 {
             return Ok(&[]);
         }
-        // Looked at twice, as the borrow checker cannot see that the error path ends here.
+        // Called twice, as the borrow checker cannot see that the error path ends here.
         let available = match self.reader.fill_buf() {
             Ok(buffer) => buffer.len(),
             Err(error) => return Err(self.read_error(error)),
@@ -130,7 +129,7 @@ impl<R: BufRead> Archive<R> {
             .map_err(|error| read_error(error, position))
     }
 
-    /// Takes `count` bytes off what [`Archive::content`] gave.
+    /// Skips `count` bytes of what [`Archive::content`] returned.
     pub fn consume(&mut self, count: usize) {
         debug_assert!(
             count as u64 <= self.content_left,
@@ -141,7 +140,7 @@ impl<R: BufRead> Archive<R> {
         self.content_left -= count as u64;
     }
 
-    /// After the last member: reads on to the end of the stream, ignoring what is there, as `tar` does.
+    /// Reads from the last member to the end of the stream, ignoring what is there, as `tar` does.
     pub fn drain(&mut self) -> Result<(), Error> {
         loop {
             let count = match self.reader.fill_buf() {
@@ -154,27 +153,27 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Where the current member's header is, for errors about it.
+    /// The position of the current member's header, for errors.
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Members so far, and the sum of their files' and attributes' sizes.
+    /// The number of members so far, and the size of their files and attributes.
     pub fn totals(&self) -> (u64, u64) {
         (self.entries, self.bytes)
     }
 
-    /// The stream itself, for who reads no more members.
+    /// The underlying stream, after the last member was read.
     pub(crate) fn reader_mut(&mut self) -> &mut R {
         &mut self.reader
     }
 
-    /// The stream itself.
+    /// The underlying stream.
     pub fn into_inner(self) -> R {
         self.reader
     }
 
-    /// Takes an extension header's content into `extensions`, or into the global records.
+    /// Reads an extension header into `extensions`, or into the global records.
     fn extension(
         &mut self,
         flag: TypeFlag,
@@ -209,7 +208,7 @@ impl<R: BufRead> Archive<R> {
         taken.map_err(|problem| self.fail(problem))
     }
 
-    /// Puts the member's header and what came before it together.
+    /// Combines a member's header and the extension headers before it.
     fn member(
         &mut self,
         header: &Header<'_>,
@@ -242,7 +241,7 @@ impl<R: BufRead> Archive<R> {
         let entry = member
             .finish(self.content_left, &self.limits)
             .map_err(|problem| self.fail(problem))?;
-        // A global header's attributes are written once for each entry.
+        // The attributes of a global header are written for each entry.
         self.bytes = self
             .bytes
             .saturating_add(entry.size())
@@ -258,7 +257,7 @@ impl<R: BufRead> Archive<R> {
         Ok(entry)
     }
 
-    /// Old GNU sparse files: the map begins in the header and goes on in extension blocks, which `size` does not count.
+    /// Old GNU sparse files: the map begins in the header and continues in extension blocks, which `size` does not include.
     fn gnu_sparse_map(&mut self, header: &Header<'_>) -> Result<Vec<Segment>, Error> {
         let (mut segments, mut more, _) =
             header.gnu_sparse().map_err(|problem| self.fail(problem))?;
@@ -275,7 +274,7 @@ impl<R: BufRead> Archive<R> {
         Ok(segments)
     }
 
-    /// PAX sparse files of version 1.0: the map stands at the content's beginning and is counted by `size`.
+    /// PAX sparse files of version 1.0: the map is at the beginning of the content, and `size` includes it.
     fn pax_sparse_map(&mut self) -> Result<Vec<Segment>, Error> {
         let mut map = MapReader::default();
         let mut read = 0;
@@ -284,7 +283,7 @@ impl<R: BufRead> Archive<R> {
             self.check_header_size(read)?;
             if self.content_left < BLOCK as u64 {
                 return Err(self.fail(Problem::Sparse(
-                    "the map goes past the content it stands in",
+                    "the map is longer than the content it is in",
                 )));
             }
             let block = self.block()?;
@@ -312,7 +311,7 @@ impl<R: BufRead> Archive<R> {
         self.check_entries()
     }
 
-    /// Tells of directories that were made for the current member's path: they count as entries do.
+    /// Counts directories that were created for the current member's path like entries.
     pub(crate) fn count_implied(&mut self, directories: u64) -> Result<(), Error> {
         self.implied += directories;
         self.check_entries()
@@ -331,7 +330,7 @@ impl<R: BufRead> Archive<R> {
         Ok(())
     }
 
-    /// An extension header's content; memory grows with what is really there, not with what the header claims.
+    /// An extension header's content. Memory grows with what is actually there, not with what the header claims.
     fn read_extension(&mut self, size: u64) -> Result<Vec<u8>, Error> {
         self.check_header_size(size)?;
         self.content_left = size;
@@ -367,9 +366,9 @@ impl<R: BufRead> Archive<R> {
         Ok(())
     }
 
-    /// The next header; none at the end, which is two blocks of zeros. Some writers leave one or both of them out, and GNU tar,
-    /// bsdtar and Go's archive/tar agree that an archive is complete where its last member is. That a compressed stream
-    /// is not cut there is the decoder's to say.
+    /// The next header. None at the end, which is two blocks of zeros. Some writers leave out one or both of them, and GNU tar, bsdtar
+    /// and Go's archive/tar agree that an archive is complete after its last member. The decoder reports a compressed stream that is
+    /// truncated there.
     fn header_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let Some(block) = self.try_block()? else {
             return match self.offset {
@@ -396,7 +395,7 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// A whole block; none at the stream's end.
+    /// A whole block. None at the end of the stream.
     fn try_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
@@ -437,7 +436,7 @@ impl<R: BufRead> Archive<R> {
     }
 }
 
-/// Damage that the decoder met travels through `io::Error`; here it learns which entry it hit.
+/// A problem of the decoder arrives inside an `io::Error`. Adds the entry that it affects.
 fn read_error(error: std::io::Error, position: &Position) -> Error {
     match error.downcast::<Problem>() {
         Ok(problem) => Error::Archive {

@@ -1,4 +1,4 @@
-//! Decompression, told by the stream's first bytes, fed in pieces of any size.
+//! Decompression of a stream that is pushed in pieces of any size. The format is detected.
 
 mod bzip2;
 mod gzip;
@@ -10,19 +10,19 @@ use box_cache::Compression;
 use crate::entry::Problem;
 use crate::limits::{LimitKind, Limits, RATIO_GRACE};
 
-/// One compressed format, stepping through its stream.
+/// A decoder of one compressed format.
 trait Codec: Send {
-    /// Decodes from `input` to `output` as far as one of them goes; gives the bytes taken and made.
+    /// Decodes from `input` to `output` until one of them is used up. Returns the bytes read and written.
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize), Fault>;
     /// Whether the stream may end here.
     fn complete(&self) -> bool;
 }
 
-/// Why a codec gives up.
+/// Why a codec failed.
 enum Fault {
-    /// What is wrong with the stream, in words.
+    /// The stream is damaged, with a reason.
     Damaged(String),
-    /// It needs more history than it may keep.
+    /// Decoding needs more history than allowed.
     Window,
 }
 
@@ -32,7 +32,7 @@ impl From<String> for Fault {
     }
 }
 
-/// Decodes one archive of any known format.
+/// Decodes one archive in any known format, or an uncompressed one.
 pub struct Decoder {
     state: State,
     limits: Limits,
@@ -42,14 +42,14 @@ pub struct Decoder {
 }
 
 enum State {
-    /// The first bytes, until there are enough to tell the format.
+    /// The first bytes, until there are enough to detect the format.
     Start(Vec<u8>),
     Plain,
     Packed(Compression, Box<dyn Codec>),
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream.
+    /// A decoder for a new stream.
     pub fn new(limits: Limits) -> Decoder {
         Decoder {
             state: State::Start(Vec::new()),
@@ -60,8 +60,8 @@ impl Decoder {
         }
     }
 
-    /// Takes `input` whole; `sink` gets a buffer to fill each time the last one is full: see [`Buffers`]. Once the
-    /// stream has failed it fails for ever, as codecs must not be asked to go on.
+    /// Decodes all of `input` into the buffers of `sink`, see [`Buffers`]. After a failure every call fails, as a codec must not be
+    /// used again.
     pub fn write(&mut self, input: &[u8], sink: &mut impl Buffers) -> Result<(), Problem> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -87,7 +87,7 @@ impl Decoder {
         self.run(rest, sink)
     }
 
-    /// Told that the input is at its end: decodes what is left, and refuses a stream that is cut off.
+    /// Ends the stream: decodes the rest, and refuses a truncated stream.
     pub fn finish(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
         self.write(&[], sink)?;
         self.end(sink)
@@ -140,7 +140,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Lets a codec put out what it still holds.
+    /// Lets a codec write what it has buffered.
     fn drain(&mut self, sink: &mut impl Buffers) -> Result<(), Problem> {
         while let State::Packed(..) = self.state {
             if !sink.is_open() || self.step(&[], sink)?.1 == 0 {
@@ -210,13 +210,13 @@ impl Decoder {
     }
 }
 
-/// Where decoded bytes go.
+/// Receives decoded bytes.
 pub trait Buffers {
-    /// Room for at least one byte.
+    /// A buffer for at least one byte.
     fn spare(&mut self) -> &mut [u8];
-    /// The first `count` bytes of the room were filled.
+    /// The first `count` bytes of that buffer were filled.
     fn filled(&mut self, count: usize);
-    /// False once nobody wants more.
+    /// False once no more bytes are wanted.
     fn is_open(&self) -> bool {
         true
     }

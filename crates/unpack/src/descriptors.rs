@@ -4,11 +4,11 @@ use std::os::fd::AsFd;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Room enough for two trees being written, with the directories that each keeps open, and for the other files of a process.
-/// Kernels grow a table of descriptors to this size from any that is smaller.
+/// Enough for two trees being written, with the directories that each keeps open, and for the other files of a process. Kernels
+/// grow any smaller table of descriptors to this size.
 const ROOM: i32 = 256;
 
-/// Makes room for the descriptors of the trees to be written. To be called before any other thread is started.
+/// Grows the process's table of descriptors for the trees to be written. Call this before any other thread is started.
 ///
 /// The kernel starts a process with room for 64 descriptors. Where threads share the table, growing it waits until no
 /// processor can still be reading the old one (`expand_fdtable` in the kernel's fs/file.c): some ten milliseconds, in which
@@ -21,13 +21,13 @@ pub fn reserve_descriptors() {
     ));
 }
 
-/// The limit on open files, raised as far as this process may, and put back when this is dropped: for as many layers as an overlay
-/// takes.
+/// The limit on open files, raised as far as this process may, and restored when dropped. An overlay may have more layers than the
+/// usual limit has descriptors.
 #[derive(Debug)]
 pub struct RaisedLimit(Rlimit);
 
 impl RaisedLimit {
-    /// Raises the limit. Where it cannot be raised, opening a file too many fails and says so.
+    /// Raises the limit. If it cannot be raised, opening too many files will fail and say so.
     pub fn raise() -> RaisedLimit {
         let before = getrlimit(Resource::Nofile);
         let raised = Rlimit {

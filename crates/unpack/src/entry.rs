@@ -1,4 +1,4 @@
-//! Archive members as checked values: everything between raw headers and the tree writer. Pure; no file system.
+//! Archive members as checked values: everything between raw headers and the tree writer. No file system is accessed.
 //!
 //! Formats: v7, POSIX ustar, old and new GNU tar, PAX (`pax(1)`, "pax Interchange Format"), star's and libarchive's
 //! extended attributes.
@@ -26,41 +26,41 @@ pub(crate) use xattr::bytes as xattr_bytes;
 /// One member of an archive, every value checked and within the limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it goes, relative to the tree's root.
+    /// Its path, relative to the tree's root.
     pub path: EntryPath,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
     /// Owner, permissions, time and attributes.
     pub metadata: Metadata,
-    /// Bytes of content that follow the header in the archive, not counting the padding to a whole block.
+    /// Size of the content in the archive, without the padding to a whole block.
     pub stored: u64,
 }
 
-/// The type of a member, with what only that type has.
+/// The type of a member, with the fields of that type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A regular file of `size` bytes; where `sparse` is there, only its segments are stored.
+    /// A regular file of `size` bytes. With `sparse`, only its segments are stored.
     File {
-        /// Length of the file once it is written.
+        /// Length of the file.
         size: u64,
         /// Where the stored bytes go.
         sparse: Option<SparseMap>,
     },
     /// A directory.
     Directory,
-    /// A symbolic link; the target is kept byte for byte and means something only inside the tree.
+    /// A symbolic link. Its target is kept byte for byte, and is only valid inside the tree.
     Symlink {
         /// The link's text.
         target: Vec<u8>,
     },
-    /// Another name for a member that came before.
+    /// Another name of an earlier member.
     HardLink {
-        /// That member's path.
+        /// The earlier member's path.
         target: EntryPath,
     },
     /// A character or block device.
     Device {
-        /// Block instead of character.
+        /// A block device instead of a character device.
         block: bool,
         /// At most 12 bits.
         major: u32,
@@ -71,7 +71,7 @@ pub enum EntryKind {
     Fifo,
 }
 
-/// What every member has beside its content.
+/// The metadata of a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Permissions with setuid, setgid and sticky: the low 12 bits.
@@ -86,7 +86,7 @@ pub struct Metadata {
     pub xattrs: Vec<Xattr>,
 }
 
-/// Seconds and nanoseconds since 1970; nanoseconds count forward, also before 1970.
+/// Seconds and nanoseconds since 1970. Nanoseconds count forward, even before 1970.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Time {
     /// Whole seconds, rounded down.
@@ -98,14 +98,14 @@ pub struct Time {
 /// One extended attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xattr {
-    /// Full name, such as `user.comment`; no NUL byte.
+    /// Full name, such as `user.comment`, without NUL bytes.
     pub name: Vec<u8>,
-    /// Value; any bytes.
+    /// Value: any bytes.
     pub value: Vec<u8>,
 }
 
 impl Entry {
-    /// Bytes of the file this makes; 0 where it makes none.
+    /// Size of the file; 0 for other types.
     pub fn size(&self) -> u64 {
         match self.kind {
             EntryKind::File { size, .. } => size,

@@ -1,4 +1,4 @@
-//! What can go wrong, with the entry, offset, path and values that say where.
+//! The errors of unpacking, with the entry, offset, path and values that say where.
 
 use std::fmt;
 use std::io;
@@ -9,73 +9,73 @@ use rustix::io::Errno;
 
 use crate::entry::Problem;
 
-/// A failed unpacking. Nothing is published and nothing half-written is left when one is returned.
+/// An error of unpacking. When one is returned, nothing was published and no half-written file is left.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The archive is damaged, says something that is refused, or exceeds a limit.
+    /// The archive is damaged, contains something that is refused, or exceeds a limit.
     #[error("{position}: {problem}")]
     Archive {
         /// Where in the archive.
         position: Position,
-        /// What is wrong there.
+        /// The problem.
         problem: Problem,
     },
-    /// The kernel refused to make what the archive says.
+    /// The kernel refused to create an entry of the archive.
     #[error("{position}: cannot {action}: {}", Reason(source))]
     Write {
         /// Where in the archive.
         position: Position,
-        /// What was tried.
+        /// The failed action, as a verb phrase after "cannot".
         action: &'static str,
-        /// Why it failed.
+        /// The reason.
         source: io::Error,
     },
     /// Reading the archive failed.
     #[error("cannot read the archive: {}", Reason(.0))]
     Read(io::Error),
-    /// Something failed on a path of the host that is no part of an archive.
+    /// A system call on a path of the host failed.
     #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
-        /// What was tried.
+        /// The failed action, as a verb phrase after "cannot".
         action: &'static str,
         /// On which path.
         path: PathBuf,
-        /// Why it failed.
+        /// The reason.
         source: io::Error,
     },
-    /// The decoded layer is not what its image says it is.
+    /// The uncompressed layer does not have the digest in its image.
     #[error("the layer's uncompressed content has the digest {actual}, its image says {expected}")]
     DiffId {
-        /// From the image's config.
+        /// The digest in the image's config.
         expected: Box<DiffId>,
-        /// Of what was decoded.
+        /// The digest of the uncompressed layer.
         actual: Box<DiffId>,
     },
-    /// A layer's tree is not in the store: it was removed, or never made.
+    /// A layer's tree is not in the store. It was removed, or never made.
     #[error("layer {0} is missing")]
     MissingLayer(Box<DiffId>),
-    /// An image's layers are to be read, and there are none.
+    /// A merged view needs at least one layer.
     #[error("cannot read the layers: there are none")]
     NoLayers,
-    /// The directory to unpack into holds something already.
-    #[error("{} is not empty: it holds {first:?}", path.display())]
+    /// The directory to unpack into is not empty.
+    #[error("{} is not empty: it contains {first:?}", path.display())]
     NotEmpty {
         /// The directory.
         path: PathBuf,
         /// One of its entries.
         first: String,
     },
-    /// What should be a directory is something else.
+    /// Not a directory.
     #[error("{} is not a directory", .0.display())]
     NotDirectory(PathBuf),
-    /// The writer was dropped, or failed before.
-    #[error("unpacking was given up before the archive ended")]
+    /// The writer was dropped, or failed earlier.
+    #[error("unpacking was abandoned before the archive ended")]
     Abandoned,
 }
 
 impl Error {
-    /// A step that failed at the root of a layer's tree.
+    /// An error of opening a layer's tree.
     pub(crate) fn layer(
         action: &'static str,
         id: Option<&DiffId>,
@@ -101,10 +101,10 @@ impl Error {
     }
 }
 
-/// A position in the decoded archive: the entry (where its name is known) and the offset of its header.
+/// A position in the uncompressed archive: the entry (if its name is known) and the offset of its header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
-    /// The entry's name as the archive spells it.
+    /// The entry's name, as in the archive.
     pub entry: Option<Vec<u8>>,
     /// Byte offset of the entry's header in the uncompressed archive.
     pub offset: u64,
@@ -119,7 +119,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Bytes from an archive, fit for a terminal: quoted, escaped, and cut where they are absurdly long.
+/// Bytes from an archive, printed for a terminal: quoted, escaped, and truncated if very long.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a [u8]);
 

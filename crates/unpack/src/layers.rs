@@ -1,7 +1,7 @@
 //! The layers of an image: one immutable tree for each, and what they show together.
 //!
-//! [`LayerStore`] makes and keeps the trees; [`Layers`] is an ordered selection of them, which can be mounted, copied or read.
-//! Nothing outside this module knows how the path of a tree is made.
+//! [`LayerStore`] makes and keeps the trees. [`Layers`] is an ordered selection of them that can be mounted, copied or read. Nothing
+//! outside this module knows the paths inside the store.
 
 mod copy;
 pub mod merged;
@@ -29,12 +29,12 @@ use merged::Merged;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layers {
     ids: Vec<DiffId>,
-    /// As many as there are ids, and below them what [`Layers::over`] added.
+    /// One per id, preceded by the directory of [`Layers::over`], if any.
     trees: Vec<PathBuf>,
 }
 
 impl Layers {
-    /// Directories that belong to no store, topmost last. They have no ids.
+    /// Directories outside of any store, topmost last. They have no ids.
     pub fn of_directories(trees: impl IntoIterator<Item = PathBuf>) -> Layers {
         Layers {
             ids: Vec::new(),
@@ -42,7 +42,7 @@ impl Layers {
         }
     }
 
-    /// The same with one more directory below all others, which is no layer of the image and has no id.
+    /// The same with one more directory below all others. It is not a layer of the image and has no id.
     #[must_use]
     pub fn over(&self, lowest: PathBuf) -> Layers {
         Layers {
@@ -59,12 +59,12 @@ impl Layers {
         &self.ids
     }
 
-    /// How many trees are to be mounted.
+    /// The number of trees to mount.
     pub fn len(&self) -> usize {
         self.trees.len()
     }
 
-    /// Whether there is no tree at all, which neither an overlay nor a copy can be made of.
+    /// Whether there are no trees. Neither an overlay nor a copy can be made of none.
     pub fn is_empty(&self) -> bool {
         self.trees.is_empty()
     }
@@ -79,13 +79,13 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingLayer`] for a layer that was removed.
+    /// [`Error::MissingLayer`] if a layer was removed.
     pub fn open(&self) -> Result<Vec<OwnedFd>, Error> {
         let _limit = RaisedLimit::raise();
         (0..self.trees.len()).map(|at| self.open_tree(at)).collect()
     }
 
-    /// Opens the topmost tree with `O_PATH`: most files are found there. `None` where there is no tree.
+    /// Opens the topmost tree with `O_PATH`, in which most files are found. `None` if there are no trees.
     pub fn open_topmost(&self) -> Result<Option<OwnedFd>, Error> {
         let topmost = self.trees.len().checked_sub(1);
         topmost.map(|at| self.open_tree(at)).transpose()
@@ -105,8 +105,8 @@ impl Layers {
         copy::copy(self, target)
     }
 
-    /// Looks for each tree. [`LayerStore::layers`] costs nothing and so does not find every missing layer: a caller whose mount
-    /// failed learns here which one it was.
+    /// Checks that each tree exists. [`LayerStore::layers`] and [`LayerStore::stacked`] do not look for every tree, to save system
+    /// calls: a caller whose mount failed can find the missing layer here.
     ///
     /// # Errors
     ///

@@ -1,11 +1,12 @@
-//! Unpacking of layers: from untrusted archives to trees, safely and in one pass.
+//! Unpacking layers: from untrusted archives to trees of files, safely and in one pass.
 //!
 //! ```text
 //! bytes ──decode──▶ tar stream ──hash──▶ diff_id
 //!                       └──archive──▶ entries ──tree──▶ files below one directory descriptor
 //! ```
 //!
-//! [`LayerStore`] keeps a tree for each layer; [`unpack_archive`] and [`unpack_layers`] write plain directories.
+//! [`LayerStore`] keeps one tree per layer, [`Layers`] selects the layers of an image. [`unpack_archive`] and [`unpack_layers`] write
+//! plain directories.
 
 mod archive;
 mod decode;

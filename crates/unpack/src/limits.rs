@@ -1,12 +1,12 @@
-//! What one archive may ask of the machine.
+//! Limits on what one archive may use.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Decoded bytes before the compression ratio is judged: small archives of zeros are harmless and common.
+/// Decoded bytes before the compression ratio is checked: small archives of zeros are harmless and common.
 pub const RATIO_GRACE: u64 = 128 << 20;
 
-/// Bounds on one archive; exceeding any of them is an error that names the entry and the limit.
+/// Limits on one archive. Exceeding one is an error that names the entry and the limit.
 ///
 /// ```
 /// use box_unpack::Limits;
@@ -16,19 +16,19 @@ pub const RATIO_GRACE: u64 = 128 << 20;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes: of the decoded archive, and of all its files' sizes together (holes of sparse files count).
+    /// Bytes of the uncompressed archive, and of all its files together (including holes of sparse files).
     pub bytes: u64,
     /// Entries of the archive.
     pub entries: u64,
-    /// Bytes of one path or link target; at most the kernel's own `PATH_MAX - 1`.
+    /// Bytes of one path or link target. The kernel's own limit is `PATH_MAX - 1`.
     pub path: u64,
     /// Components of one path.
     pub depth: u64,
     /// Bytes of one extension header (PAX records, GNU long name, sparse map).
     pub header: u64,
-    /// Decoded bytes for each compressed byte, judged past [`RATIO_GRACE`].
+    /// Decoded bytes per compressed byte, checked beyond [`RATIO_GRACE`].
     pub ratio: u64,
-    /// Bytes of history that a decoder may be asked to keep (zstd window, xz dictionary).
+    /// Bytes of history that a decoder may need (zstd window, xz dictionary).
     pub window: u64,
 }
 
@@ -41,7 +41,7 @@ impl Default for Limits {
             depth: 1024,
             header: 1 << 20,
             ratio: 250,
-            // `xz -9` needs 64 MiB and is what many distributions publish with.
+            // `xz -9`, which many distributions use, needs 64 MiB.
             window: 64 << 20,
         }
     }
@@ -63,7 +63,7 @@ impl Limits {
     }
 }
 
-/// Names one of the [`Limits`]; displays as the name a person sets it by.
+/// One of the [`Limits`]. Displays as its name in a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // Each is the field of the same name in `Limits`.
 pub enum LimitKind {
@@ -96,22 +96,22 @@ impl fmt::Display for LimitKind {
     }
 }
 
-/// One `NAME=VALUE`; VALUE is a whole number with an optional suffix K, M, G or T (powers of 1024).
+/// A limit as `NAME=VALUE`. VALUE is a whole number with an optional suffix K, M, G or T (powers of 1024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     kind: LimitKind,
     value: u64,
 }
 
-/// Why a text is no [`Setting`].
+/// Why a text is not a [`Setting`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     /// No `=`, or an unknown name before it.
     #[error(
-        "{0:?} sets no limit; expected NAME=VALUE with NAME one of bytes, entries, path, depth, header, ratio, window"
+        "{0:?} is not a limit, expected NAME=VALUE with NAME one of bytes, entries, path, depth, header, ratio, window"
     )]
     Name(String),
-    /// The value is no number, zero, or too large.
+    /// The value is not a number, is zero, or is too large.
     #[error(
         "limit {0}: {1:?} is not a whole number above zero with an optional suffix K, M, G or T"
     )]

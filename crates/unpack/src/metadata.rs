@@ -1,9 +1,9 @@
-//! Owner, attributes, permissions and times, in the one order that keeps them all:
+//! Owner, permissions, attributes and times, in the only order that keeps all of them:
 //!
 //! 1. owner: `chown(2)` clears set-id bits and `security.capability`;
-//! 2. permissions, where creation could not give them (set-id bits, and what a umask or an inherited list took away);
-//! 3. extended attributes: an access control list, where there is one, has the last word on permissions;
-//! 4. times: everything before changes them. Directories' times wait until their last child is made.
+//! 2. permissions, unless creation already set them (set-id bits are cleared, a umask or an inherited list removes others);
+//! 3. extended attributes: an access control list overrides permissions;
+//! 4. times: everything before changes them. Those of a directory are set after its last child was created.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -18,23 +18,23 @@ const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 const SET_ID: u32 = 0o6000;
 
-/// What creation gives to new files by itself, so that only the difference has to be set.
+/// The owner and mode that new files get at creation, so that only the differences have to be set.
 #[derive(Debug)]
 pub(crate) struct Creator {
     uid: u32,
     gid: u32,
-    /// Not root: owners stay as creation makes them.
+    /// Not root: owners are not changed.
     keeps_owner: bool,
-    /// Permissions come out as asked for: no umask, no inherited access control list.
+    /// New files get exactly the requested permissions: there is no umask.
     exact_modes: bool,
-    /// Lists may be inherited from directories.
+    /// Access control lists may be inherited from directories.
     inherits_lists: bool,
-    /// The file system gives the directory's group instead of the process's (the mount option `grpid`).
+    /// New files get the directory's group instead of the process's (the mount option `grpid`).
     gives_directory_group: Option<bool>,
 }
 
 impl Creator {
-    /// For the calling thread, whose umask is taken away: it gets a copy of its own, other threads keep theirs.
+    /// For the calling thread, whose umask is set to 0. The thread first gets a umask of its own, so that other threads keep theirs.
     pub fn for_this_thread() -> Creator {
         let own = nix::sched::unshare(CloneFlags::CLONE_FS).is_ok();
         if own {
@@ -45,14 +45,14 @@ impl Creator {
             uid: uid.as_raw(),
             gid: rustix::process::getegid().as_raw(),
             keeps_owner: !uid.is_root(),
-            // Some sandboxes forbid unshare(2); then every mode is set once more.
+            // Some sandboxes forbid unshare(2). Then every mode is set explicitly.
             exact_modes: own,
             inherits_lists: false,
             gives_directory_group: None,
         }
     }
 
-    /// Looks whether the tree's root passes an access control list on.
+    /// Checks whether the tree's root has a default access control list.
     pub fn inspect_root(&mut self, root: &OwnedFd) -> Result<(), Failure> {
         let mut value: [u8; 0] = [];
         match rustix::fs::fgetxattr(root, DEFAULT_ACL, &mut value) {
@@ -68,7 +68,7 @@ impl Creator {
         }
     }
 
-    /// From the first default access control list on, what is created may inherit one.
+    /// After the first default access control list, new files may inherit one.
     pub fn note_default_acl(&mut self, metadata: &Metadata) {
         self.inherits_lists |= metadata
             .xattrs
@@ -76,7 +76,7 @@ impl Creator {
             .any(|xattr| xattr.name == DEFAULT_ACL);
     }
 
-    /// Everything a new file still lacks once its content is written.
+    /// Completes a new file after its content was written.
     pub fn finish_file(
         &mut self,
         file: &OwnedFd,
@@ -87,7 +87,7 @@ impl Creator {
         rustix::fs::futimens(file, &times(metadata.mtime)).doing("set the times of the file")
     }
 
-    /// Everything a new directory lacks, but its times.
+    /// Completes a new directory, except for its times.
     pub fn finish_directory(
         &mut self,
         dir: &OwnedFd,
@@ -107,7 +107,7 @@ impl Creator {
         Ok(())
     }
 
-    /// Everything a new symbolic link, device or fifo lacks.
+    /// Completes a new symbolic link, device or fifo.
     pub fn finish_node(
         &mut self,
         dir: &OwnedFd,
@@ -128,7 +128,7 @@ impl Creator {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let node =
                 rustix::fs::openat(dir, name, flags, Mode::empty()).doing("open what was made")?;
-            // The only name by which attributes of a link or device can be set: a link of ours to an open descriptor.
+            // The attributes of a link or device can only be set by a path that links to its open descriptor.
             let path = format!("/proc/self/fd/{}", node.as_raw_fd());
             if self.inherits_lists && !symlink {
                 ignore_absent(rustix::fs::removexattr(&path, ACCESS_ACL))?;
@@ -182,13 +182,13 @@ impl Creator {
     }
 }
 
-/// Gives a directory that was there before the metadata of an entry, but for its times.
+/// Gives an existing directory the metadata of an entry, except for its times.
 pub(crate) fn set_directory(dir: &OwnedFd, metadata: &Metadata) -> Result<(), Failure> {
     if rustix::process::geteuid().is_root() {
         let (uid, gid) = owner(metadata);
         rustix::fs::fchown(dir, Some(uid), Some(gid)).doing("set the owner")?;
     }
-    // What an earlier entry of this name had is gone, as if it had been made anew.
+    // Nothing of an earlier entry with this name stays, as if the directory were new.
     for acl in [ACCESS_ACL, DEFAULT_ACL] {
         remove_xattr(dir, acl)?;
     }
@@ -196,7 +196,7 @@ pub(crate) fn set_directory(dir: &OwnedFd, metadata: &Metadata) -> Result<(), Fa
     set_xattrs(dir, &metadata.xattrs)
 }
 
-/// For `utimensat(2)`: this modification time, and the access time left alone.
+/// For `utimensat(2)`: sets the modification time and keeps the access time.
 pub(crate) fn times(time: Time) -> Timestamps {
     Timestamps {
         last_access: Timespec {
@@ -233,11 +233,11 @@ fn set(xattr: &Xattr, call: impl FnOnce(XattrFlags) -> Result<(), Errno>) -> Res
     };
     match call(XattrFlags::empty()) {
         Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP) => refused("the file system unpacked to does not take it"),
+        Err(Errno::OPNOTSUPP) => refused("the target's file system does not support it"),
         Err(Errno::PERM | Errno::ACCESS) => {
-            refused("this process or this type of file may not have it")
+            refused("it is not permitted for this process or this type of file")
         }
-        Err(Errno::INVAL) => refused("the kernel takes its value for malformed"),
+        Err(Errno::INVAL) => refused("the kernel refuses its value as malformed"),
         Err(Errno::NOSPC | Errno::TOOBIG) => {
             refused("there is no room for it beside the file's other attributes")
         }

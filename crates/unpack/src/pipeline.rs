@@ -1,8 +1,8 @@
-//! The stages of unpacking and the bounded channel between them.
+//! The two stages of unpacking and the bounded channel between them.
 //!
-//! The thread that calls [`Pipeline::write`] decodes; one worker hashes what was decoded, takes the archive apart and
-//! writes the tree. On two cores that splits the work about evenly, and each decoded byte is touched by one thread at a
-//! time, in buffers that go round.
+//! The thread that calls [`Pipeline::write`] decodes. One worker hashes the decoded bytes, reads the archive and writes the tree. On
+//! two cores this splits the work about evenly. Buffers are passed back and forth, so each decoded byte is used by one thread at a
+//! time.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -20,45 +20,46 @@ use crate::entry::Problem;
 use crate::error::Error;
 use crate::limits::Limits;
 
-/// Bytes of one buffer, and how many may wait for the worker: 1 MiB of memory together. Fresh memory is not free: each of its
-/// pages costs more than to decode a page.
+/// Size of one buffer in bytes, and how many of them may wait for the worker: 1 MiB together. New memory is not free: each page of it
+/// costs more than decoding a page.
 const BUFFER: usize = 64 * 1024;
 const WAITING: usize = 14;
 
-/// How often whoever waits for the worker asks whether its work is still wanted.
+/// How often a thread that waits for the worker checks whether the result is still wanted.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// What came out of the worker: its own result and what the stream was.
+/// The worker's result, with the digest and length of the stream.
 pub(crate) struct Outcome<T> {
     pub result: T,
-    /// Digest of the whole decoded stream, where one was asked for.
+    /// Digest of the decoded stream, if one was requested.
     pub digest: Option<Digest>,
-    /// Length of the whole decoded stream.
+    /// Length of the decoded stream.
     pub decoded: u64,
 }
 
-/// An archive being decoded by the caller and worked on by a thread of its own.
+/// An archive that the caller decodes and a worker thread unpacks.
 pub(crate) struct Pipeline<T> {
     decoder: Decoder,
     buffers: Outgoing,
     worker: Option<JoinHandle<Result<Outcome<T>, Error>>>,
-    /// Closed when the worker has ended.
+    /// Closed when the worker ends.
     ended: Receiver<()>,
-    /// Tells the worker that nobody wants what it makes.
+    /// Tells the worker that its result is not wanted any more.
     stop: Arc<AtomicBool>,
 }
 
 enum Message {
     /// Decoded bytes: a buffer and how much of it is filled.
     Decoded(Vec<u8>, usize),
-    /// The stream is damaged, or beyond a limit.
+    /// The stream is damaged or exceeds a limit.
     Failed(Problem),
-    /// The stream ended well.
+    /// The stream is complete.
     End,
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    /// Starts the worker, hashing if an `algorithm` is given: `work` reads the archive's members; whatever follows them is drained after it.
+    /// Starts the worker, which hashes if an `algorithm` is given. `work` reads the archive's members. The rest of the stream is
+    /// drained after it.
     pub fn start<W>(
         limits: Limits,
         algorithm: Option<Algorithm>,
@@ -127,14 +128,14 @@ impl<T: Send + 'static> Pipeline<T> {
         })
     }
 
-    /// Decodes the next bytes of the archive. A failure of any stage is returned once; then the pipeline is over.
+    /// Decodes the next bytes of the archive. A failure of either stage is returned once and ends the pipeline.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let decoded = self.decoder.write(bytes, &mut self.buffers);
         self.passed_on(decoded)
     }
 
-    /// All bytes of the archive were written: does `meanwhile`, and waits for the worker as long as it is `wanted`. What is still
-    /// to be made may be much: one buffer has room for the paths of a hundred thousand directories.
+    /// Ends the archive: calls `meanwhile`, and waits for the worker while its result is `wanted`. It may still have much to do: one
+    /// buffer has room for the paths of a hundred thousand directories.
     pub fn finish(
         mut self,
         meanwhile: impl FnOnce(),
@@ -144,7 +145,7 @@ impl<T: Send + 'static> Pipeline<T> {
         self.passed_on(decoded)?;
         self.buffers.flush();
         self.buffers.send(Message::End);
-        // The worker sees that nothing more comes.
+        // Tells the worker that the stream has ended.
         self.buffers.to_worker = None;
         meanwhile();
         while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(GLANCE) {
@@ -153,7 +154,7 @@ impl<T: Send + 'static> Pipeline<T> {
         self.join()
     }
 
-    /// The worker words failures of the decoder too, as it knows the entry they hit.
+    /// Lets the worker report failures of the decoder, as it knows the current entry.
     fn passed_on(&mut self, decoded: Result<(), Problem>) -> Result<(), Error> {
         if let Err(problem) = decoded {
             self.buffers.flush();
@@ -175,12 +176,12 @@ impl<T: Send + 'static> Pipeline<T> {
 }
 
 impl<T> Drop for Pipeline<T> {
-    /// The worker sees the channel end; what it works on must not be cleared away under its hands.
+    /// Ends the channel and waits: the worker's directory must not be removed while it works.
     fn drop(&mut self) {
         self.buffers.to_worker = None;
         self.stop.store(true, Ordering::Relaxed);
         if let Some(worker) = self.worker.take() {
-            // It can only say that it was abandoned.
+            // Its only error can be that it was abandoned.
             drop(worker.join());
         }
     }
@@ -188,7 +189,7 @@ impl<T> Drop for Pipeline<T> {
 
 /// The decoder's side of the channel.
 struct Outgoing {
-    /// Gone once the worker has ended.
+    /// None once the worker has ended.
     to_worker: Option<SyncSender<Message>>,
     spare: Receiver<Vec<u8>>,
     current: Vec<u8>,
@@ -235,7 +236,7 @@ impl Buffers for Outgoing {
     }
 }
 
-/// The worker's side: decoded bytes, hashed as they come.
+/// The worker's side of the channel: decoded bytes, hashed as they arrive.
 pub(crate) struct Decoded {
     from_decoder: Receiver<Message>,
     used: SyncSender<Vec<u8>>,
@@ -249,8 +250,9 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// What the decoder finds wrong within the next bytes. Of a damaged stream it hands on what it makes of it, and compares the
-    /// checksum at the end of a block, which is up to 900 kB in bzip2: what the archive says until then means nothing.
+    /// Returns the problem that the decoder finds within the next bytes, if any. It passes on the content of a damaged stream before
+    /// it compares the checksum at the end of a block, which has up to 900 kB in bzip2. A problem of the archive before that point is
+    /// meaningless.
     fn damage_ahead(&mut self) -> Option<Problem> {
         const BLOCK: usize = 1 << 20;
         let mut seen = 0;
@@ -266,7 +268,7 @@ impl Decoded {
 }
 
 impl BufRead for Decoded {
-    /// Asked for at each header and each piece of content.
+    /// Called for each header and each piece of content.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(io::Error::other(Error::Abandoned));
@@ -280,7 +282,7 @@ impl BufRead for Decoded {
                     self.decoded += filled as u64;
                     let used = std::mem::replace(&mut self.buffer, buffer);
                     if !used.is_empty() {
-                        // A full or closed channel only means that the buffer is not needed again.
+                        // If the channel is full or closed, the buffer is not needed again.
                         self.used.try_send(used).unwrap_or_default();
                     }
                     (self.filled, self.taken) = (filled, 0);

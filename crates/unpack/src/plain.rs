@@ -1,4 +1,4 @@
-//! Archives unpacked to a directory of the caller's, all or nothing.
+//! Unpacking archives to a directory of the caller, all or nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,15 +27,15 @@ use crate::work::{self, Summary};
 /// Bytes read from an archive at once.
 const READ: usize = 64 * 1024;
 
-/// One layer of several that make one tree.
+/// One of several layers to unpack to one tree.
 pub struct Layer<R> {
-    /// The blob, packed or not.
+    /// The blob, compressed or not.
     pub blob: R,
-    /// What its uncompressed content must hash to, where that is known.
+    /// The required digest of its uncompressed content, if known.
     pub diff_id: Option<DiffId>,
 }
 
-/// Unpacks one archive to `dir`, which must be empty or not there (its parent must be). On failure it is as before.
+/// Unpacks one archive to `dir`, which must be empty or missing; its parent must exist. On failure `dir` is left as it was.
 pub fn unpack_archive(archive: impl Read, dir: &Path, limits: &Limits) -> Result<Summary, Error> {
     unpack_layers(
         [Ok(Layer {
@@ -47,7 +47,7 @@ pub fn unpack_archive(archive: impl Read, dir: &Path, limits: &Limits) -> Result
     )
 }
 
-/// Unpacks layers, the lowest first, to one `dir`, deleting what whiteouts name. As [`unpack_archive`] otherwise.
+/// Unpacks layers, the lowest first, to one `dir`, and deletes what whiteouts name. Otherwise like [`unpack_archive`].
 pub fn unpack_layers<R: Read>(
     layers: impl IntoIterator<Item = io::Result<Layer<R>>>,
     dir: &Path,
@@ -81,7 +81,7 @@ fn unpack_layer<R: Read>(
     links: Arc<LinkBudget>,
     limits: &Limits,
 ) -> Result<Summary, Error> {
-    // Where nothing is known to compare with, nothing is hashed.
+    // Hashing is only needed if there is a digest to compare.
     let algorithm = layer.diff_id.map(|id| id.0.algorithm());
     let may_be_empty = layer.diff_id.is_some_and(|id| is_of_nothing(&id));
     let work = move |archive: &mut Archive<_>| {
@@ -100,7 +100,7 @@ fn unpack_layer<R: Read>(
             Err(error) => return Err(Error::Read(error)),
         }
     }
-    // At its end it has nothing more, yet may say that it was interrupted.
+    // It is at its end, but may report that it was interrupted.
     let wanted = || match layer.blob.read(&mut [0]) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Error::Read(error)),
         _ => Ok(()),
@@ -119,21 +119,21 @@ fn unpack_layer<R: Read>(
     })
 }
 
-/// What the names of unfinished trees have in them.
+/// A part of the names of unfinished trees.
 const UNFINISHED: &str = ".unpacking-";
 
-/// The directory unpacked to, until it is kept.
+/// The directory to unpack to.
 ///
-/// Either way the tree is made aside, so that a killed process leaves no half of one that looks whole: only a hidden
-/// directory, which the next attempt sweeps away.
+/// In both cases the tree is made aside, so that a killed process leaves only a hidden directory, which the next attempt sweeps, and
+/// no partial tree that looks complete.
 pub(crate) enum Target {
-    /// It was not there: made beside it, renamed at the end.
+    /// A missing directory: the tree is made beside it and renamed at the end.
     New {
         staged: StagedDirectory,
         path: PathBuf,
     },
-    /// It was there, and empty: made in it, moved up at the end. It stays the directory it is, as it may be a mount
-    /// point, or somebody's working directory.
+    /// An existing, empty directory: the tree is made in it and moved up at the end. The directory is kept, as it may be a mount point
+    /// or the working directory of a process.
     Existing {
         staged: StagedDirectory,
         found: ExistingDirectory,
@@ -161,7 +161,7 @@ impl Target {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        // Cut, as the rest must fit into a file name too.
+        // Truncated, as the rest must fit into a file name too.
         let name: String = name.to_string_lossy().chars().take(40).collect();
         let prefix = format!(".{name}{UNFINISHED}");
         staging::sweep(parent, &prefix)?;
@@ -182,8 +182,8 @@ impl Target {
             .map_err(|errno| Error::io("open", path, errno))
     }
 
-    /// Gives the tree its place. What its root has is taken over by a directory that was there, where `root` says that it is
-    /// somebody's wish.
+    /// Moves the tree to its final place. If `root` is set, the archive had an entry for its root, and an existing directory gets the
+    /// metadata of that entry.
     pub fn keep(self, root: bool) -> Result<(), Error> {
         match self {
             Target::New { staged, path } => {
@@ -199,32 +199,31 @@ impl Target {
     }
 }
 
-/// A tree in the making, below a directory that nobody else can enter.
+/// An unfinished tree, below a directory that no other user can enter.
 ///
-/// Directories of the tree may belong to any user of this machine long before the tree is whole, and so may the directory that it is
-/// made in. Such a user could swap a link or a device that was made for something else before it has its owner and mode.
+/// Directories of the tree may belong to any user of this machine long before the tree is complete, and so may the directory that it
+/// is made in. Such a user could swap a new link or device for something else before its owner and mode are set.
 pub(crate) struct StagedDirectory {
     staging: Staging,
     tree: OwnedFd,
 }
 
-/// How often a directory is made anew that another user swaps.
+/// How often a directory is made again after another user swapped it.
 const TRIES: usize = 128;
 
-/// What the tree is called meanwhile.
+/// The tree's name meanwhile.
 const TREE: &[u8] = staging::TAKEN.as_bytes();
 
 impl StagedDirectory {
-    /// An empty one in `parent`, with what a tree without an entry for its root gets.
+    /// An empty tree in `parent`, with the mode for archives without an entry for their root.
     fn create(parent: &Path, prefix: &str) -> Result<StagedDirectory, Error> {
         let mut staging = Staging::create(parent, prefix)?;
         let mut tries = 1;
         while !staging.is_private()? {
-            // What has its name now is not ours to remove.
+            // Another user's directory has its name now and must not be removed.
             staging.leave();
             if tries == TRIES {
-                let swapped =
-                    io::Error::other("another user always puts something else in its place");
+                let swapped = io::Error::other("another user keeps replacing it");
                 return Err(Error::io("make a directory in", parent, swapped));
             }
             tries += 1;
@@ -236,19 +235,18 @@ impl StagedDirectory {
         rustix::fs::mkdirat(staging.dir(), TREE, mode).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let tree = rustix::fs::openat(staging.dir(), TREE, flags, Mode::empty()).map_err(failed)?;
-        // Whatever the umask takes away.
+        // Whatever the umask removed.
         rustix::fs::fchmod(&tree, mode).map_err(failed)?;
         Ok(StagedDirectory { staging, tree })
     }
 }
 
-/// A directory of the caller's that is empty. Dropped before it is filled, it is so again, with the owner, mode and
-/// time it had.
+/// An empty directory of the caller. When dropped before it is filled, it gets back its owner, mode and time.
 pub(crate) struct ExistingDirectory {
     dir: OwnedFd,
     before: Stat,
     path: PathBuf,
-    /// Hashes of the names moved to it: there may be more names than fit into the memory.
+    /// Hashes of the names moved to it: the names themselves may not fit into memory.
     moved: BTreeSet<u64>,
     keys: RandomState,
     filled: bool,
@@ -277,7 +275,7 @@ impl ExistingDirectory {
         })
     }
 
-    /// Moves the tree's entries up, and where `takes_root` gives the directory what the tree's root has.
+    /// Moves the tree's entries up. With `takes_root`, the directory gets the metadata of the tree's root.
     fn fill(mut self, staged: StagedDirectory, takes_root: bool) -> Result<(), Error> {
         let taken = self.take(&staged.tree, takes_root);
         let metadata = taken.map_err(|failure| {
@@ -308,7 +306,7 @@ impl ExistingDirectory {
         Ok(metadata)
     }
 
-    /// Moves back what was moved. What others have put there meanwhile stays.
+    /// Moves back what was moved. What others have created there meanwhile stays.
     fn give_back(&self, root: &OwnedFd) {
         let given = remove::each_name(
             &self.dir,
@@ -318,7 +316,7 @@ impl ExistingDirectory {
                 Ok(ours && move_to(&self.dir, name, root, name).is_ok())
             },
         );
-        // What cannot be moved is told of by the failure that led here.
+        // The failure that led here is the one to report.
         given.unwrap_or_default();
     }
 
@@ -343,10 +341,10 @@ impl ExistingDirectory {
     }
 }
 
-/// Moves an entry from one directory to a name that nothing has.
+/// Moves an entry from one directory to an unused name in another.
 fn move_to(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8]) -> Result<(), Errno> {
     match rustix::fs::renameat_with(&from, old, &to, new, RenameFlags::NOREPLACE) {
-        // Some file systems know no flags.
+        // Some file systems do not support flags.
         Err(Errno::INVAL) => match rustix::fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => rustix::fs::renameat(&from, old, &to, new),
             Ok(_) => Err(Errno::EXIST),
@@ -361,7 +359,7 @@ impl Drop for ExistingDirectory {
         if !self.filled
             && let Err(error) = self.restore()
         {
-            tracing::warn!(path = %self.path.display(), %error, "the directory could not be made as it was before");
+            tracing::warn!(path = %self.path.display(), %error, "the directory could not be restored");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Trees that have no name of their own yet: made aside under a lock, then renamed, or removed.
+//! Unfinished trees: made aside under a lock, then renamed or removed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::tree::remove;
 
-/// The name that a directory has in the one which it was taken to.
+/// The name of a directory inside the one that it was moved to.
 pub(crate) const TAKEN: &str = "tree";
 
-/// What a directory bears that we made in one of another user's. Only the host's root can set it, xattr(7).
+/// The attribute of a directory that we made in another user's directory. Only the host's root can set it, see xattr(7).
 const MARK: &str = "trusted.box.unpacking";
 
-/// A directory that is being filled. Its descriptor holds a flock(2) as long as this lives, so that those of killed
-/// processes can be told from those in use. Dropped before it is renamed, it is removed with all that is in it.
+/// A directory that is being filled. Its descriptor has a flock(2) meanwhile, so that directories of killed processes can be
+/// distinguished from those in use. When dropped before it is renamed, it is removed with everything in it.
 #[derive(Debug)]
 pub(crate) struct Staging {
     parent: OwnedFd,
@@ -31,7 +31,7 @@ impl Staging {
     pub fn create(parent: &Path, prefix: &str) -> Result<Staging, Error> {
         let parent_fd = open_directory(parent)?;
         loop {
-            // A number that nobody knows beforehand: the parent may be somebody else's.
+            // A number that nobody can guess: the parent may be another user's.
             let name = format!("{prefix}{}-{}", std::process::id(), random()?);
             let path = parent.join(&name);
             match rustix::fs::mkdirat(&parent_fd, &*name, Mode::from_raw_mode(0o700)) {
@@ -50,11 +50,11 @@ impl Staging {
                     renamed: false,
                 });
             }
-            // Somebody sweeping took it for a dead one in the moment before it was locked, or has put another one in its place.
+            // A sweep took it for an abandoned one before it was locked, or another user has replaced it.
         }
     }
 
-    /// Makes a directory that is there one to be removed: takes it out of sight by renaming it.
+    /// Moves an existing directory out of sight, to be removed. `None` if it does not exist.
     pub fn take(from: &Path, parent: &Path, prefix: &str) -> Result<Option<Staging>, Error> {
         let staging = Staging::create(parent, prefix)?;
         let name = format!("{}/{TAKEN}", staging.name);
@@ -65,8 +65,8 @@ impl Staging {
         }
     }
 
-    /// Whether it is the directory that was made, in which nobody else can do anything: for one in a directory that may be another
-    /// user's, who can swap it for one of their own before it is opened.
+    /// Whether this is still the directory that was made, and no other user can change it. In another user's directory, that user can
+    /// swap it for another one before it is opened.
     pub fn is_private(&self) -> Result<bool, Error> {
         let looked = || -> Result<bool, Errno> {
             let own = rustix::process::geteuid().as_raw();
@@ -80,7 +80,8 @@ impl Staging {
         looked().map_err(|errno| Error::io("look at", &self.path, errno))
     }
 
-    /// Has it swept in a directory of another user's, too, once this process is killed. Where there are no marks it stays there.
+    /// Marks it, so that it is swept even in another user's directory if this process is killed. Without support for attributes, it
+    /// would stay there.
     pub fn mark(&self) {
         let path = own_name(&self.dir);
         if let Err(errno) = rustix::fs::setxattr(path, MARK, b"1", XattrFlags::empty()) {
@@ -88,32 +89,32 @@ impl Staging {
         }
     }
 
-    /// Gives it up, whatever becomes of it.
+    /// Abandons the directory without removing it.
     pub fn leave(&mut self) {
         self.renamed = true;
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory.
+    /// The open directory.
     pub fn dir(&self) -> &OwnedFd {
         &self.dir
     }
 
-    /// Another descriptor of the directory.
+    /// Another descriptor for the directory.
     pub fn duplicate(&self) -> Result<OwnedFd, Error> {
         rustix::io::fcntl_dupfd_cloexec(&self.dir, 0)
             .map_err(|errno| Error::io("open", &self.path, errno))
     }
 
-    /// Gives the directory its name, if nothing has it; false where something does.
+    /// Renames the directory. Returns false if the name is taken.
     pub fn rename(&mut self, to: &Path) -> Result<bool, Error> {
         let (cwd, flags) = (rustix::fs::CWD, RenameFlags::NOREPLACE);
         let renamed = match rustix::fs::renameat_with(&self.parent, &*self.name, cwd, to, flags) {
-            // Some file systems know no flags; there an empty directory is replaced, and nothing else.
+            // Some file systems do not support flags. There, an empty directory is replaced, but nothing else.
             Err(Errno::INVAL) => rustix::fs::renameat(&self.parent, &*self.name, cwd, to),
             other => other,
         };
@@ -127,7 +128,7 @@ impl Staging {
         }
     }
 
-    /// Removes the directory and says whether that worked.
+    /// Removes the directory, and reports failures.
     pub fn remove(mut self) -> Result<(), Error> {
         self.renamed = true;
         let name = self.name.as_bytes();
@@ -145,14 +146,14 @@ impl Drop for Staging {
             return;
         }
         if let Err(error) = remove_ours(&self.parent, &self.dir, self.name.as_bytes()) {
-            tracing::debug!(path = %self.path.display(), %error, "an unfinished tree stays until it is swept");
+            tracing::debug!(path = %self.path.display(), %error, "an unfinished tree remains until it is swept");
         }
     }
 }
 
-/// Removes the directories in `parent` with names that begin so and end as [`Staging::create`] makes them, and that nobody holds
-/// the lock of; gives their number. Without a prefix all are ours. In a directory that is not ours alone a name says nothing, as its
-/// owner can give that to a directory of ours: only what bears our mark is swept there, and by its descriptor.
+/// Removes the unlocked directories in `parent` with names that [`Staging::create`] makes from `prefix`, and returns their number. If
+/// the prefix is empty, all directories are ours. In a directory that another user can change, a name proves nothing, as that user
+/// can give it to any directory: only directories with our mark are swept there, and by descriptor.
 pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
     let failed = |errno: Errno| Error::io("sweep", parent, errno);
     let dir = match open_directory(parent) {
@@ -181,15 +182,15 @@ pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<usize, Error> {
     Ok(swept)
 }
 
-/// Whether nobody else can rename what is in a directory.
+/// Whether no other user can rename what is in a directory.
 fn is_ours_alone(dir: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(dir)?;
     let closed = stat.st_mode & 0o022 == 0 || stat.st_mode & 0o1000 != 0;
     Ok(stat.st_uid == rustix::process::geteuid().as_raw() && closed)
 }
 
-/// Removes a directory of ours that had this name. Whatever another user has given the name since stays, unless it is an empty
-/// directory.
+/// Removes a directory of ours that had this name. Anything to which another user has given the name since stays, unless it is an
+/// empty directory.
 fn remove_ours(parent: &OwnedFd, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     if is_ours_alone(parent)? {
         return remove::tree(parent, name);
@@ -216,20 +217,20 @@ fn random() -> Result<u64, Error> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// Whether it is ours, closed to others and empty.
+/// Whether it belongs to us, is closed to others, and is empty.
 fn is_just_made(dir: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(dir)?;
     let ours = stat.st_uid == rustix::process::geteuid().as_raw();
     Ok(ours && stat.st_mode & 0o077 == 0 && remove::any_name(dir)?.is_none())
 }
 
-/// Whether this is what makes a name unique: a process and a number.
+/// Whether a text is the unique part of a name: a process id and a number.
 fn is_number(text: &str) -> bool {
     text.split_once('-')
         .is_some_and(|(pid, number)| pid.parse::<u32>().is_ok() && number.parse::<u64>().is_ok())
 }
 
-/// The directories in `parent` that nobody holds the lock of.
+/// The unlocked directories in `parent`.
 pub(crate) fn leftovers(parent: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |errno: Errno| Error::io("list", parent, errno);
     let dir = match open_directory(parent) {
@@ -250,7 +251,7 @@ pub(crate) fn leftovers(parent: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-/// Opens and locks a directory by name; none where another process holds it, or it is gone.
+/// Opens and locks a directory by name. `None` if another process has it locked, or if it is gone.
 fn lock_entry(parent: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = match rustix::fs::openat(parent, name, flags, Mode::empty()) {

@@ -1,9 +1,9 @@
-//! The tree writer: everything an archive makes is made here, below one directory descriptor.
+//! The tree writer: creates all entries of an archive, below one directory descriptor.
 //!
-//! How it stays below it: the directory part of a path is resolved by the kernel with `RESOLVE_IN_ROOT` and
-//! `RESOLVE_NO_MAGICLINKS` (openat2(2)), so that a symbolic link in the archive, absolute or not, leads to a position
-//! inside; the last component is one name without a slash, given to calls that do not follow it (`O_EXCL`,
-//! `O_NOFOLLOW`, `AT_SYMLINK_NOFOLLOW`). No path is ever put together from the root's own path.
+//! How it stays below: the kernel resolves the directory part of a path with `RESOLVE_IN_ROOT` and `RESOLVE_NO_MAGICLINKS`
+//! (openat2(2)), so that any symbolic link in the archive, absolute or not, leads to a place inside. The last component is a name
+//! without a slash, passed to calls that do not follow links (`O_EXCL`, `O_NOFOLLOW`, `AT_SYMLINK_NOFOLLOW`). No path ever contains
+//! that of the root.
 
 mod content;
 mod create;
@@ -30,12 +30,12 @@ use crate::error::Error;
 use crate::metadata::{self, Creator};
 use crate::whiteout::{Marks, Whiteout};
 
-/// What whiteouts become.
+/// How whiteouts are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flavor {
     /// A layer of an overlay: character devices 0:0 and opaque directories.
     Layer,
-    /// A file system of its own: what they name is deleted, unless this archive made it.
+    /// A plain directory: they delete what they name, unless this archive created it.
     Plain,
 }
 
@@ -46,18 +46,17 @@ pub(crate) struct Tree {
     marks: Marks,
     links: Arc<LinkBudget>,
     creator: Creator,
-    /// What this archive made so far; none where there was nothing before it that whiteouts could mean.
+    /// Everything that this archive created so far. None if there were no earlier layers to which whiteouts could apply.
     made: Option<Made>,
-    /// Directories made for the current entry that have none of their own.
+    /// The number of directories created for the current entry that have no entry.
     implied: u64,
     /// Whether the archive had an entry for the root.
     has_root: bool,
 }
 
 impl Tree {
-    /// A writer below `root`, an empty directory, or with `over_others` one that earlier layers were unpacked to.
-    /// `links` is the same for all
-    /// of them. Runs in the thread that `creator` was made in.
+    /// A writer below `root`, which is an empty directory, or with `over_others` one that contains earlier layers. `links` is the same
+    /// for all of them. To be used in the thread that made `creator`.
     pub fn new(
         root: OwnedFd,
         flavor: Flavor,
@@ -89,7 +88,7 @@ impl Tree {
         self.has_root
     }
 
-    /// Writes one entry; a file's content is taken from the archive it came from.
+    /// Writes one entry, with a file's content from the archive.
     pub fn apply<R: BufRead>(
         &mut self,
         entry: &Entry,
@@ -105,7 +104,7 @@ impl Tree {
         archive.count_implied(std::mem::take(&mut self.implied))
     }
 
-    /// Sets what had to wait for the last child.
+    /// Sets the times of directories after the last entry.
     pub fn finish(self) -> Result<(), Failure> {
         self.directories.close()
     }
@@ -171,8 +170,8 @@ impl Tree {
         Ok(())
     }
 
-    /// The open directory of that path, made with all that lead to it where the archive left them out: owned by root,
-    /// mode 0755, as old as the entry that needs them.
+    /// Opens the directory of a path. Directories that the archive left out are created, owned by root, with mode 0755 and the time of
+    /// the entry that needs them.
     fn parent(&mut self, path: &[u8], needed_by: &Metadata) -> Result<usize, Failure> {
         let index = self.parent_made(path, needed_by)?;
         if let Some(made) = &mut self.made {
@@ -185,7 +184,7 @@ impl Tree {
     }
 
     fn parent_made(&mut self, path: &[u8], needed_by: &Metadata) -> Result<usize, Failure> {
-        // From the end, as most of the way is there mostly, and was used just before.
+        // From the end, as most of the path usually exists and was just used.
         let mut there = path;
         let mut index = loop {
             match self.directories.find(there) {
@@ -217,7 +216,7 @@ impl Tree {
         Ok(index)
     }
 
-    /// Makes a directory that has no entry of its own (yet).
+    /// Creates a directory that has no entry, or not yet.
     fn implied_directory(&mut self, path: &[u8], metadata: &Metadata) -> Result<usize, Failure> {
         let (parent, name) = EntryPath::split_bytes(path);
         let parent = self

@@ -1,6 +1,6 @@
-//! Whiteouts: how a layer says that something below it is gone.
+//! Whiteouts: how a layer deletes files of lower layers.
 //!
-//! Archives say it with names (<https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>), the
+//! Archives use special names (<https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>), the
 //! kernel's overlay with character devices 0:0 and an attribute of directories
 //! (<https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories>).
 
@@ -17,17 +17,17 @@ use crate::tree::{Doing, Failure};
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What a whiteout entry says.
+/// The meaning of a whiteout entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Whiteout<'a> {
-    /// One name in a directory is gone.
+    /// Deletes one name in a directory.
     Name {
         /// The directory's path.
         directory: &'a [u8],
         /// The name.
         name: &'a [u8],
     },
-    /// All that lower layers have in a directory is gone.
+    /// Deletes everything that lower layers have in a directory.
     Opaque {
         /// The directory's path.
         directory: &'a [u8],
@@ -35,7 +35,7 @@ pub(crate) enum Whiteout<'a> {
 }
 
 impl<'a> Whiteout<'a> {
-    /// Tells whether an entry is a whiteout; names that only pretend to be one are refused.
+    /// Returns the whiteout if an entry is one. Malformed whiteouts are refused.
     pub fn of(entry: &'a Entry) -> Result<Option<Whiteout<'a>>, Problem> {
         let Some((directory, base)) = entry.path.split() else {
             return Ok(None);
@@ -54,7 +54,7 @@ impl<'a> Whiteout<'a> {
                 _ => Ok(None),
             };
         };
-        // Early layered file systems made them as hard links to one empty file.
+        // Early layered file systems created them as hard links to one empty file.
         if !matches!(
             entry.kind,
             EntryKind::File { .. } | EntryKind::HardLink { .. }
@@ -75,7 +75,7 @@ fn names_whiteout(path: &[u8]) -> bool {
         .any(|component| component.starts_with(PREFIX))
 }
 
-/// Whether this is one of the overlay's own signs for a whiteout.
+/// Whether this is one of the overlay's own marks for a whiteout.
 pub(crate) fn is_whiteout(dir: &OwnedFd, name: impl Arg, stat: &Stat) -> Result<bool, Errno> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice => Ok(stat.st_rdev == 0),
@@ -88,8 +88,8 @@ pub(crate) fn is_whiteout(dir: &OwnedFd, name: impl Arg, stat: &Stat) -> Result<
     }
 }
 
-/// Whether a directory has the overlay's sign that nothing below it is to be seen: the one that an overlay of this process's user
-/// looks for, as the other means nothing to it.
+/// Whether a directory has the overlay's mark for opaque ones: the mark for an overlay that this process's user mounts, which ignores
+/// the other one.
 pub(crate) fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
     is_set(dir, opaque_attribute())
 }
@@ -103,28 +103,28 @@ fn is_set(fd: &OwnedFd, attribute: &str) -> Result<bool, Errno> {
     }
 }
 
-/// Writes the overlay's signs.
+/// Writes the overlay's marks.
 #[derive(Debug)]
 pub(crate) struct Marks {
     opaque: &'static str,
-    /// Whether any was written yet.
+    /// Whether any mark was written.
     pub any: bool,
 }
 
 /// The attribute of an opaque directory, for privileged mounts and for those with the option `userxattr`.
 const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 
-/// As an overlay that this process's user can mount has it.
+/// The one for overlays that this process's user can mount.
 fn opaque_attribute() -> &'static str {
     OPAQUE_ATTRIBUTES[usize::from(!rustix::process::geteuid().is_root())]
 }
 
-/// The other sign for a whiteout, on an empty file: for file systems that take no device 0:0, as an overlay itself
-/// does not (Linux 6.7 and later).
+/// The other mark for a whiteout, on an empty file, for file systems that do not accept a device 0:0, such as an overlay itself (Linux
+/// 6.7 and later).
 const WHITEOUT_ATTRIBUTE: &str = "trusted.overlay.whiteout";
 
 impl Marks {
-    /// As an overlay that this process's user can mount will look for them.
+    /// For overlays that this process's user can mount.
     pub fn for_this_process() -> Marks {
         Marks {
             opaque: opaque_attribute(),
@@ -132,15 +132,15 @@ impl Marks {
         }
     }
 
-    /// Hides everything that lower layers have in this directory.
+    /// Marks this directory as opaque.
     pub fn set_opaque(&mut self, dir: &OwnedFd) -> Result<(), Failure> {
         self.any = true;
         rustix::fs::fsetxattr(dir, self.opaque, b"y", XattrFlags::empty())
             .doing("mark the directory opaque")
     }
 
-    /// Hides one name of lower layers. What this layer has by that name stays, as whiteouts mean lower layers only;
-    /// a directory is kept apart from those below it.
+    /// Hides one name of lower layers. A file of this layer with that name stays, as whiteouts only affect lower layers; a directory
+    /// becomes opaque.
     pub fn hide(&mut self, dir: &OwnedFd, name: &[u8], mtime: Time) -> Result<(), Failure> {
         self.any = true;
         match rustix::fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
@@ -166,7 +166,7 @@ fn hide_by_attribute(dir: &OwnedFd, name: &[u8], mtime: Time) -> Result<(), Fail
     rustix::fs::fsetxattr(&file, WHITEOUT_ATTRIBUTE, b"y", XattrFlags::empty())
         .doing("mark the whiteout")?;
     rustix::fs::futimens(&file, &times(mtime)).doing("set the times")?;
-    // Says that a listing of the directory has to look for such files; one that is opaque hides all below it anyway.
+    // This attribute makes listings of the directory look for such files. An opaque directory hides everything below anyway.
     match rustix::fs::fsetxattr(dir, OPAQUE_ATTRIBUTES[0], b"x", XattrFlags::CREATE) {
         Err(Errno::EXIST) => Ok(()),
         other => other.doing("mark the directory of a whiteout"),

@@ -1,4 +1,4 @@
-//! The worker's loop: every member of one archive into a tree.
+//! The worker's loop: writes every member of one archive to a tree.
 
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
@@ -9,20 +9,20 @@ use crate::error::{Error, Position};
 use crate::metadata::Creator;
 use crate::tree::{Flavor, LinkBudget, Tree};
 
-/// What one archive held.
+/// The statistics of one archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Members of the archive.
     pub entries: u64,
-    /// Bytes of all files, holes of sparse ones included.
+    /// Bytes of all files, including holes of sparse ones.
     pub bytes: u64,
     /// Bytes of the uncompressed archive.
     pub decoded: u64,
-    /// Whether it said what the tree's root is to be.
+    /// Whether it had an entry for the tree's root.
     pub root: bool,
 }
 
-/// Writes an archive below `root`, in the calling thread, which must be one made for this: its umask changes.
+/// Writes an archive below `root`. The calling thread must have been started for this, as its umask is changed.
 pub(crate) fn write_tree<R: BufRead>(
     archive: &mut Archive<R>,
     root: OwnedFd,

@@ -1,7 +1,7 @@
-//! A large tree on its way to the disk while the rest of it is still being made.
+//! Starts writing a large tree to the disk while the rest of it is still being made.
 //!
-//! Left alone the kernel begins to write when it has seconds' worth or gigabytes of changed pages, which for most layers is
-//! never, and the sync before a tree gets its name waits for all of it at once.
+//! By itself the kernel starts to write after seconds, or after gigabytes of changed pages, which most layers never reach. Then the
+//! sync before a tree is renamed waits for all of it at once.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Packed bytes that are worth another round. Layers of most distributions' smallest images stay below.
+/// Compressed bytes that are worth another round. The layers of most distributions' smallest images have fewer.
 const EVERY: u64 = 16 << 20;
 
-/// Packed bytes that are worth a round at the end.
+/// Compressed bytes that are worth a round at the end.
 const WORTH: u64 = 1 << 20;
 
-/// Asks the kernel to write, now and then, in a thread that only waits. Dropped, it ends with the round it is in.
+/// Makes the kernel write from time to time, in a thread that only waits. When dropped, it ends after the current round.
 #[derive(Default)]
 pub(crate) struct Writeback {
     taken: u64,
@@ -29,8 +29,8 @@ struct Worker {
 }
 
 impl Writeback {
-    /// So many bytes of the archive were taken. `open` opens a directory of the tree's file system; not one that is used for
-    /// anything else, as a failure to write is told once to each open file, and is the last sync's to tell.
+    /// Counts bytes of the archive. `open` opens a directory of the tree's file system for this purpose only: the kernel reports a write
+    /// error once per open file, and the final sync has to see it.
     pub fn took(&mut self, bytes: usize, open: impl FnOnce() -> Option<OwnedFd>) {
         self.taken += bytes as u64;
         if self.taken < EVERY {
@@ -41,18 +41,18 @@ impl Writeback {
             self.worker = open().and_then(Worker::start);
         }
         if let Some(ask) = self.worker.as_ref().and_then(|worker| worker.ask.as_ref()) {
-            // One round that waits is enough.
+            // One pending round is enough.
             ask.try_send(()).unwrap_or_default();
         }
     }
 
-    /// All was taken, and the last of it is being made: what is there goes to the disk meanwhile, in this thread, which has
-    /// nothing else to do. The last sync would wait for as much.
+    /// Syncs in this thread after the last bytes, while the worker writes the rest of the tree. The final sync would wait for the same
+    /// data.
     pub fn rest(&self, open: impl FnOnce() -> Option<OwnedFd>) {
         if self.taken >= WORTH
             && let Some(directory) = open()
         {
-            // The last sync tells of what fails.
+            // The final sync reports failures.
             rustix::fs::syncfs(&directory).unwrap_or_default();
         }
     }
@@ -70,7 +70,7 @@ impl Worker {
                 }
             }
         };
-        // Without a thread it only takes longer.
+        // Without the thread, unpacking only takes longer.
         let thread = std::thread::Builder::new().name("writeback".to_owned());
         let thread = thread.spawn(work).ok()?;
         Some(Worker {
@@ -86,7 +86,7 @@ impl Drop for Worker {
         self.over.store(true, Ordering::Relaxed);
         self.ask = None;
         if let Some(thread) = self.thread.take() {
-            // It has nothing to tell.
+            // It has no result.
             drop(thread.join());
         }
     }

@@ -271,7 +271,7 @@ fn directories_that_are_only_implied_count_as_entries() {
     let unpack = |entries| unpack_archive(&archive[..], &dir.path().join("t"), &limits(entries));
     let refused = unpack(8).unwrap_err().to_string();
     assert!(
-        refused.contains("limit entries exceeded: 9 of at most 8"),
+        refused.contains("limit entries exceeded: 9, the maximum is 8"),
         "{refused}"
     );
     assert!(!dir.path().join("t").exists());

@@ -396,7 +396,10 @@ fn an_empty_directory_is_filled_and_stays_the_directory_it_is() {
     let again = unpack_archive(&archive[..], &ours, &Limits::default())
         .unwrap_err()
         .to_string();
-    assert!(again.contains("is not empty: it holds \"etc\""), "{again}");
+    assert!(
+        again.contains("is not empty: it contains \"etc\""),
+        "{again}"
+    );
     // What only looks as if an attempt had left it is somebody's.
     let (kept, others) = (
         dir.path().join("kept"),

@@ -121,9 +121,9 @@ fn what_is_wrong_with_an_archive_is_said_and_changes_nothing() {
     home.run_with_stdin(["load"], b"hello")
         .fails(&["stdin", "in the middle"]);
     home.run_with_stdin(["load"], &[b'x'; 4096])
-        .fails(&["no tar archive"]);
+        .fails(&["not a tar archive"]);
     home.run_with_stdin(["load"], &[0; 4096])
-        .fails(&["no image archive"]);
+        .fails(&["not an image archive"]);
     home.run(["pull", "-q", "alpine:3.20"]).succeeds();
     home.run(["save", "alpine:3.20", "-o", "x.tar"]).succeeds();
     home.run(["save", "alpine:3.20", "-o", "/proc/x.tar"])
@@ -266,7 +266,7 @@ fn layers_of_docker_archives_load_however_they_are_packed() {
         // Cut or changed, it is told now and not when it is run.
         let cut = docker_archive("bad:1", &config, &[layer[..layer.len() / 2].to_vec()]);
         home.run_with_stdin(["load"], &cut)
-            .fails(&["0/layer.tar", "cut off"]);
+            .fails(&["0/layer.tar", "truncated"]);
         let other = docker_archive("bad:1", &config, &[packed(program, &plain[..512 * 3])]);
         home.run_with_stdin(["load"], &other)
             .fails(&["0/layer.tar", "digest mismatch"]);
@@ -356,5 +356,5 @@ fn an_archive_ends_with_its_last_file() {
     // Cut behind the last file, a compressed archive is not whole.
     let gzip = packed("gzip", &whole);
     home.run_with_stdin(["load"], &gzip[..gzip.len() - 4])
-        .fails(&["cut off"]);
+        .fails(&["truncated"]);
 }

@@ -1,4 +1,4 @@
-//! What `docker save` writes, as far as it is not an OCI layout: `manifest.json`, a list of configs, names and layers; see
+//! Archives of `docker save` that are not OCI layouts: `manifest.json` lists configs, names and layers; see
 //! <https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format>.
 
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use crate::{
     Result,
 };
 
-/// The most layers that an image may have; overlay mounts take fewer.
+/// The most layers that an image may have. Overlay mounts accept fewer.
 const MAX_LAYERS: usize = 1000;
 
 /// The media type of a layer that had to be decompressed.
@@ -29,13 +29,13 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
-/// What is needed of a config here.
+/// The fields of a config that are needed here.
 #[derive(Deserialize)]
 struct Config {
     rootfs: RootFs,
 }
 
-/// docker leaves the list out where an image has no layers.
+/// docker leaves out the list if an image has no layers.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RootFs {
@@ -43,7 +43,7 @@ struct RootFs {
 }
 
 impl Contents<'_> {
-    /// Lists the images of a docker archive. Their manifests are made here: such archives have none.
+    /// Lists the images of a docker archive, and makes their manifests: such archives have none.
     pub(super) fn publish_docker(
         &mut self,
         options: &LoadOptions,
@@ -53,10 +53,12 @@ impl Contents<'_> {
         let items: Vec<Item> = serde_json::from_slice(&bytes)
             .map_err(|error| self.malformed(format!("malformed manifest.json: {error}")))?;
         if items.is_empty() {
-            return Err(self.malformed("there is no image in it"));
+            return Err(self.malformed("it contains no image"));
         }
         if options.name.is_some() && items.len() > 1 {
-            return Err(self.malformed("it holds several images, which cannot all have one name"));
+            return Err(
+                self.malformed("it contains several images, which cannot all have the same name")
+            );
         }
         let mut named = Vec::new();
         let mut nameless = 0;
@@ -68,7 +70,7 @@ impl Contents<'_> {
         }
         self.note_nameless(named.is_empty(), nameless, progress)?;
         let hold = self.cache.hold()?;
-        // All of them are known to be what they are called before the first is listed.
+        // All names are verified before the first image is listed.
         let mut made = Vec::new();
         for (item, names) in named {
             let (manifest, layers) = self.make_manifest(&hold, item, options)?;
@@ -88,7 +90,7 @@ impl Contents<'_> {
         Ok(images)
     }
 
-    /// What an image is called. Names without a host are docker's here.
+    /// The names of an image. Names without a host are docker's here.
     fn names(&self, item: &Item, options: &LoadOptions) -> Result<Vec<Reference>> {
         if let Some(name) = &options.name {
             return Ok(vec![name.clone()]);
@@ -100,7 +102,7 @@ impl Contents<'_> {
         item.repo_tags.iter().flatten().map(parse).collect()
     }
 
-    /// Makes blobs of an image's config and layers, and of a manifest for them.
+    /// Stores an image's config and layers, and a manifest for them, as blobs.
     fn make_manifest(
         &mut self,
         hold: &Hold,
@@ -132,8 +134,8 @@ impl Contents<'_> {
         Ok((entry, layers.iter().map(|layer| layer.digest).collect()))
     }
 
-    /// Makes a layer's file a blob. Its content is compared with the digest that the config has of it, whatever it is packed
-    /// with; the blob is the file as it stands there where an OCI layer may be so, else its plain archive.
+    /// Stores a layer's file as a blob. Its uncompressed content is compared with the digest in the config. The blob is the file as it
+    /// is if an OCI layer may be compressed so, else the uncompressed archive.
     fn commit_layer(
         &mut self,
         hold: &Hold,
@@ -177,7 +179,7 @@ impl Contents<'_> {
             Some(File::Small(bytes)) => Digest::of(bytes),
             Some(File::Large(partial)) => partial.digest()?,
             Some(File::Blob(digest, _)) => *digest,
-            None => return Err(self.malformed(format!("{name} is missing in it"))),
+            None => return Err(self.malformed(format!("{name} is missing"))),
         };
         if digest == diff_id.0 {
             return Ok(Compression::None);
@@ -194,7 +196,7 @@ impl Contents<'_> {
         self.compare_content(&mut self.reader(name)?, name, diff_id, decompress)
     }
 
-    /// Whether a layer's plain content, `from` being the packed one, has the digest that the image's config has of it.
+    /// Checks that a layer's uncompressed content has the digest in the image's config. `from` is the compressed layer.
     pub(super) fn compare_content(
         &self,
         from: &mut dyn Read,
@@ -221,7 +223,7 @@ impl Contents<'_> {
     }
 }
 
-/// Bytes go into a hash and nowhere else.
+/// Hashes what is written to it.
 struct HashWriter(Hasher);
 
 impl Write for HashWriter {

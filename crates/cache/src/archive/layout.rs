@@ -1,4 +1,4 @@
-//! The images of an OCI layout in an archive, and what there is beside them that is none.
+//! Image archives that are OCI layouts: which of the manifests are images, and what they are called.
 
 use std::collections::BTreeSet;
 
@@ -9,37 +9,37 @@ use crate::{
     DiffId, Digest, Error, Event, Expected, Hold, Image, Platform, Progress, Reference, Result,
 };
 
-/// So deep may indexes lie in indexes; real ones have two levels.
+/// The deepest nesting of indexes. Real ones have two levels.
 const MAX_DEPTH: usize = 8;
 
-/// So many descriptors are looked at.
+/// The most descriptors that are read.
 const MAX_DESCRIPTORS: usize = 20_000;
 
 /// The annotation by which containerd and docker name images in layouts.
 pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// The annotation of what BuildKit puts beside images: attestations.
+/// The annotation of attestations, which BuildKit puts beside images.
 const DOCKER_REFERENCE: &str = "vnd.docker.reference.type";
 
 /// A manifest that the index leads to.
 struct Found {
     entry: Entry,
-    /// Which entry of `index.json` led to it.
+    /// The number of the entry in `index.json` that led to it.
     top: usize,
     /// The indexes that led to it, outermost first.
     lists: Vec<Digest>,
 }
 
-/// What a manifest turned out to be.
+/// The type of a manifest.
 enum Nature {
     Image,
-    /// Not for running: an attestation, a signature, a chart. With its type.
+    /// Something else, with its type: an attestation, a signature, a chart.
     Artifact(String),
-    /// An image of an index, of which the archive does not hold everything.
+    /// An image in an index that the archive does not contain completely.
     Partial,
 }
 
-/// Where the search has been.
+/// The state of the search for manifests.
 struct Search {
     found: Vec<Found>,
     seen: BTreeSet<(usize, String)>,
@@ -69,7 +69,7 @@ impl Contents<'_> {
         Ok(images)
     }
 
-    /// What is an image among all that the index leads to.
+    /// All manifests that are images.
     fn images(&self) -> Result<Vec<Found>> {
         let mut search = Search {
             found: Vec::new(),
@@ -99,11 +99,11 @@ impl Contents<'_> {
         Err(
             self.malformed(match (partial.is_empty(), artifacts.is_empty()) {
                 (false, _) => format!(
-                    "it has not everything of any image that its index lists ({})",
+                    "it does not contain any image of its index completely ({})",
                     partial.join(", ")
                 ),
-                (true, false) => format!("there is no image in it, but {}", artifacts.join(", ")),
-                (true, true) => "there is no image in it".to_owned(),
+                (true, false) => format!("it contains no image, but {}", artifacts.join(", ")),
+                (true, true) => "it contains no image".to_owned(),
             }),
         )
     }
@@ -130,17 +130,17 @@ impl Contents<'_> {
             }
             return Ok(());
         }
-        // Of an index within an index the inner one may have been left out, as images may.
+        // An inner index may have been left out, just like images.
         if !lists.is_empty() && !self.has(&path(&entry)?) {
             return Ok(());
         }
         if lists.len() == MAX_DEPTH {
-            return Err(self.malformed(format!("more than {MAX_DEPTH} indexes lie in each other")));
+            return Err(self.malformed(format!("more than {MAX_DEPTH} indexes are nested")));
         }
         let bytes = self.verified(&entry)?;
         let list = self.parsed::<Index>(&path(&entry)?, &bytes)?;
         if list.is_manifest_too() {
-            return Err(self.malformed(format!("{} is index and manifest at once", entry.digest)));
+            return Err(self.malformed(format!("{} is both index and manifest", entry.digest)));
         }
         let mut lists = lists.to_vec();
         lists.push(entry.digest.parse()?);
@@ -161,7 +161,7 @@ impl Contents<'_> {
         Ok(())
     }
 
-    /// Whether a manifest is an image's, by all that containerd, BuildKit, ORAS and cosign mark others with.
+    /// Whether a manifest is an image, judged by all marks that containerd, BuildKit, ORAS and cosign give to others.
     fn nature(&self, found: &Found) -> Result<Nature> {
         let entry = &found.entry;
         if let Some(kind) = entry.note(DOCKER_REFERENCE) {
@@ -197,7 +197,7 @@ impl Contents<'_> {
         Ok(Nature::Image)
     }
 
-    /// Gives all images one name, if they are those of one image's platforms.
+    /// Gives all images one name, if they are the platforms of one image.
     fn all_named(&self, images: Vec<Found>, name: &Reference) -> Result<Vec<(Found, Reference)>> {
         let first = (images[0].top, images[0].entry.tagged());
         let one = |found: &Found| {
@@ -209,12 +209,12 @@ impl Contents<'_> {
                 .map(|found| (found, name.clone()))
                 .collect()),
             false => Err(self.malformed(format!(
-                "it holds several images, which cannot all be {name}"
+                "it contains several images, which cannot all be {name}"
             ))),
         }
     }
 
-    /// Gives each image the name that the archive has for it. Those without one are left out, where there are others.
+    /// Gives each image its name in the archive. Images without a name are left out if others have one.
     fn each_named(
         &self,
         images: Vec<Found>,
@@ -232,8 +232,8 @@ impl Contents<'_> {
         Ok(named)
     }
 
-    /// What the archive calls an image. Of the two annotations the first that is a whole name counts: docker and containerd
-    /// leave the bare tag to `ref.name`, podman and skopeo write all of it there.
+    /// The name of an image in the archive. The first of the two annotations that is a complete name counts: docker and containerd put
+    /// only the tag into `ref.name`, podman and skopeo the complete name.
     fn name_of(&self, found: &Found) -> Result<Option<Reference>> {
         let entry = &found.entry;
         let whole = |name: &&str| name.contains(['/', ':', '@']);
@@ -250,13 +250,13 @@ impl Contents<'_> {
         let name = own.or_else(theirs).or_else(|| entry.reference());
         let Some(name) = name else {
             return match entry.note(CONTAINERD_NAME).or(entry.note(REF_NAME)) {
-                Some(name) => {
-                    Err(self.malformed(format!("the name of its image, {name:?}, is no reference")))
-                }
+                Some(name) => Err(self.malformed(format!(
+                    "the name of its image, {name:?}, is not a reference"
+                ))),
                 None => Ok(None),
             };
         };
-        // The digest of a list of platforms is that of none of them; it was compared with the list's bytes.
+        // The digest of an index is not that of any of its images. It was compared with the bytes of the index.
         match name
             .digest()
             .is_some_and(|digest| found.lists.contains(digest))
@@ -295,7 +295,7 @@ impl Contents<'_> {
                 size: Some(blob.size),
             };
             let file = path_of(&blob.digest);
-            // Archives may leave out what the cache has already.
+            // An archive may leave out blobs that the cache has.
             if self.has(&file) || self.cache.has_blob(&blob.digest)?.is_none() {
                 self.commit(hold, &file, &expected)?;
             }
@@ -303,21 +303,21 @@ impl Contents<'_> {
         if let Some(decompress) = options.decompress {
             self.compare_layers(&manifest, decompress)?;
         }
-        // Nothing else of the descriptor: what an archive says of an image's origin is not believed.
+        // Nothing else is taken from the descriptor: an archive's claims about an image's origin are not believed.
         let mut listed = Entry::new(&entry.media_type, &digest, entry.size);
         listed.platform.clone_from(&entry.platform);
         let provenance = self.provenance();
         self.cache.publish_entry(hold, name, listed, &provenance)
     }
 
-    /// Compares each layer, a blob of the cache by now, with what the config calls its content: trees are kept by that name, and by a false one the image would
-    /// have the files of another image, secret ones too.
+    /// Compares the content of each layer, which is a blob of the cache by now, with its digest in the config. Trees are stored under
+    /// that digest: with a false one, the image would get the files of another image, including secret ones.
     fn compare_layers(&self, manifest: &Manifest, decompress: Decompress) -> Result<()> {
         let config = &manifest.config;
         let bytes = self
             .cache
             .read_blob(&config.digest, config.size, MAX_DOCUMENT)?;
-        // What is wrong with the config itself is said where the image is listed.
+        // Errors of the config itself are reported when the image is listed.
         let Ok((config, _)) = read_config(&bytes, None) else {
             return Ok(());
         };
@@ -335,7 +335,7 @@ impl Contents<'_> {
         Ok(())
     }
 
-    /// The manifest that a descriptor leads to.
+    /// The manifest of a descriptor.
     fn manifest(&self, entry: &Entry) -> Result<Manifest> {
         let bytes = self.verified(entry)?;
         let malformed = |reason: String| {
@@ -349,7 +349,7 @@ impl Contents<'_> {
         }
     }
 
-    /// The bytes of a document, compared with the descriptor that leads to it.
+    /// The bytes of a document, compared with its descriptor.
     fn verified(&self, entry: &Entry) -> Result<Vec<u8>> {
         let digest: Digest = entry.digest.parse()?;
         let file = path_of(&digest);
@@ -385,7 +385,7 @@ impl Contents<'_> {
 }
 
 impl Contents<'_> {
-    /// Says that images without a name are left out, or fails where there are no others.
+    /// Notes that images without a name are left out, or fails if there are no others.
     pub(super) fn note_nameless(
         &self,
         all: bool,
@@ -403,9 +403,9 @@ impl Contents<'_> {
         Ok(())
     }
 
-    /// The name that an image gets. One with a digest that is neither the manifest's nor that of the only layer is refused: an
-    /// archive's word decides no digest. That of the layer, by which box lists releases, gives way to the manifest's: what is
-    /// executed of that layer is the archive's word, too.
+    /// The name under which an image is listed. A name with a digest that is neither the manifest's nor the only layer's is refused:
+    /// an archive cannot choose its digests. The layer's digest, by which box lists releases, is replaced by the manifest's: what is
+    /// executed in that layer is the archive's choice as well.
     pub(super) fn with_own_digest(
         &self,
         name: &Reference,
@@ -417,14 +417,14 @@ impl Contents<'_> {
             Some(digest) if digest == manifest => Ok(name.clone()),
             Some(digest) if layers == [*digest] => Ok(name.with_digest(*manifest)),
             Some(_) => Err(self.malformed(format!(
-                "its image is to be called {name}, but has the digest {manifest}"
+                "its image is named {name}, but has the digest {manifest}"
             ))),
         }
     }
 }
 
 impl Manifest {
-    /// The type of what is no image: by its config, or by a layer that is no archive of files.
+    /// The type of a manifest that is not an image, known by its config or by a layer that is not an archive of files.
     fn artifact(&self) -> Option<String> {
         let config = self.config.media_type.as_str();
         if !is_config(config) {
@@ -447,7 +447,7 @@ impl Manifest {
 }
 
 impl Platform {
-    /// Whether it is what attestations have.
+    /// Whether it is the platform of attestations.
     pub(crate) fn is_unknown(&self) -> bool {
         self.os() == "unknown" || self.architecture() == "unknown"
     }
@@ -462,13 +462,13 @@ fn is_config(kind: &str) -> bool {
     )
 }
 
-/// Whether a media type is that of a layer of files, however it is packed.
+/// Whether a media type is that of a layer of files, compressed or not.
 fn is_layer(kind: &str) -> bool {
     kind.starts_with("application/vnd.oci.image.layer.")
         || kind.starts_with("application/vnd.docker.image.rootfs.")
 }
 
-/// Where a descriptor's blob lies in an image layout.
+/// The path of a descriptor's blob in an image layout.
 fn path(entry: &Entry) -> Result<String> {
     Ok(path_of(&entry.digest.parse()?))
 }

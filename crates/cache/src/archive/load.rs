@@ -1,4 +1,4 @@
-//! Reading image archives that others made. Nothing in them is believed before it was verified.
+//! Loading image archives. Nothing in them is believed before it is verified.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,35 +14,34 @@ use crate::{
 
 /// Files up to this size are kept in memory.
 const SMALL: u64 = 64 * 1024;
-/// All files in memory together may have this many bytes.
+/// The total size of all files in memory.
 const MAX_SMALL: u64 = 32 << 20;
-/// So many larger files may be in an archive: each has a descriptor until it is published.
+/// The most larger files of an archive: each has an open descriptor until it is published.
 const MAX_LARGE: usize = 800;
-/// So many members may be in an archive.
+/// The most members of an archive.
 const MAX_MEMBERS: usize = 100_000;
 
-/// How to load an archive.
+/// Options of loading an archive.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// What the image is listed as, where the archive holds one image. Overrides what the archive says.
+    /// The name for the image, if the archive contains one image. Overrides the name in the archive.
     pub name: Option<Reference>,
-    /// The archive's size in bytes, where it is known, for the progress.
+    /// The archive's size in bytes, if known, for the progress.
     pub total: Option<u64>,
-    /// Writes what a compressed stream holds, for the layers of docker archives: they are named by their content, whatever
-    /// they are packed with. Without it they are not compared, and those in xz and bzip2 are refused.
+    /// Decompresses layers to compare their content with the config. Without it they are not compared, and layers of docker archives
+    /// in xz and bzip2 are refused.
     pub decompress: Option<Decompress>,
 }
 
-/// Unpacks a compressed stream to its plain bytes, within limits of its own.
+/// Decompresses a stream, within limits of its own.
 pub type Decompress = fn(&mut dyn Read, &mut dyn Write) -> io::Result<()>;
 
 impl Cache {
-    /// Reads an archive of images and lists those that are in it: an OCI layout (`oci-archive`) or what `docker save`
-    /// writes (`docker-archive`), as a plain tar archive. It is read once, in bounded memory; every blob is verified
-    /// against the digest by which the archive refers to it. Images are listed one after the other: where one
-    /// of them is malformed, those before it stay.
+    /// Reads an image archive and lists its images: an OCI layout (`oci-archive`) or the output of `docker save` (`docker-archive`),
+    /// as an uncompressed tar archive. It is read once, in bounded memory. Every blob is verified against the digest by which the
+    /// archive refers to it. Images are listed one after the other: if one is malformed, those before it stay.
     ///
-    /// `what` is what errors call the archive, and what is noted as the images' origin.
+    /// `what` names the archive in errors, and is noted as the origin of the images.
     pub fn load(
         &self,
         input: impl Read,
@@ -69,12 +68,13 @@ impl Cache {
         if archive.has("manifest.json") {
             return archive.publish_docker(options, progress);
         }
-        Err(archive
-            .malformed("it holds neither index.json nor manifest.json: it is no image archive"))
+        Err(archive.malformed(
+            "it contains neither index.json nor manifest.json, so it is not an image archive",
+        ))
     }
 }
 
-/// What was read from an archive, none of it visible in the cache yet.
+/// The files of an archive, none of them visible in the cache yet.
 pub(super) struct Contents<'c> {
     pub(super) cache: &'c Cache,
     pub(super) what: String,
@@ -113,24 +113,24 @@ impl<'c> Contents<'c> {
         }
     }
 
-    /// The failure of an archive whose images have no names.
+    /// The error for an archive whose images have no names.
     pub(super) fn nameless(&self) -> Error {
         Error::Nameless {
             path: (&self.what).into(),
         }
     }
 
-    /// What errors call a file of the archive.
+    /// The name of a file of the archive in errors.
     pub(super) fn place(&self, name: &str) -> String {
         format!("{name} in {}", self.what)
     }
 
-    /// Refuses a blob that the cache could not name.
+    /// Refuses a blob whose digest the cache does not use.
     pub(super) fn only_sha256(&self, name: &str, digest: &Digest) -> Result<()> {
         match digest.algorithm() {
             Algorithm::Sha256 => Ok(()),
             other => Err(self.malformed(format!(
-                "{name} is named by its {} digest; box keeps blobs by their sha256 digests alone",
+                "{name} has a {} digest; box stores blobs by sha256 digests only",
                 other.as_str()
             ))),
         }
@@ -149,7 +149,7 @@ impl<'c> Contents<'c> {
                 None => self.add_file(member, &mut tarball, advance)?,
             }
         }
-        // A compressed archive that is cut behind its last file is cut all the same, and who writes to a pipe wants it read.
+        // A compressed archive that is truncated after its last file is still damaged, and a pipe's writer waits until all is read.
         tarball.drain()
     }
 
@@ -166,7 +166,7 @@ impl<'c> Contents<'c> {
             None => return Ok(()),
         };
         let target =
-            normal(&target).ok_or_else(|| self.malformed("a link leads out of the archive"))?;
+            normal(&target).ok_or_else(|| self.malformed("a link points outside the archive"))?;
         self.keep_small((member.name.len() + target.len()) as u64)?;
         self.links.insert(member.name, target);
         Ok(())
@@ -237,15 +237,15 @@ impl<'c> Contents<'c> {
         self.files.contains_key(name)
     }
 
-    /// The name of the regular file that a name leads to.
+    /// Follows links from a name to a regular file.
     pub(super) fn resolve(&self, name: &str) -> Result<String> {
         let mut name = normal(name)
-            .ok_or_else(|| self.malformed(format!("{name:?} leads out of the archive")))?;
+            .ok_or_else(|| self.malformed(format!("{name:?} points outside the archive")))?;
         for _ in 0..40 {
             match self.links.get(&name) {
                 Some(target) => name.clone_from(target),
                 None if self.files.contains_key(&name) => return Ok(name),
-                None => return Err(self.malformed(format!("{name} is missing in it"))),
+                None => return Err(self.malformed(format!("{name} is missing"))),
             }
         }
         Err(self.malformed(format!("{name} is a link to itself")))
@@ -283,18 +283,20 @@ impl<'c> Contents<'c> {
         })
     }
 
-    /// A file without a name, for bytes that come in pieces.
+    /// A file without a name, for a stream of bytes.
     pub(super) fn unnamed(&self) -> Result<Box<Partial>> {
         match self
             .cache
             .partial(&PartialKey::Anonymous, &mut |_| ControlFlow::Continue(()))?
         {
             Claim::Partial(partial) => Ok(partial),
-            Claim::Present(_) => Err(self.malformed("a file without a name is in the cache")),
+            Claim::Present(_) => {
+                Err(self.malformed("a file without a name was found in the cache"))
+            }
         }
     }
 
-    /// Makes a file a blob, if it has the digest and size that it must have, and returns what it has.
+    /// Stores a file as a blob if it has the expected digest and size, and returns its digest and size.
     pub(super) fn commit(
         &mut self,
         hold: &Hold,
@@ -336,14 +338,14 @@ impl<'c> Contents<'c> {
                 found
             }
             Some(File::Blob(digest, size)) => (digest, size),
-            None => return Err(self.malformed(format!("{name} is missing in it"))),
+            None => return Err(self.malformed(format!("{name} is missing"))),
         };
         self.files.insert(name.clone(), File::Blob(digest, size));
         wrong(&self.what, (digest, size))?;
         Ok((digest, size))
     }
 
-    /// What is known of the images' origin.
+    /// The provenance of the images.
     pub(super) fn provenance(&self) -> Provenance {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! Writing an OCI archive.
+//! Saving images to an OCI archive.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -17,10 +17,11 @@ use crate::{
 const READ: usize = 128 * 1024;
 
 impl Cache {
-    /// Writes images as an OCI archive: a tar archive of an image layout with nothing in it but these images, each under
-    /// its reference. Those of one reference for several platforms stand under it as one image index, of which every tool
-    /// takes its own; `manifest.json` beside the layout is for docker. Blobs are verified while they are copied: after an error the archive is worthless and must not be
-    /// kept. The same images give the same bytes. `name` is what errors call the archive. The caller has a [`crate::Hold`].
+    /// Writes images as an OCI archive: a tar archive of an image layout that contains only these images, each under its reference.
+    /// Images of one reference for several platforms are listed as one image index, of which every tool takes its own platform.
+    /// `manifest.json` beside the layout is for docker. Blobs are verified while they are copied: after an error, the archive must
+    /// be discarded. The same images give the same bytes. `name` is the archive's name in errors. The caller has a
+    /// [`crate::Hold`].
     pub fn save(
         &self,
         images: &[Image],
@@ -96,14 +97,15 @@ impl Cache {
     }
 }
 
-/// What stands for a reference in the archive's index: its one entry, or a list of several, which is added to `lists`.
+/// The entry of a reference in the archive's index: that of its only image, or an image index of several, which is added to
+/// `lists`.
 fn listed(image: &Image, mut entries: Vec<Entry>, lists: &mut BTreeMap<Digest, Vec<u8>>) -> Entry {
     if entries.len() == 1 {
         let mut entry = entries.remove(0);
         name(&mut entry, &image.reference);
         return entry;
     }
-    // Tools that take the first one that is there get the one for this machine.
+    // Tools that take the first entry get the one for this machine.
     entries.sort_by_key(|entry| entry.platform().as_ref() != Some(&Platform::host()));
     let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
     let bytes = list.to_string().into_bytes();
@@ -114,16 +116,16 @@ fn listed(image: &Image, mut entries: Vec<Entry>, lists: &mut BTreeMap<Digest, V
     entry
 }
 
-/// Names what stands for a reference: in box's words, which podman and skopeo take, too, and in those of containerd and docker,
-/// which have no name without a host.
+/// Names an entry by a reference twice: as box, podman and skopeo read it, and as containerd and docker read it, which have no
+/// names without a host.
 fn name(entry: &mut Entry, reference: &Reference) {
     entry.name(reference);
     let notes = entry.annotations.get_or_insert_default();
     notes.insert(CONTAINERD_NAME.to_owned(), reference.in_full());
 }
 
-/// The document by which docker without containerd's store finds images in an archive, one for each reference: its platform is the
-/// one that this machine would run, if there is one.
+/// The document in which docker without containerd's store finds images, one per reference: the one for the platform that this
+/// machine would run, if any.
 fn docker_document(images: &[Image]) -> String {
     let host = Platform::host();
     let mut items: BTreeMap<String, &Image> = BTreeMap::new();
@@ -150,7 +152,7 @@ fn docker_document(images: &[Image]) -> String {
     json!(items.values().map(item).collect::<Vec<_>>()).to_string()
 }
 
-/// What stands for an image in the archive. Where it came from is not told: who loads it could not believe it.
+/// The entry of an image in the archive, without its provenance, which a reader could not believe.
 fn entry(image: &Image, size: u64) -> Entry {
     let mut entry = Entry::new(MANIFEST, &image.manifest_digest, size);
     entry.media_type.clone_from(&image.media_type);
@@ -158,7 +160,7 @@ fn entry(image: &Image, size: u64) -> Entry {
     entry
 }
 
-/// Writes tar entries whose headers depend on name and size alone.
+/// Writes tar entries whose headers depend on nothing but name and size.
 struct Writer<'o> {
     output: &'o mut dyn Write,
     name: &'o Path,
@@ -197,7 +199,7 @@ impl Writer<'_> {
         self.write(header.as_bytes())
     }
 
-    /// Fills the last record of a file.
+    /// Pads the last record of a file.
     fn pad(&mut self, size: u64) -> Result<()> {
         let padding = usize::try_from(size.wrapping_neg() % 512).unwrap_or(0);
         self.write(&[0; 512][..padding])

@@ -1,7 +1,7 @@
-//! Reading tar archives of regular files, in bounded memory whatever they say.
+//! Reading tar archives of regular files, in bounded memory.
 //!
-//! Image archives hold blobs and documents under short names. Of tar's many dialects only what writers of such archives
-//! use is understood: ustar, PAX with `path`, `linkpath` and `size`, GNU long names.
+//! Image archives contain blobs and documents with short names. Only the dialects of tar that writers of such archives use are
+//! supported: ustar, PAX with `path`, `linkpath` and `size`, GNU long names.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -14,29 +14,29 @@ use crate::{Error, Result};
 /// Tar's unit, in bytes.
 const RECORD: usize = 512;
 
-/// The most bytes that extended headers and long names may have.
+/// The largest extended header or long name in bytes.
 const MAX_EXTENSION: u64 = 1 << 20;
 
-/// A tar archive that is read once, from beginning to end.
+/// A tar archive, read once from beginning to end.
 pub(crate) struct Tarball<R> {
     inner: R,
     what: String,
     /// Bytes read so far.
     position: u64,
-    /// Bytes of the current file that nobody read yet.
+    /// Unread bytes of the current file.
     left: u64,
-    /// Bytes that fill the current file's last record.
+    /// Padding of the current file's last record.
     padding: u64,
 }
 
 /// A file or a link in the archive.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// Its name, normalised: no `.` and no empty components, not absolute.
+    /// Its name, normalized: relative, without `.` and empty components.
     pub(crate) name: String,
-    /// The bytes of a regular file.
+    /// The size of a regular file.
     pub(crate) size: u64,
-    /// Where a link leads to, as it stands there.
+    /// The target of a link, as in the archive.
     pub(crate) link: Option<Link>,
 }
 
@@ -49,11 +49,11 @@ pub(crate) enum Link {
     Hard(String),
 }
 
-/// What extended headers say of the next member.
+/// Fields of the next member from extended headers.
 type Extensions = BTreeMap<&'static str, String>;
 
 impl<R: Read> Tarball<R> {
-    /// Reads from `inner`, which errors call `what`.
+    /// Reads from `inner`. Errors name it `what`.
     pub(crate) fn new(inner: R, what: &str) -> Tarball<R> {
         Tarball {
             inner,
@@ -69,7 +69,7 @@ impl<R: Read> Tarball<R> {
         self.position
     }
 
-    /// The next regular file or link; what was not read of the one before is skipped.
+    /// The next regular file or link. The unread rest of the one before is skipped.
     pub(crate) fn next(&mut self) -> Result<Option<Member>> {
         let mut extensions = Extensions::new();
         loop {
@@ -129,7 +129,7 @@ impl<R: Read> Tarball<R> {
                     let kind = char::from(other.as_byte()).escape_default().to_string();
                     return Err(self.malformed(
                         at,
-                        &format!("an entry of type '{kind}' has no place in an image archive"),
+                        &format!("an image archive cannot contain an entry of type '{kind}'"),
                     ));
                 }
             };
@@ -140,12 +140,12 @@ impl<R: Read> Tarball<R> {
                 .remove("path")
                 .unwrap_or_else(|| text(&header.path_bytes()));
             let name = normal(&name)
-                .ok_or_else(|| self.malformed(at, "a name leads out of the archive"))?;
+                .ok_or_else(|| self.malformed(at, "a name points outside the archive"))?;
             return Ok(Some(Member { name, size, link }));
         }
     }
 
-    /// After the last member: reads on to the end of the stream, ignoring what is there, as tar does.
+    /// Reads from the last member to the end of the stream, ignoring what is there, as tar does.
     pub(crate) fn drain(mut self) -> Result<()> {
         match io::copy(&mut self.inner, &mut io::sink()) {
             Ok(_) => Ok(()),
@@ -153,7 +153,7 @@ impl<R: Read> Tarball<R> {
         }
     }
 
-    /// A failure that says where.
+    /// An error at an offset.
     pub(crate) fn malformed(&self, at: u64, reason: &str) -> Error {
         Error::Archive {
             path: (&self.what).into(),
@@ -179,7 +179,7 @@ impl<R: Read> Tarball<R> {
         let most = self
             .left
             .checked_add(self.padding)
-            .ok_or_else(|| self.malformed(self.position, "absurd size"))?;
+            .ok_or_else(|| self.malformed(self.position, "the size of an entry is too large"))?;
         let skipped = io::copy(&mut (&mut self.inner).take(most), &mut io::sink())
             .map_err(|error| self.failed(error))?;
         self.position += skipped;
@@ -190,7 +190,7 @@ impl<R: Read> Tarball<R> {
         }
     }
 
-    /// The next header; none at the end of the archive, which is two empty records or the end of the file.
+    /// The next header. None at the end of the archive: an empty record, or the end of the file.
     fn header(&mut self) -> Result<Option<Header>> {
         let at = self.position;
         let mut header = Header::new_old();
@@ -217,7 +217,7 @@ impl<R: Read> Tarball<R> {
             + 8 * 32;
         match header.cksum() {
             Ok(expected) if expected == sum => Ok(Some(header)),
-            _ if at == 0 => Err(self.malformed(at, "it is no tar archive")),
+            _ if at == 0 => Err(self.malformed(at, "it is not a tar archive")),
             _ => Err(self.malformed(at, "wrong checksum of a tar header")),
         }
     }
@@ -255,7 +255,7 @@ impl<R: Read> Read for Tarball<R> {
     }
 }
 
-/// Takes what matters here from a PAX header.
+/// Reads the fields that matter here from a PAX header.
 fn read_pax(bytes: &[u8], extensions: &mut Extensions) -> Result<(), &'static str> {
     for record in pax_records(bytes) {
         let (name, value) = record?;
@@ -271,7 +271,7 @@ fn read_pax(bytes: &[u8], extensions: &mut Extensions) -> Result<(), &'static st
     Ok(())
 }
 
-/// A name without empty and `.` components; none where it would lead out of the archive.
+/// A name without empty and `.` components. None if it points outside the archive.
 pub(crate) fn normal(name: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {
@@ -344,7 +344,7 @@ mod tests {
             read_all(&[b'x'; 4096])
                 .unwrap_err()
                 .to_string()
-                .contains("no tar archive")
+                .contains("not a tar archive")
         );
     }
 

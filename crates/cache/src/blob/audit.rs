@@ -1,4 +1,4 @@
-//! Reading blobs again: whether they still are what their names say, and setting aside those that are not.
+//! Verifying stored blobs, and moving damaged ones to the quarantine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,39 +14,38 @@ use crate::{
     VerifiedReader,
 };
 
-/// What reading the blobs again has shown.
+/// The result of verifying blobs.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// How many blobs were read.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The blobs that are not what they should be, sorted by digest.
+    /// The damaged or missing blobs, sorted by digest.
     pub damaged: Vec<DamagedBlob>,
-    /// Of the references asked for, those that the cache does not have.
+    /// The requested references that the cache does not have.
     pub unknown: Vec<Reference>,
 }
 
-/// A blob that is missing or not what its name says.
+/// A blob that is missing, or does not match its name.
 #[derive(Debug)]
 pub struct DamagedBlob {
-    /// The name.
+    /// Its name.
     pub digest: Digest,
-    /// What is wrong.
+    /// Why it is damaged.
     pub error: Error,
-    /// The images that need it, with their platforms: pulling them again repairs it. Empty where none does.
+    /// The images that need it, with their platforms. Pulling them again repairs it. May be empty.
     pub images: Vec<(Reference, Option<Platform>)>,
-    /// Where it was moved to; none where it is missing, or could not be moved.
+    /// Where it was moved to. None if it is missing, or could not be moved.
     pub quarantined: Option<PathBuf>,
 }
 
-/// Which images need a blob.
+/// The images that need each blob.
 type Users = BTreeMap<Digest, BTreeSet<(Reference, Option<Platform>)>>;
 
 impl Cache {
-    /// Reads blobs and compares them with their names: those of some images, or of the whole cache where none is named.
-    /// Damaged ones are moved to `quarantine/`, so that the next pull fetches them again. Must not be called by who has a
-    /// [`crate::Hold`].
+    /// Reads blobs and compares them with their names: those of some images, or of the whole cache if none is named. Damaged ones
+    /// are moved to `quarantine/`, so that the next pull fetches them again. The caller must not have a [`crate::Hold`].
     pub fn audit(&self, references: &[Reference], progress: &dyn Progress) -> Result<Audit> {
         let (index, _) = Index::read(self.layout())?;
         let mut audit = Audit::default();
@@ -55,7 +54,7 @@ impl Cache {
             references => {
                 let mut entries = Vec::new();
                 for reference in references {
-                    // An image whose documents are damaged is verified as far as they lead.
+                    // An image with damaged documents is verified as far as they can be read.
                     let mut found: Vec<Entry> = Vec::new();
                     for name in spellings(reference) {
                         if found.is_empty() {
@@ -103,7 +102,7 @@ impl Cache {
         Ok(audit)
     }
 
-    /// The blobs that entries lead to.
+    /// The blobs that entries need.
     fn users(&self, entries: &[Entry]) -> Result<Users> {
         let mut users = Users::new();
         for entry in entries {
@@ -124,7 +123,7 @@ impl Cache {
         Ok(Some(sizes?.into_iter().flatten().sum()))
     }
 
-    /// What is wrong with a blob, if anything. Counts its bytes and tells how far it has come.
+    /// Reads a blob. Returns what is wrong with it, if anything.
     fn check(
         &self,
         digest: &Digest,
@@ -138,18 +137,18 @@ impl Cache {
         };
         match read_through(&mut reader, bytes, advance) {
             Ok(()) => Ok(reader.finish().err()),
-            // A medium that cannot be read any more is damage as well.
+            // A read error of the medium is damage as well.
             Err(error) => Ok(Some(reader.failure(error))),
         }
     }
 
-    /// Moves a damaged blob out of the way. None where it is missing or meanwhile was replaced by a good one.
+    /// Moves a damaged blob to the quarantine. None if it is missing, or was replaced by a good one meanwhile.
     fn quarantine(&self, digest: &Digest) -> Result<Option<PathBuf>> {
         let path = self.layout().blob(digest);
         if !path.exists() {
             return Ok(None);
         }
-        // Nobody publishes now: what is checked here is what is moved.
+        // No one can publish now, so the blob that is checked here is the one that is moved.
         let _alone = match self.hold_alone() {
             Ok(alone) => alone,
             Err(error) => return unwritable(&path, error),
@@ -172,7 +171,7 @@ impl Cache {
     }
 }
 
-/// Damage is reported also where the cache cannot be written to.
+/// Damage in a cache that is not writable is reported all the same.
 fn unwritable(path: &Path, error: Error) -> Result<Option<PathBuf>> {
     match error {
         Error::Io { ref source, .. }
@@ -185,7 +184,7 @@ fn unwritable(path: &Path, error: Error) -> Result<Option<PathBuf>> {
     }
 }
 
-/// A name in the quarantine that nothing has; the caller is alone.
+/// An unused name in the quarantine. No other process is looking for one.
 fn free_name(directory: &Path, digest: &Digest) -> io::Result<PathBuf> {
     for number in 1.. {
         let path = directory.join(format!(

@@ -1,8 +1,8 @@
-//! Downloads in flight: files in `partial/` that one process fills at a time, that outlive it, and that become blobs.
+//! Downloads in progress: files in `partial/` that one process at a time fills, that outlive it, and that become blobs.
 //!
-//! The file itself is locked by who fills it. Others wait for the lock and can watch the file grow; when they get it,
-//! the file is either a blob by then, or theirs to continue. Beside it, `<name>.json` tells where its bytes came from,
-//! so that the rest can be asked for from the same version of the same file.
+//! The process that fills a file has it locked. Others wait for the lock and can watch the file grow. When they get the lock, the
+//! file has either become a blob or is theirs to resume. Beside it, `<name>.json` says where its bytes came from, so that the rest
+//! can be requested from the same version of the same file.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -20,30 +20,30 @@ use crate::blob::BLOB_MODE;
 use crate::cache::beneath;
 use crate::{Cache, Digest, Error, Hasher, Hold, Layout, Result};
 
-/// Names of downloads that cannot be continued begin so.
+/// Prefix of the names of downloads that cannot be resumed.
 pub(crate) const ANONYMOUS: &str = "anonymous-";
 
-/// How often who waits for a download looks at it.
+/// How often a waiting process looks at a download.
 const POLL: Duration = Duration::from_millis(50);
 
-/// What a download is known by from one process to the next.
+/// Identifies a download across processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartialKey {
-    /// The digest that the whole must have. Its bytes may come from anywhere.
+    /// The digest that the complete file must have. Its bytes may come from anywhere.
     Digest(Digest),
-    /// The URL it comes from, where the digest is not known beforehand.
+    /// The URL it comes from, if the digest is not known beforehand.
     Source(String),
-    /// Nothing: the bytes cannot be asked for again, as those of a pipe. Deleted when dropped.
+    /// Nothing: the bytes cannot be requested again, like those of a pipe. Deleted when dropped.
     Anonymous,
 }
 
-/// The turn at a download.
+/// The result of [`Cache::partial`].
 #[derive(Debug)]
 pub enum Claim {
-    /// The blob with the key's digest is in the cache, of this many bytes. Unless the caller has a [`Hold`], a
-    /// collector may take it away again.
+    /// The blob with the key's digest is in the cache and has this many bytes. Unless the caller has a [`Hold`], a collector may
+    /// delete it.
     Present(u64),
-    /// The caller is the one to fetch it.
+    /// The caller is to fetch it.
     Partial(Box<Partial>),
 }
 
@@ -52,15 +52,15 @@ pub enum Claim {
 pub struct Origin {
     /// The URL, without credentials.
     pub url: String,
-    /// The `ETag` header as it was sent.
+    /// The `ETag` header as sent.
     pub etag: Option<String>,
-    /// The `Last-Modified` header as it was sent.
+    /// The `Last-Modified` header as sent.
     pub last_modified: Option<String>,
-    /// The bytes of the whole file, as far as the server told.
+    /// The size of the complete file, if the server sent it.
     pub size: Option<u64>,
 }
 
-/// What the whole must be to become a blob. What is none is not checked.
+/// The expected digest and size of the complete file. `None` is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Its SHA-256 digest.
@@ -69,11 +69,10 @@ pub struct Expected {
     pub size: Option<u64>,
 }
 
-/// Called with the number of bytes that another process has fetched so far, again and again while the caller waits.
-/// `Break` gives up.
+/// Called repeatedly while the caller waits, with the number of bytes that another process has fetched so far. `Break` gives up.
 pub type Watch<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 
-/// A download that the caller alone fills. Dropped, it stays on disk for the next try.
+/// A download that only the caller fills. When dropped, it stays on disk for the next attempt.
 #[derive(Debug)]
 pub struct Partial {
     file: File,
@@ -87,7 +86,7 @@ pub struct Partial {
     finished: bool,
 }
 
-/// A download that is what it should be, and no blob yet.
+/// A verified download that is not a blob yet.
 #[derive(Debug)]
 pub struct Whole {
     partial: Partial,
@@ -95,10 +94,10 @@ pub struct Whole {
 }
 
 impl Cache {
-    /// Takes the turn at a download, waiting while another process has it.
+    /// Claims a download, waiting while another process has it.
     ///
     /// # Errors
-    /// [`Error::Locked`] where `watch` gave up.
+    /// [`Error::Locked`] if `watch` gave up.
     pub fn partial(&self, key: &PartialKey, watch: Watch<'_>) -> Result<Claim> {
         let path = self.layout().partial().join(key.file_name());
         loop {
@@ -117,7 +116,7 @@ impl Cache {
                 opened => opened.map_err(Error::io("open", &path))?,
             };
             wait(&file, &path, watch)?;
-            // Who had it may have made a blob of it or deleted it meanwhile: then the lock is on a file without this name.
+            // Its last owner may have made it a blob or deleted it meanwhile. Then the lock is on a file that has lost this name.
             if is_same(&file, &path)? {
                 return Partial::open(self.layout(), file, path, *key == PartialKey::Anonymous)
                     .map(|partial| Claim::Partial(Box::new(partial)));
@@ -148,14 +147,14 @@ impl PartialKey {
 impl Partial {
     fn open(layout: &Layout, file: File, path: PathBuf, anonymous: bool) -> Result<Partial> {
         let metadata = file.metadata().map_err(Error::io("look up", &path))?;
-        // A hard link would be a file of somebody else's, which must be neither changed nor made readable for all.
+        // A hard link may be another user's file, which must neither be changed nor made readable.
         if !metadata.is_file() || metadata.nlink() > 1 {
-            let reason = io::Error::other("it is no file of its own");
+            let reason = io::Error::other("it is not a regular file with one name");
             return Err(Error::io("continue the download", &path)(reason));
         }
         let length = metadata.len();
         let state = state_path(&path);
-        // What cannot be read is not known: the bytes are verified as a whole anyway.
+        // An unreadable origin is an unknown one: all bytes are verified anyway.
         let origin = fs::read(&state)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -176,17 +175,17 @@ impl Partial {
         Ok(partial)
     }
 
-    /// The number of bytes that are there.
+    /// The number of bytes so far.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Where they came from, as the last try noted it.
+    /// Where they came from, as the last attempt noted.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// Notes where the bytes come from, for the next try.
+    /// Notes where the bytes come from, for the next attempt.
     pub fn set_origin(&mut self, origin: Origin) -> Result<()> {
         let text = serde_json::json!(origin).to_string();
         beneath::replace(&self.layout, &self.state, text.as_bytes())
@@ -195,8 +194,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Reads the bytes that are there from the beginning and hands them to `each`. Without it, the first write reads
-    /// them for their digest alone.
+    /// Reads the bytes so far from the beginning and passes them to `each`. If this is not called, the first write reads them for
+    /// their digest alone.
     pub fn replay(&mut self, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
         self.hasher = Hasher::sha256();
         self.file
@@ -211,13 +210,13 @@ impl Partial {
                 Err(error) => return Err(Error::io("read", &self.path)(error)),
             };
             self.hasher.update(&buffer[..count]);
-            each(&buffer[..count]).map_err(Error::io("hand on", &self.path))?;
+            each(&buffer[..count]).map_err(Error::io("pass on", &self.path))?;
         }
         self.length = self.hasher.bytes();
         Ok(())
     }
 
-    /// Throws away the bytes that are there and what is known of their origin.
+    /// Discards the bytes so far and their origin.
     pub fn restart(&mut self) -> Result<()> {
         self.file
             .set_len(0)
@@ -238,7 +237,7 @@ impl Partial {
             self.replay(&mut |_| Ok(()))?;
         }
         if let Err(error) = self.file.write_all(bytes) {
-            // Some of them may have been written. What is on disk is what was counted, or the next append replays it.
+            // Some of them may have been written. Truncate to what was counted, or let the next append read the file again.
             let cut = self
                 .file
                 .set_len(self.length)
@@ -253,22 +252,22 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes the bytes a blob and returns its digest: checked, then brought to the disk, then named. The name itself is on
-    /// the disk when an image that needs it is published.
+    /// Verifies, syncs and names the bytes as a blob, and returns its digest. The name is synced when an image that needs it is
+    /// published.
     ///
     /// # Errors
-    /// As [`Partial::check`].
+    /// Those of [`Partial::check`].
     pub fn commit(self, cache: &Cache, hold: &Hold, expected: &Expected) -> Result<Digest> {
         let whole = self.check(expected)?;
         whole.sync()?;
         whole.name(cache, hold)
     }
 
-    /// Checks that the bytes are what they should be.
+    /// Verifies the bytes.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`], after which the bytes are gone, as there is no use in
-    /// continuing them. After any other error they stay.
+    /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`], after which the bytes are deleted, as resuming would be useless. After
+    /// any other error they stay.
     pub fn check(mut self, expected: &Expected) -> Result<Whole> {
         if self.hasher.bytes() != self.length {
             self.replay(&mut |_| Ok(()))?;
@@ -304,7 +303,7 @@ impl Partial {
         })
     }
 
-    /// The SHA-256 digest of the bytes that are there.
+    /// The SHA-256 digest of the bytes so far.
     pub fn digest(&mut self) -> Result<Digest> {
         if self.hasher.bytes() != self.length {
             self.replay(&mut |_| Ok(()))?;
@@ -312,7 +311,7 @@ impl Partial {
         Ok(self.hasher.clone().finish())
     }
 
-    /// Opens the bytes that are there once more, to be read from the beginning.
+    /// Opens the bytes so far again, to be read from the beginning.
     pub fn reader(&self) -> Result<File> {
         File::open(&self.path).map_err(Error::io("open", &self.path))
     }
@@ -343,7 +342,7 @@ impl Whole {
         synced.map_err(Error::io("sync", path))
     }
 
-    /// Gives the bytes, which must be on the disk, the name of their digest.
+    /// Names the bytes, which must be synced, by their digest.
     pub(crate) fn name(mut self, cache: &Cache, _hold: &Hold) -> Result<Digest> {
         let blob = cache.layout().blob(&self.digest);
         beneath::rename(cache.layout(), &self.partial.path, &blob)
@@ -376,7 +375,7 @@ impl Drop for Partial {
     }
 }
 
-/// The file beside a download that tells its origin.
+/// The file beside a download that has its origin.
 pub(crate) fn state_path(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
@@ -391,11 +390,11 @@ pub(crate) fn is_same(file: &File, path: &Path) -> Result<bool> {
     }
 }
 
-/// Makes a download writable again that was killed between getting a blob's mode and a blob's name. Who is just
-/// naming it is waited for: its blob must keep its mode.
+/// Makes a download writable again whose process was killed between giving it a blob's mode and a blob's name. Waits for a process
+/// that is about to name it: that blob must keep its mode.
 fn unseal(layout: &Layout, path: &Path, watch: Watch<'_>, denied: io::Error) -> Result<()> {
     let file = match beneath::open(layout, path, OFlags::RDONLY, 0) {
-        // Named or deleted meanwhile.
+        // It was named or deleted meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => return Err(Error::io("open", path)(denied)),
         Ok(file) => file,
@@ -409,7 +408,7 @@ fn unseal(layout: &Layout, path: &Path, watch: Watch<'_>, denied: io::Error) -> 
         .map_err(Error::io("look up", path))?
         .permissions()
         .mode();
-    // Where it is writable by its mode, it is refused for another reason; so is the change of the mode where it is not ours.
+    // If its mode allows writing, it was refused for another reason. A file that is not ours refuses the change of its mode.
     if mode & 0o200 != 0 || file.set_permissions(Permissions::from_mode(0o600)).is_err() {
         return Err(Error::io("open", path)(denied));
     }
@@ -435,7 +434,7 @@ fn wait(file: &File, path: &Path, watch: Watch<'_>) -> Result<()> {
     }
 }
 
-/// Deletes a file that may be gone already; whether it was there.
+/// Deletes a file if it exists. Returns whether it did.
 pub(crate) fn remove(layout: &Layout, path: &Path) -> Result<bool> {
     beneath::remove(layout, path).map_err(Error::io("delete", path))
 }

@@ -1,4 +1,4 @@
-//! Files written aside: they get their name by one rename, after their bytes are on disk.
+//! Files of the cache that are written aside, synced, and then renamed.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cache::beneath;
 use crate::{Error, Hold, Layout, Result};
 
-/// Files written aside have names that begin so. No download's name does.
+/// Prefix of the names of files written aside. No download has it.
 pub(crate) const PREFIX: &str = "tmp-";
 
-/// A file without a name of its own yet. Dropped before [`StagedFile::publish`], it is deleted; killed before, it stays
-/// in `partial/` until the collector comes. The collector cannot come earlier, as the maker has a [`Hold`].
+/// A file that does not have its final name yet. When dropped before [`StagedFile::publish`], it is deleted. If the process is
+/// killed before, it stays in `partial/` until the next collection, which cannot run earlier because of the [`Hold`].
 pub(crate) struct StagedFile<'h> {
     file: File,
     path: PathBuf,
@@ -51,7 +51,7 @@ impl<'h> StagedFile<'h> {
         }
     }
 
-    /// The file as it is being written.
+    /// The file itself.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -63,27 +63,27 @@ impl<'h> StagedFile<'h> {
             .map_err(Error::io("write", &self.path))
     }
 
-    /// Brings the bytes to the disk, then gives the file its name, replacing what had it. The name itself is on disk
-    /// once the directory is synced, see [`sync_directory`].
+    /// Syncs the file and renames it to `name`, replacing any other. The name is on the disk once the directory is synced, see
+    /// [`crate::sync_directory`].
     pub(crate) fn publish(self, name: &Path, mode: u32) -> Result<()> {
         self.set_mode(mode)?;
         self.sync()?;
         self.name(name)
     }
 
-    /// Changes who may read and write it.
+    /// Sets its mode.
     pub(crate) fn set_mode(&self, mode: u32) -> Result<()> {
         self.file
             .set_permissions(Permissions::from_mode(mode))
             .map_err(Error::io("change mode of", &self.path))
     }
 
-    /// Brings the bytes to the disk.
+    /// Syncs its bytes.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(Error::io("sync", &self.path))
     }
 
-    /// Gives the file, which must be on the disk, its name, replacing what had it.
+    /// Renames the file, which must be synced, to `name`, replacing any other.
     pub(crate) fn name(mut self, name: &Path) -> Result<()> {
         beneath::rename(&self.layout, &self.path, name)
             .map_err(Error::io("rename a new file to", name))?;

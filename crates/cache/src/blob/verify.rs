@@ -1,13 +1,13 @@
-//! Reading bytes that must turn out to be the right ones.
+//! Reading bytes while verifying them.
 
 use std::io::{self, Read};
 
 use crate::{Digest, Error, Hasher, Result};
 
-/// A reader that knows how many bytes there must be and what their digest must be.
+/// A reader that knows the expected size and digest of its bytes.
 ///
-/// Bytes that it gives out are not verified until [`VerifiedReader::finish`] returned `Ok`: what is made of them must
-/// stay invisible until then. It never gives out more bytes than expected.
+/// The bytes are not verified until [`VerifiedReader::finish`] has returned `Ok`: the caller must not publish anything made from
+/// them before. It never returns more bytes than expected.
 #[must_use = "bytes are not verified before finish"]
 pub struct VerifiedReader<R> {
     inner: R,
@@ -18,7 +18,7 @@ pub struct VerifiedReader<R> {
 }
 
 impl<R: Read> VerifiedReader<R> {
-    /// Reads from `inner`, which errors call `what` (a path or URL) and which must give `size` bytes of that digest.
+    /// Reads `size` bytes with that digest from `inner`. Errors name it `what` (a path or URL).
     pub fn new(inner: R, what: impl Into<String>, digest: Digest, size: u64) -> VerifiedReader<R> {
         VerifiedReader {
             inner,
@@ -29,7 +29,7 @@ impl<R: Read> VerifiedReader<R> {
         }
     }
 
-    /// Reads what was not read yet, and checks size and digest of the whole.
+    /// Reads the rest, and checks the size and digest of all bytes.
     pub fn finish(mut self) -> Result<()> {
         let mut buffer = [0; 8192];
         loop {
@@ -70,7 +70,7 @@ impl<R: Read> Read for VerifiedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.size - self.hasher.bytes();
         if left == 0 {
-            // One byte more is enough to know that there are too many.
+            // One more byte is enough to know that there are too many.
             let more = if buffer.is_empty() {
                 0
             } else {

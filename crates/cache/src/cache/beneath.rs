@@ -1,13 +1,13 @@
-//! Making, renaming and deleting what lies in the cache, without ever going through a symbolic link below its directory.
+//! Creating, renaming and deleting files of the cache without following any symbolic link below its directory.
 //!
-//! The cache may lie where another user can write, as that of `scripts/box` does: root works in a checkout. Whatever
-//! that user puts or swaps in there, box touches nothing outside. The kernel resolves each path from the cache's
-//! directory on (openat2(2), `RESOLVE_NO_SYMLINKS`), and last components are names in open directories, so that there is
-//! no moment between a check and its use. The way to the directory itself is the caller's and may lead through links.
+//! Another user may be able to write where the cache is, as with `scripts/box`, where root works in a checkout. Whatever that
+//! user puts or swaps in there, box touches nothing outside. The kernel resolves each path from the cache's directory on
+//! (openat2(2), `RESOLVE_NO_SYMLINKS`), and last components are names in open directories, so there is no moment between a
+//! check and its use. The path of the cache directory itself is the caller's choice and may contain links.
 //!
-//! Modes are said each time: a lax umask opens nothing to others, and a strict one closes nothing of a cache that is shared on
-//! purpose. Who may look into a cache is decided by the mode of its directory alone: box makes it for its owner, and keeps one that
-//! somebody has made otherwise.
+//! Modes are set explicitly: a lax umask opens nothing to others, and a strict one closes nothing of a cache that is shared on
+//! purpose. Access to a cache is decided by the mode of its directory alone: box creates it for its owner only, and leaves an
+//! existing one as it is.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Permissions};
@@ -24,24 +24,24 @@ use rustix::io::Errno;
 
 use crate::Layout;
 
-/// Mode of what everybody may read and only the owner writes.
+/// Mode of files that everybody may read and only the owner may write.
 pub(crate) const SHARED: u32 = 0o644;
-/// Mode of what is nobody else's business.
+/// Mode of files that only the owner may read.
 pub(crate) const PRIVATE: u32 = 0o600;
-/// Mode of directories that everybody may look into who may look into the cache.
+/// Mode of directories inside the cache.
 pub(crate) const DIRECTORY: u32 = 0o755;
-/// Mode of the cache's own directory, where it was missing.
+/// Mode of the cache's own directory, if box creates it.
 const CACHE: u32 = 0o700;
 
-/// The present, in the words of utimensat(2).
+/// The current time, for utimensat(2).
 const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: UTIME_NOW,
 };
 
-/// Opens a file. `mode` counts where `flags` create it.
+/// Opens a file. `mode` is used if `flags` create it.
 pub(crate) fn open(layout: &Layout, path: &Path, flags: OFlags, mode: u32) -> io::Result<File> {
-    // A pipe in a file's place must not keep anybody waiting.
+    // A pipe instead of a file must not block.
     let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = match flags.contains(OFlags::CREATE) {
         true => Mode::from_raw_mode(mode),
@@ -56,7 +56,7 @@ pub(crate) fn open(layout: &Layout, path: &Path, flags: OFlags, mode: u32) -> io
     )?))
 }
 
-/// Makes a file that must not be there yet, and opens it for writing.
+/// Creates a file that must not exist yet, and opens it for writing.
 pub(crate) fn create_new(layout: &Layout, path: &Path, mode: u32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let file = open(layout, path, flags, mode)?;
@@ -64,7 +64,8 @@ pub(crate) fn create_new(layout: &Layout, path: &Path, mode: u32) -> io::Result<
     Ok(file)
 }
 
-/// Gives a name to a new file of these bytes. What had the name keeps its bytes: it may have other names.
+/// Puts a new file with these bytes in place of an old one. The old file itself is not changed, as it may have other names. Neither
+/// atomic nor synced: for notes, see [`super::replace`] for the rest.
 pub(crate) fn replace(layout: &Layout, path: &Path, bytes: &[u8]) -> io::Result<()> {
     remove(layout, path)?;
     create_new(layout, path, SHARED)?.write_all(bytes)
@@ -74,22 +75,22 @@ pub(crate) fn replace(layout: &Layout, path: &Path, bytes: &[u8]) -> io::Result<
 pub(crate) fn rename(layout: &Layout, from: &Path, to: &Path) -> io::Result<()> {
     let (old_directory, old) = parent(layout, from)?;
     let (new_directory, new) = parent(layout, to)?;
-    renameat(old_directory, old, new_directory, new).map_err(told)
+    renameat(old_directory, old, new_directory, new).map_err(explained)
 }
 
-/// Deletes a file that may be gone already; whether it was there.
+/// Deletes a file if it exists. Returns whether it did.
 pub(crate) fn remove(layout: &Layout, path: &Path) -> io::Result<bool> {
     let deleted =
         parent(layout, path).and_then(|(at, name)| Ok(unlinkat(at, name, AtFlags::empty())?));
     gone(deleted)
 }
 
-/// Deletes a directory that holds files alone, and that may be gone already.
+/// Deletes a directory that contains only files, if it exists.
 pub(crate) fn remove_directory(layout: &Layout, path: &Path) -> io::Result<bool> {
     gone(delete_directory(layout, path))
 }
 
-/// Makes a directory, and those above it up to the cache's, where they are missing.
+/// Creates a directory and its parents inside the cache, if they are missing.
 pub(crate) fn make_directory(layout: &Layout, path: &Path, mode: u32) -> io::Result<()> {
     match directory(layout, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -104,7 +105,7 @@ pub(crate) fn make_directory(layout: &Layout, path: &Path, mode: u32) -> io::Res
         found => found?,
     };
     match mkdirat(at, name, Mode::from_raw_mode(mode)) {
-        // Somebody else made it meanwhile, or something else.
+        // Another process made it meanwhile, or something else has the name.
         Err(Errno::EXIST) => directory(layout, path).map(drop),
         made => {
             made?;
@@ -114,7 +115,7 @@ pub(crate) fn make_directory(layout: &Layout, path: &Path, mode: u32) -> io::Res
     }
 }
 
-/// Makes the cache's own directory where it is missing, and those above it.
+/// Creates the cache's own directory and its parents, if they are missing.
 pub(crate) fn make_root(layout: &Layout) -> io::Result<()> {
     match layout.root().is_dir() {
         true => Ok(()),
@@ -125,7 +126,7 @@ pub(crate) fn make_root(layout: &Layout) -> io::Result<()> {
     }
 }
 
-/// Sets a file's times to now; an empty one is made where it is missing.
+/// Sets a file's times to now. Creates an empty file if it is missing.
 pub(crate) fn touch(layout: &Layout, path: &Path) -> io::Result<()> {
     let (at, name) = parent(layout, path)?;
     let now = Timestamps {
@@ -155,7 +156,7 @@ fn delete_directory(layout: &Layout, path: &Path) -> io::Result<()> {
     Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
 }
 
-/// The open directory that a path's last component is in, and that component.
+/// Opens the directory of a path, and returns it with the path's last component.
 fn parent<'p>(layout: &Layout, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -163,7 +164,7 @@ fn parent<'p>(layout: &Layout, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr
     Ok((directory(layout, above)?, name))
 }
 
-/// A directory of the cache, to name things in.
+/// Opens a directory of the cache with `O_PATH`.
 fn directory(layout: &Layout, path: &Path) -> io::Result<OwnedFd> {
     let root = root(layout)?;
     if path == layout.root() {
@@ -173,7 +174,7 @@ fn directory(layout: &Layout, path: &Path) -> io::Result<OwnedFd> {
     resolve(root, layout, path, flags, Mode::empty())
 }
 
-/// Opens a path that the layout has made, from the cache's directory on.
+/// Opens a path of the layout, resolved from the cache's directory on.
 fn resolve(
     root: OwnedFd,
     layout: &Layout,
@@ -185,7 +186,7 @@ fn resolve(
         .strip_prefix(layout.root())
         .map_err(|_| io::ErrorKind::InvalidInput)?;
     let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    openat2(root, below, flags, mode, how).map_err(told)
+    openat2(root, below, flags, mode, how).map_err(explained)
 }
 
 fn root(layout: &Layout) -> io::Result<OwnedFd> {
@@ -193,12 +194,12 @@ fn root(layout: &Layout) -> io::Result<OwnedFd> {
     Ok(openat(CWD, layout.root(), flags, Mode::empty())?)
 }
 
-/// ELOOP in words that tell what to look for.
-fn told(errno: Errno) -> io::Error {
+/// Explains ELOOP.
+fn explained(errno: Errno) -> io::Error {
     match errno {
-        Errno::LOOP => io::Error::other(
-            "a symbolic link is in its place or above it, and box follows none in a cache",
-        ),
+        Errno::LOOP => {
+            io::Error::other("a symbolic link is on the path, and box follows none in a cache")
+        }
         other => other.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Where everything in the cache lies: the only place that joins paths.
+//! The paths of all files in the cache. Nothing else joins them.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ impl Layout {
         self.root.join("index.json")
     }
 
-    /// The directory of the blobs named by SHA-256 digests.
+    /// The directory of the blobs with SHA-256 digests.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs/sha256")
     }
@@ -45,7 +45,7 @@ impl Layout {
         ))
     }
 
-    /// The directory of downloads in flight and of files written aside.
+    /// The directory of downloads in progress and of files written aside.
     pub fn partial(&self) -> PathBuf {
         self.root.join("partial")
     }
@@ -70,17 +70,17 @@ impl Layout {
         self.root.join("quarantine")
     }
 
-    /// The directory of the files that are only ever locked.
+    /// The directory of lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
     }
 
-    /// Locked by who changes the index.
+    /// The lock of writers of the index.
     pub(crate) fn index_lock(&self) -> PathBuf {
         self.root.join("locks/index")
     }
 
-    /// Locked shared by who adds names to the cache or relies on them, exclusively by the collector.
+    /// Locked shared by processes that add names to the cache or rely on them, exclusively by the collector.
     pub(crate) fn collector_lock(&self) -> PathBuf {
         self.root.join("locks/gc")
     }

@@ -1,7 +1,7 @@
 //! Locks between processes: flock(2) on files that are never read.
 //!
-//! The kernel drops such a lock with its holder, so that a killed process leaves none behind. A lock belongs to the open
-//! file: two taken in one process exclude each other like those of two processes.
+//! The kernel releases such a lock when its holder dies, so a killed process leaves none behind. A lock belongs to the open
+//! file: two locks of one process exclude each other like those of two processes.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use crate::cache::beneath;
 use crate::reason::is_unwritable;
 use crate::{Error, Layout, Result};
 
-/// Mode of the directory of locks. Whoever can open a lock file can lock it, and let everybody else wait.
+/// Mode of the directory of locks. A user who can open a lock file can lock it, and keep everybody else waiting.
 pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 
-/// A lock that is held until dropped.
+/// A lock, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
     /// Closing it unlocks.
@@ -24,14 +24,14 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock that excludes all others.
+    /// Takes the lock exclusively, waiting for all other holders.
     pub(crate) fn exclusive(layout: &Layout, path: &Path) -> Result<Lock> {
         let file = open(layout, path)?;
         retry(|| file.lock()).map_err(Error::io("lock", path))?;
         Ok(Lock { _file: file })
     }
 
-    /// Waits for the lock that excludes only exclusive ones.
+    /// Takes the lock shared, waiting for an exclusive holder.
     fn shared(layout: &Layout, path: &Path) -> Result<Lock> {
         let file = open(layout, path)?;
         retry(|| file.lock_shared()).map_err(Error::io("lock", path))?;
@@ -45,11 +45,11 @@ fn open(layout: &Layout, path: &Path) -> Result<File> {
         beneath::open(layout, path, flags, beneath::SHARED)
     };
     let opened = match make() {
-        // A layout that another tool has made. Where the cache itself is missing, this fails and makes nothing.
+        // Another tool made the layout. If the cache itself is missing, this fails and creates nothing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             beneath::make_directory(layout, &layout.locks(), DIRECTORY_MODE).and_then(|()| make())
         }
-        // flock needs no right to write: on a read-only file system those who can only read lock each other all the same.
+        // flock(2) needs no write access, so readers of a read-only file system can still lock each other out.
         Err(error) if is_unwritable(&error) => {
             beneath::open(layout, path, OFlags::RDONLY, 0).map_err(|_| error)
         }
@@ -67,10 +67,10 @@ fn retry(mut lock: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The right to rely on the cache's contents: while any process holds one, nothing is collected.
+/// Keeps the cache's contents in place: while any process has one, nothing is collected.
 ///
-/// Whoever puts blobs in holds it from before the first blob is looked for or committed until the index names them; whoever starts
-/// an instance holds it from finding the image until the instance is recorded. Hold it for milliseconds, not for a
+/// A process that adds blobs has one from before it looks for or commits the first blob until the index names them. A process that
+/// starts a container has one from finding the image until the container is recorded. Keep it for milliseconds, not for a
 /// download: the collector waits for it.
 #[derive(Debug)]
 #[must_use = "the cache may be collected once this is dropped"]
@@ -79,12 +79,12 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Waits for a collector that is at work.
+    /// Waits for a running collector.
     pub(crate) fn shared(layout: &Layout) -> Result<Hold> {
         match Lock::shared(layout, &layout.collector_lock()) {
             Ok(lock) => Ok(Hold { _lock: Some(lock) }),
-            // Where there can be no lock file, no collector can work either. Who may not lock another user's cache cannot keep
-            // that user from collecting: what is gone then is told as missing.
+            // Where no lock file can exist, no collector can work either. In another user's cache that we may not lock, that user may
+            // collect at any time; what is gone then is reported as missing.
             Err(Error::Io { source, .. })
                 if is_unwritable(&source) || source.kind() == io::ErrorKind::NotFound =>
             {

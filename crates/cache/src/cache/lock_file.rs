@@ -1,7 +1,7 @@
-//! Lock files that pin images of the cache: noted here, so that the collector keeps what they name wherever they lie.
+//! Notes of the lock files that pin images of this cache, so that the collector keeps what they name, wherever they are.
 //!
-//! One small file for each, `pins/<sha256 of the path>`, that holds the path. A note that is lost costs a download, so
-//! nobody waits for it to be on the disk.
+//! Each note is a small file, `pins/<sha256 of the path>`, that contains the path. Losing one costs a download at worst, so
+//! notes are not synced.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,11 +15,11 @@ use crate::cache::survey::files;
 use crate::reason::{is_full, is_unwritable};
 use crate::{Cache, Digest, Error, Result};
 
-/// The longest path that is noted, in bytes; the kernel takes none that is longer.
+/// The longest path of a note in bytes: the kernel's own limit.
 const MAX_PATH: u64 = 4096;
 
 impl Cache {
-    /// Notes that a lock file names images of this cache. A cache that cannot be written to is left as it is.
+    /// Notes that a lock file names images of this cache. Does nothing in a cache that is not writable.
     pub fn note_lock_file(&self, lock_file: &Path) -> Result<()> {
         let Ok(path) = std::path::absolute(lock_file) else {
             return Ok(());
@@ -45,12 +45,12 @@ impl Cache {
         }
     }
 
-    /// The lock files that were noted, whether they are still there or not.
+    /// The noted lock files, whether they still exist or not.
     pub fn lock_files(&self) -> Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for file in files(&self.layout().pins())? {
             let path = read(&file.path).map_err(Error::io("read", &file.path))?;
-            // Cut short by a power cut, it is no note.
+            // A note that a power cut truncated does not count.
             if self.note_of(&path) == file.path {
                 paths.push(path);
             }
@@ -59,7 +59,7 @@ impl Cache {
         Ok(paths)
     }
 
-    /// Forgets a lock file.
+    /// Deletes the note of a lock file.
     pub fn forget_lock_file(&self, path: &Path) -> Result<()> {
         remove(self.layout(), &self.note_of(path))?;
         Ok(())

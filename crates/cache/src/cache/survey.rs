@@ -1,4 +1,4 @@
-//! What takes space in the cache, and what of it anything needs.
+//! The files of the cache, their sizes, and which of them are needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,54 +13,54 @@ use crate::image::{Blob, MAX_DOCUMENT, or_default};
 use crate::index::{Entry, Index};
 use crate::{Algorithm, Cache, DiffId, Digest, Error, Result};
 
-/// Bytes that a block of `st_blocks` stands for, whatever the file system's own block size; see stat(3type).
+/// The size of a block of `st_blocks` in bytes, whatever the file system's own block size; see stat(3type).
 const BLOCK: u64 = 512;
 
-/// Everything in the cache's directory that takes space. Sizes are those that the file system charges.
+/// The files of the cache. Sizes are what the file system charges.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// The blobs, sorted by digest.
     pub blobs: Vec<StoredBlob>,
-    /// Downloads in flight or broken off, and files written aside.
+    /// Downloads in progress or interrupted, and files written aside.
     pub partial: Vec<StoredFile>,
-    /// Blobs found damaged.
+    /// Damaged blobs.
     pub quarantine: Vec<StoredFile>,
-    /// What is derived from the index and can be made again.
+    /// Bytes of files that are derived from the index.
     pub derived: u64,
 }
 
 /// A blob as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlob {
-    /// The name it has.
+    /// Its name.
     pub digest: Digest,
     /// Its file.
     pub path: PathBuf,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Whether anything in the index leads to it.
+    /// Whether an image in the index needs it.
     pub referenced: bool,
 }
 
-/// A file of the cache that is no blob.
+/// A file of the cache that is not a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Bytes on disk.
     pub bytes: u64,
-    /// When it was written last, in seconds since the epoch.
+    /// When it was last written, in seconds since the epoch.
     pub modified: i64,
 }
 
-/// What the index leads to.
+/// The blobs and layers that are needed.
 #[derive(Debug, Default)]
 pub(crate) struct Marked {
     pub(crate) blobs: BTreeSet<Digest>,
     pub(crate) layers: BTreeSet<DiffId>,
 }
 
-/// Any document that names blobs: a manifest, a list of manifests, an artifact.
+/// Any document that refers to blobs: a manifest, an index, an artifact.
 #[derive(Deserialize)]
 struct Node {
     config: Option<Blob>,
@@ -73,7 +73,7 @@ struct Node {
     subject: Option<Blob>,
 }
 
-/// What is needed of a config here.
+/// The fields of a config that are needed here.
 #[derive(Deserialize)]
 struct Config {
     rootfs: RootFs,
@@ -86,7 +86,7 @@ struct RootFs {
 }
 
 impl Cache {
-    /// Looks at every file of the cache. Takes no lock: what comes or goes meanwhile may be missed.
+    /// Looks at every file of the cache. Takes no lock, so changes during the survey may be missed.
     pub fn survey(&self) -> Result<Survey> {
         let (index, _) = Index::read(self.layout())?;
         self.survey_marked(&self.mark(&index.manifests)?)
@@ -102,7 +102,7 @@ impl Cache {
                     .file_name()
                     .and_then(|name| name.to_str())
                     .unwrap_or_default();
-                // What is not named as a blob is not ours.
+                // A file that is not named by a digest is not ours.
                 if let Ok(digest) = format!("{}:{name}", algorithm.as_str()).parse::<Digest>() {
                     let referenced = marked.blobs.contains(&digest);
                     survey.blobs.push(StoredBlob {
@@ -121,15 +121,15 @@ impl Cache {
         Ok(survey)
     }
 
-    /// Everything that entries of the index lead to. A document that is missing or damaged leads nowhere.
+    /// Everything that entries of the index need. A missing or damaged document needs nothing.
     ///
     /// # Errors
-    /// Only where a document could not be read: then nothing can be said of what it leads to, and nothing may be deleted.
+    /// Only if a document could not be read: then its needs are unknown, and nothing may be deleted.
     pub(crate) fn mark<'e>(&self, entries: impl IntoIterator<Item = &'e Entry>) -> Result<Marked> {
         let mut marked = Marked::default();
         let mut todo: Vec<Entry> = entries.into_iter().cloned().collect();
         while let Some(entry) = todo.pop() {
-            // A digest of an algorithm that box does not know leads outside the directories that it collects.
+            // Blobs with digests of unknown algorithms are outside the directories that box collects.
             let Ok(digest) = entry.digest.parse::<Digest>() else {
                 continue;
             };
@@ -164,7 +164,7 @@ impl Cache {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error @ Error::Io { .. }) => Err(error),
             Err(error) => {
-                tracing::debug!(%digest, %error, "a document leads nowhere");
+                tracing::debug!(%digest, %error, "a document cannot be followed");
                 Ok(None)
             }
         }
@@ -189,7 +189,7 @@ impl Survey {
 }
 
 impl StoredFile {
-    /// Whether it was written aside by somebody who had a [`crate::Hold`], and is of no use once nobody has one.
+    /// Whether it was written aside under a [`crate::Hold`]. It is garbage once no process has one.
     pub fn is_staged(&self) -> bool {
         self.path
             .file_name()
@@ -197,8 +197,8 @@ impl StoredFile {
     }
 }
 
-/// The bytes that a tree of files takes on disk, the directories included; what has several names counts once. Links
-/// are not followed. Nothing there takes nothing.
+/// The size of a tree on disk in bytes, including directories. A file with several names counts once. Symbolic links are not
+/// followed. A missing path has size 0.
 pub fn disk_usage(path: &Path) -> Result<u64> {
     let mut total = 0;
     let mut seen = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A collection at work, step by step.
+//! One collection, step by step.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::index::lookup;
 use crate::index::{Index, Stamp};
 use crate::{Cache, DiffId, Digest, Error, Hold, Result};
 
-/// How many deleted files are held open at a time, to be freed after the lock is given back.
+/// How many deleted files are kept open at a time, to be freed after the lock is released.
 const MAX_OPEN: usize = 256;
 
-/// What is garbage, and what became of it so far.
+/// The garbage, and what was done with it so far.
 pub(super) struct Collector<'c> {
     cache: &'c Cache,
     policy: &'c Policy,
@@ -27,13 +27,13 @@ pub(super) struct Collector<'c> {
     quarantine: Vec<StoredFile>,
     unneeded: Vec<DiffId>,
     collection: Collection,
-    /// Deleted, but their space is not free before they are closed.
+    /// Deleted files. Their space is freed when they are closed.
     open: Vec<File>,
     reclaims: Vec<(DiffId, Reclaim)>,
 }
 
 impl<'c> Collector<'c> {
-    /// Finds out what is garbage.
+    /// Finds the garbage.
     pub(super) fn prepare(
         cache: &'c Cache,
         policy: &'c Policy,
@@ -79,7 +79,7 @@ impl<'c> Collector<'c> {
         })
     }
 
-    /// What would be deleted.
+    /// Reports what would be deleted.
     pub(super) fn report(mut self) -> Result<Collection, BoxError> {
         let collection = &mut self.collection;
         for blob in &self.blobs {
@@ -105,7 +105,7 @@ impl<'c> Collector<'c> {
         Ok(self.collection)
     }
 
-    /// Takes the images that exceed the budget off the list.
+    /// Removes the evicted images from the index.
     pub(super) fn drop_images(&mut self, alone: &Hold) -> Result<()> {
         let evicted = &self.collection.evicted;
         if evicted.is_empty() {
@@ -132,7 +132,7 @@ impl<'c> Collector<'c> {
         }
     }
 
-    /// Deletes what is neither blob nor tree.
+    /// Deletes files that are neither blobs nor trees.
     pub(super) fn delete_files(&mut self) {
         for file in std::mem::take(&mut self.staged) {
             if self.delete(&file.path) {
@@ -165,7 +165,7 @@ impl<'c> Collector<'c> {
         for layer in std::mem::take(&mut self.unneeded) {
             let mut detached = self.trees.detach(&layer);
             if detached.is_err() && !self.open.is_empty() {
-                // On a full disk there may be no room for another name before the blobs are gone.
+                // A full disk may have no room for another name before the blobs are freed.
                 self.open.clear();
                 detached = self.trees.detach(&layer);
             }
@@ -178,7 +178,7 @@ impl<'c> Collector<'c> {
         }
     }
 
-    /// Does the slow part, after the lock is given back.
+    /// Frees the space, after the lock was released.
     pub(super) fn free(mut self) -> Collection {
         drop(self.open);
         for (layer, reclaim) in self.reclaims {
@@ -196,7 +196,7 @@ impl<'c> Collector<'c> {
         self.collection
     }
 
-    /// Deletes answers derived from former indexes, and stamps of use of manifests that are gone.
+    /// Deletes answers derived from old indexes, and stamps of last use of missing manifests.
     fn delete_derived(&self) -> Result<()> {
         let layout = self.cache.layout();
         let stamp = Stamp::current(layout)?;
@@ -211,9 +211,9 @@ impl<'c> Collector<'c> {
         Ok(())
     }
 
-    /// Takes a file's name away. Its space is freed when it is closed: for large files that takes long.
+    /// Removes a file's name. Its space is freed when it is closed, which takes long for large files.
     fn delete(&mut self, path: &Path) -> bool {
-        // It may be unreadable: then its space is freed right here.
+        // An unreadable file is freed right here.
         if self.open.len() < MAX_OPEN
             && let Ok(file) = beneath::open(self.cache.layout(), path, OFlags::RDONLY, 0)
         {
@@ -238,7 +238,7 @@ impl Collection {
     }
 }
 
-/// All that the index and others need.
+/// Everything that the index, containers and lock files need.
 fn mark(cache: &Cache, index: &Index, needs: &Needs) -> Result<Marked> {
     let held = eviction::entries_of(cache, &needs.manifests)?;
     let mut marked = cache.mark(index.manifests.iter().chain(&held))?;

@@ -1,4 +1,4 @@
-//! The budget: which images go when the cache has grown too large.
+//! The budget: which images are dropped when the cache has grown too large.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,36 +9,36 @@ use crate::gc::{BoxError, LayerTrees, Needs};
 use crate::index::{Entry, Index, MANIFEST};
 use crate::{Cache, DiffId, Digest, Platform, Provenance, Reference, Result};
 
-/// An image that is dropped to stay within the budget.
+/// An image that was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evicted {
-    /// What it was listed as.
+    /// Its name in the index.
     pub reference: Reference,
-    /// Its platform, where the index said it.
+    /// Its platform, if the index had it.
     pub platform: Option<Platform>,
-    /// The digest of its manifest, as the index said it.
+    /// The digest of its manifest, as in the index.
     pub manifest_digest: String,
-    /// When it was used last, in seconds since the epoch; 0 where nobody knows.
+    /// When it was last used, in seconds since the epoch; 0 if unknown.
     pub used: u64,
 }
 
 impl Evicted {
-    /// Whether it is what an entry stands for.
+    /// Whether it is the image of an entry.
     pub(crate) fn is(&self, entry: &Entry) -> bool {
         entry.digest == self.manifest_digest && entry.reference().as_ref() == Some(&self.reference)
     }
 }
 
-/// An image with what it leads to.
+/// An image and everything that it needs.
 struct Candidate {
     evicted: Evicted,
     marked: Marked,
-    /// When it was used last: seconds and nanoseconds.
+    /// When it was last used: seconds and nanoseconds.
     used: (i64, i64),
 }
 
-/// Chooses images to drop, least recently used first, until blobs and trees take no more than the budget. What cannot
-/// be helped by dropping images is not: then fewer bytes than asked for are freed.
+/// Chooses images to drop, least recently used first, until blobs and trees fit into the budget. If dropping every image that may
+/// be dropped is not enough, fewer bytes are freed.
 pub(crate) fn choose(
     cache: &Cache,
     index: &Index,
@@ -57,7 +57,7 @@ pub(crate) fn choose(
     for layer in trees.list()? {
         layers.insert(layer, trees.bytes(&layer)?);
     }
-    // How many entries lead to each: what the last one leaves is freed.
+    // How many entries need each: it is freed with the last one.
     let mut blob_users: BTreeMap<Digest, usize> = BTreeMap::new();
     let mut layer_users: BTreeMap<DiffId, usize> = BTreeMap::new();
     for entry in &index.manifests {
@@ -97,7 +97,7 @@ pub(crate) fn choose(
     Ok(chosen)
 }
 
-/// Notes that one user less is there; whether it was the last.
+/// Removes one user. Returns whether it was the last.
 fn release<K: Ord>(users: &mut BTreeMap<K, usize>, key: &K) -> bool {
     match users.get_mut(key) {
         Some(count) => {
@@ -108,7 +108,7 @@ fn release<K: Ord>(users: &mut BTreeMap<K, usize>, key: &K) -> bool {
     }
 }
 
-/// The images that no tag means any more and nobody needs.
+/// The images that no tag means any more and that nothing needs.
 pub(crate) fn replaced(cache: &Cache, index: &Index, needs: &Needs) -> Result<Vec<Evicted>> {
     let replaced = index.manifests.iter().filter(|entry| entry.is_replaced());
     let candidates = candidates(cache, replaced, needs)?;
@@ -153,7 +153,7 @@ fn candidates<'e>(
     Ok(candidates)
 }
 
-/// When an image was used last, or fetched: seconds since the epoch and nanoseconds.
+/// When an image was last used, or else fetched: seconds since the epoch and nanoseconds.
 fn last_used(cache: &Cache, entry: &Entry) -> (i64, i64) {
     let stamp = entry.digest.parse::<Digest>().ok().and_then(|digest| {
         let metadata = fs::metadata(cache.layout().used().join(digest.hex())).ok()?;
@@ -168,7 +168,7 @@ fn last_used(cache: &Cache, entry: &Entry) -> (i64, i64) {
     })
 }
 
-/// Entries for manifests of which only the digest is known, as far as they are in the cache.
+/// Entries for manifests of which only the digest is known, if they are in the cache.
 pub(crate) fn entries_of(cache: &Cache, manifests: &BTreeSet<Digest>) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for digest in manifests {

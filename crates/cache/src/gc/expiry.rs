@@ -1,4 +1,4 @@
-//! Downloads that were broken off and that nobody came back to.
+//! Interrupted downloads that were never resumed.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -10,10 +10,10 @@ use crate::cache::beneath;
 use crate::cache::survey::{StoredFile, files};
 use crate::{Cache, Error, Layout, Result};
 
-/// For how long broken-off downloads are kept to be continued.
+/// How long interrupted downloads are kept, to be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// Those that have not grown for longer are deleted.
+    /// Downloads that have not grown for longer are deleted.
     pub age: Duration,
     /// Of the others, the oldest are deleted until all take no more than this many bytes.
     pub bytes: u64,
@@ -30,8 +30,8 @@ impl Default for Expiry {
 }
 
 impl Cache {
-    /// Deletes broken-off downloads that have expired, and returns them. Those that a process is at are left alone.
-    /// Cheap where there is little in `partial/`, so that every pull can do it in passing.
+    /// Deletes interrupted downloads that have expired, and returns them. Downloads in progress are left alone. Cheap if there is
+    /// little in `partial/`, so that every pull can do it in passing.
     pub fn expire_downloads(&self, expiry: &Expiry) -> Result<Vec<StoredFile>> {
         self.expired(expiry)?
             .into_iter()
@@ -39,7 +39,7 @@ impl Cache {
             .collect()
     }
 
-    /// The downloads that have expired, whether a process is at them or not.
+    /// The expired downloads, in progress or not.
     pub(crate) fn expired(&self, expiry: &Expiry) -> Result<Vec<StoredFile>> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -52,7 +52,7 @@ impl Cache {
         downloads.retain(|file| {
             let name = file.path.file_name().unwrap_or_default();
             let anonymous = name.as_encoded_bytes().starts_with(ANONYMOUS.as_bytes());
-            // What tells the origin of a download goes with it.
+            // The file with a download's origin is deleted with it.
             let orphan = file.path.extension().is_some() && !file.path.with_extension("").exists();
             kept += file.bytes;
             anonymous || orphan || file.modified < oldest || kept > expiry.bytes
@@ -61,7 +61,7 @@ impl Cache {
     }
 }
 
-/// Deletes a download that nobody is at; none where somebody is or it is gone.
+/// Deletes a download unless it is in progress. None if it is, or if it is gone.
 fn delete_unlocked(layout: &Layout, file: StoredFile) -> Result<Option<StoredFile>> {
     let path = &file.path;
     let opened = match beneath::open(layout, path, OFlags::RDONLY, 0) {
@@ -70,7 +70,7 @@ fn delete_unlocked(layout: &Layout, file: StoredFile) -> Result<Option<StoredFil
         Err(error) => return Err(Error::io("open", path)(error)),
     };
     if path.extension().is_some() {
-        // The state of a download: its own lock is that of the download.
+        // A file with a download's origin is protected by the lock of that download.
         let download = path.with_extension("");
         if download.exists() {
             return Ok(None);

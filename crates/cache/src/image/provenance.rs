@@ -1,5 +1,5 @@
-//! Where an image came from and how it was verified. Kept beside the image, in the index, not in it: the same image
-//! from two mirrors stays the same image.
+//! Where an image came from and how it was verified. Kept in the index and not in the image: the same image from two mirrors
+//! stays the same image.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ const VERIFIED: &str = "box.provenance.verified";
 const FINGERPRINT: &str = "box.provenance.fingerprint";
 const VERSION: &str = "org.opencontainers.image.version";
 
-/// What is known of an image's origin.
+/// The origin of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The URL or path it was fetched from, without credentials; empty where nobody told.
+    /// The URL or path it was fetched from, without credentials. Empty if unknown.
     pub url: String,
-    /// When it was fetched, in seconds since the epoch; 0 where nobody told.
+    /// When it was fetched, in seconds since the epoch. 0 if unknown.
     pub fetched: u64,
-    /// What vouches for it.
+    /// How it was verified.
     pub verified: Verified,
-    /// The release it is, such as `3.20.3`.
+    /// Its release, such as `3.20.3`.
     pub version: Option<String>,
 }
 
-/// What vouches for an image's bytes, the strongest that was checked.
+/// How an image's bytes were verified: the strongest check that they passed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "by")]
 pub enum Verified {
@@ -35,14 +35,14 @@ pub enum Verified {
     },
     /// Checksums that the mirror itself serves.
     Checksum,
-    /// A digest that the user or a lock file demanded.
+    /// A digest that the user or a lock file required.
     Digest,
-    /// Nothing.
+    /// Not verified.
     Unverified,
 }
 
 impl Verified {
-    /// How much it counts; more is stronger.
+    /// Its strength; more is stronger.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Verified::Signature { .. } => 3,
@@ -54,8 +54,8 @@ impl Verified {
 }
 
 impl Provenance {
-    /// What is known of an image of which this was known when it comes once more, byte for byte, and `self` is known of that. What
-    /// vouched for these bytes still does, and somebody who can say nothing of them takes away nothing.
+    /// Merges the provenance of an image that is added again, byte for byte, with the `known` one. A check that these bytes passed
+    /// still counts, and adding them again unverified takes nothing away.
     pub(crate) fn after(self, known: Provenance) -> Provenance {
         match self.verified == Verified::Unverified || self.verified.rank() < known.verified.rank()
         {
@@ -67,13 +67,13 @@ impl Provenance {
         }
     }
 
-    /// Whether box compared a tarball with something and made the image of it itself. Config and manifest of all others are the
-    /// work of somebody who may have put the same tarball to another use.
+    /// Whether box verified a tarball and made the image from it. The config and manifest of any other image were made elsewhere, and
+    /// may put the same tarball to another use.
     pub(crate) fn is_of_tarball(&self) -> bool {
         self.verified != Verified::Unverified
     }
 
-    /// Nothing is known.
+    /// An unknown origin.
     pub fn unknown() -> Provenance {
         Provenance {
             url: String::new(),
@@ -83,7 +83,7 @@ impl Provenance {
         }
     }
 
-    /// Its form as annotations of an index entry.
+    /// Writes it as annotations of an index entry.
     pub(crate) fn annotate(&self, annotations: &mut BTreeMap<String, String>) {
         let mut set = |key: &str, value: Option<String>| match value {
             Some(value) => drop(annotations.insert(key.to_owned(), value)),
@@ -107,7 +107,7 @@ impl Provenance {
         set(VERSION, self.version.clone());
     }
 
-    /// What the annotations of an index entry say. Other tools write none: all is unknown then.
+    /// Reads the annotations of an index entry. Other tools write none: then everything is unknown.
     pub(crate) fn from_annotations(annotations: &BTreeMap<String, String>) -> Provenance {
         let get = |key: &str| annotations.get(key).cloned();
         let verified = match annotations.get(VERIFIED).map(String::as_str) {

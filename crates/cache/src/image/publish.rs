@@ -1,4 +1,4 @@
-//! Putting images into the cache.
+//! Adding images to the cache.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,23 +17,23 @@ use crate::{Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Refe
 
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// What an image is made of whose layers are blobs of the cache already.
+/// The parts of an image whose layers are blobs of the cache.
 #[derive(Clone, Debug)]
 pub struct NewImage {
-    /// What it will be listed as. An image that has the same reference and platform is replaced.
+    /// Its name in the index. An image with the same reference and platform is replaced.
     pub reference: Reference,
-    /// What it runs on; overrides what the config says.
+    /// The platform it runs on; overrides the config.
     pub platform: Platform,
     /// Its layers, bottom first; overrides the config's list of diff ids.
     pub layers: Vec<Layer>,
-    /// How to run it. For the same image to have the same digest everywhere it must hold no time and no host's name.
+    /// How to run it. It must contain no time and no host name, so that the same image has the same digest everywhere.
     pub config: ImageConfiguration,
     /// Where it came from.
     pub provenance: Provenance,
 }
 
 impl NewImage {
-    /// The digest that its manifest will have. Nothing is written or looked at.
+    /// The digest that its manifest will have. Neither reads nor writes files.
     pub fn manifest_digest(&self) -> Digest {
         let config = config_of(self).to_string().into_bytes();
         let entry = Entry::new(CONFIG, &Digest::of(&config), config.len() as u64);
@@ -42,23 +42,22 @@ impl NewImage {
 }
 
 impl Cache {
-    /// Makes an image of layers that are in the cache and lists it. When this returns, the image survives a power cut;
-    /// fails it or is it killed, the cache lists what it listed before.
+    /// Makes an image from layers that are in the cache, and lists it. When this returns, the image survives a power cut. If it fails
+    /// or is killed, the index is unchanged.
     ///
-    /// The manifest depends on nothing but layers, platform and config: it is the same on every machine.
+    /// The manifest depends only on layers, platform and config: it is the same on every machine.
     ///
     /// # Errors
-    /// [`Error::MissingBlob`] where a layer is not in the cache.
+    /// [`Error::MissingBlob`] if a layer is not in the cache.
     pub fn publish(&self, hold: &Hold, image: NewImage) -> Result<Image> {
         self.stage(hold, image, None)?.publish(None)
     }
 
-    /// Lists an image whose manifest, config and layers are in the cache, byte for byte as somebody else made them.
-    /// `entry` is the manifest's descriptor, whose platform counts where the config has none.
+    /// Lists an image whose manifest, config and layers are in the cache, byte for byte as another tool made them. `entry` is the
+    /// manifest's descriptor; its platform counts if the config has none.
     ///
     /// # Errors
-    /// [`Error::MissingBlob`] where one of its blobs is not in the cache, [`Error::DamagedImage`] where its documents do not
-    /// fit together.
+    /// [`Error::MissingBlob`] if one of its blobs is not in the cache, [`Error::DamagedImage`] if its documents do not fit together.
     pub(crate) fn publish_entry(
         &self,
         hold: &Hold,
@@ -81,9 +80,8 @@ impl Cache {
         self.list(hold, reference, platform, &entry, provenance, &directories)
     }
 
-    /// Puts an entry for an image into the index, in the place of the one with the same reference and platform, which stays
-    /// there under its digest (see [`Entry::replaced`]), after
-    /// the names in `directories` are on the disk.
+    /// Adds an entry for an image to the index after syncing `directories`. It replaces the entry with the same reference and
+    /// platform, which is kept under its digest (see [`Entry::replaced`]).
     pub(crate) fn list(
         &self,
         hold: &Hold,
@@ -119,7 +117,7 @@ impl Cache {
                     continue;
                 }
                 match other.is_index() {
-                    // A list of platforms under this name gives way to an entry for each.
+                    // An index of platforms under this name is replaced by an entry for each.
                     true => same.push((at, self.expand(other).unwrap_or_default())),
                     false if self.platform_of(other).as_ref() == Some(platform) => {
                         same.push((at, Vec::new()))
@@ -142,8 +140,8 @@ impl Cache {
         Ok(image)
     }
 
-    /// Reads, changes and replaces the index under its lock. The change returns the keys it changed; where it changed
-    /// none, nothing is written.
+    /// Reads, changes and replaces the index under its lock. `change` returns the keys that it changed; without any, nothing is
+    /// written.
     pub(crate) fn change_index(
         &self,
         hold: &Hold,
@@ -152,7 +150,7 @@ impl Cache {
         self.change_index_after(hold, &[], change)
     }
 
-    /// As [`Cache::change_index`], after the names in `directories` are on the disk.
+    /// Like [`Cache::change_index`], after syncing `directories`.
     fn change_index_after(
         &self,
         hold: &Hold,
@@ -173,7 +171,7 @@ impl Cache {
         for key in &keys {
             let entries: Vec<Entry> = index.named(key).cloned().collect();
             let plain = |entry: &Entry| entry.is_manifest() && entry.platform().is_some();
-            // What has a digest is found by its content, which a name does not tell.
+            // References with digests are found by content, not by name.
             if let Some(reference) = entries.first().and_then(Entry::reference)
                 && reference.digest().is_none()
                 && entries.iter().all(plain)
@@ -184,7 +182,7 @@ impl Cache {
         Ok(())
     }
 
-    /// The platform of an entry, read from its config where the index does not say it.
+    /// The platform of an entry, read from its config if the index does not have it.
     fn platform_of(&self, entry: &Entry) -> Option<Platform> {
         entry
             .platform()
@@ -204,7 +202,7 @@ impl Cache {
         }
     }
 
-    /// Writes a JSON document aside, where the cache does not have it, and returns its descriptor.
+    /// Writes a JSON document aside unless the cache has it, and returns its descriptor.
     pub(crate) fn stage_document<'h>(
         &self,
         hold: &'h Hold,
@@ -225,13 +223,13 @@ impl Cache {
         Ok(Entry::new(media_type_of(what), &digest, bytes.len() as u64))
     }
 
-    /// The directories that must be on the disk before an image is listed: with the first one the cache's own, too.
+    /// The directories to sync before an image is listed. For the first image they include the cache's own.
     pub(crate) fn directories(&self, first: bool) -> Vec<PathBuf> {
         let mut directories = vec![self.layout().blobs()];
         if first {
             let root = self.layout().root();
             directories.push(root.join("blobs"));
-            // The directory above may not be ours to open.
+            // We may not be allowed to open the parent directory.
             let parent = root.parent().filter(|parent| File::open(parent).is_ok());
             directories.extend(parent.map(Path::to_path_buf));
         }
@@ -239,7 +237,7 @@ impl Cache {
     }
 }
 
-/// The config document: the caller's, with platform and layers set to what they are, its keys sorted.
+/// The config document: the caller's with the image's platform and layers, and with sorted keys.
 pub(crate) fn config_of(image: &NewImage) -> Value {
     let mut config = image.config.clone();
     let diff_ids: Vec<String> = image
@@ -270,7 +268,7 @@ pub(crate) fn manifest_of(layers: &[Layer], config: &Entry) -> Value {
     }))
 }
 
-/// The document as JSON whose objects' keys are sorted, so that equal documents are equal bytes.
+/// The document as JSON with sorted keys, so that equal documents are equal bytes.
 fn sorted(document: &impl Serialize) -> Value {
     let mut value = json!(document);
     value.sort_all_objects();
@@ -290,7 +288,7 @@ impl Entry {
         }
     }
 
-    /// Gives the entry a reference's name.
+    /// Names the entry by a reference.
     pub(crate) fn name(&mut self, reference: &Reference) {
         let annotations = self.annotations.get_or_insert_default();
         annotations.insert(crate::index::REF_NAME.to_owned(), reference.key());

@@ -1,19 +1,19 @@
-//! An image on its way into the cache with as few waits for the disk as can be.
+//! An image on its way into the cache, with as few waits for the disk as possible.
 //!
-//! Each wait costs about the same, however much there is to write, and a small image is fetched in less time than three
-//! of them take. So nothing waits alone. The order, and why a kill or a power cut between any two steps harms nothing:
+//! Each wait costs about the same, however much there is to write, and fetching a small image takes less time than three waits. So
+//! nothing waits alone. The steps, and why a kill or a power cut between any two of them does no harm:
 //!
-//! 1. Config, manifest and the file that marks a layout are written aside; the download lies aside anyway. All of these
-//!    are in `partial/`, where nobody takes them for anything.
-//! 2. All of them are brought to the disk: by one syncfs(2), which the layers' trees need at the same time, or each by
-//!    fsync(2) where the trees are on another file system, or there are none.
-//! 3. The layer's tree and they get their names, each by one rename(2). A blob's name is thus never there without its bytes. What is named and
-//!    not listed is garbage, which the next pull uses or the collector deletes; it cannot come in between, as there is
-//!    a [`Hold`].
-//! 4. The new index is written aside and brought to the disk, then the directories of those names are. On file systems
-//!    with a journal the first of these waits takes the rest along.
-//! 5. The index is renamed and its directory brought to the disk: only now can anybody find the image, and all that it
-//!    leads to has been on the disk before.
+//! 1. Config, manifest and the layout's marker are written aside, beside the download. All of them are in `partial/`, where nothing
+//!    looks for them.
+//! 2. All of them are synced: by one syncfs(2), which the layer trees need too, or each by fsync(2) if the trees are on another
+//!    file system, or if there are none.
+//! 3. The layer's tree and the files are renamed. So a blob's name never exists without its bytes. A file that is named but not
+//!    listed is garbage, which the next pull uses or the collector deletes. The collector cannot run in between, as there is a
+//!    [`Hold`].
+//! 4. The new index is written aside and synced, then the directories of the new names are synced. On file systems with a journal
+//!    the first of these waits covers the others.
+//! 5. The index is renamed and its directory synced. Only now can the image be found, and everything that it needs is on the disk
+//!    already.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use crate::image::publish::{CONFIG, NewImage, config_of, manifest_of};
 use crate::index::Entry;
 use crate::{Cache, Error, Hold, Image, Layer, Result};
 
-/// An image whose files are complete and have no names yet. Dropped, it leaves nothing but the download.
+/// An image whose files are complete but not named yet. When dropped, it leaves nothing but the download.
 #[must_use = "the image is not in the cache before `publish`"]
 pub struct StagedImage<'h> {
     cache: Cache,
@@ -36,20 +36,20 @@ pub struct StagedImage<'h> {
     marks: bool,
 }
 
-/// A file system that was brought to the disk as a whole, with what lies beside the cache.
+/// A file system that was synced as a whole, for the layer trees beside the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {
     /// The number of its device (`st_dev`, see inode(7)).
     pub device: u64,
-    /// A directory whose names are new since then. It is brought to the disk when that costs least.
+    /// A directory with new names. It is synced when that costs least.
     pub directory: PathBuf,
 }
 
 impl Cache {
-    /// Writes an image aside whose layers are in the cache, all but the one that is `download`.
+    /// Writes an image aside. Its layers are in the cache, except the one that is `download`.
     ///
     /// # Errors
-    /// [`Error::MissingBlob`] where a layer is neither.
+    /// [`Error::MissingBlob`] for a layer that is neither.
     pub fn stage<'h>(
         &self,
         hold: &'h Hold,
@@ -83,8 +83,8 @@ impl Cache {
 }
 
 impl StagedImage<'_> {
-    /// Names the image's files and lists it. When this returns, it survives a power cut; fails it or is it killed, the cache
-    /// lists what it listed before. `synced` is what the caller brought to the disk since the image was staged.
+    /// Names the image's files and lists it. When this returns, the image survives a power cut. If it fails or is killed, the index is
+    /// unchanged. `synced` is the file system that the caller has synced since the image was staged.
     pub fn publish(mut self, synced: Option<Synced>) -> Result<Image> {
         self.sync(synced.as_ref())?;
         for (file, name) in std::mem::take(&mut self.files) {
@@ -107,7 +107,7 @@ impl StagedImage<'_> {
     }
 
     fn sync(&self, synced: Option<&Synced>) -> Result<()> {
-        // Files are on their directory's file system: nothing is mounted on a file here.
+        // A file is on its directory's file system: nothing is mounted on files here.
         let directory = self.cache.layout().partial();
         let device = std::fs::metadata(&directory)
             .map_err(Error::io("look up", &directory))?
@@ -122,7 +122,7 @@ impl StagedImage<'_> {
     }
 }
 
-/// The media type by which a document stands in what refers to it.
+/// The media type of a document in its descriptor.
 pub(crate) fn media_type_of(what: &str) -> &'static str {
     match what {
         "manifest" => crate::index::MANIFEST,

@@ -1,12 +1,12 @@
-//! Answers derived from the index, one small file for each reference, so that finding an image costs the same whether
-//! the cache holds one or a thousand.
+//! Answers derived from the index, one small file per reference, so that finding an image costs the same in a cache of one
+//! image and in a cache of a thousand.
 //!
-//! The files lie in `lookup/<stamp of the index>/<sha256 of the key>`: who reads needs one stat of the index to know
-//! where to look, and what was derived from another index is simply not there. Who finds nothing reads the index and
-//! leaves the answer behind. Who changes the index takes the directory along to its new stamp, after deleting the
-//! answers that have changed, so that one pull does not make all other references slow.
+//! The files are `lookup/<stamp of the index>/<sha256 of the key>`. A reader needs one stat of the index to know where to look, and
+//! never sees an answer derived from another index. A reader that finds no answer reads the index and leaves the answer for the
+//! next one. A writer of the index renames the directory to the new stamp after deleting the answers that have changed, so that
+//! one pull does not slow down all other references.
 //!
-//! Nothing here must survive anything, and no failure here fails a caller: the index is the truth.
+//! All of this may be lost at any time, and no failure here makes a caller fail: the index is the truth.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ use crate::cache::beneath;
 use crate::index::{Entry, Stamp};
 use crate::{Digest, Layout, Reference};
 
-/// Where the directory is between two stamps: nobody finds it there.
+/// The directory's name between two stamps, where no reader looks.
 const MOVING: &str = "moving";
 
-/// The entries that were left for a reference by somebody who read the same index.
+/// The entries that an earlier reader of the same index left for a reference.
 pub(crate) fn get(layout: &Layout, stamp: &Stamp, reference: &Reference) -> Option<Vec<Entry>> {
     let bytes = fs::read(file(layout, stamp, reference)).ok()?;
     serde_json::from_slice(&bytes).ok()
@@ -33,10 +33,10 @@ pub(crate) fn put(layout: &Layout, stamp: &Stamp, reference: &Reference, entries
     }
 }
 
-/// Takes the answers from one index to its successor, without those for some keys. The caller holds the index lock.
+/// Carries the answers over to the next index, except those for changed keys. The caller holds the index lock.
 ///
-/// The directory goes through a name that nobody looks at: a reader of the old index that still wants to leave an
-/// answer finds no place for it, and cannot put it over the deleted one.
+/// The directory is renamed in two steps: a reader of the old index that still wants to leave an answer finds no directory for it,
+/// and so cannot restore a deleted answer.
 pub(crate) fn carry(layout: &Layout, from: Option<&Stamp>, to: &Stamp, changed: &[String]) {
     let result = (|| {
         let moving = layout.lookup().join(MOVING);
@@ -55,7 +55,7 @@ pub(crate) fn carry(layout: &Layout, from: Option<&Stamp>, to: &Stamp, changed: 
     }
 }
 
-/// Deletes everything derived from another index than the given one, and what killed processes left.
+/// Deletes everything that was not derived from the current index, and what killed processes left.
 pub(crate) fn sweep(layout: &Layout, current: Option<&Stamp>) -> io::Result<()> {
     let keep = current.map(Stamp::name);
     let listing = match fs::read_dir(layout.lookup()) {
@@ -108,17 +108,17 @@ fn try_put(
 }
 
 fn write(layout: &Layout, path: &Path, entries: &[Entry]) -> io::Result<()> {
-    // New, as a process in another pid namespace may have our number.
+    // Exclusively, as a process in another pid namespace may have our process id.
     let mut file = beneath::create_new(layout, path, beneath::SHARED)?;
     file.write_all(&serde_json::to_vec(entries)?)
 }
 
-/// The answers to references by tag, which are carried along.
+/// The directory of answers for references without digests, which are carried over.
 fn directory(layout: &Layout, stamp: &Stamp) -> PathBuf {
     layout.lookup().join(stamp.name())
 }
 
-/// Answers to references by digest lie apart: any change of the index may change them, so they are not carried along.
+/// Answers for references with digests are apart: any change of the index may change them, so they are not carried over.
 fn file(layout: &Layout, stamp: &Stamp, reference: &Reference) -> PathBuf {
     let pinned = if reference.digest().is_some() {
         "-pinned"
@@ -132,7 +132,7 @@ fn file(layout: &Layout, stamp: &Stamp, reference: &Reference) -> PathBuf {
     ))
 }
 
-/// Keys may be longer than a file name and contain slashes.
+/// Keys may contain slashes and be longer than a file name.
 fn name(key: &str) -> String {
     Digest::of(key.as_bytes()).hex()
 }

@@ -1,4 +1,4 @@
-//! Taking images off the list, on a full disk too.
+//! Removing images from the index, even on a full disk.
 
 use crate::blob::partial::remove;
 use crate::cache::survey::files;
@@ -7,21 +7,20 @@ use crate::index::select::spellings;
 use crate::index::{Entry, Index, Stamp};
 use crate::{Cache, Error, Hold, Platform, Reference, Result};
 
-/// An image that is no longer listed.
+/// A removed image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// What it was listed as.
+    /// Its name in the index.
     pub reference: Reference,
-    /// Its platform, where the index said it.
+    /// Its platform, if the index had it.
     pub platform: Option<Platform>,
-    /// The digest of its manifest, as the index said it.
+    /// The digest of its manifest, as in the index.
     pub manifest_digest: String,
 }
 
 impl Cache {
-    /// Takes images off the list: all platforms of a reference, or one. Their blobs stay until the next collection,
-    /// unless the disk is full. A reference with a digest takes away what it finds (see [`Cache::find`]). Returns what
-    /// was taken away, which may be nothing.
+    /// Removes images from the index: all platforms of a reference, or one. Their blobs stay until the next collection, unless the
+    /// disk is full. A reference with a digest removes what it finds (see [`Cache::find`]). Returns the removed images, if any.
     pub fn remove(
         &self,
         reference: &Reference,
@@ -50,8 +49,8 @@ impl Cache {
         Ok(removed)
     }
 
-    /// Changes the index so that it gets shorter, by any means: where there is no room to write the new one, everything
-    /// that the new one does not need is deleted first. Only then can a power cut leave an image listed whose blobs are gone.
+    /// Shortens the index by any means: if there is no room for the new one, everything that it does not need is deleted first. Only in
+    /// that case can a power cut leave an image listed whose blobs are gone.
     pub(crate) fn shrink_index(
         &self,
         alone: &Hold,
@@ -82,7 +81,7 @@ impl Cache {
         self.change_index(alone, &mut *change)
     }
 
-    /// Takes what a reference means out of an index, and returns it.
+    /// Removes the images of a reference from an index, and returns them.
     fn take_out(
         &self,
         index: &mut Index,
@@ -121,11 +120,11 @@ impl Cache {
                 index.manifests.push(entry);
                 continue;
             }
-            // What an index calls by a digest that it does not have can only be named so.
+            // An entry named by a digest that it does not have can only be removed by that name.
             let misnamed =
                 entry.reference().as_ref() == Some(reference) && !self.is_truly_named(&entry);
-            // A list of platforms of which one is to go is replaced by those that stay. What cannot be read any more can
-            // still be removed.
+            // To remove one platform of an index, its entry is replaced by those of the others. An unreadable index can still be
+            // removed.
             let parts = self.expand(&entry).unwrap_or_else(|_| vec![entry.clone()]);
             let (go, stay): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| {
                 platform.is_none_or(|platform| part.platform().as_ref() == Some(platform))

@@ -1,9 +1,9 @@
-//! Choosing among the images of the index: by name, by content, by platform.
+//! Finding images in the index: by name, by content, by platform.
 //!
-//! A digest in a reference is always compared with content: with the digest of the manifest, or of the only layer's blob, both
-//! of which are compared with the bytes when these are read. The layer's counts only where box itself made the image of it: of
-//! another image it tells neither what is executed nor whose tree the config calls that layer's. The digest in the name that an
-//! entry has is only a name, and one that its content does not have makes the entry one that nothing finds.
+//! A digest in a reference is always compared with content: with the digest of the manifest, or with that of the only layer's
+//! blob. Both are verified when the bytes are read. The layer's digest counts only if box itself made the image from that layer:
+//! of any other image, it says neither what is executed nor which tree the config names as that layer's. A digest in an entry's
+//! name is only a name; an entry whose content has another digest is never found.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use crate::index::{Entry, Index, Stamp};
 use crate::{Cache, Digest, Error, Image, Platform, Provenance, Reference, Result};
 
 impl Cache {
-    /// Finds the image that a machine of this platform is to run: the best fitting one (see [`Platform::accepts`]) of that
-    /// name. Costs the same whatever the number of images; takes no lock.
+    /// Finds the image of that name that fits a machine of this platform best (see [`Platform::accepts`]). Costs the same for any
+    /// number of images. Takes no lock.
     ///
-    /// A reference with a digest finds the image of that name whose manifest has this digest, or that box made of the
-    /// tarball which has it (see [`Image::is_of`]), whatever its tag. `alpine` is Alpine's own release; where there is none in the cache, docker's image of that name is
-    /// found, which other tools call so.
+    /// A reference with a digest finds the image of that name whose manifest has this digest, or that box made from the tarball with
+    /// this digest (see [`Image::is_of`]), whatever its tag. `alpine` is Alpine's own release. If the cache has none, docker's
+    /// image is found, which other tools call `alpine`.
     ///
     /// # Errors
-    /// [`Error::DamagedImage`] where the image is listed but its manifest or config is missing or damaged: fetching it
-    /// again repairs it.
+    /// [`Error::DamagedImage`] if the image is listed but its manifest or config is missing or damaged. Fetching it again repairs
+    /// it.
     pub fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
         for name in spellings(reference) {
             let entries = self.entries(&name)?;
@@ -36,10 +36,10 @@ impl Cache {
         Ok(None)
     }
 
-    /// The image of just this name for just this platform.
+    /// Finds the image of exactly this name for exactly this platform.
     ///
     /// # Errors
-    /// As [`Cache::find`].
+    /// Those of [`Cache::find`].
     pub fn find_exactly(
         &self,
         reference: &Reference,
@@ -51,7 +51,7 @@ impl Cache {
         found.map(|entry| self.image_of(entry)).transpose()
     }
 
-    /// The images that a reference means, one for each platform. Damaged ones are left out.
+    /// All images of a reference, one per platform, without damaged ones.
     pub fn find_all(&self, reference: &Reference) -> Result<Vec<Image>> {
         let entries = self.meant(reference)?;
         let mut images: Vec<Image> = entries
@@ -62,7 +62,7 @@ impl Cache {
         Ok(images)
     }
 
-    /// The platforms that there are of a reference.
+    /// The platforms of a reference in the cache.
     pub fn platforms(&self, reference: &Reference) -> Result<Vec<Platform>> {
         let entries = self.meant(reference)?;
         let mut platforms: Vec<Platform> = entries.iter().filter_map(Entry::platform).collect();
@@ -81,13 +81,13 @@ impl Cache {
         Ok(Vec::new())
     }
 
-    /// The entries that a name means, each for one platform.
+    /// The entries of a reference, one per platform.
     fn entries(&self, reference: &Reference) -> Result<Vec<Entry>> {
         let Some(stamp) = Stamp::current(self.layout())? else {
             return Ok(Vec::new());
         };
         if let Some(mut entries) = lookup::get(self.layout(), &stamp, reference) {
-            // What an earlier version left here went by names.
+            // Earlier versions left answers here that were found by name.
             if let Some(digest) = reference.digest() {
                 entries.retain(|entry| self.has_content(entry, digest));
             }
@@ -95,7 +95,7 @@ impl Cache {
         }
         let (index, stamp) = Index::read(self.layout())?;
         let entries = self.matching(&index, reference)?;
-        // Unknown references are not kept: they would pile up, and what follows a miss takes longer anyway.
+        // Misses are not kept: they would pile up, and what follows a miss takes longer anyway.
         if let Some(stamp) = stamp
             && !entries.is_empty()
         {
@@ -104,8 +104,7 @@ impl Cache {
         Ok(entries)
     }
 
-    /// The entries of an index that a name means, each for one platform. Of several with the same content the one that most
-    /// vouches for comes first.
+    /// The entries of a reference in an index, one per platform. Of several with the same content, the best verified one is kept.
     pub(crate) fn matching(&self, index: &Index, reference: &Reference) -> Result<Vec<Entry>> {
         let Some(digest) = reference.digest() else {
             let expanded: Result<Vec<_>> = index
@@ -132,7 +131,7 @@ impl Cache {
         Ok(matching)
     }
 
-    /// Whether the digest in an entry's name, if there is one, is its content's.
+    /// Whether the digest in an entry's name, if any, is that of its content.
     pub(crate) fn is_truly_named(&self, entry: &Entry) -> bool {
         match entry.reference().as_ref().and_then(Reference::digest) {
             Some(digest) => self.has_content(entry, digest),
@@ -140,7 +139,7 @@ impl Cache {
         }
     }
 
-    /// The failure of using an entry whose name has a digest that it does not have.
+    /// The error for an entry whose name has a digest that its content does not have.
     pub(crate) fn misnamed(&self, reference: &Reference, entry: &Entry) -> Error {
         Error::Document {
             what: "index",
@@ -149,13 +148,13 @@ impl Cache {
         }
     }
 
-    /// Whether the manifest has this digest, or the only layer of an image that box made of it.
+    /// Whether the manifest has this digest, or the only layer of an image that box made from it.
     fn has_content(&self, entry: &Entry, digest: &Digest) -> bool {
         entry.digest == digest.to_string()
             || entry.provenance().is_of_tarball() && self.only_layer(entry) == Some(*digest)
     }
 
-    /// The digest of the layer of an image that has but one.
+    /// The digest of the layer of an image with a single layer.
     fn only_layer(&self, entry: &Entry) -> Option<Digest> {
         if !entry.is_manifest() {
             return None;
@@ -168,14 +167,14 @@ impl Cache {
 }
 
 impl Entry {
-    /// What box noted of its origin.
+    /// Its provenance, as box noted it.
     pub(crate) fn provenance(&self) -> Provenance {
         let notes = self.annotations.as_ref();
         notes.map_or_else(Provenance::unknown, Provenance::from_annotations)
     }
 }
 
-/// A reference, and then what other tools mean by it where that is something else.
+/// A reference, followed by what other tools mean by it, if that is something else.
 pub(crate) fn spellings(reference: &Reference) -> impl Iterator<Item = Reference> {
     let theirs = reference.as_docker_means();
     let differs = theirs != *reference;

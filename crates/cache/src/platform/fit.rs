@@ -6,10 +6,10 @@ use super::Platform;
 type Level = (u16, u16);
 
 impl Platform {
-    /// The platform of this machine to the level of its processor: `linux/amd64/v3` where [`Platform::host`] is `linux/amd64`.
+    /// The platform of this machine with the level of its processor, such as `linux/amd64/v3` if [`Platform::host`] is `linux/amd64`.
     ///
-    /// The levels of amd64 are those of the [x86-64 psABI](https://gitlab.com/x86-psABIs/x86-64-ABI). Of other architectures
-    /// it is the same as the host's.
+    /// The levels of amd64 are those of the [x86-64 psABI](https://gitlab.com/x86-psABIs/x86-64-ABI). On other architectures the
+    /// result is [`Platform::host`].
     pub fn machine() -> Platform {
         let host = Platform::host();
         match (host.architecture.as_str(), amd64_level()) {
@@ -18,11 +18,11 @@ impl Platform {
         }
     }
 
-    /// How well an image for another platform serves who asks for this one: 0 is best, none where it does not run there.
+    /// How well an image for another platform fits a request for this one. 0 is best, `None` means that it does not run there.
     ///
-    /// The order is that of containerd's `platforms.Only`: of one architecture the highest level that there is, then the
-    /// 32-bit architecture that the same processors run. Who asks for the host's own platform means this machine, to the level
-    /// of its processor.
+    /// The order is that of containerd's `platforms.Only`: first the highest level of the same architecture, then the 32-bit
+    /// architecture that the same processors run. A request for the host's own platform means this machine, including the level of
+    /// its processor.
     pub fn accepts(&self, image: &Platform) -> Option<u32> {
         if *self == Platform::host() {
             return Platform::machine().takes(image);
@@ -40,7 +40,7 @@ impl Platform {
             }
             return match (self.level(), image.level()) {
                 (Some(own), Some(other)) if other <= own => Some(distance(own, other)),
-                // What variants of rarer architectures mean is not known here: who names none takes any.
+                // The variants of other architectures are unknown here: a request without a variant accepts any.
                 (None, _) if self.variant.is_none() => Some(1),
                 _ => None,
             };
@@ -53,7 +53,7 @@ impl Platform {
         Some(1 << 24 | below)
     }
 
-    /// The level that a variant stands for; none for what has no levels, or another spelling of them.
+    /// The level of a variant. None if the architecture has no levels, or if the variant is not one.
     fn level(&self) -> Option<Level> {
         let least = match self.architecture.as_str() {
             "amd64" => "v1",
@@ -70,13 +70,13 @@ impl Platform {
     }
 }
 
-/// How many levels lie between two, more or less: enough to sort by.
+/// An approximate distance between two levels, to sort by.
 fn distance(own: Level, other: Level) -> u32 {
     let number = |level: Level| u32::from(level.0.min(255)) << 8 | u32::from(level.1.min(255));
     number(own).saturating_sub(number(other))
 }
 
-/// The level of this processor as the psABI defines it; 1 for the least that there is, and on other architectures.
+/// The level of this processor as the psABI defines it. 1 is the lowest, and that of other architectures.
 fn amd64_level() -> u8 {
     #[cfg(target_arch = "x86_64")]
     {

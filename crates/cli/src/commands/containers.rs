@@ -19,7 +19,7 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use box_containers::spec::STOP_SIGNAL;
-use box_containers::{Instance, Instances};
+use box_containers::{Container, Containers};
 
 use crate::options::signal;
 use crate::output;
@@ -31,13 +31,13 @@ use crate::settings::Settings;
 pub fn each(
     settings: &Settings,
     names: &[String],
-    action: impl Fn(&Instances, &str) -> Result<(), Failure>,
+    action: impl Fn(&Containers, &str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let containers = settings.containers();
     report(
         names
             .iter()
-            .map(|name| action(&instances, name).map(|()| name)),
+            .map(|name| action(&containers, name).map(|()| name)),
     )
 }
 
@@ -45,10 +45,10 @@ pub fn each(
 pub fn each_at_once(
     settings: &Settings,
     names: &[String],
-    action: impl Fn(&Instances, &str) -> Result<(), Failure> + Sync,
+    action: impl Fn(&Containers, &str) -> Result<(), Failure> + Sync,
 ) -> Result<u8, Failure> {
-    let instances = settings.containers();
-    let done = at_once(names, |name| action(&instances, name));
+    let containers = settings.containers();
+    let done = at_once(names, |name| action(&containers, name));
     report(
         done.into_iter()
             .zip(names)
@@ -102,21 +102,21 @@ pub fn at_once<T: Send>(
 
 /// Stops a container. Does nothing if it is not running.
 pub fn stop(
-    instance: &Instance,
+    container: &Container,
     signal: Option<i32>,
     grace: Option<Duration>,
 ) -> Result<(), Failure> {
-    let live = match instance.live() {
+    let live = match container.live() {
         Ok(live) => live,
         Err(box_containers::Error::NotRunning { .. }) => return Ok(()),
         // It was made with --rm and has just exited.
-        Err(box_containers::Error::NoSuchInstance { .. }) => return Ok(()),
+        Err(box_containers::Error::NoSuchContainer { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let signal = match signal {
         Some(signal) => signal,
         None => {
-            let spec = instance.spec()?;
+            let spec = container.spec()?;
             let asked = spec
                 .annotations()
                 .as_ref()

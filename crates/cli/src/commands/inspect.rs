@@ -1,7 +1,7 @@
 //! `box inspect`.
 
 use box_cache::{Cache, Image, Layer};
-use box_containers::{Instance, Instances};
+use box_containers::{Container, Containers};
 use clap::ValueEnum;
 use clap_complete::ArgValueCandidates;
 use oci_spec::image::ImageConfiguration;
@@ -78,11 +78,11 @@ struct LayerView {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let containers = settings.containers();
     let cache = Cache::open_existing(&settings.dirs.cache);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &args.names {
-        match find(name, args.kind, &instances, &cache) {
+        match find(name, args.kind, &containers, &cache) {
             Ok(views) => found.extend(views),
             Err(failure) => failures.push(failure),
         }
@@ -94,14 +94,18 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 fn find(
     name: &str,
     kind: Option<Kind>,
-    instances: &Instances,
+    containers: &Containers,
     cache: &Cache,
 ) -> Result<Vec<Found>, Failure> {
     if kind != Some(Kind::Image) {
-        match instances.get(name) {
-            Ok(instance) => return Ok(vec![Found::Container(Box::new(container(&instance)?))]),
+        match containers.get(name) {
+            Ok(container) => {
+                return Ok(vec![Found::Container(Box::new(container_view(
+                    &container,
+                )?))]);
+            }
             Err(
-                box_containers::Error::NoSuchInstance { .. }
+                box_containers::Error::NoSuchContainer { .. }
                 | box_containers::Error::BadName { .. },
             ) if kind.is_none() => {}
             Err(error) => return Err(error.into()),
@@ -121,19 +125,19 @@ fn find(
     }
 }
 
-fn container(instance: &Instance) -> Result<ContainerView, Failure> {
-    let record = instance.record();
+fn container_view(container: &Container) -> Result<ContainerView, Failure> {
+    let record = container.record();
     Ok(ContainerView {
-        row: ps::Row::of(instance)?,
-        bundle: instance.dir().display().to_string(),
-        layers: instance
+        row: ps::Row::of(container)?,
+        bundle: container.dir().display().to_string(),
+        layers: container
             .layers()
             .trees()
             .map(|tree| tree.display().to_string())
             .collect(),
         remove: record.remove,
-        log_path: instance.log_path().map(|path| path.display().to_string()),
-        spec: instance.spec()?,
+        log_path: container.log_path().map(|path| path.display().to_string()),
+        spec: container.spec()?,
     })
 }
 

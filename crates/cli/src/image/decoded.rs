@@ -1,13 +1,13 @@
-//! A compressed stream as the plain one, to be read in pieces.
+//! Reading a compressed stream as a plain one.
 
 use std::io::{self, Read};
 
 use box_unpack::{Buffers, Decoder, Limits};
 
-/// Packed bytes taken at once. What one piece decodes to is kept whole, which the limit on the ratio bounds.
+/// Compressed bytes read at once. All decoded bytes of one piece are kept in memory, which the limit on the ratio bounds.
 const PIECE: usize = 16 << 10;
 
-/// Reads what a stream holds, compressed in any known format or not at all.
+/// Decompresses a stream in any known format, or reads an uncompressed one.
 pub struct Decoded<R> {
     inner: R,
     decoder: Decoder,
@@ -16,14 +16,14 @@ pub struct Decoded<R> {
     finished: bool,
 }
 
-/// Decoded bytes that nobody has read yet.
+/// Decoded bytes that were not read yet.
 struct Plain {
     bytes: Vec<u8>,
     filled: usize,
 }
 
 impl<R: Read> Decoded<R> {
-    /// The limits are those of the extractor: a bomb ends there.
+    /// Applies the limits of unpacking, which stop a decompression bomb.
     pub fn new(inner: R, limits: Limits) -> Decoded<R> {
         let plain = Plain {
             bytes: Vec::new(),

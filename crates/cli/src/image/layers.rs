@@ -1,4 +1,4 @@
-//! Blobs of the cache to layer trees. Here pulling meets unpacking: what arrives is unpacked while it arrives.
+//! Unpacking blobs of the cache to layer trees, and connecting pulls with unpacking: a layer is unpacked while it arrives.
 
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
@@ -11,9 +11,9 @@ use crate::bars::Bars;
 use crate::report::Failure;
 use crate::settings::{Settings, is_root};
 
-/// Why there is no tree of a layer.
+/// Why a layer has no tree.
 pub enum Error {
-    /// Its blob cannot be had.
+    /// Its blob cannot be read.
     Cache(box_cache::Error),
     /// Its blob cannot be unpacked.
     Unpack(box_unpack::Error),
@@ -28,8 +28,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// An image's layers; those that are missing are made of their blobs. An image without layers
-/// (`FROM scratch` and no files) stands on an empty one. `bars` is called only where there is something to show.
+/// The layers of an image, unpacked. Missing ones are made from their blobs. An image without layers (`FROM scratch` and no
+/// files) gets an empty one. `bars` is called only if there is progress to show.
 pub fn trees(
     settings: &Settings,
     cache: &Cache,
@@ -52,7 +52,7 @@ pub fn trees(
     store.layers(&ids).map_err(Error::Unpack)
 }
 
-/// Makes several layers' trees at once.
+/// Makes the trees of several layers at once.
 fn make(
     store: &LayerStore,
     cache: &Cache,
@@ -61,7 +61,7 @@ fn make(
     progress: &Bars,
 ) -> Result<(), Error> {
     let name = image.reference.to_string();
-    // What is wrong with a blob decides what is done about it: it must not become an I/O error like any other.
+    // The caller handles damaged blobs, so their errors must not become plain I/O errors.
     let damage = Mutex::new(None);
     let blob = |id: &DiffId| {
         let layer = missing.iter().find(|layer| layer.diff_id == *id);
@@ -82,7 +82,7 @@ fn make(
     }
 }
 
-/// A blob to be read with its progress shown.
+/// Opens a blob, with progress events while it is read.
 pub fn open<'a>(
     cache: &Cache,
     layer: &Layer,
@@ -93,7 +93,7 @@ pub fn open<'a>(
     Ok(Watched::new(blob, name, layer.size, progress))
 }
 
-/// A reader that tells how far it is.
+/// A reader that reports its progress.
 pub struct Watched<'a, R> {
     inner: R,
     task: TaskId,
@@ -137,12 +137,12 @@ impl<R> Drop for Watched<'_, R> {
     }
 }
 
-/// Where a pull's layers go: into the layer store where this is root, and elsewhere nowhere, since only root can make a
-/// tree with its owners and device nodes.
+/// The sink for a pull's layers. As root they go into the layer store. Otherwise they are only hashed, since only root can create
+/// a tree with its owners and device nodes.
 pub fn sink(settings: &Settings) -> Box<dyn LayerSink> {
     match is_root() {
         true => {
-            // Now, as the HTTP client will start threads.
+            // Before the HTTP client starts threads.
             box_unpack::reserve_descriptors();
             Box::new(TreeSink(LayerStore::open(&settings.dirs.layers)))
         }
@@ -194,7 +194,7 @@ impl StagedLayer for StagedTree {
     }
 }
 
-/// Decodes a layer for its [`DiffId`] alone.
+/// Decodes a layer only to compute its [`DiffId`].
 struct DigestSink;
 
 impl LayerSink for DigestSink {
@@ -235,7 +235,7 @@ impl LayerWriter for DigestWriter {
     }
 }
 
-/// Decoded bytes go through one buffer into a hash.
+/// Hashes decoded bytes through one buffer.
 struct Hash {
     hasher: Hasher,
     buffer: Vec<u8>,

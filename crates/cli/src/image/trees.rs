@@ -1,11 +1,11 @@
-//! The layer trees as the collector sees them: which there are, and which of them containers need.
+//! The layer trees for the garbage collector: which exist, and which of them containers need.
 
 use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use box_cache::{BoxError, Cache, DiffId, Digest, Needs, Reclaim, disk_usage};
-use box_containers::Instances;
+use box_containers::Containers;
 use box_containers::state::RunDir;
 use box_pull::{LOCK_FILE, Pins};
 use box_unpack::LayerStore;
@@ -13,8 +13,8 @@ use box_unpack::LayerStore;
 use crate::report::{Failure, warn};
 use crate::settings::dirs::Dirs;
 
-/// For how long a container may be in the making.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a container that is being created.
+const CREATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The layer store and the containers beside a cache.
 pub struct LayersInUse<'d> {
@@ -23,7 +23,7 @@ pub struct LayersInUse<'d> {
 }
 
 impl LayersInUse<'_> {
-    /// Those of these directories.
+    /// Those in these directories.
     pub fn new(dirs: &Dirs) -> LayersInUse<'_> {
         LayersInUse {
             store: LayerStore::open(&dirs.layers),
@@ -31,18 +31,18 @@ impl LayersInUse<'_> {
         }
     }
 
-    /// The names of all containers, those in the making included.
+    /// The names of all containers, including those that are being created.
     fn names(&self) -> Result<Vec<String>, BoxError> {
-        let listing = match std::fs::read_dir(&self.dirs.instances) {
+        let listing = match std::fs::read_dir(&self.dirs.containers) {
             Ok(listing) => listing,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                return Err(box_cache::Error::io("list", &self.dirs.instances)(error).into());
+                return Err(box_cache::Error::io("list", &self.dirs.containers)(error).into());
             }
         };
         let mut names = Vec::new();
         for entry in listing {
-            let entry = entry.map_err(box_cache::Error::io("list", &self.dirs.instances))?;
+            let entry = entry.map_err(box_cache::Error::io("list", &self.dirs.containers))?;
             names.extend(
                 entry
                     .file_name()
@@ -54,7 +54,7 @@ impl LayersInUse<'_> {
         Ok(names)
     }
 
-    /// The manifests that lock files name: the one in the working directory, and all that were ever used with this cache.
+    /// The manifests in lock files: the one in the working directory, and all that were ever used with this cache.
     fn locked(&self) -> Result<Vec<Digest>, BoxError> {
         let cache = Cache::open_existing(&self.dirs.cache);
         let mut manifests = Vec::new();
@@ -63,35 +63,35 @@ impl LayersInUse<'_> {
                 Ok(Some(pins)) => manifests.extend(pins.iter().map(|pin| pin.manifest)),
                 Ok(None) => {
                     if let Err(error) = cache.forget_lock_file(&path) {
-                        tracing::debug!(%error, "the note of a lock file that is gone stays");
+                        tracing::debug!(%error, "the note of a missing lock file stays");
                     }
                 }
-                // Somebody may be at work on it. Nothing of what it names is kept, and that is said.
+                // It may be being edited. The images that it names are not kept, so warn.
                 Err(error) => warn(Failure::from_error(&error).message()),
             }
         }
         Ok(manifests)
     }
 
-    /// What a container needs. One whose directory is there and that has written nothing down yet is in the making, as
-    /// long as somebody has its lock: it is waited for.
+    /// Adds what a container needs. A container with a directory but without a record is being created as long as its lock is held:
+    /// waits for it.
     fn needs_of(
         &self,
-        instances: &Instances,
+        containers: &Containers,
         name: &str,
         needs: &mut Needs,
     ) -> Result<(), BoxError> {
         let begun = Instant::now();
         loop {
-            match instances.get(name) {
-                Ok(instance) => {
+            match containers.get(name) {
+                Ok(container) => {
                     needs
                         .layers
-                        .extend(instance.record().layers.iter().copied());
+                        .extend(container.record().layers.iter().copied());
                     return Ok(());
                 }
                 Err(
-                    box_containers::Error::NoSuchInstance { .. }
+                    box_containers::Error::NoSuchContainer { .. }
                     | box_containers::Error::BadName { .. },
                 ) => {}
                 Err(error) => return Err(error.into()),
@@ -99,8 +99,11 @@ impl LayersInUse<'_> {
             if !RunDir::is_held(&self.dirs.run, name)? {
                 return Ok(());
             }
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("container {name} is being made and says not of what").into());
+            if begun.elapsed() > CREATION_TIMEOUT {
+                return Err(format!(
+                    "cannot see which layers container {name} needs: it is being created"
+                )
+                .into());
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -109,10 +112,10 @@ impl LayersInUse<'_> {
 
 impl box_cache::LayerTrees for LayersInUse<'_> {
     fn needs(&self) -> Result<Needs, BoxError> {
-        let instances = self.dirs.containers();
+        let containers = self.dirs.containers();
         let mut needs = Needs::default();
         for name in self.names()? {
-            self.needs_of(&instances, &name, &mut needs)?;
+            self.needs_of(&containers, &name, &mut needs)?;
         }
         needs.manifests.extend(self.locked()?);
         Ok(needs)

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use box_cache::{Cache, Image, Reference, Verified};
-use box_containers::Instance;
+use box_containers::Container;
 use box_pull::VerifyPolicy;
 
 use crate::image::fetch;
@@ -58,17 +58,17 @@ fn admit(
 }
 
 /// Refuses to start a container if the settings require a signature and its image has none now.
-pub fn judge_container(settings: &Settings, instance: &Instance) -> Result<(), Failure> {
+pub fn judge_container(settings: &Settings, container: &Container) -> Result<(), Failure> {
     let policy = settings.verify()?;
     if policy != VerifyPolicy::Require {
         return Ok(());
     }
-    let record = instance.record();
+    let record = container.record();
     let gone = || {
         let image = &record.image;
         Failure::new(format!(
             "cannot start {}: a trusted publisher's signature is required, and its image {image} is no longer in the cache",
-            instance.name()
+            container.name()
         ))
         .hint(format!("fetch it again: box pull {image}"))
     };

@@ -11,17 +11,17 @@ pub fn names() -> Vec<CompletionCandidate> {
     let Ok(settings) = Settings::read(&Globals::default()) else {
         return Vec::new();
     };
-    let Ok(instances) = settings.containers().list() else {
+    let Ok(containers) = settings.containers().list() else {
         return Vec::new();
     };
-    let candidate = |instance: box_containers::Instance| {
-        let status = instance
+    let candidate = |container: box_containers::Container| {
+        let status = container
             .status()
             .map_or(String::new(), |status| status.to_string());
-        let help = format!("{} ({status})", instance.record().image);
-        CompletionCandidate::new(instance.name()).help(Some(help.into()))
+        let help = format!("{} ({status})", container.record().image);
+        CompletionCandidate::new(container.name()).help(Some(help.into()))
     };
-    instances.into_iter().map(candidate).collect()
+    containers.into_iter().map(candidate).collect()
 }
 
 /// The references of all cached images.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use box_containers::overrides::{Network, Seccomp, Sharing, UserNamespace};
-use box_containers::{Instances, Overrides, volumes::Volume};
+use box_containers::{Containers, Overrides, volumes::Volume};
 use box_run::capabilities::{self, Change, Set};
 use box_run::rlimits::Rlimit;
 
@@ -66,6 +66,8 @@ pub struct ContainerArgs {
     volumes: Vec<String>,
     /// Add a mount: type=bind|tmpfs,source=SRC,target=DST[,readonly]
     #[arg(long = "mount", value_name = "SPEC", help_heading = "Files")]
+    // The help's brackets mark what is optional, and no link.
+    #[allow(rustdoc::broken_intra_doc_links)]
     mounts: Vec<String>,
     /// Mount a tmpfs
     #[arg(long, value_name = "DST[:size=64m]", help_heading = "Files")]
@@ -288,7 +290,7 @@ impl ContainerArgs {
     }
 
     /// Checks all options and turns them into overrides. The caller adds the command, the terminal and the accounts of the image.
-    pub fn overrides(&self, base: &Path, instances: &Instances) -> Result<Overrides, Failure> {
+    pub fn overrides(&self, base: &Path, containers: &Containers) -> Result<Overrides, Failure> {
         let mut overrides = Overrides {
             entrypoint: self.entrypoint.as_ref().map(|text| match text.as_str() {
                 "" => Vec::new(),
@@ -324,7 +326,7 @@ impl ContainerArgs {
             cgroupns: sharing("--cgroupns", self.cgroupns.as_deref())?,
             userns: match self.userns.as_deref() {
                 None | Some("host") => UserNamespace::Host,
-                Some("auto") => ids::unused(instances)?,
+                Some("auto") => ids::unused(containers)?,
                 Some(range) => user_namespace(range)?,
             },
             time: self.time,

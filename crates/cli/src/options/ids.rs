@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use box_containers::Instances;
+use box_containers::Containers;
 use box_containers::overrides::UserNamespace;
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 
@@ -17,7 +17,7 @@ const ROOM: Range<u32> = 0x0008_0000..0x6fff_0000;
 
 /// Finds a range that is used neither by a container, nor by an account, nor in /etc/subuid and /etc/subgid. The search starts at a
 /// different place each time, so that two commands at the same time hardly ever find the same range.
-pub fn unused(instances: &Instances) -> Result<UserNamespace, Failure> {
+pub fn unused(containers: &Containers) -> Result<UserNamespace, Failure> {
     let mut taken = Vec::new();
     for file in ["/etc/subuid", "/etc/subgid"] {
         taken.extend(subordinate(&read(file)));
@@ -25,9 +25,9 @@ pub fn unused(instances: &Instances) -> Result<UserNamespace, Failure> {
     for file in ["/etc/passwd", "/etc/group"] {
         taken.extend(accounts(&read(file)));
     }
-    for instance in instances.list()? {
+    for container in containers.list()? {
         // A container with a damaged bundle is not running.
-        if let Ok(spec) = instance.spec() {
+        if let Ok(spec) = container.spec() {
             taken.extend(mapped(&spec));
         }
     }

@@ -38,7 +38,9 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
         }
         Error::Untrusted { .. } => "use it as it is: --verify prefer",
         Error::NotSigned { .. } => "accept its checksums alone: --verify prefer",
-        Error::Offline { .. } => "fetch it once without --offline and BOX_OFFLINE",
+        Error::Offline { .. } | Error::OfflineFetch(_) => {
+            "fetch it once without --offline and BOX_OFFLINE"
+        }
         Error::NotLocked { reference, .. } => return Some(format!("add it: box lock {reference}")),
         Error::Layer { source, .. } => return of_chain(source.as_ref()),
         _ => return None,
@@ -97,7 +99,7 @@ pub fn of_containers(error: &box_containers::Error) -> Option<String> {
         Error::Run(error) => of_run(error),
         Error::Layers(error) => of_unpack(error),
         Error::Told { hint, .. } => hint.clone(),
-        Error::NoSuchInstance { .. } => Some("list all containers: box ps -a".to_owned()),
+        Error::NoSuchContainer { .. } => Some("list all containers: box ps -a".to_owned()),
         Error::Running { name, .. } => {
             Some(format!("stop it first, or use rm -f: box stop {name}"))
         }

@@ -5,7 +5,7 @@ mod private;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use box_containers::Instances;
+use box_containers::Containers;
 
 use crate::report::Failure;
 
@@ -19,7 +19,7 @@ pub struct Dirs {
     /// Layer trees.
     pub layers: PathBuf,
     /// One OCI bundle for each container.
-    pub instances: PathBuf,
+    pub containers: PathBuf,
     /// State of running containers, lost on a reboot.
     pub run: PathBuf,
     /// `config.toml` and `trusted-keys/`.
@@ -60,7 +60,7 @@ impl Dirs {
         Ok(Dirs {
             cache,
             layers: root.join("layers"),
-            instances: root.join("instances"),
+            containers: root.join("instances"),
             run,
             config: config_dir(env, privileged)?,
             root,
@@ -70,8 +70,8 @@ impl Dirs {
 
 impl Dirs {
     /// The containers in these directories.
-    pub fn containers(&self) -> Instances {
-        Instances::open(&self.instances, &self.run, &self.layers)
+    pub fn containers(&self) -> Containers {
+        Containers::open(&self.containers, &self.run, &self.layers)
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::Instance;
+use super::Container;
 use crate::container::state::{RunDir, State, Status};
 use crate::{Error, files};
 use box_run::Ended;
@@ -31,7 +31,7 @@ pub struct Live {
 /// How long a killed container and the process that watches it may take to end; then that process is killed, too.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Instance {
+impl Container {
     /// The running container; an error if it does not run.
     pub fn live(&self) -> Result<Live, Error> {
         let stopped = || -> Result<Live, Error> {

@@ -1,4 +1,4 @@
-//! Names of instances: their rule, and those made of two plain words.
+//! Names of containers: their rule, and those made of two plain words.
 
 use crate::Error;
 

@@ -12,9 +12,9 @@ use crate::logs::Settings;
 use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
 
-/// What [`Instances::create`] needs.
+/// What [`Containers::create`] needs.
 #[derive(Clone, Debug)]
-pub struct NewInstance {
+pub struct NewContainer {
     /// `--name`; two plain words if `None`.
     pub name: Option<String>,
     /// The reference of the image, for people.
@@ -32,7 +32,7 @@ pub struct NewInstance {
     pub cgroup_parent: Option<String>,
     /// Files mounted over the image's own.
     pub etc: EtcFiles,
-    /// `--rm`: the instance goes away when its command ends.
+    /// `--rm`: the container goes away when its command ends.
     pub remove: bool,
     /// How it is run each time.
     pub options: Options,
@@ -75,7 +75,7 @@ pub struct Record {
     /// What became of them.
     #[serde(default)]
     pub storage: Storage,
-    /// Program and arguments, so that a list of instances need not read every spec.
+    /// Program and arguments, so that a list of containers need not read every spec.
     #[serde(default)]
     pub command: Vec<String>,
     /// Seconds since the epoch.
@@ -90,7 +90,7 @@ pub struct Record {
     pub ended: Option<Ended>,
 }
 
-/// When an instance was started.
+/// When a container was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Started {
     /// Seconds since the epoch.

@@ -1,4 +1,4 @@
-//! Another name for an instance, also for one that runs.
+//! Another name for a container, also for one that runs.
 //!
 //! The process that watches a container knows the directories by descriptor: when the container ends it asks the kernel what they
 //! are called by then. A lock on the bundle's directory keeps the two from crossing.
@@ -16,19 +16,19 @@ use rustix::io::Errno;
 
 use super::live::Live;
 use super::names;
-use super::{Instance, Instances};
+use super::{Container, Containers};
 use crate::Error;
 use crate::container::state::{RunDir, State};
 
-impl Instances {
-    /// Gives an instance another name. One that is just being started or removed is busy.
+impl Containers {
+    /// Gives a container another name. One that is just being started or removed is busy.
     pub fn rename(&self, name: &str, new: &str) -> Result<(), Error> {
-        let mut instance = self.get(name)?;
+        let mut container = self.get(name)?;
         let claimed = self.claim(new)?;
-        let renamed = match instance.hold() {
-            Ok(()) => rename(&instance.dir, &self.dir().join(new)),
+        let renamed = match container.hold() {
+            Ok(()) => rename(&container.dir, &self.dir().join(new)),
             Err(Error::Running { .. }) => {
-                return match self.rename_running(instance, new) {
+                return match self.rename_running(container, new) {
                     // The claimed directory was replaced by the one of the container.
                     Ok(()) => Ok(()),
                     Err(error) => claimed.remove().and(Err(error)),
@@ -39,12 +39,12 @@ impl Instances {
         claimed.remove().and(renamed)
     }
 
-    fn rename_running(&self, instance: Instance, new: &str) -> Result<(), Error> {
-        let name = instance.name.as_str();
+    fn rename_running(&self, container: Container, new: &str) -> Result<(), Error> {
+        let name = container.name.as_str();
         let busy = || Error::Busy {
             name: name.to_owned(),
         };
-        let _place = lock(&instance.dir)?;
+        let _place = lock(&container.dir)?;
         let live = Live::find(self.run(), name)?.ok_or_else(busy)?;
         let state = State::read(self.run(), name)?.ok_or_else(busy)?;
         // What the start writes last is there, so that nothing is written under the old name any more.
@@ -57,22 +57,22 @@ impl Instances {
             return Err(busy());
         }
         let target = self.dir().join(new);
-        Note::of(name, &state).write(&instance.dir)?;
-        let moved = rename(&instance.dir, &target).and_then(|()| {
+        Note::of(name, &state).write(&container.dir)?;
+        let moved = rename(&container.dir, &target).and_then(|()| {
             rename(&self.run().join(name), &self.run().join(new))
-                .or_else(|error| rename(&target, &instance.dir).and(Err(error)))
+                .or_else(|error| rename(&target, &container.dir).and(Err(error)))
         });
         let place = if moved.is_ok() {
             &target
         } else {
-            &instance.dir
+            &container.dir
         };
         // If it cannot be removed, that is for whoever comes across it.
         Note::remove(place).ok();
         moved
     }
 
-    /// If the box that gave a running instance this name was killed before the state had it, too: moves the state.
+    /// If the box that gave a running container this name was killed before the state had it, too: moves the state.
     pub(super) fn finish_rename(&self, name: &str) -> Result<(), Error> {
         let dir = self.dir().join(name);
         if Note::read(&dir)?.is_none() {
@@ -97,7 +97,7 @@ impl Instances {
     }
 
     fn move_state(&self, note: &Note, name: &str) -> Result<(), Error> {
-        // Another instance may have the old name by now, or the same one with nobody left to watch it.
+        // Another container may have the old name by now, or the same one with nobody left to watch it.
         let same = State::read(self.run(), &note.name)?.is_some_and(|state| note.is_about(&state));
         if !same || !RunDir::is_held(self.run(), &note.name)? {
             return Ok(());
@@ -130,7 +130,7 @@ impl Instances {
         Ok(false)
     }
 
-    /// Locks the state of an instance that is not to be found half renamed. `None`: somebody else holds it.
+    /// Locks the state of a container that is not to be found half renamed. `None`: somebody else holds it.
     pub(super) fn lock_state(&self, name: &str) -> Result<Option<RunDir>, Error> {
         loop {
             self.finish_rename(name)?;
@@ -141,15 +141,15 @@ impl Instances {
         }
     }
 
-    /// Whether the state of the instance may have its old name still. Whoever holds the lock of the new one lets it go then, and
+    /// Whether the state of the container may have its old name still. Whoever holds the lock of the new one lets it go then, and
     /// takes nothing away.
     pub(super) fn is_half_renamed(&self, name: &str) -> Result<bool, Error> {
         Ok(Note::read(&self.dir().join(name))?.is_some())
     }
 }
 
-/// A symbolic link in the bundle of a running instance, from before it gets another name until it has it: the old name, and which
-/// process the instance is, as `PID.START-TIME.NAME`. A link is there whole or not at all.
+/// A symbolic link in the bundle of a running container, from before it gets another name until it has it: the old name, and which
+/// process the container is, as `PID.START-TIME.NAME`. A link is there whole or not at all.
 struct Note {
     name: String,
     pid: i32,
@@ -207,7 +207,7 @@ impl Note {
     }
 }
 
-impl Instance {
+impl Container {
     /// Finds out how it is called now, and keeps it so while the returned value lives. `None`: its directory has gone.
     pub(super) fn keep_place(&mut self) -> Result<Option<OwnedFd>, Error> {
         loop {

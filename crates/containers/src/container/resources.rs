@@ -1,15 +1,15 @@
-//! What is done to a running instance through its control group.
+//! What is done to a running container through its control group.
 
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::rename::lock;
-use super::{Instance, Record};
+use super::{Container, Record};
 use crate::container::state::{RunDir, State, Status};
 use crate::{Error, files};
 use box_run::cgroup::{self, Cgroup};
 
-impl Instance {
-    /// The control group of a running instance.
+impl Container {
+    /// The control group of a running container.
     pub fn cgroup(&self) -> Result<Cgroup, Error> {
         let status = self.status()?;
         let state = State::read(self.all.run(), &self.name)?;
@@ -69,7 +69,7 @@ impl Instance {
         // It may have been renamed or removed before it was locked.
         self.record = record
             .filter(|record| record.id == self.record.id)
-            .ok_or_else(|| Error::NoSuchInstance {
+            .ok_or_else(|| Error::NoSuchContainer {
                 name: self.name.clone(),
             })?;
         self.spec = None;

@@ -1,8 +1,8 @@
-//! Spare directories for instances that go with their command.
+//! Spare directories for containers that go with their command.
 //!
 //! Making and removing directories on disk is the most expensive thing that box itself does for a start: ext4 looks for an
 //! inode, some of them not to be used again for a minute, and frees a block, which without a journal waits for the disk. So
-//! the directory of an instance that went is set aside as it is, if its container left nothing in it. The next start cleans it
+//! the directory of a container that went is set aside as it is, if its container left nothing in it. The next start cleans it
 //! while it waits for its own container anyway, and the one after that finds it ready. What a container could reach, its upper
 //! directory, is made anew then.
 
@@ -23,12 +23,12 @@ use crate::files::removal;
 /// The most of each kind that are kept: as many as start at one time on a small machine.
 const MOST: usize = 8;
 
-/// Makes a spare directory, with `upper` and `work` in it, the one of an instance. False: there is none.
+/// Makes a spare directory, with `upper` and `work` in it, the one of a container. False: there is none.
 pub(super) fn take(dir: &Path) -> bool {
     (0..MOST).any(|slot| rustix::fs::rename(ready(dir, slot), dir).is_ok())
 }
 
-/// Sets the directory of an instance aside if its container left nothing in it. False: it is to be removed.
+/// Sets the directory of a container aside if its container left nothing in it. False: it is to be removed.
 pub(super) fn put(dir: &Path) -> bool {
     is_unused(dir) && move_to_a_slot(dir, |slot| used(dir, slot))
 }
@@ -63,7 +63,7 @@ pub(super) fn clean_one(dir: &Path, time: &dyn Fn() -> bool) {
     }
 }
 
-/// No instance can have these names.
+/// No container can have these names.
 fn ready(dir: &Path, slot: usize) -> PathBuf {
     dir.with_file_name(format!(".spare-{slot}"))
 }
@@ -139,9 +139,9 @@ mod tests {
 
     use super::*;
 
-    /// The directory of an instance as the kernel leaves it.
-    fn gone(instances: &Path, name: &str) -> PathBuf {
-        let dir = instances.join(name);
+    /// The directory of a container as the kernel leaves it.
+    fn gone(containers: &Path, name: &str) -> PathBuf {
+        let dir = containers.join(name);
         fs::create_dir_all(dir.join("work/work/incompat/volatile")).unwrap();
         fs::create_dir(dir.join("upper")).unwrap();
         fs::write(dir.join("work/work/incompat/volatile/dirty"), "").unwrap();

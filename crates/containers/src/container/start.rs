@@ -5,28 +5,28 @@ use std::path::Path;
 use box_run::error::BoxError;
 use box_run::{Bundle, Ended, Lifecycle, Plan, Prepared, RootFilesystem, Running};
 
-use super::record::{NewInstance, Started, now};
+use super::record::{NewContainer, Started, now};
 use super::state::State;
-use super::store::{self, Instances};
-use super::{Instance, boot_id, live, rename, spare, start_time};
+use super::store::{self, Containers};
+use super::{Container, boot_id, live, rename, spare, start_time};
 use crate::Error;
 use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
 use crate::storage::rootfs::{Copied, Mapped, Stacked};
 
 /// Makes the container ready: its first process is set up and waits just before the command.
-pub fn prepare(mut instance: Instance, plan: Plan) -> Result<Prepared<Instance>, Error> {
-    instance.hold()?;
-    Ok(box_run::process::prepare(instance, plan)?)
+pub fn prepare(mut container: Container, plan: Plan) -> Result<Prepared<Container>, Error> {
+    container.hold()?;
+    Ok(box_run::process::prepare(container, plan)?)
 }
 
 /// Starts the container's command.
-pub fn launch(mut instance: Instance, plan: Plan) -> Result<Running<Instance>, Error> {
-    instance.hold()?;
-    Ok(box_run::process::launch(instance, plan)?)
+pub fn launch(mut container: Container, plan: Plan) -> Result<Running<Container>, Error> {
+    container.hold()?;
+    Ok(box_run::process::launch(container, plan)?)
 }
 
-impl Instance {
+impl Container {
     /// The bundle as the runtime is handed it.
     pub(crate) fn bundle(&self) -> Result<Bundle, Error> {
         Ok(Bundle {
@@ -73,17 +73,17 @@ impl Instance {
     }
 }
 
-impl NewInstance {
+impl NewContainer {
     /// The plan of a container that is not made: nothing is touched.
     pub fn plan(&self) -> Result<Plan, Error> {
         let name = self.name.clone().unwrap_or_else(|| "NAME".to_owned());
-        Instances::open("INSTANCES", "RUN", "LAYERS")
-            .instance(&name, self.clone(), 0)
+        Containers::open("INSTANCES", "RUN", "LAYERS")
+            .container(&name, self.clone(), 0)
             .plan()
     }
 }
 
-impl Lifecycle for Instance {
+impl Lifecycle for Container {
     fn before_cgroup(&mut self, cgroup: &Path) -> Result<(), BoxError> {
         if let Some(held) = &self.held {
             held.note_group(cgroup)?;

@@ -1,4 +1,4 @@
-//! What an instance is doing now: a state file in the run directory, believed only together with the kernel.
+//! What a container is doing now: a state file in the run directory, believed only together with the kernel.
 //!
 //! `<run>/<name>/` is locked (flock(2)) by the process that supervises the container for as long as it lives, and
 //! `state.json` in there says which process that is about. A free lock means that nothing runs, whatever the file says.
@@ -20,7 +20,7 @@ use crate::files::{self, removal};
 use box_run::ExitStatus;
 use box_run::cgroup::Cgroup;
 
-/// What an instance is doing.
+/// What a container is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "status")]
 pub enum Status {
@@ -83,7 +83,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The name of the note about the control group.
 const GROUP: &str = "cgroup";
 
-/// All that is usually there: the bundle of an instance that goes with its command too.
+/// All that is usually there: the bundle of a container that goes with its command too.
 const FILES: [&str; 4] = [GROUP, "state.json", "config.json", "instance.json"];
 
 /// The held lock of `<run>/<name>/`.

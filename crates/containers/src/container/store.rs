@@ -1,4 +1,4 @@
-//! All instances of one root: made, found, listed, removed.
+//! All containers of one root: made, found, listed, removed.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::live::Live;
 use super::names;
 use super::record::now;
-use super::{Instance, NewInstance, Record, spare};
+use super::{Container, NewContainer, Record, spare};
 use crate::Error;
 use crate::container::state::{RunDir, State, Status};
 use crate::files::DefaultMask;
@@ -19,22 +19,22 @@ use crate::files::{self, removal};
 use crate::spec::ETC_FILES;
 use crate::storage::{self, Storage};
 
-/// Beside the instances: the lowest layer of each, see [`Instance::lower`]. No instance can have this name.
+/// Beside the containers: the lowest layer of each, see [`Container::lower`]. No container can have this name.
 pub(super) const MOUNT_POINTS: &str = ".mount-points";
 
 /// How often a made name may be taken before numbers are put behind.
 const TRIES: usize = 8;
 
-/// All instances of one root.
+/// All containers of one root.
 #[derive(Clone, Debug)]
-pub struct Instances {
+pub struct Containers {
     dir: PathBuf,
     run: PathBuf,
     layers: LayerStore,
 }
 
-impl Instances {
-    /// `dir` holds the instances, `run` the state of those that run, `layers` the trees of their images. None needs to exist.
+impl Containers {
+    /// `dir` holds the containers, `run` the state of those that run, `layers` the trees of their images. None needs to exist.
     pub fn open(
         dir: impl Into<PathBuf>,
         run: impl Into<PathBuf>,
@@ -55,8 +55,8 @@ impl Instances {
         &self.run
     }
 
-    /// Makes an instance and locks it for a start. If anything fails, nothing stays.
-    pub fn create(&self, mut new: NewInstance) -> Result<Instance, Error> {
+    /// Makes a container and locks it for a start. If anything fails, nothing stays.
+    pub fn create(&self, mut new: NewContainer) -> Result<Container, Error> {
         self.make_mount_points()?;
         if new.storage.is_none() {
             new.storage = Some(storage::choose(&self.dir, new.layers.len())?);
@@ -66,18 +66,18 @@ impl Instances {
             Some(name) => (name.clone(), self.claim(name)?),
             None => self.claim_any(random)?,
         };
-        let mut instance = self.instance(&name, new, random);
-        instance.held = Some(held);
-        let made = instance.make();
+        let mut container = self.container(&name, new, random);
+        container.held = Some(held);
+        let made = container.make();
         if made.is_err() {
             // The first error is the one to tell.
-            let _ = remove_bundle(&instance.dir);
+            let _ = remove_bundle(&container.dir);
         }
-        made.map(|()| instance)
+        made.map(|()| container)
     }
 
-    /// An instance that is not on disk: for a plan that is only looked at.
-    pub(crate) fn instance(&self, name: &str, mut new: NewInstance, random: u64) -> Instance {
+    /// A container that is not on disk: for a plan that is only looked at.
+    pub(crate) fn container(&self, name: &str, mut new: NewContainer, random: u64) -> Container {
         let id = format!("{random:016x}");
         if let Some(linux) = new.spec.linux_mut()
             && linux.cgroups_path().is_none()
@@ -109,7 +109,7 @@ impl Instances {
             started: None,
             ended: None,
         };
-        Instance {
+        Container {
             name: name.to_owned(),
             dir: self.dir.join(name),
             all: self.clone(),
@@ -122,29 +122,29 @@ impl Instances {
         }
     }
 
-    /// The instance of that name.
-    pub fn get(&self, name: &str) -> Result<Instance, Error> {
+    /// The container of that name.
+    pub fn get(&self, name: &str) -> Result<Container, Error> {
         names::check(name)?;
         self.finish_rename(name)?;
         self.find(name)
     }
 
     /// The same for those who know that it is not half renamed, or do not care.
-    pub(super) fn find(&self, name: &str) -> Result<Instance, Error> {
+    pub(super) fn find(&self, name: &str) -> Result<Container, Error> {
         names::check(name)?;
         let dir = self.dir.join(name);
-        let missing = || Error::NoSuchInstance {
+        let missing = || Error::NoSuchContainer {
             name: name.to_owned(),
         };
         let record: Record = match files::read_json(&dir.join("instance.json"))? {
             Some(record) => record,
-            // One that goes with its command, see Instance::files().
+            // One that goes with its command, see Container::files().
             None => {
                 files::read_json(&self.run.join(name).join("instance.json"))?.ok_or_else(missing)?
             }
         };
         let name = name.to_owned();
-        Ok(Instance {
+        Ok(Container {
             name,
             dir,
             all: self.clone(),
@@ -157,8 +157,8 @@ impl Instances {
         })
     }
 
-    /// All instances, by name.
-    pub fn list(&self) -> Result<Vec<Instance>, Error> {
+    /// All containers, by name.
+    pub fn list(&self) -> Result<Vec<Container>, Error> {
         let failed = |error| Error::io("read directory", &self.dir, error);
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -171,10 +171,10 @@ impl Instances {
                 continue;
             };
             match self.get(&name) {
-                Ok(instance) if self.is_kept(&instance)? => found.push(instance),
+                Ok(container) if self.is_kept(&container)? => found.push(container),
                 Ok(_) | Err(Error::BadName { .. }) => {}
                 // Being made or removed just now, or left by a killed process or a crash of the machine.
-                Err(Error::NoSuchInstance { .. }) => {
+                Err(Error::NoSuchContainer { .. }) => {
                     if !RunDir::is_held(&self.run, &name)? {
                         self.collect(&name)?;
                     }
@@ -187,20 +187,20 @@ impl Instances {
     }
 
     /// Whether it is to be listed: all but those that were to go with a command whose box was killed. These go now.
-    fn is_kept(&self, instance: &Instance) -> Result<bool, Error> {
-        if !instance.record.remove || RunDir::is_held(&self.run, &instance.name)? {
+    fn is_kept(&self, container: &Container) -> Result<bool, Error> {
+        if !container.record.remove || RunDir::is_held(&self.run, &container.name)? {
             return Ok(true);
         }
-        Ok(!self.collect(&instance.name)?)
+        Ok(!self.collect(&container.name)?)
     }
 
-    /// Removes an instance; one that runs is killed first if `force` is given, else it is an error. Needs no space on the
+    /// Removes a container; one that runs is killed first if `force` is given, else it is an error. Needs no space on the
     /// disk, and does not wait for ever.
     pub fn remove(&self, name: &str, force: bool) -> Result<(), Error> {
         names::check(name)?;
         let dir = self.dir.join(name);
         if !dir.exists() {
-            return Err(Error::NoSuchInstance {
+            return Err(Error::NoSuchContainer {
                 name: name.to_owned(),
             });
         }
@@ -252,7 +252,7 @@ impl Instances {
         unreachable!("the loop above has no end")
     }
 
-    /// Locks a name that no instance has. What a killed `create` left under it is taken away.
+    /// Locks a name that no container has. What a killed `create` left under it is taken away.
     pub(super) fn claim(&self, name: &str) -> Result<RunDir, Error> {
         names::check(name)?;
         let taken = |status: String, image: String| Error::NameTaken {
@@ -274,7 +274,7 @@ impl Instances {
         };
         let owner = match self.find(name) {
             Ok(owner) => Some(owner),
-            Err(Error::NoSuchInstance { .. }) => None,
+            Err(Error::NoSuchContainer { .. }) => None,
             Err(error) => return Err(error),
         };
         if !dir.exists() {
@@ -323,7 +323,7 @@ impl Instances {
     }
 }
 
-impl Instance {
+impl Container {
     /// Makes the bundle's directories and files.
     fn make(&mut self) -> Result<(), Error> {
         let _mask = DefaultMask::set();

@@ -1,9 +1,9 @@
-//! What killed processes left behind, taken away in passing: state without an owner, control groups, instances that were to go
+//! What killed processes left behind, taken away in passing: state without an owner, control groups, containers that were to go
 //! with their command or were never finished.
 
 use std::path::Path;
 
-use super::store::{Instances, remove_bundle};
+use super::store::{Containers, remove_bundle};
 use crate::Error;
 use crate::container::state::RunDir;
 
@@ -11,7 +11,7 @@ use crate::container::state::RunDir;
 const MOST: usize = 16;
 const MOST_DEAD: usize = 4;
 
-impl Instances {
+impl Containers {
     /// Looks at a few states, those of running containers included, and clears away the dead ones. Failures are logged: they belong to
     /// nobody's command.
     pub fn sweep(&self) {
@@ -34,7 +34,7 @@ impl Instances {
         }
     }
 
-    /// Takes away an instance that nobody holds and that is not to be kept, such as one whose maker was killed. True: it has gone.
+    /// Takes away a container that nobody holds and that is not to be kept, such as one whose maker was killed. True: it has gone.
     pub(super) fn collect(&self, name: &str) -> Result<bool, Error> {
         let Some(held) = self.lock_state(name)? else {
             return Ok(false);
@@ -61,7 +61,7 @@ impl Instances {
         let dir = self.dir().join(name);
         let kept = self
             .find(name)
-            .is_ok_and(|instance| !instance.record().remove);
+            .is_ok_and(|container| !container.record().remove);
         let cleared = held.bury().and_then(|()| match kept {
             true => Ok(()),
             false => remove_bundle(&dir),

@@ -1,4 +1,4 @@
-//! Looking into an instance: its files, what it changed, what it wrote.
+//! Looking into a container: its files, what it changed, what it wrote.
 
 mod mounts;
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::{Instance, Live};
+use super::{Container, Live};
 use crate::Error;
 use crate::archive::Ids;
 use crate::copy::{Gone, Tree};
@@ -22,16 +22,16 @@ use box_run::sys;
 use box_run::sys::mount::make_private;
 use box_run::sys::mount::{Attributes, set_attributes};
 
-/// The root file system of an instance for as long as this value lives. A stopped instance cannot be started meanwhile.
+/// The root file system of a container for as long as this value lives. A stopped container cannot be started meanwhile.
 #[derive(Debug)]
 pub struct View {
     root: OwnedFd,
     name: String,
-    /// The instance's directory on the host.
+    /// The container's directory on the host.
     home: PathBuf,
     gone: Vec<Gone>,
     /// Holds the lock, and drops it.
-    _stopped: Option<Instance>,
+    _stopped: Option<Container>,
 }
 
 impl View {
@@ -47,7 +47,7 @@ impl View {
     }
 }
 
-impl Instance {
+impl Container {
     /// Opens its root file system: that of the running container with all that is mounted there, or that of a stopped one with its
     /// volumes and the files of ours. What was in memory alone is gone, and a path that leads there is an error that says so.
     ///

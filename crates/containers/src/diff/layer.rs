@@ -1,4 +1,4 @@
-//! What an instance changed as an OCI layer: a tar archive with whiteouts.
+//! What a container changed as an OCI layer: a tar archive with whiteouts.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md>. Every deletion has a whiteout of its own; opaque
 //! whiteouts are not used, as not every tool applies them before the entries beside them.
@@ -17,7 +17,7 @@ use crate::diff::{self, Changed, Kind};
 /// Names that begin so are whiteouts; a file of such a name cannot be in a layer.
 const WHITEOUT: &str = ".wh.";
 
-/// Writes what an instance changed as an uncompressed layer, the same bytes for the same files. For the other
+/// Writes what a container changed as an uncompressed layer, the same bytes for the same files. For the other
 /// arguments see [`diff::changes`]. Returns the writer.
 pub fn write<W: Write>(
     changed: &Changed,

@@ -67,7 +67,7 @@ impl Removal {
         name: &CStr,
         depth: usize,
     ) -> Result<(), Errno> {
-        // Most directories of an instance are empty: one call instead of four.
+        // Most directories of a container are empty: one call instead of four.
         match rustix::fs::unlinkat(parent.unwrap_or(&self.top), name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(_) => {}

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// The directory of a log in an instance's.
+/// The directory of a log in a container's.
 pub(super) const DIRECTORY: &str = "log";
 
 /// The file that is written to.

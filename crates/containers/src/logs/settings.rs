@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What an instance was made with.
+/// What a container was made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -18,7 +18,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
-    /// To a log in the instance's directory, in the format of podman and Kubernetes.
+    /// To a log in the container's directory, in the format of podman and Kubernetes.
     #[default]
     K8sFile,
     /// Nowhere: the container has its own null device.

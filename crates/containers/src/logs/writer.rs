@@ -21,7 +21,7 @@ use crate::files::create_private_dir;
 /// A log that is written to.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// By descriptor, as the instance may get another name.
+    /// By descriptor, as the container may get another name.
     directory: OwnedFd,
     file: File,
     /// Of the file: the end of its last whole record.
@@ -45,9 +45,9 @@ struct Batch {
 }
 
 impl Writer {
-    /// Opens the log of the instance with this directory, for what comes after what is there.
-    pub(crate) fn open(instance: &Path, settings: &Settings) -> Result<Self, Error> {
-        let path = instance.join(DIRECTORY);
+    /// Opens the log of the container with this directory, for what comes after what is there.
+    pub(crate) fn open(container: &Path, settings: &Settings) -> Result<Self, Error> {
+        let path = container.join(DIRECTORY);
         create_private_dir(&path)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(CWD, &path, flags, Mode::empty())

@@ -16,7 +16,7 @@ use super::DETACHED;
 use super::broadcast::{KEYS, LONGEST, SIZE, attach as connect};
 use crate::container::Live;
 use crate::logs::{Log, Stream};
-use crate::{Error, Instance};
+use crate::{Container, Error};
 use box_run::signals::Forwarding;
 use box_run::tty::{self, RawMode};
 
@@ -61,13 +61,13 @@ pub struct Output<'a> {
 
 /// Connects a person to the running container; returns when it has ended, or they leave.
 pub fn attach(
-    instance: &Instance,
+    container: &Container,
     options: &Options,
     output: &mut Output<'_>,
 ) -> Result<Left, Error> {
-    let live = instance.live()?;
-    let spec = instance.spec()?;
-    let failed = |errno: Errno| Error::system(format!("attach to {}", instance.name()), errno);
+    let live = container.live()?;
+    let spec = container.spec()?;
+    let failed = |errno: Errno| Error::system(format!("attach to {}", container.name()), errno);
     let signals = match options.forward_signals {
         true => Forwarding::to_container(),
         false => Forwarding::to_command(),
@@ -86,26 +86,26 @@ pub fn attach(
         writing: options.stdin,
     };
     if terminal {
-        return match dial(instance)? {
+        return match dial(container)? {
             Some(socket) => person.at_terminal(&socket, output.out).map_err(failed),
-            None => Err(foreground(instance)),
+            None => Err(foreground(container)),
         };
     }
-    if !instance.state_directory().join(DETACHED).exists() {
-        return Err(foreground(instance));
+    if !container.state_directory().join(DETACHED).exists() {
+        return Err(foreground(container));
     }
     // One that was last started in the foreground, or has no log, shows nothing.
-    let mut log = instance.log()?;
+    let mut log = container.log()?;
     if let Some(log) = &mut log {
         log.watch();
         log.seek_to_end()?;
     }
-    person.at_log(instance, log, output)
+    person.at_log(container, log, output)
 }
 
 /// The monitor's socket. `None`: there is none.
-fn dial(instance: &Instance) -> Result<Option<OwnedFd>, Error> {
-    match connect(&instance.state_directory()) {
+fn dial(container: &Container) -> Result<Option<OwnedFd>, Error> {
+    match connect(&container.state_directory()) {
         Ok(socket) => Ok(Some(socket)),
         Err(Error::Run(box_run::Error::Io { source, .. }))
             if source.kind() == std::io::ErrorKind::NotFound =>
@@ -116,9 +116,9 @@ fn dial(instance: &Instance) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-fn foreground(instance: &Instance) -> Error {
+fn foreground(container: &Container) -> Error {
     Error::Attached {
-        name: instance.name().to_owned(),
+        name: container.name().to_owned(),
     }
 }
 
@@ -251,12 +251,12 @@ impl Person<'_> {
 
     fn at_log(
         &mut self,
-        instance: &Instance,
+        container: &Container,
         mut log: Option<Log>,
         output: &mut Output<'_>,
     ) -> Result<Left, Error> {
-        let failed = |errno: Errno| Error::system(format!("attach to {}", instance.name()), errno);
-        let mut input = self.input(instance)?;
+        let failed = |errno: Errno| Error::system(format!("attach to {}", container.name()), errno);
+        let mut input = self.input(container)?;
         loop {
             let ended = self.live.wait(Some(Duration::ZERO))?;
             if let Some(log) = &mut log
@@ -307,11 +307,11 @@ impl Person<'_> {
     }
 
     /// The way to the container's standard input, if it has one that stays open.
-    fn input(&mut self, instance: &Instance) -> Result<Option<Input>, Error> {
-        if !self.writing || !instance.record().options.interactive {
+    fn input(&mut self, container: &Container) -> Result<Option<Input>, Error> {
+        if !self.writing || !container.record().options.interactive {
             return Ok(None);
         }
-        let Some(socket) = dial(instance)? else {
+        let Some(socket) = dial(container)? else {
             return Ok(None);
         };
         let failed = |errno| Error::system("attach to the container's input", errno);

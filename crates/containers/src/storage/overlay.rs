@@ -1,4 +1,4 @@
-//! The root file system of an instance: its layers, never written to, and over them a directory of its own.
+//! The root file system of a container: its layers, never written to, and over them a directory of its own.
 //!
 //! Most are mounted by the parent with the new interface, attached nowhere, while the child makes its network: on ext4 either takes
 //! half a millisecond. What that interface cannot take the child mounts by one mount(2) with a string of options. That string is at
@@ -23,7 +23,7 @@ use crate::Error;
 use box_run::error::c_string;
 use box_run::sys::process;
 
-/// Options that do not depend on the instance. `index` and `metacopy` off and `redirect_dir=nofollow`: the upper
+/// Options that do not depend on the container. `index` and `metacopy` off and `redirect_dir=nofollow`: the upper
 /// directory stays plain files that can be packed as a layer, and attributes in a hostile layer are not followed.
 pub(crate) const FIXED: &str = "index=off,metacopy=off,redirect_dir=nofollow";
 
@@ -47,7 +47,7 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    /// Of these layers. A `volatile` one is not synced when it goes, for instances that go with it.
+    /// Of these layers. A `volatile` one is not synced when it goes, for containers that go with it.
     pub fn new(
         layers: Layers,
         upper: PathBuf,

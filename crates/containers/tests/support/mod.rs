@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use box_cache::{DiffId, Digest};
 use box_containers::overrides::{Network, Overrides};
 use box_containers::{
-    Error, EtcFiles, Instance, Instances, NewInstance, Options, accounts, launch, spec,
+    Container, Containers, Error, EtcFiles, NewContainer, Options, accounts, launch, spec,
 };
 use box_run::Ended;
 use box_unpack::{LayerStore, Layers};
 use tempfile::TempDir;
 
-/// Instances, state and one layer in a temporary directory.
+/// Containers, state and one layer in a temporary directory.
 pub struct Engine {
     dir: TempDir,
-    pub instances: Instances,
+    pub containers: Containers,
 }
 
 /// The one layer of the images here, in a store below `root`.
@@ -34,14 +34,14 @@ impl Engine {
             "these tests make containers: run them as root"
         );
         let dir = tempfile::tempdir().unwrap();
-        let [instances, run] = ["instances", "run"].map(|name| dir.path().join(name));
-        let instances = Instances::open(instances, run, dir.path().join("layers"));
-        let engine = Self { dir, instances };
+        let [containers, run] = ["instances", "run"].map(|name| dir.path().join(name));
+        let containers = Containers::open(containers, run, dir.path().join("layers"));
+        let engine = Self { dir, containers };
         make_layer(&engine.layer());
         engine
     }
 
-    /// The layer that instances are made from.
+    /// The layer that containers are made from.
     pub fn layer(&self) -> PathBuf {
         layers(self.dir.path()).trees().next().unwrap().to_owned()
     }
@@ -50,8 +50,8 @@ impl Engine {
         self.dir.path().join(name)
     }
 
-    /// An instance that goes with its command.
-    pub fn create(&self, asked: Overrides) -> Result<Instance, Error> {
+    /// A container that goes with its command.
+    pub fn create(&self, asked: Overrides) -> Result<Container, Error> {
         self.create_with(None, asked, true, Options::default())
     }
 
@@ -61,11 +61,11 @@ impl Engine {
         mut asked: Overrides,
         remove: bool,
         mut options: Options,
-    ) -> Result<Instance, Error> {
+    ) -> Result<Container, Error> {
         let layers = layers(self.dir.path());
         asked.accounts = accounts::Accounts::of_layers(&layers, &spec::mounts(&asked))?;
         options.runtime.pids_by_default = true;
-        self.instances.create(NewInstance {
+        self.containers.create(NewContainer {
             name: name.map(str::to_owned),
             image: "test".to_owned(),
             manifest: None,
@@ -86,14 +86,14 @@ impl Engine {
 
     /// Runs to the end.
     pub fn run(&self, asked: Overrides) -> Result<Ended, Error> {
-        let instance = self.create(asked)?;
-        let name = instance.name().to_owned();
-        let ended = instance
+        let container = self.create(asked)?;
+        let name = container.name().to_owned();
+        let ended = container
             .plan()
-            .and_then(|plan| launch(instance, plan))
+            .and_then(|plan| launch(container, plan))
             .and_then(|running| Ok(running.wait()?));
         if ended.is_err() {
-            self.instances.remove(&name, true)?;
+            self.containers.remove(&name, true)?;
         }
         ended
     }
@@ -114,7 +114,7 @@ impl Engine {
         std::fs::read_to_string(out.path().join("text")).unwrap()
     }
 
-    /// What is left of instances and of running state.
+    /// What is left of containers and of running state.
     pub fn left(&self) -> Vec<String> {
         let names = |dir: &str| {
             let entries = std::fs::read_dir(self.path(dir)).into_iter().flatten();
@@ -123,7 +123,7 @@ impl Engine {
                 .collect();
             names
                 .into_iter()
-                // What stays for the next start, see the crate's instance::{store, spare}.
+                // What stays for the next start, see the crate's container::{store, spare}.
                 .filter(|name| name != ".mount-points" && !name.starts_with(".spare-"))
                 .collect::<Vec<_>>()
         };

@@ -4,7 +4,7 @@ use liblzma::stream::{Action, CONCATENATED, Error, Status, Stream};
 
 use super::{Codec, Fault};
 
-/// What the decoder needs beside the dictionary.
+/// Memory that the decoder needs beside the dictionary.
 const OVERHEAD: u64 = 4 << 20;
 
 pub(super) struct Xz {

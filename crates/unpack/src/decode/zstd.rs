@@ -1,4 +1,4 @@
-//! zstd: frames one after another, skippable ones among them.
+//! zstd: one or several frames, some of which may be skippable.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -6,12 +6,12 @@ use super::{Codec, Fault};
 
 pub(super) struct Zstd {
     decoder: Decoder<'static>,
-    /// The last step ended a frame, and flushed it.
+    /// The last step ended and flushed a frame.
     frame_ended: bool,
 }
 
 impl Zstd {
-    /// A decoder that keeps `window` bytes of history at most.
+    /// A decoder that keeps at most `window` bytes of history.
     pub fn new(window: u64) -> Result<Zstd, String> {
         let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
         // The smallest and the largest window the format has on 64-bit machines.
@@ -46,7 +46,7 @@ impl Codec for Zstd {
     }
 }
 
-/// The library hands on its own codes as text alone.
+/// The library reports its own error codes as text only.
 fn fault(error: &std::io::Error) -> Fault {
     match error.to_string() {
         text if text.contains("too much memory") => Fault::Window,

@@ -12,9 +12,9 @@ const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 const NO_ID: u32 = u32::MAX;
 
-/// Encodes a list such as `user::rwx,user:1000:r--,group::r-x,mask::rwx,other::r--` as the value of
-/// `system.posix_acl_access`. Users and groups are taken by number, also from star's fourth field
-/// (`user:joe:rwx:1000`); a bare name is refused, as what it would mean on this machine is chance.
+/// Encodes a list such as `user::rwx,user:1000:r--,group::r-x,mask::rwx,other::r--` as the value of `system.posix_acl_access`.
+/// Users and groups must be numbers, which may be in star's fourth field (`user:joe:rwx:1000`). A name alone is refused, as its
+/// meaning on this machine would be accidental.
 pub fn posix_acl(text: &[u8]) -> Result<Vec<u8>, Problem> {
     let refused = |reason| Problem::Acl {
         text: text.to_vec(),
@@ -32,7 +32,7 @@ pub fn posix_acl(text: &[u8]) -> Result<Vec<u8>, Problem> {
         }
         entries.push(parse_entry(line).map_err(refused)?);
     }
-    // The kernel wants them by tag, then by id.
+    // The kernel expects them ordered by tag, then by id.
     entries.sort_unstable();
     let mut value = VERSION.to_le_bytes().to_vec();
     for (tag, id, permissions) in entries {
@@ -43,7 +43,7 @@ pub fn posix_acl(text: &[u8]) -> Result<Vec<u8>, Problem> {
     Ok(value)
 }
 
-/// Whether a value has the attribute's form: a version, then entries of eight bytes.
+/// Whether a value is well-formed: a version, followed by entries of eight bytes.
 pub(super) fn is_well_formed(value: &[u8]) -> bool {
     value.starts_with(&VERSION.to_le_bytes()) && value.len() % 8 == 4
 }
@@ -56,7 +56,7 @@ fn parse_entry(line: &[u8]) -> Result<(u16, u32, u16), &'static str> {
         (Some(kind), Some(qualifier), Some(bits)) => (kind, qualifier, bits),
         // Old star wrote `other:r--` and `mask:r--`.
         (Some(kind @ ("mask" | "m" | "other" | "o")), Some(bits), None) => (kind, "", bits),
-        _ => return Err("an entry has not three fields"),
+        _ => return Err("an entry does not have three fields"),
     };
     let star_id = fields.next();
     let mut permissions = 0;
@@ -66,7 +66,7 @@ fn parse_entry(line: &[u8]) -> Result<(u16, u32, u16), &'static str> {
             'w' => 2,
             'x' => 1,
             '-' => 0,
-            _ => return Err("permissions are not made of r, w, x and -"),
+            _ => return Err("permissions are not letters r, w, x and -"),
         };
     }
     let tag = match (kind, qualifier.is_empty()) {
@@ -85,7 +85,7 @@ fn parse_entry(line: &[u8]) -> Result<(u16, u32, u16), &'static str> {
                 .or_else(|| qualifier.parse().ok());
             number
                 .filter(|&id| id != NO_ID)
-                .ok_or("a user or group is named, not numbered")?
+                .ok_or("a user or group is not a number")?
         }
         _ => NO_ID,
     };

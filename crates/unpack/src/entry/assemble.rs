@@ -1,4 +1,4 @@
-//! One member out of its header and the extended headers before it.
+//! Assembling one member from its header and the extended headers before it.
 
 use super::header::{device, names_directory};
 use super::name::check_length;
@@ -7,13 +7,13 @@ use super::{
 };
 use crate::limits::Limits;
 
-/// A member whose sparse map may still have to be read.
+/// A member whose sparse map may not be read yet.
 pub(crate) struct Member {
     flag: TypeFlag,
     name: Vec<u8>,
     link: Vec<u8>,
     stored: u64,
-    /// Of a sparse file: its size once written, and where the map comes from.
+    /// The real size of a sparse file.
     real_size: Option<u64>,
     map: Option<Vec<Segment>>,
     map_in_content: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Takes every field from where it counts: PAX records first, then GNU long names, then the header.
+    /// Takes each field from PAX records, or else from GNU long names, or else from the header.
     pub fn new(
         header: &Header<'_>,
         flag: TypeFlag,
@@ -50,7 +50,7 @@ impl Member {
                 .or(long_link)
                 .unwrap_or(header.link_name())
                 .to_vec(),
-            // LinkBudget, devices and directories have no content, though some writers give them a size.
+            // Links, devices and directories have no content, though some writers give them a size.
             stored: if has_content { size } else { 0 },
             real_size: None,
             map: None,
@@ -81,7 +81,7 @@ impl Member {
             return Ok(());
         };
         if self.flag != TypeFlag::Regular {
-            return Err(Problem::Sparse("this is no regular file"));
+            return Err(Problem::Sparse("this is not a regular file"));
         }
         if sparse.open_offset.is_some() {
             return Err(Problem::Sparse("an offset without a length"));
@@ -90,32 +90,32 @@ impl Member {
         match (sparse.major, sparse.minor) {
             (Some(1), Some(0)) => self.map_in_content = true,
             (None, None) | (Some(0), Some(0 | 1)) => self.map.clone_from(&sparse.map),
-            _ => return Err(Problem::Sparse("of an unknown version")),
+            _ => return Err(Problem::Sparse("unknown version")),
         }
         let complete = self.real_size.is_some() && (self.map_in_content || self.map.is_some());
-        // Nothing but a name or size is left over where a writer found no holes: then it is an ordinary file.
+        // A writer that found no holes leaves only a name or a size: then it is an ordinary file.
         if !complete && (self.map_in_content || self.map.is_some()) {
             return Err(Problem::Sparse("the file's real size is missing"));
         }
         Ok(())
     }
 
-    /// Bytes that follow the header, the map at their beginning included.
+    /// Size of the content after the header, including a map at its beginning.
     pub fn stored(&self) -> u64 {
         self.stored
     }
 
-    /// Whether the sparse map is to be read from the content.
+    /// Whether the sparse map is in the content.
     pub fn map_in_content(&self) -> bool {
         self.map_in_content
     }
 
-    /// Gives the sparse map that was read.
+    /// Sets the sparse map.
     pub fn set_sparse(&mut self, segments: Vec<Segment>) {
         self.map = Some(segments);
     }
 
-    /// Checks everything. `stored` is what is left of the content after the map was read.
+    /// Checks everything. `stored` is the size of the content after the map.
     pub fn finish(self, stored: u64, limits: &Limits) -> Result<Entry, Problem> {
         let path = EntryPath::parse(&self.name, "the name", limits)?;
         let kind = match self.flag {
@@ -156,7 +156,7 @@ impl Member {
                 }
             }
             TypeFlag::Fifo => EntryKind::Fifo,
-            // The archive reader has taken these apart before.
+            // The archive reader handles these types.
             TypeFlag::PaxLocal
             | TypeFlag::PaxGlobal
             | TypeFlag::GnuLongName

@@ -2,30 +2,30 @@
 
 use super::{EntryPath, Problem, Segment, Time};
 
-/// Bytes of a header, and the unit that content is padded to.
+/// Size of a header in bytes, and the unit to which content is padded.
 pub const BLOCK: usize = 512;
 
-/// One header block whose checksum is right. Fields are read on demand.
+/// A header block with a correct checksum. Fields are read on demand.
 #[derive(Clone)]
 pub struct Header<'a> {
     block: &'a [u8; BLOCK],
     dialect: Dialect,
 }
 
-/// Who defined the bytes behind the link name.
+/// The format of the bytes after the link name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Dialect {
-    /// Unix version 7: nothing is defined there.
+    /// Unix version 7: undefined.
     V7,
     /// POSIX: names, device numbers, prefix.
     Ustar,
-    /// GNU before POSIX: times and the sparse map stand where POSIX has the prefix.
+    /// GNU before POSIX: times and the sparse map, where POSIX has the prefix.
     Gnu,
-    /// Schilling's star: as POSIX with a shorter prefix, then times.
+    /// Schilling's star: like POSIX with a shorter prefix, followed by times.
     Star,
 }
 
-/// The type of a header, as far as tar formats define it.
+/// The type of a header in all supported formats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // The names say it.
 pub enum TypeFlag {
@@ -43,17 +43,17 @@ pub enum TypeFlag {
     GnuSparse,
     /// A directory with a listing as content (GNU incremental backups).
     GnuDumpDir,
-    /// The label of a volume; no file.
+    /// The label of a volume, which is not a file.
     GnuVolume,
 }
 
 impl<'a> Header<'a> {
-    /// Reads a block that is not all zeros; refuses it where its checksum is wrong.
+    /// Reads a block that is not all zeros. Refuses a wrong checksum.
     pub fn parse(block: &'a [u8; BLOCK]) -> Result<Header<'a>, Problem> {
         let expected = u64::try_from(number(&block[148..156], "checksum")?).unwrap_or(u64::MAX);
         let rest = || block[..148].iter().chain(&block[156..]);
         let unsigned: u64 = rest().map(|&b| u64::from(b)).sum::<u64>() + 8 * u64::from(b' ');
-        // Some old tars summed signed characters.
+        // Some old versions of tar summed signed characters.
         let signed: i64 = rest().map(|&b| i64::from(b as i8)).sum::<i64>() + 8 * i64::from(b' ');
         if expected != unsigned && i64::try_from(expected) != Ok(signed) {
             return Err(Problem::Checksum {
@@ -70,7 +70,7 @@ impl<'a> Header<'a> {
         Ok(Header { block, dialect })
     }
 
-    /// What the header introduces.
+    /// The type of the header.
     pub fn type_flag(&self) -> Result<TypeFlag, Problem> {
         Ok(match self.block[156] {
             0 | b'0' | b'7' => TypeFlag::Regular,
@@ -92,7 +92,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// The name, with the POSIX prefix put before it.
+    /// The name, with the POSIX prefix.
     pub fn name(&self) -> Vec<u8> {
         let name = text(&self.block[..100]);
         let prefix = match self.dialect {
@@ -111,7 +111,7 @@ impl<'a> Header<'a> {
         text(&self.block[157..257])
     }
 
-    /// Permissions; other bits that some writers put there are dropped.
+    /// Permissions, without other bits that some writers set.
     pub fn mode(&self) -> Result<u32, Problem> {
         Ok((unsigned(&self.block[100..108], "mode", u64::MAX)? & 0o7777) as u32)
     }
@@ -126,7 +126,7 @@ impl<'a> Header<'a> {
         id(number(&self.block[116..124], "group")?, "group")
     }
 
-    /// Bytes of content that follow.
+    /// Size of the content in bytes.
     pub fn size(&self) -> Result<u64, Problem> {
         unsigned(&self.block[124..136], "size", i64::MAX as u64)
     }
@@ -139,7 +139,7 @@ impl<'a> Header<'a> {
         Ok(Time { seconds, nanos: 0 })
     }
 
-    /// Device number, major; 0 where the format has none.
+    /// Major device number; 0 if the format has none.
     pub fn major(&self) -> Result<u64, Problem> {
         match self.dialect {
             Dialect::V7 => Ok(0),
@@ -147,7 +147,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Device number, minor; 0 where the format has none.
+    /// Minor device number; 0 if the format has none.
     pub fn minor(&self) -> Result<u64, Problem> {
         match self.dialect {
             Dialect::V7 => Ok(0),
@@ -155,7 +155,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// For [`TypeFlag::GnuSparse`]: the map's first part, whether extension blocks follow, and the file's real size.
+    /// For [`TypeFlag::GnuSparse`]: the first part of the map, whether extension blocks follow, and the file's real size.
     pub fn gnu_sparse(&self) -> Result<(Vec<Segment>, bool, u64), Problem> {
         let segments = sparse_segments(&self.block[386..482])?;
         let real_size = unsigned(&self.block[483..495], "real size", i64::MAX as u64)?;
@@ -163,7 +163,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The map in an extension block of a GNU sparse file, and whether another one follows.
+/// The part of the map in an extension block of a GNU sparse file, and whether another block follows.
 pub(crate) fn gnu_sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<Segment>, bool), Problem> {
     Ok((sparse_segments(&block[..504])?, block[504] != 0))
 }
@@ -188,7 +188,7 @@ fn text(field: &[u8]) -> &[u8] {
     &field[..end]
 }
 
-/// A numeric field: octal digits between blanks (none at all is 0), or GNU's base-256 with the first bit set.
+/// A numeric field: octal digits between blanks (no digits are 0), or GNU's base-256 with the first bit set.
 fn number(field: &[u8], name: &'static str) -> Result<i128, Problem> {
     if field[0] & 0x80 != 0 {
         return base256(field, name);
@@ -204,7 +204,7 @@ fn number(field: &[u8], name: &'static str) -> Result<i128, Problem> {
     })
 }
 
-/// Big-endian two's complement; the first byte's top bit is the marker, its second bit the sign.
+/// Big-endian two's complement. The top bit of the first byte is the marker, its second bit the sign.
 fn base256(field: &[u8], name: &'static str) -> Result<i128, Problem> {
     let negative = field[0] & 0x40 != 0;
     let mut value: i128 = if negative { -1 } else { 0 };
@@ -214,7 +214,7 @@ fn base256(field: &[u8], name: &'static str) -> Result<i128, Problem> {
             (0, false) => byte & 0x7f,
             _ => byte,
         };
-        // Twelve bytes at most: no overflow in 128 bits.
+        // At most twelve bytes do not overflow 128 bits.
         value = (value << 8) | i128::from(byte);
     }
     if i64::try_from(value).is_err() && value < 0 {
@@ -237,7 +237,7 @@ fn unsigned(field: &[u8], name: &'static str, max: u64) -> Result<u64, Problem> 
         .ok_or_else(|| too_large(name, value, max))
 }
 
-/// A user or group id; `u32::MAX` is refused, as it means "leave as is" to `chown(2)`.
+/// A user or group id. `u32::MAX` is refused, as it means "leave as is" to `chown(2)`.
 pub(super) fn id(value: i128, field: &'static str) -> Result<u32, Problem> {
     if value < 0 {
         return Err(Problem::Negative { field });
@@ -257,7 +257,7 @@ fn too_large(field: &'static str, value: i128, max: u64) -> Problem {
     }
 }
 
-/// The name as far as it can be told, for errors about a header that cannot be read wholly.
+/// The name if it can be read, for errors about the rest of the header.
 pub(crate) fn display_name(block: &[u8; BLOCK]) -> Option<Vec<u8>> {
     Header::parse(block)
         .ok()
@@ -265,7 +265,7 @@ pub(crate) fn display_name(block: &[u8; BLOCK]) -> Option<Vec<u8>> {
         .filter(|name| !name.is_empty())
 }
 
-/// Device numbers within what `mknod(2)` on Linux can say.
+/// Device numbers that `mknod(2)` on Linux accepts.
 pub(super) fn device(major: u64, minor: u64) -> Result<(u32, u32), Problem> {
     let within = |field, value: u64, max: u32| {
         u32::try_from(value)
@@ -283,7 +283,7 @@ pub(super) fn device(major: u64, minor: u64) -> Result<(u32, u32), Problem> {
     ))
 }
 
-/// A regular file's name that ends in a slash names a directory where there is no content (v7 had no other way).
+/// Whether a regular file is a directory: its name ends in a slash and it has no content. v7 had no other way.
 pub(super) fn names_directory(raw: &[u8], path: &EntryPath, size: u64) -> Result<bool, Problem> {
     if !raw.ends_with(b"/") && !path.is_root() {
         return Ok(false);

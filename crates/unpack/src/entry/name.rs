@@ -1,4 +1,4 @@
-//! Paths of members: relative, plain components only.
+//! Paths of members: relative, and made of plain components.
 
 use std::fmt;
 
@@ -6,17 +6,16 @@ use super::Problem;
 use crate::error::Quoted;
 use crate::limits::{LimitKind, Limits};
 
-/// The longest file name Linux file systems take (`NAME_MAX`).
+/// The longest file name on Linux (`NAME_MAX`).
 const NAME_MAX: usize = 255;
 
-/// A path below the tree's root: components joined by one `/` each, none of them empty, `.` or `..`, no NUL.
-/// Empty for the root itself. What its components lead to (symbolic links) is the tree's business.
+/// A path below the tree's root: components joined by single `/`, none of them empty, `.` or `..`, without NUL. Empty for the root
+/// itself. Symbolic links on the path are resolved by the tree.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct EntryPath(Vec<u8>);
 
 impl EntryPath {
-    /// Checks a name from an archive. A leading `/` is dropped as `tar` does; `..` is refused wherever it stands.
-    /// `field` says in errors which name it was.
+    /// Checks a name from an archive. A leading `/` is dropped, as `tar` does. `..` is refused anywhere. `field` names it in errors.
     pub fn parse(raw: &[u8], field: &'static str, limits: &Limits) -> Result<EntryPath, Problem> {
         if raw.is_empty() {
             return Err(Problem::EmptyName);
@@ -65,12 +64,12 @@ impl EntryPath {
         self.0.is_empty()
     }
 
-    /// The path's bytes, components joined by `/`; empty for the root.
+    /// The bytes of the path; empty for the root.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The directory's path (empty for the root) and the last component; none for the root.
+    /// The directory's path (empty for the root) and the last component. None for the root.
     pub fn split(&self) -> Option<(&[u8], &[u8])> {
         if self.is_root() {
             return None;
@@ -78,7 +77,7 @@ impl EntryPath {
         Some(EntryPath::split_bytes(&self.0))
     }
 
-    /// The directory's path and the last component of a path that is not the root's.
+    /// The directory's path and the last component of a path other than the root's.
     pub(crate) fn split_bytes(path: &[u8]) -> (&[u8], &[u8]) {
         match path.iter().rposition(|&b| b == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),

@@ -8,12 +8,12 @@ use super::header::id;
 use super::sparse::SparseRecords;
 use super::{Problem, Time, Xattr, acl, xattr};
 
-/// Extended attributes that one entry may have, and bytes of their names and values together: more than most file
-/// systems keep for one file.
+/// The most extended attributes of one entry, and the most bytes of their names and values: more than most file systems keep for one
+/// file.
 const XATTRS: usize = 256;
 const XATTR_BYTES: usize = 1 << 20;
 
-/// What extended headers say of the next member; a field they leave out is as the plain header has it.
+/// The fields of the next member from extended headers. Missing ones are taken from the plain header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records {
     pub(super) path: Option<Vec<u8>>,
@@ -41,7 +41,7 @@ impl Records {
         self.check_xattrs()
     }
 
-    /// Adds the records of a global extended header (type `g`). What names or measures one member is refused there.
+    /// Adds the records of a global extended header (type `g`). Records that name or measure one member are refused there.
     pub fn global(&mut self, text: &[u8]) -> Result<(), Problem> {
         let twins = Twins::of(text);
         for record in records(text) {
@@ -59,7 +59,7 @@ impl Records {
         self.check_xattrs()
     }
 
-    /// The member's name, where the records have one; a sparse file's real name goes before its stand-in.
+    /// The member's name, if the records have one. A sparse file's real name is preferred to its placeholder.
     pub(crate) fn name(&self) -> Option<&[u8]> {
         let sparse = self
             .sparse
@@ -68,12 +68,12 @@ impl Records {
         sparse.or(self.path.as_deref())
     }
 
-    /// Whether nothing is overridden.
+    /// Whether no field is overridden.
     pub fn is_empty(&self) -> bool {
         *self == Records::default()
     }
 
-    /// Unknown keys (comments, vendors' extensions, times we do not keep) change nothing, as POSIX demands.
+    /// Unknown keys (comments, vendors' extensions, times that are not kept) are ignored, as POSIX requires.
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         if let Some(name) = key.strip_prefix(SCHILY) {
             return self.xattr(&xattr::decode_keyword(name), value);
@@ -87,7 +87,7 @@ impl Records {
         if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
             return self.sparse.get_or_insert_default().record(key, value);
         }
-        // An empty value takes back what an earlier record said.
+        // An empty value cancels an earlier record.
         let said = !value.is_empty();
         match key {
             b"path" => self.path = said.then(|| value.to_vec()),
@@ -119,7 +119,7 @@ impl Records {
 
     fn xattr(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {
         if !xattr::admit(name, value)? {
-            tracing::debug!(name = %name.escape_ascii(), "extended attribute left out: it belongs to the host's policy");
+            tracing::debug!(name = %name.escape_ascii(), "extended attribute skipped: it belongs to the host's policy");
             return Ok(());
         }
         match self.xattrs.iter_mut().find(|known| known.name == name) {
@@ -135,7 +135,7 @@ impl Records {
         }
     }
 
-    /// A header's own length bounds what it adds; this bounds what several add up to.
+    /// The length of one header is limited. This limits the sum of several.
     fn check_xattrs(&self) -> Result<(), Problem> {
         match xattr::bytes(&self.xattrs) > XATTR_BYTES as u64 {
             true => Err(Problem::ManyXattrs(XATTRS, XATTR_BYTES)),
@@ -148,11 +148,11 @@ impl Records {
 const SCHILY: &[u8] = b"SCHILY.xattr.";
 const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 
-/// What libarchive's records of attributes in one header say a second time.
+/// The attributes in one header that libarchive writes twice.
 ///
-/// It writes each attribute twice: under its own key, encoded so that nothing is ambiguous, and under SCHILY's with the value as it
-/// is and the name in one of two ways, by version: in its own encoding, or as it is. What that says of a name with `=`, `%` or
-/// bytes beyond ASCII is something else to a reader of GNU tar's spelling, and would be an attribute that the file does not have.
+/// It writes each attribute under its own key, in an unambiguous encoding, and under SCHILY's with the plain value. There, the name is
+/// in libarchive's encoding or plain, depending on its version. A reader of GNU tar's encoding misreads such a name with `=`, `%` or
+/// bytes beyond ASCII, and would set an attribute that the file does not have.
 struct Twins(HashSet<Vec<u8>>);
 
 impl Twins {
@@ -160,7 +160,7 @@ impl Twins {
         let records = records(text).map_while(Result::ok);
         let spelled = records.filter_map(|(key, value)| {
             let encoded = key.strip_prefix(LIBARCHIVE)?;
-            // One that is malformed is refused when its turn comes.
+            // A malformed one is refused when it is read.
             let name = xattr::decode_name(encoded).ok()?;
             let value = xattr::decode_value(&name, value).ok()?;
             Some([joined(encoded, &value), joined(&name, &value)])
@@ -174,12 +174,12 @@ impl Twins {
     }
 }
 
-/// A record's text behind its prefix. Where in it the name ends is not told, as the name may have a `=`.
+/// A record's text after its prefix. The name may contain a `=`, so its end is unknown.
 fn joined(name: &[u8], value: &[u8]) -> Vec<u8> {
     [name, b"=", value].concat()
 }
 
-/// The records of a header, with what is wrong with the first malformed one.
+/// The records of a header, up to the first malformed one.
 fn records(text: &[u8]) -> impl Iterator<Item = Result<PaxRecord<'_>, Problem>> {
     pax_records(text).map(|record| record.map_err(Problem::Pax))
 }

@@ -1,22 +1,22 @@
-//! What can be wrong with an archive, in words.
+//! The problems of archives, as messages.
 
 use crate::error::Quoted;
 use crate::limits::LimitKind;
 
-/// What is wrong with one member or with the stream it is in.
+/// A problem of one member, or of the stream that it is in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)] // The messages say it.
 pub enum Problem {
     #[error(
-        "bad checksum: the header says {expected}, its bytes sum up to {actual}; this is no tar archive, or a damaged one"
+        "bad checksum: the header says {expected}, the sum of its bytes is {actual}; this is not a tar archive, or a damaged one"
     )]
     Checksum { expected: u64, actual: u64 },
     #[error("{field} is not a number: {}", Quoted(text))]
     Number { field: &'static str, text: Vec<u8> },
     #[error("{field} is negative")]
     Negative { field: &'static str },
-    #[error("{field} is {value}, at most {max} can be")]
+    #[error("{field} is {value}, the maximum is {max}")]
     TooLarge {
         field: &'static str,
         value: u128,
@@ -26,13 +26,13 @@ pub enum Problem {
     Type(u8),
     #[error("the name is empty")]
     EmptyName,
-    #[error("{field} holds a NUL byte")]
+    #[error("{field} contains a NUL byte")]
     Nul { field: &'static str },
     #[error("{field} {} has a \"..\" component", Quoted(path))]
     ParentComponent { field: &'static str, path: Vec<u8> },
-    #[error("{field} has a component of {length} bytes, a file system takes 255")]
+    #[error("{field} has a component of {length} bytes, the maximum is 255")]
     ComponentLength { field: &'static str, length: usize },
-    #[error("the name ends in \"/\", yet this is a file with content")]
+    #[error("the name ends in \"/\", but this is a file with content")]
     FileNamedAsDirectory,
     #[error("the tree's root can only be a directory")]
     RootNotDirectory,
@@ -48,9 +48,9 @@ pub enum Problem {
     LinkToDirectory(Vec<u8>),
     #[error("extended header: {0}")]
     Pax(&'static str),
-    #[error("extended header: {} cannot stand in a global header", Quoted(.0))]
+    #[error("extended header: {} is not allowed in a global header", Quoted(.0))]
     GlobalKey(Vec<u8>),
-    #[error("an extended header is followed by no entry")]
+    #[error("an extended header is not followed by an entry")]
     Dangling,
     #[error("more than {0} extended headers before one entry")]
     ManyHeaders(usize),
@@ -58,7 +58,7 @@ pub enum Problem {
     Sparse(&'static str),
     #[error("access control list {}: {reason}", Quoted(text))]
     Acl { text: Vec<u8>, reason: &'static str },
-    #[error("extended attribute {} would steer the overlay that containers run on, and is refused", Quoted(.0))]
+    #[error("extended attribute {} is refused: it would control the overlay that containers run on", Quoted(.0))]
     SteeringXattr(Vec<u8>),
     #[error("more than {0} extended attributes, or {1} bytes of them")]
     ManyXattrs(usize, usize),
@@ -66,22 +66,20 @@ pub enum Problem {
     Xattr { name: Vec<u8>, reason: &'static str },
     #[error("whiteout: {0}")]
     Whiteout(&'static str),
-    #[error(
-        "a character device 0:0 hides files from the overlay; layers say that with a .wh. name"
-    )]
+    #[error("a character device 0:0 hides files from the overlay; layers use a .wh. name for that")]
     WhiteoutDevice,
     #[error("{} on its path is not a directory", Quoted(.0))]
     ParentNotDirectory(Vec<u8>),
-    #[error("{} on its path is a symbolic link that leads to no directory", Quoted(.0))]
+    #[error("{} on its path is a symbolic link that does not lead to a directory", Quoted(.0))]
     ParentDangling(Vec<u8>),
-    #[error("limit {limit} exceeded: {value} of at most {allowed}")]
+    #[error("limit {limit} exceeded: {value}, the maximum is {allowed}")]
     Limit {
         limit: LimitKind,
         value: u64,
         allowed: u64,
     },
     #[error(
-        "limit ratio exceeded: {decoded} bytes came out of {packed}, more than {allowed} times as many"
+        "limit ratio exceeded: {packed} bytes decompress to {decoded}, more than {allowed} times as many"
     )]
     Ratio {
         decoded: u64,
@@ -90,21 +88,21 @@ pub enum Problem {
     },
     #[error("the archive ends here, {missing} bytes too early")]
     Truncated { missing: u64 },
-    #[error("it has {0} bytes, less than one header: this is no tar archive")]
+    #[error("it has {0} bytes, less than one header: this is not a tar archive")]
     Short(usize),
-    #[error("a lone block of zeros; the end of an archive has two")]
+    #[error("a single block of zeros; an archive ends with two")]
     LoneZeroBlock,
-    #[error("the {format} stream is damaged at its byte {offset}: {reason}")]
+    #[error("the {format} stream is damaged at byte {offset}: {reason}")]
     Compressed {
         format: &'static str,
         offset: u64,
         reason: String,
     },
     #[error(
-        "limit window exceeded: to decode the {format} stream takes more history than {allowed} bytes"
+        "limit window exceeded: decoding the {format} stream needs more than {allowed} bytes of history"
     )]
     Window { format: &'static str, allowed: u64 },
-    #[error("the {format} stream is cut off after {offset} bytes")]
+    #[error("the {format} stream is truncated after {offset} bytes")]
     CompressedCut { format: &'static str, offset: u64 },
     #[error("the file is empty, not an archive")]
     Empty,

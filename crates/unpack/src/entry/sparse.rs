@@ -1,22 +1,22 @@
-//! Where the stored bytes of a sparse file go: GNU's old map in header blocks, and its three PAX versions.
+//! Maps of sparse files: GNU's old map in header blocks, and its three PAX versions.
 
 use super::Problem;
 
 /// A run of stored bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Where in the file it begins.
+    /// Its offset in the file.
     pub offset: u64,
-    /// How many bytes it has; they stand in the archive directly after the segment before.
+    /// Its size in bytes. In the archive, it directly follows the segment before.
     pub length: u64,
 }
 
-/// Segments in ascending order, none overlapping, all within the file's size, together exactly what is stored.
+/// Segments in ascending order, without overlaps, within the file's size, and together as long as the stored content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SparseMap(Vec<Segment>);
 
 impl SparseMap {
-    /// Checks a map against the file's `size` and the count of bytes `stored` in the archive.
+    /// Checks a map against the file's `size` and the number of bytes `stored` in the archive.
     pub fn new(segments: Vec<Segment>, size: u64, stored: u64) -> Result<SparseMap, Problem> {
         let (mut end, mut sum) = (0u64, 0u64);
         for segment in &segments {
@@ -26,8 +26,8 @@ impl SparseMap {
             end = segment
                 .offset
                 .checked_add(segment.length)
-                .ok_or(Problem::Sparse("a segment's end is absurd"))?;
-            // Cannot overflow: lengths of disjoint segments sum up to `end` at most.
+                .ok_or(Problem::Sparse("a segment's end is too large"))?;
+            // Cannot overflow: the lengths of disjoint segments sum to at most `end`.
             sum += segment.length;
         }
         if end > size {
@@ -47,25 +47,25 @@ impl SparseMap {
     }
 }
 
-/// What PAX records say of a sparse file, collected over all of them.
+/// All PAX records about a sparse file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SparseRecords {
-    /// `GNU.sparse.major`; 1 means that the map is at the content's beginning.
+    /// `GNU.sparse.major`. 1 means that the map is at the beginning of the content.
     pub major: Option<u64>,
     /// `GNU.sparse.minor`.
     pub minor: Option<u64>,
-    /// `GNU.sparse.name`: the file's name, as the header's own names a stand-in.
+    /// `GNU.sparse.name`: the file's name. The header has a placeholder.
     pub name: Option<Vec<u8>>,
     /// `GNU.sparse.size` (versions 0.x) or `GNU.sparse.realsize` (1.0).
     pub real_size: Option<u64>,
-    /// Version 0.0: an `offset` that waits for its `numbytes`.
+    /// Version 0.0: an `offset` without its `numbytes` yet.
     pub open_offset: Option<u64>,
-    /// Versions 0.x: the map; present where a record named it, even with no segments.
+    /// Versions 0.x: the map, if a record mentioned it, even without segments.
     pub map: Option<Vec<Segment>>,
 }
 
 impl SparseRecords {
-    /// Takes one `GNU.sparse.` record; `key` is what follows that prefix.
+    /// Reads one `GNU.sparse.` record. `key` is what follows that prefix.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         match key {
             b"major" => self.major = Some(decimal(value)?),
@@ -108,7 +108,7 @@ fn map_from_list(value: &[u8]) -> Result<Vec<Segment>, Problem> {
     while let Some(offset) = numbers.next() {
         let length = numbers
             .next()
-            .ok_or(Problem::Sparse("a list with an odd count of numbers"))?;
+            .ok_or(Problem::Sparse("a list with an odd number of values"))?;
         segments.push(Segment {
             offset: decimal(offset)?,
             length: decimal(length)?,
@@ -117,8 +117,7 @@ fn map_from_list(value: &[u8]) -> Result<Vec<Segment>, Problem> {
     Ok(segments)
 }
 
-/// Version 1.0: the map stands before the content, as decimal lines, padded to a whole block.
-/// Fed block by block until it is complete.
+/// Version 1.0: the map precedes the content, as decimal lines, padded to a whole block. Reads block by block until it is complete.
 #[derive(Debug, Default)]
 pub(crate) struct MapReader {
     line: Vec<u8>,
@@ -127,13 +126,13 @@ pub(crate) struct MapReader {
 }
 
 impl MapReader {
-    /// Takes one block; gives the map once the last line was in it.
+    /// Reads one block. Returns the map after its last line.
     pub fn block(&mut self, block: &[u8]) -> Result<Option<Vec<Segment>>, Problem> {
         for &byte in block {
             if byte != b'\n' {
                 self.line.push(byte);
                 if self.line.len() > 20 {
-                    return Err(Problem::Sparse("a line of the map is no number"));
+                    return Err(Problem::Sparse("a line of the map is not a number"));
                 }
                 continue;
             }
@@ -168,7 +167,7 @@ fn decimal(digits: &[u8]) -> Result<u64, Problem> {
         .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     text.and_then(|text| text.parse().ok())
         .filter(|&number| number <= i64::MAX as u64)
-        .ok_or(Problem::Sparse("not a number where one must be"))
+        .ok_or(Problem::Sparse("not a number"))
 }
 
 #[cfg(test)]

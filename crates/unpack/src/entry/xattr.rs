@@ -1,4 +1,4 @@
-//! Which extended attributes an archive may set, and how GNU tar and libarchive write them down.
+//! Which extended attributes an archive may set, and how GNU tar and libarchive encode them.
 
 use super::{Problem, Xattr, acl};
 
@@ -6,8 +6,8 @@ use super::{Problem, Xattr, acl};
 const NAME_MAX: usize = 255;
 const SIZE_MAX: usize = 65536;
 
-/// Attributes by which overlay file systems (the kernel's, with and without `userxattr`, and the FUSE one) and
-/// container stores are told to hide, redirect or reown files: not for an archive to say.
+/// Attributes that make overlay file systems (the kernel's, with and without `userxattr`, and the FUSE one) and container stores
+/// hide, redirect or reown files. An archive may not set them.
 const STEERING: [&[u8]; 5] = [
     b"trusted.overlay.",
     b"user.overlay.",
@@ -16,14 +16,14 @@ const STEERING: [&[u8]; 5] = [
     b"trusted.containers.override_",
 ];
 
-/// What attributes take, names and values.
+/// The size of attributes: names and values.
 pub(crate) fn bytes(xattrs: &[Xattr]) -> u64 {
     let one = |xattr: &Xattr| (xattr.name.len() + xattr.value.len()) as u64;
     xattrs.iter().map(one).sum()
 }
 
-/// True where the attribute is to be set, false where it is to be left out: labels of the host's security modules
-/// (SELinux, Smack, AppArmor, IMA, EVM) and file-system internals mean nothing, or the wrong thing, on another machine.
+/// Whether to set an attribute. Labels of the host's security modules (SELinux, Smack, AppArmor, IMA, EVM) and file-system internals
+/// are left out: they mean nothing, or the wrong thing, on another machine.
 pub(super) fn admit(name: &[u8], value: &[u8]) -> Result<bool, Problem> {
     let refused = |reason| {
         Err(Problem::Xattr {
@@ -35,7 +35,7 @@ pub(super) fn admit(name: &[u8], value: &[u8]) -> Result<bool, Problem> {
         return Err(Problem::SteeringXattr(name.to_vec()));
     }
     if name.is_empty() || name.len() > NAME_MAX || name.contains(&0) {
-        return refused("not a name the kernel takes");
+        return refused("the kernel does not accept this name");
     }
     if value.len() > SIZE_MAX {
         return refused("its value is longer than 65536 bytes");
@@ -54,7 +54,7 @@ pub(super) fn admit(name: &[u8], value: &[u8]) -> Result<bool, Problem> {
             .is_some_and(|rest| !rest.is_empty()))
 }
 
-/// GNU tar writes `=` as `%3D`, as a key ends at the first one, and so `%` as `%25`; nothing else (xheader.c,
+/// GNU tar writes `=` as `%3D`, because a key ends at the first one, and therefore `%` as `%25`, and nothing else (xheader.c,
 /// `xattr_encode_keyword`). Go's archive/tar encodes nothing and refuses names with `=`.
 pub(super) fn decode_keyword(text: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(text.len());
@@ -75,7 +75,7 @@ pub(super) fn decode_keyword(text: &[u8]) -> Vec<u8> {
 pub(super) fn decode_name(text: &[u8]) -> Result<Vec<u8>, Problem> {
     let malformed = || Problem::Xattr {
         name: text.to_vec(),
-        reason: "its name is not percent-encoded rightly",
+        reason: "the percent-encoding of its name is malformed",
     };
     let mut name = Vec::with_capacity(text.len());
     let mut bytes = text.iter();

@@ -47,22 +47,22 @@ fn copy_layer(layer: &Path, to: &OwnedFd) -> Result<(), Error> {
         .map_err(|failure| failure.on(&layer.join(OsStr::from_bytes(&copy.at))))
 }
 
-/// One layer on its way.
+/// One layer being copied.
 struct Copy<'a> {
     from: &'a OwnedFd,
     to: &'a OwnedFd,
     creator: Creator,
-    /// Files of the layer that have several names, by inode: the name copied first.
+    /// Files of the layer with several names, by inode: the name that was copied first.
     links: HashMap<(u64, u64), Vec<u8>>,
-    /// The path at work, for errors.
+    /// The current path, for errors.
     at: Vec<u8>,
 }
 
-/// What is still to be done, the next thing last. Directories are named by path instead of being kept open, as trees
-/// can be deeper than descriptors allow.
+/// A step to do; the next one is last. Directories are named by path instead of being kept open, as trees can be deeper than the
+/// limit on descriptors.
 enum Step {
     Enter(Vec<u8>),
-    /// All below is copied: times can be set.
+    /// Everything below was copied, so its times can be set.
     Leave(Vec<u8>, Metadata),
 }
 
@@ -87,7 +87,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Copies what is in a directory; gives the directories below it.
+    /// Copies what is in a directory. Returns the directories in it.
     fn enter(&mut self, path: &[u8], steps: &mut Vec<Step>) -> Result<Vec<Vec<u8>>, Failure> {
         let (from, to) = (open_below(self.from, path)?, open_below(self.to, path)?);
         let stat = rustix::fs::fstat(&from).doing("look at")?;
@@ -115,7 +115,7 @@ impl Copy<'_> {
         Ok(below)
     }
 
-    /// Copies one entry; true where it is a directory, whose inside is still to be copied.
+    /// Copies one entry. Returns true if it is a directory, whose content is still to be copied.
     fn entry(
         &mut self,
         from: &OwnedFd,
@@ -205,7 +205,7 @@ impl Copy<'_> {
     }
 }
 
-/// A directory of either tree; no link is on the way, as only directories were entered.
+/// Opens a directory of either tree. There is no link on the path, as only directories were entered.
 fn open_below(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Failure> {
     let path = if path.is_empty() { b"." } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -221,7 +221,7 @@ fn inherits_group(dir: &OwnedFd) -> Result<bool, Failure> {
         != 0)
 }
 
-/// Everything but the content, the overlay's own attributes left out.
+/// Everything but the content, without the overlay's own attributes.
 pub(crate) fn metadata_of(stat: &Stat, fd: &OwnedFd) -> Result<Metadata, Failure> {
     let mut metadata = Metadata {
         mode: stat.st_mode & 0o7777,
@@ -233,7 +233,7 @@ pub(crate) fn metadata_of(stat: &Stat, fd: &OwnedFd) -> Result<Metadata, Failure
         },
         xattrs: Vec::new(),
     };
-    // Works for descriptors of links and devices too, which can be opened as a mere path.
+    // This also works for links and devices, which can only be opened with O_PATH.
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let list = read_growing(|buffer| rustix::fs::listxattr(&path, buffer))
         .doing("list the attributes of")?;
@@ -259,7 +259,7 @@ fn read_growing(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<
                 buffer.truncate(length);
                 return Ok(buffer);
             }
-            // 64 KiB is the most that attributes and their list can have.
+            // An attribute and the list of names have at most 64 KiB.
             Err(Errno::RANGE) if buffer.len() < 64 * 1024 => buffer.resize(64 * 1024, 0),
             Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
             Err(errno) => return Err(errno),
@@ -267,7 +267,7 @@ fn read_growing(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<
     }
 }
 
-/// Shares the extents where the file system can; copies inside the kernel otherwise, leaving holes out.
+/// Shares the extents if the file system can. Otherwise copies inside the kernel, leaving out holes.
 fn copy_content(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<(), Failure> {
     if size == 0 || rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
@@ -277,7 +277,7 @@ fn copy_content(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<(), Failure> 
     while position < size {
         let start = match rustix::fs::seek(from, SeekFrom::Data(position)) {
             Err(Errno::NXIO) => break,
-            // Not every file system knows of holes.
+            // Some file systems do not support holes.
             Err(Errno::INVAL) => position,
             other => other.doing("look for content of")?,
         };
@@ -294,7 +294,7 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<(), 
         let length = usize::try_from(end - read_at).unwrap_or(usize::MAX);
         match rustix::fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length)
         {
-            // Shorter than it was a moment ago: somebody wrote to a layer.
+            // Shorter than a moment ago: another process wrote to a layer.
             Ok(0) => return Err(Failure::Kernel("copy the whole of", Errno::IO)),
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -306,7 +306,7 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<(), 
     Ok(())
 }
 
-/// For pairs of file systems that the kernel does not copy between.
+/// For pairs of file systems between which the kernel does not copy.
 fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, mut position: u64, end: u64) -> Result<(), Failure> {
     let mut buffer = vec![0; 256 * 1024];
     while position < end {

@@ -1,11 +1,11 @@
 //! The merged view of layers, as overlayfs makes it.
 //!
-//! To read the layers one by one would not do: a layer can delete a file or directory of those below it, replace either, or make a
-//! directory opaque. So each name is looked up in all layers that share its directory, from the top, with the overlay's own signs:
+//! Reading the layers one by one is not enough: a layer can delete or replace a file or directory of a lower one, or make a directory
+//! opaque. So each name is looked up in all layers that share its directory, from the top, observing the overlay's marks:
 //! <https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories>.
 //!
-//! Layers are immutable, and nothing but a directory is ever walked through: the path of a [`Directory`] has no symbolic link in
-//! it, in any layer that it names. LinkBudget are the caller's to follow.
+//! Layers are immutable, and only directories are ever walked through: the path of a [`Directory`] contains no symbolic link in any
+//! of its layers. Following links is left to the caller.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ use crate::descriptors::RaisedLimit;
 use crate::error::Error;
 use crate::whiteout::{is_opaque, is_whiteout};
 
-/// The merged view of some layers. While it lives each of them is open, and the limit on open files is raised.
+/// The merged view of some layers. While it exists, all of them are open and the limit on open files is raised.
 #[derive(Debug)]
 pub struct Merged {
     /// Topmost first.
@@ -28,14 +28,14 @@ pub struct Merged {
     _limit: RaisedLimit,
 }
 
-/// What the merged view has under a name.
+/// The file of a name in the merged view.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing, or a whiteout.
     Nothing,
     /// A directory.
     Directory(Directory),
-    /// A file of any other kind.
+    /// A file of any other type.
     File(File),
 }
 
@@ -49,7 +49,7 @@ pub struct Directory {
     stat: Stat,
 }
 
-/// A file of the merged view that is no directory.
+/// A file of the merged view that is not a directory.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
@@ -63,7 +63,7 @@ impl Directory {
         &self.path
     }
 
-    /// What the topmost layer that has it says of it.
+    /// Its metadata in the topmost layer that contains it.
     pub fn stat(&self) -> &Stat {
         &self.stat
     }
@@ -75,7 +75,7 @@ impl File {
         &self.path
     }
 
-    /// What its layer says of it.
+    /// Its metadata.
     pub fn stat(&self) -> &Stat {
         &self.stat
     }
@@ -109,7 +109,7 @@ impl Merged {
         })
     }
 
-    /// What a directory has under one name, which must not be `.` or `..`.
+    /// Looks up a name in a directory. The name must not be `.` or `..`.
     pub fn find(&self, parent: &Directory, name: &OsStr) -> Result<Found, Error> {
         let path = parent.path.join(name);
         let mut found: Option<Directory> = None;
@@ -125,7 +125,7 @@ impl Merged {
             match &mut found {
                 _ if is_whiteout(root, &path, &stat).map_err(failed)? => break,
                 None if !directory => return Ok(Found::File(File { path, layer, stat })),
-                // A directory ends where something else lies below it.
+                // What is below a file of another type does not show through.
                 Some(_) if !directory => break,
                 Some(found) => found.layers.push(layer),
                 None => {
@@ -162,14 +162,14 @@ impl Merged {
         Ok(visible)
     }
 
-    /// Opens a file with `O_PATH`, itself where it is a symbolic link: devices and pipes are not touched by that.
+    /// Opens a file with `O_PATH`, without following a symbolic link. This is safe for devices and pipes.
     pub fn open_file(&self, file: &File) -> Result<OwnedFd, Error> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.layers[file.layer].0, &file.path, flags, Mode::empty())
             .map_err(|errno| self.failed("open", file.layer, &file.path, errno))
     }
 
-    /// What one layer has of a merged directory.
+    /// Opens a merged directory in one layer.
     fn directory(&self, layer: usize, path: &Path) -> Result<OwnedFd, Error> {
         let name = match path.as_os_str().is_empty() {
             true => Path::new("."),

@@ -1,12 +1,12 @@
-//! The layer store: one immutable tree for each layer, under the layer's diff_id.
+//! The layer store: one immutable tree per layer, named by the layer's diff_id.
 //!
 //! ```text
-//! <layers>/<diff_id hex>/      a tree, complete and on disk since it has this name
-//! <layers>/.staging/<unique>/  trees in the making, each locked by its maker; what nobody locks is swept
-//! <layers>/.locks/<hex>        locked by who makes that layer
+//! <layers>/<diff_id hex>/      a tree, complete and synced before it got this name
+//! <layers>/.staging/<unique>/  unfinished trees, each locked by its maker; unlocked ones are swept
+//! <layers>/.locks/<hex>        locked by the process that makes that layer
 //! ```
 //!
-//! Only root enters `<layers>` (mode 0700): set-id files and device nodes in the trees are out of other users' reach.
+//! Only the owner can enter `<layers>` (mode 0700), so set-id files and device nodes in the trees are out of other users' reach.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
@@ -27,33 +27,33 @@ use crate::whiteout::is_opaque;
 const STAGING: &str = ".staging";
 const LOCKS: &str = ".locks";
 
-/// Layers made at once.
+/// The number of layers made at once.
 const MAKERS: usize = 2;
 
 /// Bytes read from a blob at once.
 const READ: usize = 64 * 1024;
 
-/// The directory that holds layers' trees.
+/// The directory of the layer trees.
 #[derive(Debug, Clone)]
 pub struct LayerStore {
     directory: PathBuf,
 }
 
 impl LayerStore {
-    /// The store in that directory, which is made when the first layer is.
+    /// The store in a directory, which is created with the first layer.
     pub fn open(directory: impl Into<PathBuf>) -> LayerStore {
         LayerStore {
             directory: directory.into(),
         }
     }
 
-    /// The tree of a layer, where it is there.
+    /// The tree of a layer, if it exists.
     pub fn get(&self, layer: &DiffId) -> Option<PathBuf> {
         let path = self.path(layer);
         path.is_dir().then_some(path)
     }
 
-    /// All layers there are.
+    /// All layers in the store.
     pub fn list(&self) -> Result<Vec<DiffId>, Error> {
         let failed = |source| Error::io("list", &self.directory, source);
         let entries = match fs::read_dir(&self.directory) {
@@ -74,13 +74,13 @@ impl LayerStore {
         Ok(layers)
     }
 
-    /// Starts a layer whose bytes are pushed; its compression is told by them, its diff_id known at the end.
+    /// Starts a layer whose bytes are pushed. Its compression is detected, its diff_id is known at the end.
     pub fn writer(&self, limits: Limits) -> Result<LayerWriter, Error> {
         LayerWriter::start(self, limits, Algorithm::Sha256, false)
     }
 
-    /// Makes the layer from its blob, unless it is there. Where another process makes it, its work is waited for;
-    /// `open` is called only if there is something to do.
+    /// Makes the layer from its blob, unless it exists. Waits if another process is making it. `open` is called only if the layer has
+    /// to be made.
     pub fn unpack<R: Read>(
         &self,
         layer: &DiffId,
@@ -114,13 +114,13 @@ impl LayerStore {
         staged.publish()
     }
 
-    /// The layers of an image, in the order of its config, the lowest first. None below one whose root hides everything before it,
-    /// as the overlay does not look for that mark on the layers' own roots.
+    /// The layers of an image. `ids` are in the order of its config, the lowest first. Layers below one with an opaque root are left
+    /// out, as the overlay does not look for that mark on the roots of its layers.
     ///
-    /// A layer that comes several times, as empty ones do, is there once, as the overlay refuses a tree that it has already. It is
-    /// at its topmost place: what the lower one shows or hides, that one shows or hides before it.
+    /// A layer that occurs several times, as empty ones do, is kept once, as the overlay refuses the same tree twice. Its topmost
+    /// position is kept, from which it shows or hides everything that the lower one does.
     ///
-    /// Only the roots above the lowest one are read, so a missing lowest layer is found by [`Layers::check`] and by those that open it.
+    /// The lowest layer is not looked at. If it is missing, [`Layers::check`] and every use of it will report that.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl LayerStore {
         };
         for id in ids {
             let tree = self.path(id);
-            // The lowest hides nothing, whatever it is marked with.
+            // The lowest layer hides nothing, opaque or not.
             if !layers.is_empty() && self.is_opaque(id, &tree)? {
                 layers.ids.clear();
                 layers.trees.clear();
@@ -147,7 +147,7 @@ impl LayerStore {
         Ok(layers)
     }
 
-    /// The layers whose [`Layers::ids`] were written down. They are stacked as they come, without a look at the disk.
+    /// The layers with these ids, which an earlier [`Layers::ids`] returned. Does not access the disk.
     pub fn stacked(&self, ids: &[DiffId]) -> Layers {
         Layers {
             ids: ids.to_vec(),
@@ -155,16 +155,16 @@ impl LayerStore {
         }
     }
 
-    /// One layer without files: what an image that has no layers stands on, as an overlay and a copy need one.
+    /// A layer without files, for images without layers: overlays and copies need at least one.
     pub fn empty(&self) -> Result<Layers, Error> {
-        // The end of an archive, and nothing before it.
+        // The end of an archive, without members before it.
         const NOTHING: [u8; 1024] = [0; 1024];
         let layer = DiffId(Digest::of(&NOTHING));
         self.unpack(&layer, || Ok(&NOTHING[..]), Limits::default())?;
         Ok(self.stacked(&[layer]))
     }
 
-    /// Makes several layers, as many at once as help; each as [`LayerStore::unpack`] does. The first failure ends all.
+    /// Makes several layers, some of them at once, each like [`LayerStore::unpack`]. Stops at the first failure.
     pub fn unpack_all<R: Read>(
         &self,
         layers: &[DiffId],
@@ -192,7 +192,7 @@ impl LayerStore {
         };
         reserve_descriptors();
         std::thread::scope(|scope| {
-            // Each layer keeps two threads busy; two layers fill each other's gaps.
+            // Each layer keeps two threads busy. Two layers fill each other's gaps.
             for _ in 1..layers.len().min(MAKERS) {
                 scope.spawn(make);
             }
@@ -204,7 +204,7 @@ impl LayerStore {
         }
     }
 
-    /// Removes a layer's tree; false where there was none. It is out of the store at once, whatever happens then.
+    /// Removes a layer's tree. Returns false if there was none. The tree is out of the store even if removing its files fails.
     pub fn remove(&self, layer: &DiffId) -> Result<bool, Error> {
         match self.detach(layer)? {
             Some(detached) => detached.remove().map(|()| true),
@@ -212,7 +212,7 @@ impl LayerStore {
         }
     }
 
-    /// Takes a layer's tree out of the store at once, for its space to be freed later; none where there was none.
+    /// Takes a layer's tree out of the store at once, to free its space later. `None` if there was none.
     pub fn detach(&self, layer: &DiffId) -> Result<Option<Detached>, Error> {
         let path = self.path(layer);
         if !path.is_dir() {
@@ -222,7 +222,7 @@ impl LayerStore {
         let taken = Staging::take(&path, &staging, "removed-")?;
         let lock = self.directory.join(LOCKS).join(layer.0.hex());
         match fs::remove_file(&lock) {
-            // Who waits for it meanwhile makes the layer anew, at worst twice.
+            // A process that waits for the lock makes the layer again, at worst twice.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io("remove", lock, error))
             }
@@ -230,12 +230,12 @@ impl LayerStore {
         }
     }
 
-    /// What killed processes left unfinished, and [`LayerStore::sweep`] removes.
+    /// The unfinished trees of killed processes, which [`LayerStore::sweep`] removes.
     pub fn leftovers(&self) -> Result<Vec<PathBuf>, Error> {
         staging::leftovers(&self.directory.join(STAGING))
     }
 
-    /// Removes what killed processes left unfinished; gives the number of trees removed.
+    /// Removes the unfinished trees of killed processes, and returns their number.
     pub fn sweep(&self) -> Result<usize, Error> {
         staging::sweep(&self.directory.join(STAGING), "")
     }
@@ -251,7 +251,7 @@ impl LayerStore {
         is_opaque(&root).map_err(|errno| Error::io("read the attributes of", tree, errno))
     }
 
-    /// Excludes other makers of the layer, in this process and others.
+    /// Locks out other makers of the layer, in this process and in others.
     fn lock(&self, layer: &DiffId) -> Result<File, Error> {
         let path = self.make_directory(LOCKS)?.join(layer.0.hex());
         let file =
@@ -281,23 +281,23 @@ impl LayerStore {
     }
 }
 
-/// A tree that is no longer in the store. Dropped, it is removed.
+/// A tree that is no longer in the store. Removed when dropped.
 #[derive(Debug)]
 pub struct Detached(Staging);
 
 impl Detached {
-    /// Where it lies until it is removed.
+    /// Its path until it is removed.
     pub fn path(&self) -> PathBuf {
         self.0.path().join(staging::TAKEN)
     }
 
-    /// Frees its space, and says whether that worked.
+    /// Removes its files, and reports failures.
     pub fn remove(self) -> Result<(), Error> {
         self.0.remove()
     }
 }
 
-/// Whether a layer's digest is that of no bytes at all.
+/// Whether a layer's digest is that of zero bytes.
 pub(crate) fn is_of_nothing(layer: &DiffId) -> bool {
     Hasher::new(layer.0.algorithm()).finish() == layer.0
 }

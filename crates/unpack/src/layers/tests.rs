@@ -63,7 +63,7 @@ impl Fixture {
         Layers::of_directories(["low", "middle", "high"].map(|name| self.at(name)))
     }
 
-    /// What the merged view has at a path, and which inode that is.
+    /// The inode of a path in the merged view.
     fn find(&self, path: &str) -> Option<u64> {
         let merged = self.layers().merged().unwrap();
         let mut directory = merged.root().unwrap();
@@ -189,7 +189,7 @@ fn a_missing_layer_is_named() {
     assert!(is_missing(layers.open_topmost().unwrap_err()));
     assert!(is_missing(layers.merged().unwrap_err()));
     store.stacked(&[low]).over(it.at("low")).check().unwrap();
-    // One that is not a layer is told by its path.
+    // A directory that is not a layer is named by its path.
     let other = Layers::of_directories([it.at("nothing")]).check();
     assert!(
         other

@@ -1,4 +1,4 @@
-//! One layer in the making: its bytes are pushed in, its tree gets a name at the end.
+//! Making one layer from bytes that are pushed.
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -17,9 +17,9 @@ use crate::tree::Flavor;
 use crate::work::{self, Summary};
 use crate::writeback::Writeback;
 
-/// A layer in the making. Takes the layer's bytes as they come, packed or not; dropped, it leaves nothing.
+/// An unfinished layer. Takes the layer's bytes in any pieces, compressed or not. When dropped, it leaves nothing.
 pub struct LayerWriter {
-    // In this order: the worker has ended before its directory is removed.
+    // In this order: the worker must end before its directory is removed.
     pipeline: Pipeline<Summary>,
     writeback: Writeback,
     staging: Staging,
@@ -35,7 +35,7 @@ impl LayerWriter {
     ) -> Result<LayerWriter, Error> {
         let parent = store.staging()?;
         let staging = Staging::create(&parent, "")?;
-        // What a layer without an entry for its root gets.
+        // The mode of a layer without an entry for its root.
         rustix::fs::fchmod(staging.dir(), Mode::from_raw_mode(0o755))
             .map_err(|errno| Error::io("change the mode of a directory in", &parent, errno))?;
         let root = staging.duplicate()?;
@@ -54,14 +54,14 @@ impl LayerWriter {
         })
     }
 
-    /// As [`Write::write_all`], with this crate's error.
+    /// Like [`Write::write_all`], with this crate's error.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.pipeline.write(bytes)?;
         self.writeback.took(bytes.len(), || reopen(&self.staging));
         Ok(())
     }
 
-    /// All bytes were given: the tree is complete, but seen by nobody yet.
+    /// Ends the layer after all bytes were pushed. Its tree is complete, but not visible yet.
     pub fn finish(self) -> Result<StagedTree, Error> {
         let meanwhile = || self.writeback.rest(|| reopen(&self.staging));
         let outcome = self.pipeline.finish(meanwhile, || Ok(()))?;
@@ -83,7 +83,7 @@ impl LayerWriter {
 }
 
 impl Write for LayerWriter {
-    /// Fails with an [`Error`] of this crate inside the `io::Error`.
+    /// The `io::Error` contains an [`Error`] of this crate.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())
@@ -94,7 +94,7 @@ impl Write for LayerWriter {
     }
 }
 
-/// A complete tree that has no name yet. Dropped, it is removed.
+/// A complete tree without a name. Removed when dropped.
 #[derive(Debug)]
 pub struct StagedTree {
     diff_id: DiffId,
@@ -110,15 +110,15 @@ impl StagedTree {
         &self.diff_id
     }
 
-    /// What was in it.
+    /// Its statistics.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// Brings the tree to the disk, and with it all that was written to its file system before.
+    /// Syncs the tree, and with it everything that was written to its file system before.
     ///
-    /// By one syncfs(2): to wait for thousands of files one by one takes many times as long. It tells of every failure
-    /// to write since the tree's directory was opened, which was before its first file.
+    /// This is one syncfs(2): to sync thousands of files one by one takes many times as long. It reports every write error since the
+    /// tree's directory was opened, which was before its first file.
     pub fn sync(&mut self) -> Result<Synced, Error> {
         let failed = |errno| Error::io("sync", self.store.root(), errno);
         rustix::fs::syncfs(self.staging.dir()).map_err(failed)?;
@@ -132,8 +132,8 @@ impl StagedTree {
         })
     }
 
-    /// Brings the tree to the disk and gives it its name. Where another maker was faster, this one's is discarded. After
-    /// [`StagedTree::sync`] nothing waits for the disk here: the caller does, for the directory that has the name now.
+    /// Syncs and names the tree. If another maker was faster, this tree is discarded. After [`StagedTree::sync`] nothing is synced
+    /// here: the caller then syncs the directory of the new name.
     pub fn publish(mut self) -> Result<PathBuf, Error> {
         let path = self.store.path(&self.diff_id);
         if path.is_dir() {
@@ -151,7 +151,7 @@ impl StagedTree {
     }
 }
 
-/// A layer's directory as [`Writeback`] wants it.
+/// Opens a layer's directory for [`Writeback`].
 fn reopen(staging: &Staging) -> Option<OwnedFd> {
     staging::open_directory(staging.path()).ok()
 }

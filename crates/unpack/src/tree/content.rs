@@ -1,4 +1,4 @@
-//! A file's bytes: straight from the decoder's buffer to the kernel.
+//! Writing a file's content, straight from the decoder's buffer to the kernel.
 
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
@@ -10,10 +10,10 @@ use super::{Doing, Failure};
 use crate::archive::Archive;
 use crate::entry::SparseMap;
 
-/// From this size on the file system is told beforehand how long a file will be.
+/// From this size on, space for a file is reserved beforehand.
 const PREALLOCATED: u64 = 8 << 20;
 
-/// So much of it at once: a header may claim what never comes, and memory is what some file systems are made of.
+/// How much is reserved at once: a header may claim more than follows, and some file systems are in memory.
 const STEP: u64 = 64 << 20;
 
 /// Writes the content of the archive's current entry to a new file.
@@ -36,7 +36,7 @@ pub(super) fn write<R: BufRead>(
         }
         return Ok(());
     };
-    // The holes are what is never written.
+    // Parts that are never written are the holes.
     rustix::fs::ftruncate(file, size).doing("set the size of the sparse file")?;
     for segment in map.segments() {
         copy(file, segment.offset, segment.length, archive)?;
@@ -44,7 +44,7 @@ pub(super) fn write<R: BufRead>(
     Ok(())
 }
 
-/// Finding out that the disk is full before the work is better than after, and the file is in one piece; where it cannot be told,
+/// Detects a full disk before the work instead of after it, and keeps the file in one piece. Without support by the file system,
 /// nothing is lost.
 fn preallocate(file: &OwnedFd, offset: u64, length: u64) -> Result<(), Failure> {
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, length) {

@@ -1,4 +1,4 @@
-//! Making one entry in an open directory, in the place of whatever had its name.
+//! Creating one entry in an open directory, replacing anything that has its name.
 
 use std::os::fd::OwnedFd;
 
@@ -11,17 +11,17 @@ use crate::entry::{EntryPath, Metadata, Problem};
 use crate::metadata;
 use crate::whiteout::{self, Whiteout};
 
-/// What is made by name alone, without a descriptor.
+/// An entry that is created by name, without a descriptor.
 #[derive(Clone, Copy)]
 pub(super) enum Node<'a> {
     Symlink(&'a [u8]),
-    /// Block instead of character, major, minor.
+    /// Block instead of character device, major, minor.
     Device(bool, u32, u32),
     Fifo,
 }
 
 impl Tree {
-    /// A new, empty file.
+    /// Creates an empty file.
     pub(super) fn create_file(
         &mut self,
         parent: usize,
@@ -33,14 +33,14 @@ impl Tree {
             .union(OFlags::EXCL)
             .union(OFlags::NOFOLLOW)
             .union(OFlags::CLOEXEC);
-        // Set-id bits come last, when owner and content are right.
+        // Set-id bits are set last, after owner and content.
         let mode = Mode::from_raw_mode(metadata.mode & 0o1777);
         self.create(parent, name, "create the file", |dir| {
             rustix::fs::openat(dir, name, NEW, mode)
         })
     }
 
-    /// A symbolic link, device or fifo with all its metadata.
+    /// Creates a symbolic link, device or fifo with all its metadata.
     pub(super) fn create_node(
         &mut self,
         parent: usize,
@@ -78,8 +78,8 @@ impl Tree {
             .finish_node(&open.fd, name, metadata, symlink, open.setgid)
     }
 
-    /// Another name of something made before. The target's last component is not followed: a link to a symbolic link
-    /// is a second name of that link.
+    /// Creates another name of an earlier entry. The target's last component is not followed: a hard link to a symbolic link is a
+    /// second name of that link.
     pub(super) fn hard_link(
         &mut self,
         path: &EntryPath,
@@ -113,13 +113,13 @@ impl Tree {
         }
         let link = |dir: &OwnedFd| rustix::fs::linkat(&*from, old, dir, name, AtFlags::empty());
         match self.create(parent, name, "create the hard link", link) {
-            // Its target was below what it replaced.
+            // Its target was inside what it replaced.
             Err(Failure::Kernel(_, Errno::NOENT)) => Err(missing()),
             other => other,
         }
     }
 
-    /// A directory: new, or one that is there already and gets this metadata.
+    /// Creates a directory, or gives an existing one this metadata.
     pub(super) fn directory(
         &mut self,
         path: &EntryPath,
@@ -149,7 +149,7 @@ impl Tree {
                 self.creator.note_default_acl(metadata);
                 Ok(())
             }
-            // Also a symbolic link to a directory: the last entry of a name is what stands there.
+            // This includes a symbolic link to a directory: the last entry of a name counts.
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 self.make_room(parent, name)?;
                 self.new_directory(parent, path.as_bytes(), name, metadata, false)
@@ -159,7 +159,7 @@ impl Tree {
         }
     }
 
-    /// Makes a directory where nothing is, and keeps it open.
+    /// Creates a directory under an unused name, and keeps it open.
     pub(super) fn new_directory(
         &mut self,
         parent: usize,
@@ -185,7 +185,8 @@ impl Tree {
         self.directories.insert(path, open)
     }
 
-    /// In a layer: a whiteout of this name gives way to a directory, which has to hide what the whiteout hid.
+    /// In a layer, removes a whiteout of this name to make room for a directory. Returns true if there was one: then the directory has to
+    /// hide what the whiteout hid.
     pub(super) fn replace_whiteout(&mut self, parent: usize, name: &[u8]) -> Result<bool, Failure> {
         if self.flavor != Flavor::Layer || !self.marks.any {
             return Ok(false);
@@ -204,7 +205,7 @@ impl Tree {
         }
     }
 
-    /// Carries out a whiteout entry.
+    /// Applies a whiteout entry.
     pub(super) fn whiteout(
         &mut self,
         whiteout: &Whiteout<'_>,
@@ -240,7 +241,7 @@ impl Tree {
         }
     }
 
-    /// A directory that whiteouts may name things in; none where it is not there, and so neither are they.
+    /// The directory of a whiteout. None if it does not exist: then there is nothing to delete.
     fn lower_directory(&mut self, path: &[u8]) -> Result<Option<usize>, Failure> {
         if self.made.is_none() {
             return Ok(None);
@@ -252,7 +253,7 @@ impl Tree {
         }
     }
 
-    /// Empties a directory of what earlier layers put there.
+    /// Removes what earlier layers created in a directory.
     fn clear_lower(&mut self, index: usize) -> Result<(), Failure> {
         self.directories.forget_paths(index)?;
         let open = self.directories.at(index);
@@ -273,7 +274,7 @@ impl Tree {
         }
     }
 
-    /// Makes an entry; where its name is taken, once more after that was removed.
+    /// Creates an entry. If its name is taken, removes what has it and tries again.
     fn create<T>(
         &mut self,
         parent: usize,
@@ -292,7 +293,7 @@ impl Tree {
         }
     }
 
-    /// Removes what has the name, with all that is below it.
+    /// Removes what has the name, with everything below it.
     fn make_room(&mut self, parent: usize, name: &[u8]) -> Result<(), Failure> {
         let dir = self.directories.at(parent).fd.clone();
         let stat = rustix::fs::statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW)

@@ -1,5 +1,5 @@
-//! Open directories of the tree, so that neighbours are created through one descriptor, and their modification
-//! times, which are set when the descriptor is given up: by then no child is created through it any more.
+//! The open directories of the tree, so that neighbours are created through one descriptor, and their modification times, which are
+//! set when the descriptor is closed: after that, no child is created through it.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -14,22 +14,22 @@ use super::links::LinkBudget;
 use crate::entry::Time;
 use crate::metadata::times;
 
-/// Descriptors kept open at once; archives go through directories in depth-first order mostly.
+/// The most descriptors kept open. Archives usually visit directories in depth-first order.
 const KEPT: usize = 64;
 
-/// How a directory is opened whose name stands in one that is open: never through a link.
+/// How to open a directory by its name in an open one: never through a link.
 pub(super) const OPEN: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Paths remembered for one directory; an archive can make any number of links to it.
+/// The most paths remembered for one directory. An archive can create any number of links to it.
 const ALIASES: usize = 16;
 
-/// How often a resolution that raced with a rename elsewhere is tried again: see `RESOLVE_IN_ROOT` in openat2(2).
+/// How often a resolution is repeated that raced with a rename elsewhere, see `RESOLVE_IN_ROOT` in openat2(2).
 const RACE_RETRIES: usize = 128;
 
-/// The directories that were used last.
+/// The most recently used directories.
 pub(super) struct Directories {
     root: Rc<OwnedFd>,
     links: Arc<LinkBudget>,
@@ -42,19 +42,19 @@ pub(super) struct Directories {
 /// An open directory.
 pub(super) struct Open {
     pub fd: Rc<OwnedFd>,
-    /// What its modification time is to be in the end; none leaves it as it comes.
+    /// Its final modification time, if it is to be set.
     pub mtime: Option<Time>,
-    /// New files and directories in it get its group, and directories its setgid bit.
+    /// New files and directories in it inherit its group, and directories its setgid bit.
     pub setgid: bool,
-    /// Device and inode, once they were needed.
+    /// Device and inode, once they are known.
     identity: Option<(u64, u64)>,
-    /// Every path (through symbolic links) that it was reached by.
+    /// The paths by which it was found, some of them through symbolic links.
     paths: Vec<Box<[u8]>>,
     used: u64,
 }
 
 impl Open {
-    /// A directory just created, or found.
+    /// A directory that was just created or found.
     pub fn new(fd: OwnedFd, mtime: Option<Time>, setgid: bool) -> Open {
         Open {
             fd: Rc::new(fd),
@@ -74,7 +74,7 @@ impl Open {
         Ok(*self.identity.insert((stat.st_dev, stat.st_ino)))
     }
 
-    /// Sets what could not be set while children were created.
+    /// Sets the times, which creating children would change.
     fn close(self) -> Result<(), Failure> {
         match self.mtime {
             Some(time) => {
@@ -97,7 +97,7 @@ impl Directories {
         }
     }
 
-    /// The directory of that path where it is open already.
+    /// The directory of a path, if it is open.
     pub fn get(&mut self, path: &[u8]) -> Option<usize> {
         let index = match &self.last {
             Some((last, index)) if **last == *path => *index,
@@ -113,8 +113,8 @@ impl Directories {
         Some(index)
     }
 
-    /// The directory of that path, opened where it must be. Symbolic links on the way are followed inside the tree
-    /// only; nothing mounted in the tree is entered.
+    /// Finds or opens the directory of a path. Symbolic links on the path are followed inside the tree only. Mounts in the tree are not
+    /// entered.
     pub fn find(&mut self, path: &[u8]) -> Result<usize, Errno> {
         if let Some(index) = self.get(path) {
             return Ok(index);
@@ -122,7 +122,7 @@ impl Directories {
         let fd = self.resolve(path)?;
         let stat = rustix::fs::fstat(&fd)?;
         let identity = (stat.st_dev, stat.st_ino);
-        // One directory may have several paths, and its times must be known once.
+        // A directory with several paths must be kept once, because of its times.
         for (index, slot) in self.open.iter_mut().enumerate() {
             let Some(open) = slot else { continue };
             if open.identity().map_err(|_| Errno::IO)? == identity {
@@ -146,7 +146,7 @@ impl Directories {
         })
     }
 
-    /// Keeps a directory; the one that was not used for longest may be given up for it.
+    /// Adds a directory. The least recently used one may be closed for it.
     pub fn insert(&mut self, path: &[u8], mut open: Open) -> Result<usize, Failure> {
         self.clock += 1;
         open.used = self.clock;
@@ -157,7 +157,7 @@ impl Directories {
                 self.open.push(None);
                 self.open.len() - 1
             }
-            None => self.give_up_oldest()?,
+            None => self.close_oldest()?,
         };
         self.open[index] = Some(open);
         self.by_path.insert(path.into(), index);
@@ -165,15 +165,15 @@ impl Directories {
         Ok(index)
     }
 
-    /// The open directory of an index that [`Directories::find`] or [`Directories::insert`] gave just before.
+    /// The open directory of an index that [`Directories::find`] or [`Directories::insert`] has just returned.
     pub fn at(&mut self, index: usize) -> &mut Open {
         self.open[index]
             .as_mut()
-            .expect("indices are used before anything is given up")
+            .expect("indices are used before anything is closed")
     }
 
-    /// Gives up every descriptor but one, whose index stays good. Needed before a directory or link in it is removed:
-    /// paths may lead elsewhere afterwards.
+    /// Closes all directories but one, whose index stays valid. Needed before a directory or link in it is removed: paths may lead
+    /// elsewhere afterwards.
     pub fn forget_paths(&mut self, kept: usize) -> Result<(), Failure> {
         self.by_path.clear();
         self.last = None;
@@ -186,12 +186,12 @@ impl Directories {
         Ok(())
     }
 
-    /// Gives up all descriptors, setting times.
+    /// Closes all directories and sets their times.
     pub fn close(mut self) -> Result<(), Failure> {
         self.open.drain(..).flatten().try_for_each(Open::close)
     }
 
-    fn give_up_oldest(&mut self) -> Result<usize, Failure> {
+    fn close_oldest(&mut self) -> Result<usize, Failure> {
         let used = |index: &usize| self.open[*index].as_ref().map_or(0, |open| open.used);
         let index = (0..self.open.len())
             .min_by_key(used)
@@ -206,11 +206,11 @@ impl Directories {
         Ok(index)
     }
 
-    /// Whether a symbolic link is on that path. What is not there is none.
+    /// Whether a symbolic link is on a path. A missing component is not one.
     pub fn leads_through_link(&self, path: &[u8]) -> bool {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        // With `O_NOFOLLOW` a link at the very end would be opened: the slash makes it one on the way.
+        // `O_NOFOLLOW` would open a link at the very end. The slash makes it one on the path.
         let directory = [path, b"/"].concat();
         let opened = || rustix::fs::openat2(&*self.root, &*directory, flags, Mode::empty(), within);
         !path.is_empty() && matches!(opened(), Err(Errno::LOOP))
@@ -221,7 +221,7 @@ impl Directories {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
         let open = |within| rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), within);
-        // Most paths lead through no link; for the others it counts.
+        // Most paths have no links. Those with links are counted.
         match open(within | ResolveFlags::NO_SYMLINKS) {
             Err(Errno::LOOP) => self.links.followed(),
             Err(Errno::AGAIN | Errno::INTR) => {}

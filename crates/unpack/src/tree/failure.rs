@@ -1,4 +1,4 @@
-//! Why one step in the tree failed, before it is said where in the archive that was.
+//! Failures of single steps in the tree, before their position in the archive is added.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::error::{Error, Position};
 /// A step that failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The archive asks for something that is refused.
+    /// The archive contains something that is refused.
     Refused(Problem),
-    /// The kernel refused to do this.
+    /// A system call failed.
     Kernel(&'static str, Errno),
     /// Reading the archive's content failed.
     Stream(Error),
@@ -59,7 +59,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Says what a failing system call was for.
+/// Adds the purpose of a failed system call.
 pub(crate) trait Doing<T> {
     fn doing(self, action: &'static str) -> Result<T, Failure>;
 }

@@ -1,5 +1,4 @@
-//! What one archive made in a plain tree that earlier layers were unpacked to: whiteouts mean only what was there
-//! before it.
+//! Everything that one archive created in a plain tree over earlier layers: whiteouts only delete what earlier layers created.
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -11,19 +10,19 @@ use rustix::io::Errno;
 use super::directories::OPEN;
 use super::{Doing, Failure, remove};
 
-/// Hashes of directory identity and name, and of the identities of directories with something of this archive in them, at any
-/// depth (they may be an earlier layer's): some 16 bytes for each, keyed afresh for each archive, so that nobody can craft names that
-/// collide. A tree of them, as a table takes three times its size while it grows.
+/// Hashes of directory identity and name, and of the identities of directories with anything of this archive in them, at any depth
+/// (they may be of an earlier layer). They take about 16 bytes each and have a new key for each archive, so that nobody can craft
+/// names that collide. They are kept in a tree, as a hash table takes three times its size while it grows.
 #[derive(Default)]
 pub(super) struct Made {
     keys: RandomState,
     names: BTreeSet<u64>,
-    /// Directories in which nothing of earlier layers is left, and in which nothing of theirs comes to be again.
+    /// Directories in which nothing of earlier layers is left.
     cleared: HashSet<(u64, u64)>,
 }
 
-/// Levels of directories that are cleared: each takes a descriptor and its share of the thread's stack. Names have fewer by
-/// default, yet links lead to any depth.
+/// The most levels of directories to clear: each takes a descriptor and some of the thread's stack. By default names have fewer, but
+/// links can lead to any depth.
 const LEVELS: usize = 200;
 
 impl Made {
@@ -39,12 +38,12 @@ impl Made {
         self.names.contains(&self.keys.hash_one(directory))
     }
 
-    /// Something is made in a directory: it stays, and so do those that it is in, whatever whiteouts name them.
+    /// Records that something was created in a directory: whiteouts must not delete it, nor its parents.
     pub fn hold(&mut self, dir: &OwnedFd, identity: (u64, u64)) -> Result<(), Errno> {
         let above = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut next = None;
         let mut identity = identity;
-        // Up to one that is known, or to the root of all, which is above itself.
+        // Up to a recorded one, or to the file system's root, which is its own parent.
         while self.names.insert(self.keys.hash_one(identity)) {
             let dir = next.as_ref().unwrap_or(dir);
             let up = rustix::fs::openat(dir, "..", above, Mode::empty())?;
@@ -70,7 +69,7 @@ impl Made {
         })
     }
 
-    /// Removes what earlier layers have by one name in a directory; whether the name is gone with it.
+    /// Removes what earlier layers have under a name in a directory. Returns whether the name is gone.
     pub fn remove_lower(
         &mut self,
         dir: &OwnedFd,
@@ -100,7 +99,7 @@ impl Made {
                 rustix::fs::unlinkat(dir, name, AtFlags::empty()).doing("remove what it names")?;
             }
             (false, true) => remove::tree(dir, name).doing("remove what it names")?,
-            // Made anew or filled by this layer, yet with what lower layers have in it.
+            // Created or filled by this layer, but with files of lower layers in it.
             (true, true) => {
                 if level == LEVELS {
                     return Err(Failure::Kernel(

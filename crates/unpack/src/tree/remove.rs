@@ -1,4 +1,4 @@
-//! Removing a tree, however deep it is, without leaving it by a link and without running out of descriptors.
+//! Removing a tree of any depth, without following links and without running out of descriptors.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -11,17 +11,16 @@ use rustix::io::Errno;
 
 use super::directories::OPEN;
 
-/// Directories open at once; below that depth a directory is moved up first, and removed from there.
+/// The most directories open at once. A directory below that depth is moved up first and removed from there.
 const DEPTH: usize = 64;
 
-/// Directories of one listing that are gone into before it goes on: their names are kept meanwhile.
+/// The number of directories of one listing that are entered before it continues. Their names are kept meanwhile.
 const BATCH: usize = 1024;
 
 /// Bytes for one getdents64(2) call.
 const LISTING: usize = 32 * 1024;
 
-/// Removes what has this name in `dir`, and everything below it. Nothing is followed; that the name is gone already is
-/// no error.
+/// Removes a name in `dir` and everything below it, without following links. A missing name is not an error.
 pub(crate) fn tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
     let dir = dir.as_fd();
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
@@ -43,7 +42,7 @@ pub(crate) fn contents(root: &OwnedFd) -> Result<(), Errno> {
     below(root, root, DEPTH, &mut moved, &mut buffer)?;
     while let Some(name) = moved.waiting.pop() {
         let dir = match rustix::fs::openat(root, &*name, OPEN, Mode::empty()) {
-            // The root's own listing came upon it first.
+            // It was already removed with the root's own listing.
             Err(Errno::NOENT) => continue,
             other => other?,
         };
@@ -54,7 +53,7 @@ pub(crate) fn contents(root: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// [`tree`] for a large one, by two threads: on two cores half of the kernel's work is done meanwhile.
+/// Like [`tree`], with two threads, which on two cores share the kernel's work.
 pub(crate) fn large_tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
     let parts = parts(dir.as_fd(), name);
     let next = AtomicUsize::new(0);
@@ -68,7 +67,7 @@ pub(crate) fn large_tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
         std::thread::scope(|scope| {
             let helper = scope.spawn(work);
             let own = work();
-            // What one of them could not remove fails again below, and is told then.
+            // What they could not remove fails again below, which is reported.
             own.and(helper.join().unwrap_or(Err(Errno::IO)))
         })
         .ok();
@@ -76,7 +75,7 @@ pub(crate) fn large_tree(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
     tree(dir, name)
 }
 
-/// Directories in a tree, none of them below another: enough for two threads to share.
+/// Directories in a tree, none of them below another, for two threads to share.
 fn parts(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<(Arc<OwnedFd>, Vec<u8>)> {
     const ENOUGH: usize = 64;
     const LEVELS: usize = 3;
@@ -104,7 +103,7 @@ fn parts(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<(Arc<OwnedFd>, Vec<u8>)> {
     parts
 }
 
-/// The directories in one, [`BATCH`] at most: the others are removed with it.
+/// The directories in a directory, at most [`BATCH`]: the others are removed with it.
 fn children(parent: Arc<OwnedFd>) -> Vec<(Arc<OwnedFd>, Vec<u8>)> {
     let mut names = Vec::new();
     let mut buffer = vec![MaybeUninit::uninit(); LISTING];
@@ -124,8 +123,8 @@ fn children(parent: Arc<OwnedFd>) -> Vec<(Arc<OwnedFd>, Vec<u8>)> {
         .collect()
 }
 
-/// Hands every name in a directory to `each`, in the file system's order, which says whether it took the name away. Only
-/// some names are kept at a time: an archive decides how many there are.
+/// Calls `each` with every name in a directory, in the file system's order. `each` returns whether it removed the name. Only some names
+/// are in memory at a time, as an archive decides how many there are.
 pub(crate) fn each_name<E>(
     dir: &OwnedFd,
     failed: impl Fn(Errno) -> E,
@@ -143,20 +142,20 @@ pub(crate) fn each_name<E>(
                 taken |= each(&name)?;
             }
         }
-        // Not every file system's listing survives removals: look again until none was needed.
+        // Some file systems' listings skip names after removals: list again until nothing was removed.
         if !taken {
             return Ok(());
         }
     }
 }
 
-/// A name in a directory that has any.
+/// A name in a directory. None if it is empty.
 pub(crate) fn any_name(dir: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
     rewind(dir)?;
     Ok(next_names(dir)?.pop())
 }
 
-/// The next names of a listing, as many as fit into its buffer; none at its end.
+/// The next names of a listing, as many as fit into its buffer. Empty at its end.
 fn next_names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     let mut buffer = vec![MaybeUninit::uninit(); LISTING];
@@ -173,7 +172,7 @@ fn next_names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(names)
 }
 
-/// The next listing begins at the first name.
+/// Makes the next listing start at the first name.
 fn rewind(dir: &OwnedFd) -> Result<(), Errno> {
     rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0)).map(drop)
 }
@@ -185,7 +184,7 @@ struct Moved {
     count: u64,
 }
 
-/// Empties `dir`; directories deeper than `depth` are moved to `root` instead of entered.
+/// Empties `dir`. Directories deeper than `depth` are moved to `root` instead of entered.
 fn below(
     root: &OwnedFd,
     dir: &OwnedFd,
@@ -215,7 +214,7 @@ fn below(
             }
             match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                // File systems need not tell types in listings.
+                // Listings of some file systems have no types.
                 Err(Errno::ISDIR) => directories.push(name.to_owned()),
                 Err(errno) => return Err(errno),
             }
@@ -227,7 +226,7 @@ fn below(
             return Ok(());
         }
         if ended {
-            // Not every file system's listing survives removals: look again until nothing is there.
+            // Some file systems' listings skip names after removals: list again until nothing is left.
             rewind(dir)?;
             empty = true;
         }
@@ -242,7 +241,7 @@ fn directory(
     moved: &mut Moved,
     buffer: &mut Vec<MaybeUninit<u8>>,
 ) -> Result<(), Errno> {
-    // Many are empty, or get so at once.
+    // Many are empty.
     match rustix::fs::unlinkat(dir, name.as_c_str(), AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}

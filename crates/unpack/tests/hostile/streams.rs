@@ -19,23 +19,34 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
-#[test]
-fn damaged_streams() {
-    let good = || {
-        Tar::new()
-            .dir("d")
-            .file("d/f", "x".repeat(3000))
-            .file("g", "y".repeat(700))
-            .end()
-    };
-    let flip = |mut packed: Vec<u8>, at_end: usize| {
-        let at = packed.len() - at_end;
-        packed[at] ^= 0x40;
-        packed
-    };
-    let half = |packed: Vec<u8>| packed[..packed.len() / 2].to_vec();
+/// A sound archive of two files.
+fn good() -> Vec<u8> {
+    Tar::new()
+        .dir("d")
+        .file("d/f", "x".repeat(3000))
+        .file("g", "y".repeat(700))
+        .end()
+}
+
+/// A sound archive that stays large when it is compressed.
+fn large() -> Vec<u8> {
     let noise = noise(100_000);
-    let large = || Tar::new().file("d", &noise).file("e", &noise).end();
+    Tar::new().file("d", &noise).file("e", &noise).end()
+}
+
+/// Changes one bit of the byte so far from the end.
+fn flip(mut packed: Vec<u8>, from_end: usize) -> Vec<u8> {
+    let at = packed.len() - from_end;
+    packed[at] ^= 0x40;
+    packed
+}
+
+fn half(packed: Vec<u8>) -> Vec<u8> {
+    packed[..packed.len() / 2].to_vec()
+}
+
+#[test]
+fn damaged_archives() {
     assert_refused(
         vec![
             fixed("nothing", "empty", Vec::new()),
@@ -62,27 +73,36 @@ fn damaged_streams() {
             ),
             fixed(
                 "cut behind an extended header",
-                "followed by no entry",
+                "not followed by an entry",
                 Tar::new().pax(&[("mtime", "1")]).cut(),
             ),
             fixed(
-                "gzip cut between entries",
-                "cut off",
-                gzip(&good()[..2 * BLOCK + 3072])[..60].to_vec(),
-            ),
-            fixed(
                 "lone zero block",
-                "lone block",
+                "single block of zeros",
                 Tar::new()
                     .file("x", "x")
                     .raw([0; BLOCK])
                     .file("y", "y")
                     .end(),
             ),
-            fixed("gzip cut", "cut off", half(gzip(&large()))),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn damaged_gzip() {
+    assert_refused(
+        vec![
+            fixed(
+                "gzip cut between entries",
+                "truncated",
+                gzip(&good()[..2 * BLOCK + 3072])[..60].to_vec(),
+            ),
+            fixed("gzip cut", "truncated", half(gzip(&large()))),
             fixed(
                 "gzip cut in the trailer",
-                "cut off",
+                "truncated",
                 gzip(&good())[..gzip(&good()).len() - 2].to_vec(),
             ),
             fixed(
@@ -102,29 +122,42 @@ fn damaged_streams() {
             ),
             fixed(
                 "gzip and half a member",
-                "cut off",
+                "truncated",
                 [gzip(&good()), gzip(&good())[..9].to_vec()].concat(),
             ),
-            fixed("gzip header alone", "cut off", gzip(&good())[..10].to_vec()),
+            fixed(
+                "gzip header alone",
+                "truncated",
+                gzip(&good())[..10].to_vec(),
+            ),
             fixed(
                 "gzip magic and garbage",
                 "gzip stream is damaged",
                 [&[0x1f, 0x8b][..], &[0xff; 600]].concat(),
             ),
-            fixed("bzip2 cut", "cut off", half(bzip2(&large()))),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn damaged_bzip2_xz_and_zstd() {
+    assert_refused(
+        vec![
+            fixed("bzip2 cut", "truncated", half(bzip2(&large()))),
             fixed(
                 "bzip2 damaged",
                 "bzip2 stream is damaged",
                 flip(bzip2(&large()), 5000),
             ),
-            fixed("xz cut", "cut off", half(xz(&large(), 0))),
+            fixed("xz cut", "truncated", half(xz(&large(), 0))),
             fixed(
                 "xz damaged",
                 "xz stream is damaged",
                 flip(xz(&large(), 0), 5000),
             ),
             fixed("xz with a large dictionary", "xz stream", xz(&good(), 6)),
-            fixed("zstd cut", "cut off", half(zstd(&large()))),
+            fixed("zstd cut", "truncated", half(zstd(&large()))),
             fixed(
                 "zstd damaged",
                 "zstd stream is damaged",

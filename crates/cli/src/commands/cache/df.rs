@@ -116,7 +116,7 @@ fn of_cache(survey: &Survey, garbage: &Collection) -> Vec<Row> {
 
 /// The files that containers have changed or created.
 fn containers(settings: &Settings) -> Result<Row, Failure> {
-    let directory = &settings.dirs.instances;
+    let directory = &settings.dirs.containers;
     let mut row = Row {
         kind: "containers",
         count: 0,

@@ -22,8 +22,8 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     const KILL: i32 = 9;
     let signal = signal::read("--signal", &args.signal)?;
-    containers::each_at_once(settings, &args.names, |instances, name| {
-        let live = instances.get(name)?.live()?;
+    containers::each_at_once(settings, &args.names, |containers, name| {
+        let live = containers.get(name)?.live()?;
         match signal {
             KILL => live.kill()?,
             _ => live.signal(signal)?,

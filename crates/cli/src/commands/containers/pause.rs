@@ -17,19 +17,19 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("pausing a container")?;
-    each(&args.names, settings, box_containers::Instance::pause)
+    each(&args.names, settings, box_containers::Container::pause)
 }
 
 /// Performs an action on each container and prints its name. Tries all of them before it reports failures.
 pub fn each(
     names: &[String],
     settings: &Settings,
-    act: impl Fn(&box_containers::Instance) -> Result<(), box_containers::Error>,
+    act: impl Fn(&box_containers::Container) -> Result<(), box_containers::Error>,
 ) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let containers = settings.containers();
     let mut failures = Vec::new();
     for name in names {
-        match instances.get(name).and_then(|instance| act(&instance)) {
+        match containers.get(name).and_then(|container| act(&container)) {
             Ok(()) => output::line(name)?,
             Err(error) => failures.push(Failure::from(error)),
         }

@@ -28,31 +28,31 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .map(|text| crate::options::duration("--older-than", text))
         .transpose()?;
     let oldest = age.map(|age| output::now().saturating_sub(age.as_secs()));
-    let instances = settings.containers();
+    let containers = settings.containers();
     let mut names = Vec::new();
-    for instance in instances.list()? {
-        let record = instance.record();
+    for container in containers.list()? {
+        let record = container.record();
         let last = record
             .ended
             .as_ref()
             .map(|ended| ended.finished)
             .unwrap_or(record.created);
         let stopped = !matches!(
-            instance.status()?,
+            container.status()?,
             Status::Running { .. } | Status::Paused { .. }
         );
         if stopped && oldest.is_none_or(|oldest| last <= oldest) {
-            names.push(instance.name().to_owned());
+            names.push(container.name().to_owned());
         }
     }
     if names.is_empty() || !(args.force || agreed(names.len())?) {
         return Ok(0);
     }
-    containers::each_at_once(settings, &names, |instances, name| {
-        match instances.remove(name, false) {
+    containers::each_at_once(settings, &names, |containers, name| {
+        match containers.remove(name, false) {
             // Another process has started or removed it in the meantime.
             Err(
-                box_containers::Error::NoSuchInstance { .. }
+                box_containers::Error::NoSuchContainer { .. }
                 | box_containers::Error::Running { .. },
             ) => Ok(()),
             result => Ok(result?),

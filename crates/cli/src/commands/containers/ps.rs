@@ -1,6 +1,6 @@
 //! `box ps`.
 
-use box_containers::{Instance, Status};
+use box_containers::{Container, Status};
 use serde::Serialize;
 
 use crate::options;
@@ -48,10 +48,10 @@ pub struct Row {
 
 impl Row {
     /// The current state of a container.
-    pub fn of(instance: &Instance) -> Result<Row, Failure> {
-        let record = instance.record();
+    pub fn of(container: &Container) -> Result<Row, Failure> {
+        let record = container.record();
         let mut row = Row {
-            name: instance.name().to_owned(),
+            name: container.name().to_owned(),
             id: record.id.clone(),
             image: record.image.clone(),
             digest: record.manifest.clone(),
@@ -72,7 +72,7 @@ impl Row {
             age: record.created,
             ended: record.ended.as_ref().map(|ended| ended.finished),
         };
-        match instance.status()? {
+        match container.status()? {
             Status::Created => {}
             Status::Running { pid } => (row.status, row.pid) = ("running", Some(pid)),
             Status::Paused { pid } => (row.status, row.pid) = ("paused", Some(pid)),
@@ -146,7 +146,7 @@ const LISTING: Listing<Row, 5> = Listing {
 };
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let containers = settings.containers();
     let filters = args
         .filters
         .iter()
@@ -157,11 +157,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             .iter()
             .any(|filter| matches!(filter, Filter::Status(_)));
     let mut rows = Vec::new();
-    for instance in instances.list()? {
-        let row = match Row::of(&instance) {
+    for container in containers.list()? {
+        let row = match Row::of(&container) {
             Ok(row) => row,
             // It has just been removed.
-            Err(_) if !instance.dir().exists() => continue,
+            Err(_) if !container.dir().exists() => continue,
             Err(failure) => return Err(failure),
         };
         if (all || row.is_alive()) && filters.iter().all(|filter| filter.accepts(&row)) {

@@ -30,22 +30,22 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
     let grace = options::duration("--time", &args.time)?;
-    let instances = settings.containers();
+    let containers = settings.containers();
     for name in &args.names {
         // A missing container is reported below.
-        if let Ok(instance) = instances.get(name) {
-            check_passthrough(&instance)?;
+        if let Ok(container) = containers.get(name) {
+            check_passthrough(&container)?;
         }
     }
     // Processes are created only after all threads have ended.
     let stopped = containers::at_once(&args.names, |name| {
-        let instance = instances.get(name)?;
-        trust::judge_container(settings, &instance)?;
-        containers::stop(&instance, None, Some(grace))
+        let container = containers.get(name)?;
+        trust::judge_container(settings, &container)?;
+        containers::stop(&container, None, Some(grace))
     });
     let started = stopped.into_iter().zip(&args.names).map(|(stopped, name)| {
         stopped?;
-        box_containers::monitor::detach(instances.get(name)?, hint)?;
+        box_containers::monitor::detach(containers.get(name)?, hint)?;
         Ok(name)
     });
     containers::report(started)

@@ -19,11 +19,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let containers = settings.containers();
     let done = containers::at_once(&args.names, |name| {
-        match instances.remove(name, args.force) {
+        match containers.remove(name, args.force) {
             Ok(()) => Ok(Some(name.to_owned())),
-            Err(box_containers::Error::NoSuchInstance { .. }) if args.force => Ok(None),
+            Err(box_containers::Error::NoSuchContainer { .. }) if args.force => Ok(None),
             Err(error) => Err(error.into()),
         }
     });

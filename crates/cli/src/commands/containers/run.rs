@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use box_cache::{Image, Platform};
 use box_containers::accounts::Accounts;
-use box_containers::{EtcFiles, NewInstance, Options, Overrides, Storage, spec};
+use box_containers::{EtcFiles, NewContainer, Options, Overrides, Storage, spec};
 
 use crate::commands::containers::start;
 use crate::image::fetch::FetchArgs;
@@ -109,8 +109,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             crate::report::cause(&error)
         ))
     })?;
-    let instances = settings.containers();
-    let mut overrides = args.container.overrides(&base, &instances)?;
+    let containers = settings.containers();
+    let mut overrides = args.container.overrides(&base, &containers)?;
     overrides.command = command.to_vec();
     overrides.terminal = args.wants_terminal();
     if overrides.terminal && overrides.term.is_none() {
@@ -135,21 +135,21 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let supplied = wanted.ready(settings)?;
     check_level(&supplied.image)?;
     overrides.accounts = Accounts::of_layers(&supplied.layers, &spec::mounts(&overrides))?;
-    let new = args.instance(settings, &supplied, &overrides, options)?;
+    let new = args.container(settings, &supplied, &overrides, options)?;
     if args.execution.dry_run {
         let plan = new.plan()?.to_string();
         return output::lines(plan.trim_end()).map(|()| 0);
     }
-    let instance = instances.create(new)?;
+    let container = containers.create(new)?;
     // From here on the container's record protects its layers from garbage collection.
     drop(supplied.hold);
     if args.detach {
-        start::check_passthrough(&instance)?;
-        return start::detach(&instances, instance, start::Unstarted::Remove);
+        start::check_passthrough(&container)?;
+        return start::detach(&containers, container, start::Unstarted::Remove);
     }
     start::execute(
-        &instances,
-        instance,
+        &containers,
+        container,
         args.execution.report.as_deref(),
         start::Unstarted::Remove,
     )
@@ -229,17 +229,17 @@ impl Args {
         self.container.tty || (!self.container.interactive && !self.detach && interactive())
     }
 
-    fn instance(
+    fn container(
         &self,
         settings: &Settings,
         supplied: &Supplied,
         overrides: &Overrides,
         options: Options,
-    ) -> Result<NewInstance, Failure> {
+    ) -> Result<NewContainer, Failure> {
         // A host without this file resolves no names, and neither does the container.
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let hostname = spec::hostname(overrides);
-        Ok(NewInstance {
+        Ok(NewContainer {
             name: self.name.clone(),
             image: supplied.image.reference.to_string(),
             manifest: Some(supplied.image.manifest_digest.to_string()),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use box_containers::logs::Driver;
-use box_containers::{Instance, Instances, launch};
+use box_containers::{Container, Containers, launch};
 use box_run::Ended;
 use box_run::Reason;
 use clap_complete::ArgValueCandidates;
@@ -40,11 +40,11 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("starting a container")?;
     if !args.attach && !args.interactive && args.report.is_none() {
-        return containers::each(settings, &args.names, |instances, name| {
-            let instance = instances.get(name)?;
-            check_passthrough(&instance)?;
-            trust::judge_container(settings, &instance)?;
-            Ok(box_containers::monitor::detach(instance, hint)?)
+        return containers::each(settings, &args.names, |containers, name| {
+            let container = containers.get(name)?;
+            check_passthrough(&container)?;
+            trust::judge_container(settings, &container)?;
+            Ok(box_containers::monitor::detach(container, hint)?)
         });
     }
     let [name] = args.names.as_slice() else {
@@ -53,11 +53,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
                 .hint("name one container, or omit --attach, --interactive and --report"),
         );
     };
-    let instances = settings.containers();
-    let mut instance = instances.get(name)?;
-    trust::judge_container(settings, &instance)?;
-    instance.hold()?;
-    let spec = instance.spec()?;
+    let containers = settings.containers();
+    let mut container = containers.get(name)?;
+    trust::judge_container(settings, &container)?;
+    container.hold()?;
+    let spec = container.spec()?;
     let process = spec.process().as_ref();
     let terminal = process.and_then(|process| process.terminal()) == Some(true);
     if !args.interactive && !terminal {
@@ -68,8 +68,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         })?;
     }
     execute(
-        &instances,
-        instance,
+        &containers,
+        container,
         args.report.as_deref(),
         Unstarted::Keep,
     )
@@ -77,15 +77,15 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 
 /// Starts a container in the background and prints its name.
 pub fn detach(
-    instances: &Instances,
-    instance: Instance,
+    containers: &Containers,
+    container: Container,
     unstarted: Unstarted,
 ) -> Result<u8, Failure> {
-    let name = instance.name().to_owned();
-    if let Err(error) = box_containers::monitor::detach(instance, hint) {
+    let name = container.name().to_owned();
+    if let Err(error) = box_containers::monitor::detach(container, hint) {
         let failure = Failure::from(error);
         if unstarted == Unstarted::Remove {
-            remove(instances, &name)?;
+            remove(containers, &name)?;
         }
         return Err(failure);
     }
@@ -94,9 +94,9 @@ pub fn detach(
 }
 
 /// Refuses to give the caller's terminal to a container in the background: it could read and type there.
-pub fn check_passthrough(instance: &Instance) -> Result<(), Failure> {
+pub fn check_passthrough(container: &Container) -> Result<(), Failure> {
     use rustix::termios::isatty;
-    let options = &instance.record().options;
+    let options = &container.record().options;
     if options.log.driver != Driver::Passthrough {
         return Ok(());
     }
@@ -106,7 +106,7 @@ pub fn check_passthrough(instance: &Instance) -> Result<(), Failure> {
     match terminal {
         true => Err(Failure::new(format!(
             "cannot start {} in the background: --log-driver passthrough would give it this terminal",
-            instance.name()
+            container.name()
         ))
         .hint("redirect stdout and stderr to a file or a pipe")),
         false => Ok(()),
@@ -124,23 +124,23 @@ pub enum Unstarted {
 
 /// Prepares a container, starts it and waits for its exit. Returns the exit status for box.
 pub fn execute(
-    instances: &Instances,
-    instance: Instance,
+    containers: &Containers,
+    container: Container,
     report: Option<&Path>,
     unstarted: Unstarted,
 ) -> Result<u8, Failure> {
-    let name = instance.name().to_owned();
+    let name = container.name().to_owned();
     let mut memory_limit = None;
-    let started = instance.plan().and_then(|plan| {
+    let started = container.plan().and_then(|plan| {
         memory_limit = plan.memory_limit();
-        launch(instance, plan)
+        launch(container, plan)
     });
     let running = match started {
         Ok(running) => running,
         Err(error) => {
             let failure = Failure::from(error);
             if unstarted == Unstarted::Remove {
-                remove(instances, &name)?;
+                remove(containers, &name)?;
             }
             if let Some(path) = report {
                 write(path, &Report::unstarted(&name, &failure))?;
@@ -179,9 +179,9 @@ fn out_of_memory(name: &str, limit: Option<u64>, ended: &Ended) -> Failure {
     Failure::new(message).maybe_hint(hint).status(ended.code)
 }
 
-fn remove(instances: &Instances, name: &str) -> Result<(), Failure> {
-    match instances.remove(name, true) {
-        Ok(()) | Err(box_containers::Error::NoSuchInstance { .. }) => Ok(()),
+fn remove(containers: &Containers, name: &str) -> Result<(), Failure> {
+    match containers.remove(name, true) {
+        Ok(()) | Err(box_containers::Error::NoSuchContainer { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -35,7 +35,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .as_deref()
         .map(|text| signal::read("--signal", text))
         .transpose()?;
-    containers::each_at_once(settings, &args.names, |instances, name| {
-        containers::stop(&instances.get(name)?, given, Some(grace))
+    containers::each_at_once(settings, &args.names, |containers, name| {
+        containers::stop(&containers.get(name)?, given, Some(grace))
     })
 }

@@ -17,5 +17,5 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     require_root("unpausing a container")?;
-    pause::each(&args.names, settings, box_containers::Instance::unpause)
+    pause::each(&args.names, settings, box_containers::Container::unpause)
 }

@@ -24,12 +24,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let resources = args.limits.resources()?.ok_or_else(|| {
         Failure::new("no limits were given").hint("for example: box update --memory 512m NAME")
     })?;
-    let instances = settings.containers();
+    let containers = settings.containers();
     let mut failures = Vec::new();
     for name in &args.names {
-        match instances
+        match containers
             .get(name)
-            .and_then(|mut instance| instance.update(&resources))
+            .and_then(|mut container| container.update(&resources))
         {
             Ok(()) => output::line(name)?,
             Err(error) => failures.push(Failure::from(error)),

@@ -1,6 +1,6 @@
 //! `box wait`.
 
-use box_containers::Instance;
+use box_containers::Container;
 
 use clap_complete::ArgValueCandidates;
 
@@ -18,18 +18,19 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.containers();
-    let waiters = containers::at_once(&args.names, |name| status(settings, &instances.get(name)?));
+    let containers = settings.containers();
+    let waiters = containers::at_once(&args.names, |name| status(settings, &containers.get(name)?));
     containers::report(waiters.into_iter())
 }
 
 /// Waits for a container to exit and returns its exit status.
-pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
-    let waiter = instance.waiter()?;
-    match instance.live() {
+pub fn status(settings: &Settings, container: &Container) -> Result<u8, Failure> {
+    let waiter = container.waiter()?;
+    match container.live() {
         Ok(live) => live.wait(None).map(drop)?,
         Err(
-            box_containers::Error::NotRunning { .. } | box_containers::Error::NoSuchInstance { .. },
+            box_containers::Error::NotRunning { .. }
+            | box_containers::Error::NoSuchContainer { .. },
         ) => {}
         Err(error) => return Err(error.into()),
     }
@@ -37,13 +38,13 @@ pub fn status(settings: &Settings, instance: &Instance) -> Result<u8, Failure> {
     if let Some(ended) = waiter.ended()? {
         return Ok(ended.code);
     }
-    let name = instance.name();
-    let instance = settings.containers().get(name)?;
-    match &instance.record().ended {
+    let name = container.name();
+    let container = settings.containers().get(name)?;
+    match &container.record().ended {
         Some(ended) => Ok(ended.code),
         None => Err(Failure::new(format!(
             "the exit status of {name} is unknown ({})",
-            instance.status()?
+            container.status()?
         ))),
     }
 }

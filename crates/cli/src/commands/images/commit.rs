@@ -7,7 +7,7 @@ use std::io::{self, Seek, Write};
 use box_cache::{
     Cache, DiffId, Digest, Hasher, Image, Layer, NewImage, Platform, Provenance, Reference,
 };
-use box_containers::Instance;
+use box_containers::Container;
 use box_unpack::{LayerStore, Limits};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -58,21 +58,21 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             "the digest of a new image cannot be chosen",
         ));
     }
-    let instance = settings.containers().get(&args.name)?;
+    let container = settings.containers().get(&args.name)?;
     let cache = Cache::open(&settings.dirs.cache)?;
-    let parent = parent(&cache, &instance)?;
+    let parent = parent(&cache, &container)?;
     let mut config = parent.config.clone();
     apply(&mut config, &args.changes)?;
-    let paused = match instance.status()? {
+    let paused = match container.status()? {
         box_containers::Status::Running { .. } if !args.no_pause => {
-            instance.pause()?;
+            container.pause()?;
             true
         }
         _ => false,
     };
-    let made = pack(settings, &cache, &instance);
+    let made = pack(settings, &cache, &container);
     if paused {
-        match instance.unpause() {
+        match container.unpause() {
             // It was killed in the meantime.
             Ok(()) | Err(box_containers::Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -84,13 +84,13 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 }
 
 /// The image that the container was created from, which must still be in the cache.
-fn parent(cache: &Cache, instance: &Instance) -> Result<Image, Failure> {
-    let record = instance.record();
+fn parent(cache: &Cache, container: &Container) -> Result<Image, Failure> {
+    let record = container.record();
     let gone = || {
         Failure::new(format!(
             "cannot commit {1}: its image {0} is no longer in the cache",
             record.image,
-            instance.name()
+            container.name()
         ))
         .hint(format!("fetch it again: box pull {}", record.image))
     };
@@ -116,7 +116,7 @@ struct Packed {
 }
 
 /// Packs the changes of a container into a layer and unpacks them into the layer store, in one pass.
-fn pack(settings: &Settings, cache: &Cache, instance: &Instance) -> Result<Packed, Failure> {
+fn pack(settings: &Settings, cache: &Cache, container: &Container) -> Result<Packed, Failure> {
     let failed =
         |error: io::Error| Failure::new(format!("cannot pack the layer: {}", cause(&error)));
     let flags =
@@ -132,7 +132,7 @@ fn pack(settings: &Settings, cache: &Cache, instance: &Instance) -> Result<Packe
     // Reproducible: without a name and a time in the header.
     let packer = GzEncoder::new(blob, Compression::default());
     let tree = LayerStore::open(&settings.dirs.layers).writer(Limits::default())?;
-    let both = instance.write_layer(Both { packer, tree })?;
+    let both = container.write_layer(Both { packer, tree })?;
     let mut blob = both.packer.finish().map_err(failed)?;
     let tree = both.tree.finish()?;
     blob.inner.rewind().map_err(failed)?;

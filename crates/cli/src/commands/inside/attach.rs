@@ -1,6 +1,6 @@
 //! `box attach`.
 
-use box_containers::Instance;
+use box_containers::Container;
 use box_containers::monitor::attach::{self, Left, Options, Output};
 
 use clap_complete::ArgValueCandidates;
@@ -30,40 +30,40 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instance = settings.containers().get(&args.name)?;
+    let container = settings.containers().get(&args.name)?;
     let options = Options {
         stdin: !args.no_stdin,
         forward_signals: !args.no_signals,
         detach_keys: keys(&args.detach_keys)?,
     };
-    connect(settings, &instance, &options)
+    connect(settings, &container, &options)
 }
 
 /// Attaches to a container and returns the exit status for box.
-fn connect(settings: &Settings, instance: &Instance, options: &Options) -> Result<u8, Failure> {
-    let waiter = instance.waiter()?;
+fn connect(settings: &Settings, container: &Container, options: &Options) -> Result<u8, Failure> {
+    let waiter = container.waiter()?;
     let mut output = Output {
         out: &mut std::io::stdout().lock(),
         err: &mut std::io::stderr().lock(),
     };
-    match attach::attach(instance, options, &mut output)? {
+    match attach::attach(container, options, &mut output)? {
         Left::Detached => Ok(0),
         Left::Behind => Err(Failure::new(format!(
             "detached from {}: its output was not read here for two seconds",
-            instance.name()
+            container.name()
         ))
         .hint(format!(
             "the container is still running: box attach {}",
-            instance.name()
+            container.name()
         ))),
         Left::Ended => {
             // The terminal closes a moment before the exit is recorded.
-            if let Ok(live) = instance.live() {
+            if let Ok(live) = container.live() {
                 live.wait(None)?;
             }
             match waiter.ended()? {
                 Some(ended) => Ok(ended.code),
-                None => wait::status(settings, instance),
+                None => wait::status(settings, container),
             }
         }
     }

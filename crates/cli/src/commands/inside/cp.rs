@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use box_containers::copy::{Copied, Options, Tree, copy, write_archive};
-use box_containers::{Ids, Instance};
+use box_containers::{Container, Ids};
 use box_unpack::{Limits, unpack_archive};
 
 use crate::interrupt::Interrupts;
@@ -170,10 +170,10 @@ impl Args {
         name: &str,
         inward: bool,
     ) -> Result<(Tree, Options), Failure> {
-        let instance = settings.containers().get(name)?;
-        let ids = instance.ids()?;
+        let container = settings.containers().get(name)?;
+        let ids = container.ids()?;
         let options = self.options(ids, inward);
-        let view = instance.view()?;
+        let view = container.view()?;
         let tree = view.tree()?;
         // Stays mounted and locked until this process exits.
         std::mem::forget(view);
@@ -202,7 +202,7 @@ impl Args {
 
     /// Unpacks an archive beside the container's files first, because its content is not trusted, and copies the result.
     fn unpack(&self, settings: &Settings, name: &str, path: &Path) -> Result<Copied, Failure> {
-        let instance = settings.containers().get(name)?;
+        let container = settings.containers().get(name)?;
         let held =
             |error: std::io::Error| Failure::new(format!("cannot read stdin: {}", cause(&error)));
         let interrupts = Interrupts::hold().map_err(held)?;
@@ -211,7 +211,7 @@ impl Args {
         let archive = interrupts
             .watch(stdin.lock(), Some(waits_on))
             .map_err(held)?;
-        let aside = aside(&instance)?;
+        let aside = aside(&container)?;
         let unpacked = unpack_archive(archive, &aside, &Limits::default());
         let copied = unpacked.map_err(Failure::from).and_then(|_| {
             let (tree, options) = self.open(settings, name, true)?;
@@ -248,7 +248,7 @@ impl Args {
 const ASIDE: &str = "copied-";
 
 /// Creates a directory beside the container's files, and removes those of killed processes.
-fn aside(instance: &Instance) -> Result<PathBuf, Failure> {
+fn aside(container: &Container) -> Result<PathBuf, Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::new(format!(
             "cannot create directory {}: {}",
@@ -256,7 +256,7 @@ fn aside(instance: &Instance) -> Result<PathBuf, Failure> {
             cause(&error)
         ))
     };
-    let dir = instance.dir();
+    let dir = container.dir();
     for entry in std::fs::read_dir(dir).map_err(|error| failed(dir, error))? {
         let entry = entry.map_err(|error| failed(dir, error))?;
         let name = entry.file_name();

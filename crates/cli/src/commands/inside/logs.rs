@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use box_containers::logs::{Driver, Log, Query, Record, Stream};
-use box_containers::{Error, Instance};
+use box_containers::{Container, Error};
 
 use clap_complete::ArgValueCandidates;
 
@@ -40,14 +40,14 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let query = args.query()?;
-    let instance = settings.containers().get(&args.name)?;
-    let Some(mut log) = instance.log()? else {
-        return Err(no_log(&instance));
+    let container = settings.containers().get(&args.name)?;
+    let Some(mut log) = container.log()? else {
+        return Err(no_log(&container));
     };
     // Held by descriptor: the container may be renamed in the meantime.
-    let live = match args.follow.then(|| instance.live()) {
+    let live = match args.follow.then(|| container.live()) {
         Some(Ok(live)) => Some(live),
-        None | Some(Err(Error::NotRunning { .. } | Error::NoSuchInstance { .. })) => None,
+        None | Some(Err(Error::NotRunning { .. } | Error::NoSuchContainer { .. })) => None,
         Some(Err(error)) => return Err(error.into()),
     };
     if live.is_some() {
@@ -74,9 +74,9 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 /// Without any event the log is read again after this time.
 const RECHECK: Duration = Duration::from_secs(1);
 
-fn no_log(instance: &Instance) -> Failure {
-    let name = instance.name();
-    let driver = match instance.record().options.log.driver {
+fn no_log(container: &Container) -> Failure {
+    let name = container.name();
+    let driver = match container.record().options.log.driver {
         Driver::K8sFile => {
             let why = format!("{name} has no log: it never ran in the background");
             return Failure::new(why).hint("box run -d and box start write a log");

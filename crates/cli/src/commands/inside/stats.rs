@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use box_containers::{Instance, Instances, Status};
+use box_containers::{Container, Containers, Status};
 use box_run::cgroup::Stats;
 use serde::Serialize;
 
@@ -48,14 +48,14 @@ struct Row {
 type Reading = (u64, Instant);
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
-    let instances = settings.containers();
+    let containers = settings.containers();
     let live = !args.no_stream && args.format == Format::Table && std::io::stdout().is_terminal();
     let mut before = HashMap::new();
     // CPU usage is the difference of two readings; this is the first one.
-    read(args, &instances, &mut before)?;
+    read(args, &containers, &mut before)?;
     loop {
         std::thread::sleep(if live { INTERVAL } else { SAMPLE });
-        let rows = read(args, &instances, &mut before)?;
+        let rows = read(args, &containers, &mut before)?;
         if live {
             // Cursor to the upper left corner, and clear the screen below it.
             output::text("\x1b[H\x1b[J")?;
@@ -73,21 +73,21 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 /// Reads the current usage. `before` holds the previous CPU times, and the new ones afterwards.
 fn read(
     args: &Args,
-    instances: &Instances,
+    containers: &Containers,
     before: &mut HashMap<String, Reading>,
 ) -> Result<Vec<Row>, Failure> {
     let chosen = if args.names.is_empty() {
-        instances.list()?
+        containers.list()?
     } else {
         args.names
             .iter()
-            .map(|name| instances.get(name))
+            .map(|name| containers.get(name))
             .collect::<Result<_, _>>()?
     };
     let mut rows = Vec::new();
-    for instance in chosen {
-        if let Some(stats) = stats(&instance, args.names.is_empty())? {
-            let name = instance.name().to_owned();
+    for container in chosen {
+        if let Some(stats) = stats(&container, args.names.is_empty())? {
+            let name = container.name().to_owned();
             let now = Instant::now();
             let cpu_percent = stats.cpu_nanoseconds.and_then(|used| {
                 let (earlier, then) = before.insert(name.clone(), (used, now))?;
@@ -106,16 +106,16 @@ fn read(
 }
 
 /// `None` for a stopped container, if only running ones are listed.
-fn stats(instance: &Instance, running_only: bool) -> Result<Option<Stats>, Failure> {
+fn stats(container: &Container, running_only: bool) -> Result<Option<Stats>, Failure> {
     if running_only
         && !matches!(
-            instance.status()?,
+            container.status()?,
             Status::Running { .. } | Status::Paused { .. }
         )
     {
         return Ok(None);
     }
-    match instance.cgroup().and_then(|cgroup| Ok(cgroup.stats()?)) {
+    match container.cgroup().and_then(|cgroup| Ok(cgroup.stats()?)) {
         Ok(stats) => Ok(Some(stats)),
         // It exited after its status was read.
         Err(box_containers::Error::NotRunning { .. }) if running_only => Ok(None),
