@@ -244,7 +244,7 @@ fn a_stopped_container_shows_its_volumes_and_what_is_gone_is_told() {
     }
     let all = home.run(["cp", "s:/", "all"]).succeeds();
     let warned = all.stderr.clone();
-    assert_eq!(warned.matches("left out").count(), 2, "{warned}");
+    assert_eq!(warned.matches("skipped: ").count(), 2, "{warned}");
     assert!(warned.contains("/lost is a mount point") && warned.contains("/etc/lost is"));
     assert_eq!(read("all/vol/sub/two"), "inside\n");
     assert!(!home.path().join("all/etc/lost").exists());
