@@ -61,7 +61,7 @@ def starts(peers):
         if entries and entries[0].get("value"):
             entry["ratio"] = {"median": round(entries[0]["value"] / entry["value"], 3)}
         entries.append(entry)
-    return table("System calls of one start, its command left out", entries, unit="calls")
+    return table("System calls of one start, without its command", entries, unit="calls")
 
 
 def kernel(peers):

@@ -34,12 +34,12 @@ def references(shop):
 
 
 def instances(shop):
-    """Kept instances: made by `run` without --rm."""
+    """Kept containers: made by `run` without --rm."""
     def fill(root, count):
         for number in range(count):
             output([shop.box, "--root", root, "run", "--name", f"kept-{number}", "--net", "none", "alpine", "/bin/true"])
 
-    return grown(shop, "Kept instances", fill, lambda *_: None)
+    return grown(shop, "Kept containers", fill, lambda *_: None)
 
 
 def running(shop):
@@ -84,4 +84,4 @@ def grown(shop, what, fill, empty):
         for count, root in roots.items():
             empty(root, count)
         os.environ["BOX_RUN"] = shared
-    return table(what, entries, note="Growth is the time with this many against the time with one.")
+    return table(what, entries, note="Growth is the time with this many divided by the time with one.")

@@ -21,11 +21,11 @@ def run(shop):
     need("crun", "runc", "tar", "gzip", "strace")
     with contextlib.ExitStack() as stack:
         starts = Peers(shop, stack, images=False).subjects(names=("box", "crun"))
-        yield table("A start, warm", rows(starts, shop.meter.alternate_tight(starts, 60), "box"))
+        yield table("A warm start", rows(starts, shop.meter.alternate_tight(starts, 60), "box"))
     unpacks = [s for s in subjects(shop, "minirootfs", inputs.minirootfs(shop), {"GNU tar": 0.6}) if s.name in ("box", "GNU tar")]
     yield table("Unpacking the Alpine minirootfs", rows(unpacks, shop.meter.alternate(unpacks, 25), "box"))
     calls = syscalls.total(syscalls.count(shop, starts[0].command(0), "/bin/true"), syscalls.START_BUDGET)
-    yield table("System calls of one start, its command left out", [{"name": "box", **calls}], unit="calls")
+    yield table("System calls of one start, without its command", [{"name": "box", **calls}], unit="calls")
 
 
 def failures(result, busy):

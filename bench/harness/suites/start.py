@@ -105,7 +105,7 @@ class Peers:
             subject.terminal = pty
             subject.target = TARGETS.get(subject.name)
             if pty and subject.name in ("floor", "seed"):
-                subject.reason = "makes no terminal"
+                subject.reason = "creates no terminal"
             subject.reason = subject.reason or missing(str(subject.argv[0]))
         return [s for s in every if names is None or s.name in names]
 
@@ -127,7 +127,7 @@ SLOW = ("runc", "systemd-nspawn", "podman", "docker")
 def warm(peers):
     """Starts one after the other, everything in the page cache."""
     subjects = [s for s in peers.subjects() if s.name not in SLOW]
-    return table("A start, warm", rows(subjects, peers.shop.meter.alternate_tight(subjects, WARM), "box"), chart="wall_ms")
+    return table("A warm start", rows(subjects, peers.shop.meter.alternate_tight(subjects, WARM), "box"), chart="wall_ms")
 
 
 def engines(peers):
@@ -137,7 +137,7 @@ def engines(peers):
         subject.before = lambda _: time.sleep(PAUSE)
         # Its target is one for starts back to back.
         subject.target = None if subject.name == "floor" else subject.target
-    return table("A start, warm, beside engines", rows(subjects, peers.shop.meter.alternate(subjects, ENGINES), "box"), chart="wall_ms")
+    return table("A warm start, compared with engines", rows(subjects, peers.shop.meter.alternate(subjects, ENGINES), "box"), chart="wall_ms")
 
 
 def cold(peers):
@@ -148,7 +148,7 @@ def cold(peers):
         where = storage.get(subject.name, peers.rootfs)
         subject.before = lambda _, where=where: drop(where)
         subject.target = None
-    return table("A start, the image's files not in the page cache", rows(subjects, peers.shop.meter.alternate(subjects, 15), "box"))
+    return table("A start with the image's files not in the page cache", rows(subjects, peers.shop.meter.alternate(subjects, 15), "box"))
 
 
 def terminal(peers):
@@ -157,7 +157,7 @@ def terminal(peers):
     for subject in subjects:
         subject.target = None
         if subject.name == "bwrap":
-            subject.note += "; makes no pty"
+            subject.note += "; creates no pty"
     return table("A start with a terminal", rows(subjects, peers.shop.meter.alternate(subjects, 15), "box"))
 
 
@@ -184,10 +184,10 @@ def parallel(peers):
             entry.pop("rss_kib")
             entry["ratio"] = spread([entries[0]["value"] / entry["value"]])
     entries[0].pop("ratio", None)
-    return table(f"Starts per second on {cpus} CPUs", entries, unit="starts/s", note="Here more is better, and the ratio is that of the starts per second.")
+    return table(f"Starts per second on {cpus} CPUs", entries, unit="starts/s", note="More is better; the ratio is that of the starts per second.")
 
 
-ALONE = "not measured: it keeps a directory to itself, so each would need a tree of its own"
+ALONE = "not measured: it locks its directory, so each container would need its own tree"
 
 
 def drop(directory):
@@ -223,7 +223,7 @@ def resident(peers):
         except Failed as failed:
             entry["reason"] = str(failed)
         entries.append(entry)
-    return table("Resident memory for each running container, its command left out", entries, unit="KiB")
+    return table("Resident memory for each running container, without its command", entries, unit="KiB")
 
 
 def weigh(peers, subject):

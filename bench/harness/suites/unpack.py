@@ -36,12 +36,12 @@ def subjects(shop, name, tarball, targets, layout=True):
     boxes, tars, bsdtars, pigzs = (shop.fresh_for(n, make=n != "box") for n in ("box", "tar", "bsdtar", "pigz"))
     bundles, verified = shop.fresh_for("umoci", make=False), shop.fresh_for("box-verified", make=False)
     every = [
-        Subject("box", lambda turn: [shop.box, "--root", root, "unpack", tarball, boxes(turn)], "checks gzip's sums, as those with tar do"),
+        Subject("box", lambda turn: [shop.box, "--root", root, "unpack", tarball, boxes(turn)], "checks gzip's checksums, as those with tar do"),
         Subject(VERIFIED, lambda turn: [shop.box, "--root", cached, "unpack", "--offline", "alpine", verified(turn)], "compares the layer's sha256"),
         Subject("GNU tar", lambda turn: ["tar", "-xzf", tarball, "-C", tars(turn)], "forks gzip"),
         Subject("bsdtar", lambda turn: ["bsdtar", "-xzf", tarball, "-C", bsdtars(turn)]),
         Subject("pigz and tar", lambda turn: ["tar", "-I", "pigz", "-xf", tarball, "-C", pigzs(turn)], "inflates beside tar"),
-        Subject("umoci", lambda turn: ["umoci", "unpack", "--image", f"{layout}:{name}", bundles(turn)], "from an OCI layout; compares digests, and writes a list of all files with theirs", base=VERIFIED),
+        Subject("umoci", lambda turn: ["umoci", "unpack", "--image", f"{layout}:{name}", bundles(turn)], "from an OCI layout; compares digests, and writes a list of all files with their digests", base=VERIFIED),
     ]
     for subject in every:
         subject.before = settle
