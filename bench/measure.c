@@ -1,13 +1,13 @@
-/* Runs commands one after the other, round by round (A B A B ...), and prints what each run cost.
+/* Runs commands one after the other, round by round (A B A B ...), and prints the cost of each run.
  *
  *   measure [-n ROUNDS] -- [OPTIONS] COMMAND [ARG...] [++ [OPTIONS] COMMAND [ARG...]]...
  *
- * Options of one command: -m FILE (run it in the mount namespace FILE), -t (give it a terminal of its own).
+ * Options of one command: -m FILE (run it in the mount namespace FILE), -t (run it on a new terminal).
  * One line for each run: round, number of the command, wait status, wall nanoseconds, user and system CPU in
  * microseconds, peak resident memory in KiB (the largest of the process and the descendants it waited for).
  *
- * A program of its own because getrusage(2) counts the memory that a process had before its exec: a child of a
- * Python or Rust harness would never be smaller than the harness. This one is static and has almost none. */
+ * This is a separate program because getrusage(2) counts the memory that a process had before its exec: a child of a
+ * Python or Rust harness would never be smaller than the harness. This program is static and uses almost no memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +99,7 @@ int main(int argc, char **argv) {
         }
         c->argv = argv + at;
         while (at < argc && strcmp(argv[at], "++")) at++;
-        argv[at] = NULL; /* argv[argc] is NULL already; "++" is not needed any more */
+        argv[at] = NULL; /* argv[argc] is NULL already; "++" is no longer needed */
         at++;
         if (!c->argv[0]) { fprintf(stderr, "measure: an empty command\n"); return 2; }
     }

@@ -1,6 +1,6 @@
-/* What a first lesson on containers ends with: a process in pid and uts namespaces of its own, with a hostname, an
+/* The result of a first lesson on containers: a process in new pid and uts namespaces, with a hostname, an
  * empty environment, a changed root and its own /proc. No mount namespace, no overlay, no cgroup, no capabilities, no
- * seccomp: it shows what the ideas alone cost, and is not a sandbox.
+ * seccomp: it shows the cost of the basic ideas, and is not a sandbox.
  *
  *   seed ROOTFS COMMAND [ARG...]
  *

@@ -1,4 +1,4 @@
-//! Microbenchmarks of the inner parts. `scripts/bench micro` runs them and puts the results into docs/performance.md.
+//! Microbenchmarks of inner parts. `scripts/bench micro` runs them and puts the results into docs/performance.md.
 //!
 //! BOX_BENCH_TARBALL names the gzipped root filesystem that is inflated and unpacked.
 #![allow(clippy::unwrap_used, missing_docs)]

@@ -1,4 +1,4 @@
-"""scripts/bench: measures box beside its peers and writes down what came out."""
+"""scripts/bench: measures box and comparable programs and writes the results."""
 
 import argparse
 import importlib
@@ -14,34 +14,34 @@ import machine
 import page
 from workshop import TOP, Workshop, say
 
-# Those that make few files first: what comes after many were deleted or made is slower.
+# Suites that create few files come first: after many were created or deleted, the next ones are slower.
 SUITES = ("start", "log", "scale", "micro", "unpack", "pull")
 
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("suite", nargs="?", default="all", choices=[*SUITES, "smoke", "page", "all"], help="what to measure; `page` only writes docs/performance.md again from bench/results.json")
+    parser.add_argument("suite", nargs="?", default="all", choices=[*SUITES, "smoke", "page", "all"], help="the suite to measure; `page` only rewrites docs/performance.md from bench/results.json")
     parser.add_argument("--only", action="append", metavar="TABLE", help="only this table of the suite, for example start-warm; repeatable")
-    parser.add_argument("--box", metavar="FILE", default=os.environ.get("BOX_BENCH_BIN"), help="measure this binary [default: scripts/build makes it]")
-    parser.add_argument("--work", metavar="DIR", default=str(TOP / "bench/work"), help="where inputs are kept and measurements are made")
-    parser.add_argument("--check", action="store_true", help="with `page`: fail where the page is not what the results say")
-    parser.add_argument("--quick", action="store_true", help="a fifth of the rounds: to see whether it works, not for the page")
-    parser.add_argument("--priority", action="store_true", help="measure at nice -20; it takes the CPUs from all others, so only where nobody else works")
-    parser.add_argument("--dry", action="store_true", help="print the tables, write no file")
+    parser.add_argument("--box", metavar="FILE", default=os.environ.get("BOX_BENCH_BIN"), help="measure this binary [default: the one that scripts/build makes]")
+    parser.add_argument("--work", metavar="DIR", default=str(TOP / "bench/work"), help="directory for inputs and measurements")
+    parser.add_argument("--check", action="store_true", help="with `page`: fail if the page does not match the results")
+    parser.add_argument("--quick", action="store_true", help="run a fifth of the rounds: a trial run, not for the page")
+    parser.add_argument("--priority", action="store_true", help="measure at nice -20; this takes the CPUs from all other programs, so use it only on an idle machine")
+    parser.add_argument("--dry", action="store_true", help="print the tables without writing files")
     options = parser.parse_args()
 
     if options.suite == "page":
         return write_page(options.check)
     if os.getuid() != 0:
-        raise SystemExit('error: containers and caches are measured as root\nhint: sudo env "PATH=$PATH" scripts/bench')
+        raise SystemExit('error: measuring containers and caches needs root\nhint: sudo env "PATH=$PATH" scripts/bench')
     if options.priority:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     names = SUITES if options.suite == "all" else [options.suite]
     tables = [table for name in names if name in SUITES for table in importlib.import_module(f"suites.{name}").TABLES]
     for name in options.only or []:
         if name not in tables:
-            raise SystemExit(f"error: there is no table {name!r} here\nhint: {' '.join(tables)}")
-    # As Ctrl-C does, so that all is cleaned up.
+            raise SystemExit(f"error: no such table in this suite: {name!r}\nhint: {' '.join(tables)}")
+    # The same as Ctrl-C, so that everything is cleaned up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     began, failed = time.monotonic(), []
     binary = options.box and os.path.abspath(options.box)
@@ -49,7 +49,7 @@ def main():
         if options.suite == "smoke":
             return smoke(shop)
         for name in names:
-            # One suite that cannot be measured does not cost the others, or what was measured before.
+            # A suite that fails does not affect the others, or earlier results.
             try:
                 failed += measure(shop, name, options)
             except (Exception, SystemExit) as error:
@@ -63,7 +63,7 @@ def main():
 
 
 def measure(shop, name, options):
-    """One suite: measured, printed, kept. Gives a sentence for each table without a figure of box, which is not kept."""
+    """Measures one suite, prints it and saves it. Returns a message for each table without a figure for box; such a table is not saved."""
     failed = []
     disk = shop.calm()
     about = machine.describe(shop, options.box) | {"disk": disk, "busy_before": machine.busy(), "priority": "nice -20" if options.priority else "normal priority"}
@@ -76,7 +76,7 @@ def measure(shop, name, options):
         say(f"{table_name} took {time.monotonic() - began:.0f} seconds")
         missing = [entry for entry in result["rows"] if entry["name"].startswith("box") and "reason" in entry]
         if missing or not result["rows"]:
-            failed.append(f"{table_name}: {missing[0]['reason'] if missing else 'nothing was measured'}; what was known before is kept")
+            failed.append(f"{table_name}: {missing[0]['reason'] if missing else 'nothing was measured'}; the earlier results are kept")
         elif not options.dry:
             page.keep(load() | {table_name: result})
         about = about | {"busy_before": about["busy_after"]}
@@ -98,7 +98,7 @@ def smoke(shop):
             failed += suite.failures(result, busy)
         if not failed:
             break
-        say("that was slow; once more, lest it was the neighbours")
+        say("that was slow; trying again, in case other programs were the cause")
     say(f"the smoke test took {time.monotonic() - began:.0f} seconds")
     for failure in failed:
         print(f"error: {failure}", file=sys.stderr)
@@ -106,7 +106,7 @@ def smoke(shop):
 
 
 def shorten(result, shop):
-    """Takes what is this machine's or this run's alone out of what is written down: directories, sockets, ports."""
+    """Removes from the results everything specific to this machine or run: directories, sockets, ports."""
     for entry in result["rows"]:
         for key in ("command", "reason"):
             if key in entry:
@@ -128,17 +128,17 @@ GENERIC = (
 
 
 def load():
-    """The results so far."""
+    """Reads the existing results."""
     return json.loads(page.RESULTS.read_text()) if page.RESULTS.exists() else {}
 
 
 def write_page(check):
-    """The page alone, or only the question whether it is right."""
+    """Writes the page, or only checks it."""
     results = load()
     if not check:
         return page.write(results)
     for path in page.stale(results):
-        print(f"error: {path.relative_to(TOP)} is not what bench/results.json says\nhint: scripts/bench page", file=sys.stderr)
+        print(f"error: {path.relative_to(TOP)} does not match bench/results.json\nhint: scripts/bench page", file=sys.stderr)
         return 1
     return 0
 

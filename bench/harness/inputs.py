@@ -1,4 +1,4 @@
-"""What is measured with: the real minirootfs, a Debian root filesystem, and the shapes in which the peers want them."""
+"""Inputs: the real minirootfs, a Debian root filesystem, and the formats that the other programs need."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from workshop import TOP, need, output, say
 
 ALPINE = "https://dl-cdn.alpinelinux.org/alpine"
 RELEASE = "v3.20/releases/{arch}/alpine-minirootfs-3.20.3-{arch}.tar.gz"
-# Of x86_64 and aarch64, as the release lists them.
+# For x86_64 and aarch64, from the release list.
 SHA256 = {
     "x86_64": "d4e6fd67dcf75e40c451560ac7265166c2b72a0f38ddc9aae756a7de3d1efa0c",
     "aarch64": "041fa34a81788242df9e78fa69b97ab45b8ec47ddbf88864755610414a7bf3de",
@@ -23,7 +23,7 @@ DEBIAN = ["mmdebstrap", "--variant=minbase", "--include=python3,perl,git,curl", 
 
 
 def arch():
-    """This machine, as Alpine calls it."""
+    """Alpine's name for this machine's architecture."""
     return platform.machine()
 
 
@@ -57,7 +57,7 @@ def debian(shop):
 
 
 def tree(shop, name, tarball):
-    """`tarball` unpacked by tar: the root directory that runtimes without images want."""
+    """`tarball` unpacked by tar: the root directory for runtimes without images."""
     def make():
         directory = shop.fresh(f"tree-{name}")
         output(["tar", "-xzf", tarball, "-C", directory])
@@ -66,7 +66,7 @@ def tree(shop, name, tarball):
 
 
 def mirror(shop, releases):
-    """A mirror tree shaped as Alpine's that offers `releases`, {version: tarball}, the last one as the latest.
+    """A mirror tree with the layout of Alpine's that offers `releases`, {version: tarball}, the last one as the latest.
 
     The tarballs are linked, not copied. Any root filesystem can be offered so, a Debian one too.
     """
@@ -128,7 +128,7 @@ def output_bytes(command):
 
 
 def one_file(shop, size):
-    """A gzipped tarball with one file of `size` bytes that compress to about a half, as programs do."""
+    """A gzipped tarball with one file of `size` bytes that compress to about half, as executables do."""
     def make():
         path = shop.inputs / f"one-file-{size}.tar.gz"
         if not path.exists():
@@ -146,7 +146,7 @@ def one_file(shop, size):
 
 
 def bundle(shop, rootfs, args, terminal=False):
-    """An OCI bundle as `runc spec` proposes it, with `rootfs` and `args`; less the rlimits, which need CAP_SYS_RESOURCE."""
+    """An OCI bundle as `runc spec` writes it, with `rootfs` and `args`, and without the rlimits, which need CAP_SYS_RESOURCE."""
     directory = shop.fresh("bundle")
     output(["runc", "spec", "-b", directory])
     path = directory / "config.json"

@@ -1,4 +1,4 @@
-"""What the measurements were made on, and how quiet it was."""
+"""The machine of the measurements, and its load."""
 
 import datetime
 import os
@@ -13,7 +13,7 @@ from workshop import TOP
 
 
 def describe(shop, given=None):
-    """The machine and the revision of box, which is not known of a binary that was `given`."""
+    """The machine and the revision of box, which is unknown if the binary was `given`."""
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
     dirty = ask("git", "-C", TOP, "status", "--porcelain", "--", "crates", "Cargo.toml", "Cargo.lock")
@@ -33,7 +33,7 @@ def describe(shop, given=None):
 
 
 def versions():
-    """The versions of the peers, as they say them."""
+    """The versions of the other programs, as they print them."""
     commands = {
         "bubblewrap": ["bwrap", "--version"], "crun": ["crun", "--version"], "runc": ["runc", "--version"],
         "systemd-nspawn": ["systemd-nspawn", "--version"], "podman": ["podman", "--version"], "dockerd": ["dockerd", "--version"], "docker": [services.docker_client(), "--version"],
@@ -56,7 +56,7 @@ def filesystem(directory):
 
 
 def busy(seconds=1.0):
-    """The share of all CPUs that other programs use now, in percent: what a measurement is disturbed by."""
+    """The share of all CPUs that other programs use now, in percent, which disturbs a measurement."""
     def read():
         fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
         return sum(fields), fields[3] + fields[4]
@@ -79,7 +79,7 @@ def all_capabilities():
 
 
 def ask(*command):
-    """What a command says, or nothing where it cannot be run."""
+    """The output of a command, or nothing if it cannot be run."""
     try:
         done = subprocess.run([str(a) for a in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Whole processes measured side by side: commands alternate, so that a noisy moment hits all of them alike."""
+"""Measures whole processes side by side: commands alternate, so that noise affects all of them alike."""
 
 import dataclasses
 import os
@@ -40,7 +40,7 @@ class Subject:
 
 @dataclasses.dataclass
 class Run:
-    """What one run cost: wall and CPU in milliseconds, peak resident memory in KiB."""
+    """The cost of one run: wall and CPU time in milliseconds, peak resident memory in KiB."""
 
     wall: float
     cpu: float
@@ -48,7 +48,7 @@ class Run:
 
 
 class Failed(Exception):
-    """A command of a comparison ended with an error; `number` says which one of those that were given."""
+    """A command of a comparison failed; `number` is its position among the given ones."""
 
     def __init__(self, message, number=0):
         super().__init__(message)
@@ -66,7 +66,7 @@ class Meter:
         return max(min(asked, 2), round(asked * self.share))
 
     def alternate(self, subjects, rounds, warmup=1):
-        """Measures all subjects `rounds` times in turns; gives {name: [Run]} and sets the reason of those that fail."""
+        """Measures all subjects `rounds` times in turns; returns {name: [Run]} and sets the reason of those that fail."""
         measured = {s.name: [] for s in subjects}
         for turn in range(-warmup, self.rounds(rounds)):
             for subject in subjects:
@@ -83,7 +83,7 @@ class Meter:
         try:
             return self._tight(able, self.rounds(rounds))
         except Failed as failed:
-            # Its row says why; the others are measured without it.
+            # Its row gives the reason; the others are measured without it.
             able[failed.number].reason = str(failed)
             return self.alternate_tight(subjects, rounds, warmup)
 
@@ -147,7 +147,7 @@ def daemon_cpu(subject):
 
 
 def spread(values):
-    """Median and quartiles, rounded to what can be told apart."""
+    """Median and quartiles, rounded to significant digits."""
     values = sorted(values)
     low, middle, high = (
         (values[0], statistics.median(values), values[-1]) if len(values) < 4 else statistics.quantiles(values, method="inclusive")

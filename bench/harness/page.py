@@ -1,4 +1,4 @@
-"""Results for people: tables in the terminal, and docs/performance.md with its charts, all from results.json."""
+"""Presents results.json: tables in the terminal, and docs/performance.md with its charts."""
 
 import json
 import os
@@ -13,7 +13,7 @@ CHARTS = TOP / "docs/performance"
 
 
 def header_and_rows(result):
-    """The columns of a table that hold anything, and the cells of its rows as text."""
+    """The columns of a table that are not empty, and the cells of its rows as text."""
     entries = result["rows"]
     columns = {
         "": lambda e: e["name"],
@@ -34,7 +34,7 @@ def header_and_rows(result):
 
 
 def attempt(cell, entry):
-    """A cell, empty where the entry lacks what it shows."""
+    """A cell, empty if the entry lacks the value."""
     try:
         return cell(entry)
     except KeyError:
@@ -52,7 +52,7 @@ def spread(values):
 
 
 def ratio(values):
-    """A ratio, with its quartiles where it comes from pairs."""
+    """A ratio, with its quartiles if it comes from pairs."""
     text = f"{values['median']:.2f}" if values["median"] >= 0.1 else f"{values['median']:.3f}"
     if values.get("p25", values["median"]) != values["median"]:
         text += f" ({values['p25']:.2f}–{values['p75']:.2f})"
@@ -60,7 +60,7 @@ def ratio(values):
 
 
 def duration(nanoseconds):
-    """A time of any size."""
+    """A duration, in a suitable unit."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1)):
         if nanoseconds >= size:
             return f"{number(nanoseconds / size)} {unit}"
@@ -106,12 +106,12 @@ def markdown(result):
 
 
 def restless(machine):
-    """What is to be said of a file system that had not forgotten deletions when the suite began."""
-    return f"; making a file on disk took {machine['disk']:g} times as long as in memory" if machine.get("disk", 0) > CALM else ""
+    """A remark on a file system that had not recovered from deletions when the suite began."""
+    return f"; creating a file on disk took {machine['disk']:g} times as long as in memory" if machine.get("disk", 0) > CALM else ""
 
 
 def machines(results):
-    """What the tables were measured on; one paragraph for each machine."""
+    """The machines of the tables; one paragraph for each machine."""
     seen = {}
     for name, result in results.items():
         machine = result["machine"]
@@ -177,10 +177,10 @@ def render(results):
 
 
 def keep(results):
-    """Writes the results and all that is made from them; an interruption leaves each file as it was or as it shall be."""
+    """Writes the results and all files made from them; an interruption leaves each file either old or new."""
     text = json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     replace(RESULTS, text)
-    # As it is read from the file: the order of what is in it shows on the page.
+    # Parse the text again: the order of its entries shows on the page.
     write(json.loads(text))
 
 
@@ -192,13 +192,13 @@ def write(results):
 
 
 def replace(path, text):
-    """Writes a file aside and renames it."""
+    """Writes a temporary file and renames it."""
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(text)
     os.replace(aside, path)
 
 
 def stale(results):
-    """The generated files that are not what results.json says, and charts of tables that are not there."""
+    """The generated files that do not match results.json, and charts of tables that do not exist."""
     files = render(results)
     return [path for path, text in files.items() if not path.exists() or path.read_text() != text] + [path for path in CHARTS.glob("*") if path not in files]

@@ -1,4 +1,4 @@
-"""The servers that run while pulls are measured, on loopback, and end with them."""
+"""The servers on loopback that run while pulls are measured."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from workshop import output
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
-    """Static files, sent by the kernel: the server must not be what is measured."""
+    """Static files, sent by the kernel, so that the server does not dominate the measurement."""
 
     protocol_version = "HTTP/1.1"
 
@@ -31,7 +31,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def file_server(directory):
-    """Serves `directory` over HTTP; gives the URL."""
+    """Serves `directory` over HTTP; returns the URL."""
     handler = functools.partial(Files, directory=str(directory))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -44,7 +44,7 @@ def file_server(directory):
 
 @contextlib.contextmanager
 def running(command, log, ready, seconds=30):
-    """A server process: started, waited for until `ready()`, ended with SIGTERM. Gives the process."""
+    """Starts a server process, waits until `ready()`, ends it with SIGTERM. Yields the process."""
     with open(log, "w") as file:
         process = subprocess.Popen([str(a) for a in command], stdout=file, stderr=file, stdin=subprocess.DEVNULL)
     try:
@@ -70,7 +70,7 @@ class Unavailable(Exception):
 
 @contextlib.contextmanager
 def registry(shop, layouts):
-    """Debian's docker-registry, holding the images of `layouts`, {name: OCI layout}. Gives its host:port."""
+    """Debian's docker-registry with the images of `layouts`, {name: OCI layout}. Yields its host:port."""
     port = free_port()
     directory = shop.fresh("registry")
     config = directory / "config.yml"
@@ -86,9 +86,9 @@ def registry(shop, layouts):
 
 @contextlib.contextmanager
 def docker(shop):
-    """A Docker daemon with everything of its own and no network set-up. Gives (client command, daemons' process ids, directory)."""
+    """A separate Docker daemon without network set-up. Yields (client command, daemons' process ids, directory)."""
     directory = shop.fresh("docker")
-    # A path for a socket has at most 107 bytes.
+    # The path of a socket has at most 107 bytes.
     host = f"unix:///tmp/box-bench-docker-{os.getpid()}-{directory.name.split('-')[0]}.sock"
     client = [docker_client(), "-H", host]
     daemon = ["dockerd", "-H", host, "--data-root", directory / "data", "--exec-root", shop.state("docker"),
@@ -98,18 +98,18 @@ def docker(shop):
         return subprocess.run([*client, "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     with running(daemon, directory / "log", ready) as process:
-        # Where the machine has a containerd that runs, dockerd uses that one.
+        # If a containerd runs on the machine, dockerd uses that one.
         yield client, lambda: [process.pid, *children(process.pid), *named("containerd")], directory
     with contextlib.suppress(FileNotFoundError):
         os.unlink(host.removeprefix("unix://"))
 
 
 def podman(shop):
-    """Podman's command with storage of its own. Its runtime is the one it chooses itself, which is crun where there is one."""
+    """Podman's command with its own storage. Its runtime is its default, which is crun if installed."""
     return ["podman", "--root", shop.fresh("podman"), "--runroot", shop.state("podman"), "--cgroup-manager", "cgroupfs"]
 
 
-# Where CAP_SYS_RESOURCE is missing, podman's and runc's own hard limits cannot be set.
+# Without CAP_SYS_RESOURCE, podman's and runc's own hard limits cannot be set.
 PODMAN_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
 
 
@@ -122,7 +122,7 @@ def children(pid):
 
 
 def named(name):
-    """The process ids of the programs of that name that are nobody's children but init's."""
+    """The process ids of the programs of that name whose parent is init."""
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
@@ -131,12 +131,12 @@ def named(name):
 
 
 def docker_client():
-    """The client of Debian's package, which another one of the same name may hide."""
+    """The client of Debian's package, which another program of the same name may hide."""
     return "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
 
 
 def free_port():
-    """A TCP port of loopback that nothing uses now."""
+    """A free TCP port on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""System calls counted: unlike time, a number that a noisy machine cannot change, so a budget can be kept exactly."""
+"""Counts system calls: unlike time, their number does not depend on the load of the machine, so a budget can be exact."""
 
 import collections
 import re
@@ -8,10 +8,10 @@ import statistics
 from suites import table
 from workshop import missing, output
 
-# What a start may cost, from box's own exec until its exit, the calls of the container's command left out: a little more
-# than it does cost, so that what is added shows.
+# The budget of a start, from box's own exec until its exit, without the calls of the container's command: a little more
+# than the actual number, so that additions show.
 START_BUDGET = 560
-# What one entry of an archive may cost while the Debian root filesystem is unpacked.
+# The budget for one entry of an archive while the Debian root filesystem is unpacked.
 ENTRY_BUDGET = 8.0
 
 # Calls that wait for another process, whose own calls are counted already.
@@ -21,7 +21,7 @@ CALL = re.compile(r"^(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()")
 
 
 def count(shop, command, ends_at_exec=None):
-    """{system call: number} of `command` and what it forks; a process is no longer counted once it executes the file
+    """{system call: number} of `command` and its descendants; a process is no longer counted once it executes the file
     `ends_at_exec`, which `command` may have among its arguments."""
     log = shop.fresh("strace") / "log"
     output(["strace", "-f", "-qq", "-e", "signal=none", "-o", log, *command])
@@ -44,7 +44,7 @@ def total(counts, budget=None, units=1):
 
 
 def starts(peers):
-    """The calls of one start, of box and of those that do less."""
+    """The calls of one start, for box and for simpler programs."""
     entries = []
     for subject in peers.subjects(names=("box", "floor", "bwrap", "crun", "runc")):
         entry = {"name": subject.name, "command": shlex.join(subject.command(0)) if subject.reason is None else ""}
@@ -53,7 +53,7 @@ def starts(peers):
             entries.append(entry | {"reason": reason})
             continue
         enter = ["nsenter", f"--mount={subject.mount_ns}"] if subject.mount_ns else []
-        # After many at once, box's first starts clear away what those left.
+        # After many starts at once, box's first starts clean up after them.
         for _ in range(10):
             output([*enter, *subject.command(0)])
         counts = count(peers.shop, [*enter, *subject.command(0)], "/bin/true")
@@ -85,7 +85,7 @@ KERNEL = "Where a start spends its time in the kernel"
 
 
 def times(shop, command, ends_at_exec):
-    """{system call: milliseconds within it}, counted as `count` does. Waiting for another process is left out."""
+    """{system call: milliseconds within it}, counted as by `count`, without waiting for another process."""
     log = shop.fresh("strace") / "log"
     output(["strace", "-f", "-T", "-qq", "-e", "signal=none", "-o", log, *command])
     spent, left = collections.Counter(), set()

@@ -1,4 +1,4 @@
-"""Where measurements are made: directories, the programs built for them, and the peers' packages."""
+"""The environment of measurements: directories, the programs built for them, and the packages of the other programs."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ from measure import Meter
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
-# A command, and the Debian package that has it.
+# A command, and the Debian package that contains it.
 PACKAGES = {
     "bwrap": "bubblewrap", "crun": "crun", "runc": "runc", "umoci": "umoci", "skopeo": "skopeo", "podman": "podman",
     "dockerd": "docker.io", "docker": "docker.io", "docker-registry": "docker-registry", "mmdebstrap": "mmdebstrap",
@@ -25,22 +25,22 @@ PACKAGES = {
 }
 
 
-# The disk space in GiB that a suite fills, with some to spare.
+# The disk space in GiB that a suite uses, with some reserve.
 SPACE = {"start": 3, "log": 3, "scale": 3, "micro": 3, "unpack": 8, "pull": 6, "smoke": 2}
 
 
 # When the file system counts as calm, as a ratio to one in memory, for how many seconds that is waited for, and how many
 # directories it is judged by.
 CALM = 6
-PATIENCE = 400
+MAX_WAIT = 400
 PROBES = 8
 
 
 class Workshop:
-    """Everything that a suite needs. Use it as a context: what it made is deleted at the end, and only there.
+    """Everything that a suite needs. Use it as a context: its files are deleted at the end, and only there.
 
     ext4 searches long for free inodes for seconds after many were deleted, so nothing is removed between two runs and
-    every run gets a directory that is new.
+    every run gets a new directory.
     """
 
     def __init__(self, work, suites, binary=None, share=1):
@@ -57,10 +57,10 @@ class Workshop:
         self.inputs.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.work).free >> 30
         if free < self._space:
-            raise SystemExit(f"error: {self.work} has {free} GiB free, and what is made is deleted at the end only: {self._space} GiB are needed\nhint: --work DIR")
+            raise SystemExit(f"error: {self.work} has {free} GiB free, but {self._space} GiB are needed, as files are deleted only at the end\nhint: --work DIR")
         self.runs.mkdir()
         self.meter = Meter(self.program("measure"), self._share)
-        # The box that is measured knows nothing of the person's own: no cache, configuration, lock file or proxy. It marks the
+        # The measured box does not see the user's own cache, configuration, lock file or proxy. It marks the
         # processes that we start (see `monitors`).
         for name in [name for name in os.environ if name.startswith("BOX_") and name != "BOX_TEST_MIRROR"]:
             del os.environ[name]
@@ -68,7 +68,7 @@ class Workshop:
         os.environ["BOX_CONFIG"] = str(self.fresh("config"))
         os.chdir(self.fresh("cwd"))
         os.environ["BOX_BENCH"] = str(os.getpid())
-        # As in an installation, where the state of what runs is in /run, and /run in memory; the peers' too.
+        # As in an installation, where the state of running containers is in /run, in memory; also for the other programs.
         shared = "/dev/shm" if os.path.ismount("/dev/shm") else None
         self.running = tempfile.mkdtemp(prefix=f"box-bench-{os.getpid()}-", dir=shared)
         os.environ["BOX_RUN"] = str(self.state("box"))
@@ -76,45 +76,45 @@ class Workshop:
         return self
 
     def __exit__(self, *_):
-        say("deleting what was made")
+        say("deleting temporary files")
         os.chdir(TOP)
         end_processes(self.runs)
         end_processes(self.running)
         unmount_below(self.running)
         for left in self.work.glob("runs-*"):
-            # Ours, and those of one that was killed: its process is gone.
+            # Our own, and those of a killed harness, whose process is gone.
             if left == self.runs or not os.path.exists(f"/proc/{left.name.removeprefix('runs-')}"):
                 unmount_below(left)
                 shutil.rmtree(left, ignore_errors=left != self.runs)
         for left in pathlib.Path(self.running).parent.glob("box-bench-*-*"):
             if str(left) == self.running or not os.path.exists(f"/proc/{left.name.split('-')[2]}"):
                 shutil.rmtree(left, ignore_errors=True)
-        # podman, docker and runc leave theirs behind. One that others have filled meanwhile is not removed by this.
+        # podman, docker and runc leave theirs behind. This does not remove one that others use meanwhile.
         for group in sorted(set(groups()) - self._groups, reverse=True):
             with contextlib.suppress(OSError):
                 os.rmdir(group)
 
     def calm(self):
-        """Waits until the file system has forgotten what was deleted on it, by us or by anybody. Gives how many times as long
-        as in memory it takes to make a file.
+        """Waits until the file system has recovered from deletions, ours or others'. Returns how many times as long
+        as in memory it takes to create a file.
 
-        ext4 without a journal does not use an inode again within minutes of its deletion, and looks at each of them anew
-        for every file that is made: making one takes ten times as long. Files in memory are the measure. A directory may
-        by chance lie where nothing was deleted, so one that is made quickly says little.
+        ext4 without a journal does not reuse an inode within minutes of its deletion, and checks each of them again for
+        every new file: creating one takes ten times as long. Files in memory are the reference. A directory may by chance
+        be in a region without deletions, so a single fast one says little.
         """
-        until, told = time.monotonic() + PATIENCE, False
+        until, reported = time.monotonic() + MAX_WAIT, False
         while (ratio := max(self._ratio() for _ in range(PROBES))) > CALM:
             if time.monotonic() > until:
-                say(f"to make a file here still takes {ratio:.0f} times as long as in memory")
+                say(f"creating a file here still takes {ratio:.0f} times as long as in memory")
                 break
-            if not told:
-                say(f"waiting: to make a file here takes {ratio:.0f} times as long as in memory, as many were deleted just now")
-                told = True
+            if not reported:
+                say(f"waiting: creating a file here takes {ratio:.0f} times as long as in memory, as many files were just deleted")
+                reported = True
             time.sleep(5)
         return round(ratio, 1)
 
     def _ratio(self):
-        """What it costs here to make files, against memory."""
+        """The cost of creating files here, relative to memory."""
         return self._cost(self.runs) / self._cost(pathlib.Path(self.running))
 
     def _cost(self, where):
@@ -127,14 +127,14 @@ class Workshop:
         return time.perf_counter() - began
 
     def fresh(self, name, make=True):
-        """A path that was never used before; the directory is made unless the measured command makes it."""
+        """A path that was never used before; creates the directory unless the measured command does."""
         path = self.runs / f"{next(self._numbers)}-{name}"
         if make:
             path.mkdir()
         return path
 
     def state(self, name):
-        """A new directory for what a program keeps of what runs: short, as podman takes no more than 50 bytes, and in memory."""
+        """A new directory for the state of running containers: short, as podman accepts no more than 50 bytes, and in memory."""
         path = pathlib.Path(self.running) / f"{next(self._numbers)}-{name}"
         path.mkdir()
         return path
@@ -145,7 +145,7 @@ class Workshop:
         return lambda turn: made.setdefault(turn, self.fresh(f"{name}-{turn + 9}", make))
 
     def once(self, key, make):
-        """The result of `make()`, which is called the first time only."""
+        """The result of `make()`, which is called only once."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -154,7 +154,7 @@ class Workshop:
     def box(self):
         """The released binary."""
         if self._box is None:
-            say("building box as released")
+            say("building the release binary")
             self._box = output([TOP / "scripts/build"]).splitlines()[-1]
         return self._box
 
@@ -171,7 +171,7 @@ class Workshop:
         return str(target)
 
     def v1_only(self):
-        """A mount namespace without the v2 tree of a hybrid host, where crun works; None where there is no such tree."""
+        """A mount namespace without the v2 tree of a hybrid host, in which crun works; None if there is no such tree."""
         if not os.path.ismount("/sys/fs/cgroup/unified"):
             return None
         return str(self.once("v1only", self._make_v1_only))
@@ -179,7 +179,7 @@ class Workshop:
     def _make_v1_only(self):
         directory = self.runs / "namespaces"
         directory.mkdir()
-        # A mount namespace can be bound only onto a mount that is private.
+        # A mount namespace can be bind-mounted only onto a private mount.
         output(["mount", "--bind", directory, directory])
         output(["mount", "--make-private", directory])
         (directory / "v1only").touch()
@@ -205,7 +205,7 @@ def hollow(directory):
 
 
 def unmount_below(directory):
-    """Unmounts what is mounted below `directory`, the last one first."""
+    """Unmounts all mounts below `directory`, the last one first."""
     under = [line.split()[1] for line in open("/proc/self/mounts") if line.split()[1].startswith(f"{directory}/")]
     for mount in reversed(under):
         subprocess.run(["umount", "-l", mount])
@@ -229,7 +229,7 @@ def end_processes(directory):
 
 
 def say(text):
-    """Progress, for the person who waits."""
+    """Prints progress."""
     print(f"== {text}", file=sys.stderr, flush=True)
 
 
@@ -242,14 +242,14 @@ def output(command, **options):
 
 
 def missing(command):
-    """Why `command` cannot be used, or None where it is there."""
+    """The reason why `command` cannot be used, or None if it is installed."""
     if shutil.which(command):
         return None
     return f"not measured: {command} (package {PACKAGES.get(command, command)}) is not installed"
 
 
 def need(*commands):
-    """Installs the packages of the commands that are missing, where this can be done."""
+    """Installs the packages of missing commands, if possible."""
     packages = sorted({PACKAGES[c] for c in commands if not shutil.which(c)})
     if not packages:
         return
@@ -258,7 +258,7 @@ def need(*commands):
     say(f"installing {' '.join(packages)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "-qq", "update"], env=environment, stdout=sys.stderr)
-    # One by one: a package that cannot be had costs its own row only.
+    # One by one: an unavailable package affects only its own row.
     for package in packages:
         with contextlib.suppress(subprocess.CalledProcessError):
             subprocess.run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", package], env=environment, stdout=sys.stderr, check=True)

@@ -1,4 +1,4 @@
-"""The suites of measurements: each gives tables, as dictionaries that go into results.json."""
+"""The suites of measurements: each yields tables, as dictionaries for results.json."""
 
 
 def table(title, rows, **more):

@@ -1,4 +1,4 @@
-"""How fast the output of a container in the background becomes its log: box's monitor against podman's, conmon."""
+"""The speed of the log of a background container: box's monitor compared with conmon, podman's."""
 
 import shlex
 import shutil
@@ -14,14 +14,14 @@ ROUNDS = 10
 MIB = 1024
 # box may take as long as conmon does.
 TARGET = 1.0
-# Of one file; box keeps two of that size by default.
+# The size of one file; box keeps two of that size by default.
 SIZE = 32 << 20
 
 
 def run(shop, only=None):
     """All tables of logs, or those named in `only`."""
     need("conmon", "runc", "gzip", "tar")
-    # Lines as a server writes them, and lines longer than the buffer of either.
+    # Lines like those of a server, and lines longer than either buffer.
     short = f"yes 'GET /index.html 200 1234 a line of a log as a web server writes it' | head -c {MIB << 20}"
     long = f"yes {'x' * 65535} | head -c {MIB << 20}"
     for name, what, script in (("log-lines", "lines of 70 bytes", short), ("log-long-lines", "lines of 64 KiB", long)):
@@ -31,7 +31,7 @@ def run(shop, only=None):
 
 
 def throughput(shop, what, script):
-    """Containers that write so much to stdout and end, each with its log; from the start to the end that is recorded."""
+    """Containers that write a fixed amount to stdout and end, each with its log; from the start to the recorded end."""
     subjects = [box(shop, "box", script, []), conmon(shop, "conmon", script, SIZE),
                 box(shop, "box, no limit", script, ["--log-opt", "max-size=-1"]), conmon(shop, "conmon, no limit", script, None)]
     subjects[3].base = "box, no limit"
@@ -44,7 +44,7 @@ def throughput(shop, what, script):
         entry.pop("cpu_ms", None)
         if "wall_ms" in entry:
             entry["value"] = round(MIB * 1000 / entry["wall_ms"]["median"])
-    return table(f"The log of {MIB} MiB of {what}", entries, unit="MiB/s", note="The start of the container is included. Of the containers with a limit, the log that stays has at most 64 MiB with box, 32 with conmon.")
+    return table(f"The log of {MIB} MiB of {what}", entries, unit="MiB/s", note="The start of the container is included. For containers with a limit, the remaining log has at most 64 MiB with box, 32 with conmon.")
 
 
 def box(shop, name, script, options):
@@ -55,7 +55,7 @@ def box(shop, name, script, options):
 
 
 def conmon(shop, name, script, limit):
-    """conmon as podman starts it, with runc, until it has written down how the container ended."""
+    """conmon as podman starts it, with runc, until it has recorded the end of the container."""
     bundle = "" if missing("runc") else inputs.bundle(shop, inputs.tree(shop, "minirootfs", inputs.minirootfs(shop)), ["sh", "-c", script])
     directory, state = shop.fresh("conmon"), shop.state("conmon")
     made = f"l{{n}}-{limit or 0}"

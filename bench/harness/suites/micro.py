@@ -1,4 +1,4 @@
-"""The inner parts alone: criterion's benchmarks, and what criterion found, for the page."""
+"""Microbenchmarks: runs criterion and collects its results for the page."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def run(shop, only=None):
     }
     ended = subprocess.run(["cargo", "bench", "--locked", *BENCHES, "--", "--noplot", *(["--quick"] if shop.meter.share < 1 else [])], cwd=TOP, env=environment, stdout=sys.stderr)
     if ended.returncode != 0:
-        raise SystemExit("error: cargo bench failed; what it said is above")
+        raise SystemExit("error: cargo bench failed; its output is above")
     found = sorted(pathlib.Path(environment["CRITERION_HOME"]).rglob("new/estimates.json"))
     entries = [entry(path) for path in found]
     ours = next((e["ns"] for e in entries if "(box's)" in e["name"]), None)
@@ -41,7 +41,7 @@ def run(shop, only=None):
 
 
 def entry(path):
-    """One benchmark: its median time, and its speed where it says how much it handles."""
+    """One benchmark: its median time, and its throughput if it declares an amount."""
     estimate = json.loads(path.read_text())["median"]
     about = json.loads((path.parent / "benchmark.json").read_text())
     row = {"name": about["full_id"], "ns": estimate["point_estimate"]}

@@ -1,4 +1,4 @@
-"""How long it takes from nothing to an image that can be run: fetched over HTTP on loopback, verified, unpacked."""
+"""The time of a pull to an image that can be run: fetched over HTTP on loopback, verified, unpacked."""
 
 import contextlib
 
@@ -32,7 +32,7 @@ def run(shop, only=None):
 
 
 def subjects(shop, stack, name, tarball):
-    """Every way to the same tree; each run with storage that is new."""
+    """Every way to the same tree; each run uses new storage."""
     layout = inputs.oci_layout(shop, name, tarball)
     tree = inputs.mirror(shop, {"3.20.3": tarball})
     mirror = stack.enter_context(services.file_server(tree))
@@ -67,7 +67,7 @@ def subjects(shop, stack, name, tarball):
 
 
 def docker(shop, stack, image, reason):
-    """`docker pull`, with a daemon and storage that are new for each run: it never fetches a layer twice."""
+    """`docker pull`, with a new daemon and new storage for each run: it never fetches a layer twice."""
     state = {}
 
     def begin(_turn):

@@ -1,4 +1,4 @@
-"""Does it grow? Starts and listings with 1, 100 and 1,000 cached references, kept instances and running containers."""
+"""Scaling: starts and listings with 1, 100 and 1,000 cached references, kept containers and running containers."""
 
 import os
 import subprocess
@@ -55,9 +55,9 @@ def running(shop):
 
 
 def grown(shop, what, fill, empty):
-    """Measures all of `VERBS` with each count side by side; the ratio of a row is its time against that with one."""
+    """Measures all of `VERBS` with each count side by side; the ratio of a row is its time divided by that with one."""
     roots, entries, reason = {}, [], None
-    # Each root has its own directory for what runs: <root>/run.
+    # Each root has its own run directory: <root>/run.
     shared = os.environ.pop("BOX_RUN")
     try:
         for count in COUNTS:

@@ -1,4 +1,4 @@
-"""Under a minute, two peers: fails where box has become much slower than its targets say."""
+"""Takes under a minute, with two other programs: fails if box has become much slower than its targets."""
 
 import contextlib
 
@@ -10,14 +10,14 @@ from suites.start import Peers
 from suites.unpack import subjects
 from workshop import need
 
-# Where box may take at most `target` of a peer's time, twice that fails.
+# If box may take at most `target` of another program's time, twice that fails.
 SLACK = 2
-# Where others use more of the CPUs than this, in percent, wall times tell about them, and CPU time must be exceeded too.
+# If other programs use more of the CPUs than this, in percent, wall times mean little, and CPU time must be exceeded too.
 NOISY = 30
 
 
 def run(shop):
-    """Starts against crun, which makes cgroups too, and unpacking against tar."""
+    """Compares starts with crun, which creates cgroups too, and unpacking with tar."""
     need("crun", "runc", "tar", "gzip", "strace")
     with contextlib.ExitStack() as stack:
         starts = Peers(shop, stack, images=False).subjects(names=("box", "crun"))
@@ -29,7 +29,7 @@ def run(shop):
 
 
 def failures(result, busy):
-    """What fails in one table, a sentence for each row that does; `busy` is what others use of the CPUs."""
+    """The failures of one table, a message for each failed row; `busy` is the CPU use of other programs."""
     first, *peers = result["rows"]
     if "reason" in first or peers and all("reason" in peer for peer in peers):
         yield f"{result['title']}: " + "; ".join(f"{entry['name']}: {entry['reason']}" for entry in result["rows"] if "reason" in entry)

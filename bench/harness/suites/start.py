@@ -1,4 +1,4 @@
-"""How long a start takes: `run --rm` of /bin/true in the real minirootfs, against the floor and the peers."""
+"""The time of a start: `run --rm` of /bin/true in the real minirootfs, compared with the floor and other programs."""
 
 import contextlib
 import os
@@ -15,10 +15,10 @@ from suites import table
 from workshop import missing, need, output, say
 
 WARM, ENGINES, PARALLEL, CONTAINERS = 100, 30, 200, 20
-# How long a pause goes before the start of an engine and of box beside it, in seconds: the daemons and monitors of the one before
-# still clear up when its client has ended.
+# The pause before the start of an engine, and of box in the same table, in seconds: the daemons and monitors of the previous one
+# still clean up after its client has ended.
 PAUSE = 0.2
-# What may stay in memory for each running container besides its command.
+# The memory budget for each running container besides its command.
 MONITOR_KIB = 2048
 TARGETS = {"floor": 1.3, "bwrap": 1.2, "crun": 0.6, "podman": 1 / 30}
 
@@ -39,7 +39,7 @@ def run(shop, only=None):
 
 
 def box_root(shop, tarball=None):
-    """A BOX_ROOT of its own in which `alpine` is cached and unpacked; the same one each time."""
+    """A separate BOX_ROOT in which `alpine` is cached and unpacked; the same one each time."""
     def make():
         root = shop.fresh("box")
         mirror = inputs.mirror(shop, {"3.20.3": tarball or inputs.minirootfs(shop)})
@@ -50,7 +50,7 @@ def box_root(shop, tarball=None):
 
 
 class Peers:
-    """Every program that can start a container here, each with the same root filesystem made ready."""
+    """Every program that can start a container here, each prepared with the same root filesystem."""
 
     def __init__(self, shop, stack, images=True):
         """`images`: podman and docker too, whose images and daemon take some seconds."""
@@ -59,7 +59,7 @@ class Peers:
         self.rootfs = inputs.tree(shop, "minirootfs", self.tarball)
         self.root = box_root(shop)
         self.podman = services.podman(shop)
-        # podman's runtime is crun, and where crun works podman must always be: it remembers what it has mounted.
+        # podman uses crun, and must always run in the namespace in which crun works: it remembers its mounts.
         self.enter = ["nsenter", f"--mount={shop.v1_only()}"] if shop.v1_only() else []
         self.docker = self.daemons = self.docker_directory = self.podman_image = None
         self.podman_reason = self.docker_reason = None if images else "not measured here"
@@ -67,9 +67,9 @@ class Peers:
             return
         try:
             layout = inputs.oci_layout(shop, "alpine", self.tarball)
-            # What podman sets up at its first use must not fall into the first measured run.
+            # podman's set-up at its first use must not fall into the first measured run.
             output([*self.enter, *self.podman, "pull", "-q", f"oci:{layout}:alpine"])
-            # Its name depends on how it was pulled.
+            # Its name depends on the way it was pulled.
             self.podman_image = output([*self.enter, *self.podman, "images", "-q"]).splitlines()[0]
         except (SystemExit, FileNotFoundError) as error:
             self.podman_reason = missing("podman") or f"not measured: {error}"
@@ -111,7 +111,7 @@ class Peers:
 
 
 def floor(shop, args):
-    """The floor program, or why it cannot be measured."""
+    """The floor program, or the reason why it cannot be measured."""
     program, reason = shop.program("floor"), None
     if program is None:
         reason = "not measured: shared/floor/floor.c is not beside the checkout"
@@ -120,7 +120,7 @@ def floor(shop, args):
     return Subject("floor", [program or "floor", *args], "the same kernel work by the shortest C program", reason=reason)
 
 
-# What takes long enough that its rounds would only stretch the others'.
+# Programs so slow that their rounds would only delay the others.
 SLOW = ("runc", "systemd-nspawn", "podman", "docker")
 
 
@@ -131,11 +131,11 @@ def warm(peers):
 
 
 def engines(peers):
-    """The same for what takes longer, with a pause before each."""
+    """The same for slower programs, with a pause before each."""
     subjects = [s for s in peers.subjects() if s.name in ("box", "floor", *SLOW)]
     for subject in subjects:
         subject.before = lambda _: time.sleep(PAUSE)
-        # Its target is one for starts back to back.
+        # Its target is for starts without a pause.
         subject.target = None if subject.name == "floor" else subject.target
     return table("A warm start, compared with engines", rows(subjects, peers.shop.meter.alternate(subjects, ENGINES), "box"), chart="wall_ms")
 
@@ -152,7 +152,7 @@ def cold(peers):
 
 
 def terminal(peers):
-    """Starts on a terminal, each program with a pty of its own for the container where it makes one."""
+    """Starts on a terminal; programs that can do so create a pty for the container."""
     subjects = peers.subjects(pty=True)
     for subject in subjects:
         subject.target = None
@@ -227,7 +227,7 @@ def resident(peers):
 
 
 def weigh(peers, subject):
-    """Starts containers of `subject`, weighs what stays besides the commands, and ends all. KiB and processes, for each."""
+    """Starts containers of `subject`, measures the memory besides their commands, and ends all. Returns KiB and processes per container."""
     known = monitors(peers.shop)
     started = []
     try:
@@ -250,7 +250,7 @@ def weigh(peers, subject):
 
 def monitors(shop):
     """Processes that we started, directly or not: they carry our mark in their environment, or our directory in their
-    arguments where they have an environment of their own. Commands of containers are left out."""
+    arguments if they have a different environment. Commands of containers are not included."""
     found = set()
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

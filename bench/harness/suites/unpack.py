@@ -1,4 +1,4 @@
-"""How long it takes to unpack an archive into a directory, and to delete an image."""
+"""The time to unpack an archive into a directory, and to delete an image."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ TABLES = ("unpack-minirootfs", "unpack-debian", "unpack-files", "unpack-syscalls
 def run(shop, only=None):
     """All tables of unpacking, or those named in `only`."""
     need("tar", "bsdtar", "pigz", "umoci", "strace", "gzip")
-    # What deletes many files comes last.
+    # Tables that delete many files come last.
     for name, make in zip(TABLES, (minirootfs, debian, files, calls, delete), strict=True):
         if only is None or name in only:
             say(name)
@@ -50,12 +50,12 @@ def subjects(shop, name, tarball, targets, layout=True):
     return every
 
 
-# What is compared with programs that compare digests.
+# Compared with programs that verify digests.
 VERIFIED = "box, from its cache"
 
 
 def settle(_turn):
-    """Writes dirty pages out before a run, so that no run pays for those of another."""
+    """Writes dirty pages before a run, so that no run pays for those of another."""
     os.sync()
 
 
@@ -84,13 +84,13 @@ def debian(shop):
 
 
 def files(shop):
-    """Archives of one file, small to large: what does the size cost?"""
+    """Archives of one file, small to large: the cost of size."""
     entries = []
     for label, size in SIZES.items():
         tarball = inputs.one_file(shop, size)
         every = [s for s in subjects(shop, f"file-{size}", tarball, {}, layout=False) if s.name in ("box", "GNU tar", "bsdtar")]
         for subject in every:
-            # One inode: to delete it costs the next run nothing, and to keep them all would fill the disk.
+            # One inode: deleting it does not slow the next run, and keeping all of them would fill the disk.
             subject.after = lambda turn, subject=subject: shutil.rmtree(subject.command(turn)[-1])
         measured = shop.meter.alternate(every, FILE_ROUNDS)
         for entry in rows(every, measured, "box"):
@@ -109,7 +109,7 @@ def delete(shop):
         os.sync()
 
     def extract(turn):
-        # What box keeps of an image: the tarball and the tree.
+        # box keeps the tarball and the tree of an image.
         output(["tar", "-xzf", tarball, "-C", trees(turn)])
         shutil.copy(tarball, trees(turn))
         os.sync()
