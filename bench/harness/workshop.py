@@ -29,8 +29,8 @@ PACKAGES = {
 SPACE = {"start": 3, "log": 3, "scale": 3, "micro": 3, "unpack": 8, "pull": 6, "smoke": 2}
 
 
-# When the file system counts as calm, as a ratio to one in memory, for how many seconds that is waited for, and how many
-# directories it is judged by.
+# The file system is calm below this ratio to one in memory; the longest wait for that in seconds; the number of test
+# directories.
 CALM = 6
 MAX_WAIT = 400
 PROBES = 8
