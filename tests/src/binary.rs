@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The path of `box`: `BOX_TEST_BIN`, or what `cargo build` makes of the sources next to the test itself.
+/// The path of `box`: `BOX_TEST_BIN`, or the one that `cargo build` builds beside the test itself.
 pub fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match std::env::var_os("BOX_TEST_BIN") {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{Mirror, Outcome, Terminal, binary, leftovers};
 
-/// A directory that box keeps everything in, and the mirror that it pulls from. Dropping it checks for leftovers.
+/// A directory with all files of box, and the mirror that it pulls from. Dropping it checks for leftovers.
 pub struct Home {
     dir: TempDir,
     root: &'static str,
@@ -36,7 +36,7 @@ impl Home {
         }
     }
 
-    /// A home that has `alpine` (latest-stable) already.
+    /// A home with `alpine` (latest-stable) already pulled.
     #[track_caller]
     pub fn with_alpine() -> Home {
         let home = Home::new();
@@ -44,7 +44,7 @@ impl Home {
         home
     }
 
-    /// Where everything is: a directory for scratch files of the test, too.
+    /// The directory of the home, also for scratch files of the test.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -59,17 +59,17 @@ impl Home {
         self.root().join("cache")
     }
 
-    /// `BOX_ROOT` has this name from now on.
+    /// Sets the name of `BOX_ROOT`.
     pub fn set_root_name(&mut self, name: &'static str) {
         self.root = name;
     }
 
-    /// Pulls come from here from now on.
+    /// Sets the mirror for pulls.
     pub fn set_mirror(&mut self, url: &str) {
         self.mirror = url.to_owned();
     }
 
-    /// box with these arguments, in this home, with nothing else of box or of proxies in its environment.
+    /// box with these arguments, in this home, without other variables of box or proxies in its environment.
     pub fn command<I>(&self, args: I) -> Command
     where
         I: IntoIterator,
@@ -91,7 +91,7 @@ impl Home {
         command
     }
 
-    /// A line for the shell as a person would type it in this home: `box` is the binary under test.
+    /// A shell command line as a user would type it in this home: `box` is the binary under test.
     pub fn shell(&self, line: &str) -> Command {
         let programs = self.path().join("bin");
         let link = programs.join("box");

@@ -1,8 +1,8 @@
-//! What box must not leave behind.
+//! Finds things that box must not leave behind.
 
 use std::path::Path;
 
-/// Mounts and processes that still have to do with a directory, each in words.
+/// Descriptions of the mounts and processes that still refer to a directory.
 pub fn of(dir: &Path) -> Vec<String> {
     let mut found = mounts(dir);
     found.extend(processes(dir));
@@ -48,7 +48,7 @@ pub fn processes(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Control groups of containers of this name, on every hierarchy. The name should be the test's alone.
+/// Control groups of containers with this name, in all hierarchies. No other test should use the name.
 pub fn cgroups(name: &str) -> Vec<String> {
     let prefix = format!("box-{name}-");
     let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten();

@@ -1,6 +1,6 @@
 //! Harness of the end-to-end tests: the real binary, on the real kernel, with the real root filesystem.
 //!
-//! A test makes a [`Home`], which is a private `BOX_ROOT` with a mirror to pull from, and runs box in it. When the home
+//! A test creates a [`Home`], which is a private `BOX_ROOT` with a mirror to pull from, and runs box in it. When the home
 //! is dropped it checks that neither a mount nor a process was left behind; [`leftovers::cgroups`] looks for control groups.
 
 pub mod binary;
@@ -18,7 +18,7 @@ pub use mirror::Mirror;
 pub use outcome::{Outcome, behind};
 pub use terminal::Terminal;
 
-/// Fails the test where it cannot show anything: containers need root here.
+/// Fails the test without root, which its containers need.
 pub fn require_root() {
     assert!(
         rustix::process::geteuid().is_root(),

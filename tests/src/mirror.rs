@@ -1,4 +1,4 @@
-//! The mirror tree that tests pull from: the real one where it is, else a small one made of Debian's busybox.
+//! The mirror tree that tests pull from: the real one if it exists, else a small one made of Debian's busybox.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256, Sha512};
 
-/// A directory laid out as `https://dl-cdn.alpinelinux.org/alpine` is.
+/// A directory with the layout of `https://dl-cdn.alpinelinux.org/alpine`.
 #[derive(Debug)]
 pub struct Mirror {
     dir: PathBuf,
@@ -19,8 +19,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// The mirror of this test process: `BOX_TEST_MIRROR`, `../shared/mirror/alpine` beside the checkout, or one that is
-    /// made. Says once on stderr which one it is.
+    /// The mirror of this test process: `BOX_TEST_MIRROR`, `../shared/mirror/alpine` beside the checkout, or a generated one.
+    /// Prints once on stderr which one it uses.
     pub fn get() -> &'static Mirror {
         static MIRROR: OnceLock<Mirror> = OnceLock::new();
         MIRROR.get_or_init(|| {
@@ -108,7 +108,7 @@ fn releases(version: &str) -> String {
     format!("v{branch}/releases/{}", std::env::consts::ARCH)
 }
 
-/// Makes a tree with the two releases that the real one has. Test processes may do this at the same time: each makes
+/// Creates a tree with the two releases of the real one. Test processes may do this at the same time: each creates
 /// its own and the first one to rename it wins.
 fn make() -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
@@ -132,7 +132,7 @@ fn make() -> PathBuf {
     done
 }
 
-/// A release for an architecture. The programs in it are this machine's, whatever it is said to be for.
+/// A release for an architecture. Its programs are always for this machine.
 fn release(mirror: &Path, version: &str, arch: &str) {
     let dir = mirror.join(releases(version).replace(std::env::consts::ARCH, arch));
     fs::create_dir_all(&dir).expect("make the release directory");
@@ -164,7 +164,7 @@ fn release(mirror: &Path, version: &str, arch: &str) {
     fs::write(dir.join(&name), bytes).expect("write the tarball");
 }
 
-/// A root filesystem that answers to the commands of the tests: busybox under all its names.
+/// A root filesystem with the commands that the tests use: busybox under all its names.
 fn rootfs(version: &str) -> Vec<u8> {
     let busybox = ["/bin/busybox", "/usr/bin/busybox"]
         .into_iter()

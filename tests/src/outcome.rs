@@ -1,4 +1,4 @@
-//! How an invocation of box ended, and what tests say about it.
+//! The outcome of an invocation of box, with assertions for tests.
 
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -6,13 +6,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// After this long a command hangs, and the test fails.
+/// A command that takes longer hangs, and the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A finished command.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was run, for messages.
+    /// The command line, for messages.
     pub line: String,
     /// The exit status; 128+N where signal N ended the process itself.
     pub status: i32,
@@ -75,7 +75,7 @@ impl Outcome {
             .unwrap_or_else(|error| panic!("{}: {error} in:\n{}", self.line, self.text()))
     }
 
-    /// Demands this exit status.
+    /// Asserts this exit status.
     #[track_caller]
     pub fn exits(self, status: i32) -> Outcome {
         assert_eq!(
@@ -89,20 +89,20 @@ impl Outcome {
         self
     }
 
-    /// Demands success.
+    /// Asserts success.
     #[track_caller]
     pub fn succeeds(self) -> Outcome {
         self.exits(0)
     }
 
-    /// Demands a failure of box itself, worded as promised: status 125, one `error:` line that has all these words, at
+    /// Asserts a failure of box itself in the documented form: status 125, one `error:` line with all these words, at
     /// most one `hint:` line, no trace of a panic, no raw errno, no control character.
     #[track_caller]
     pub fn fails(self, words: &[&str]) -> Outcome {
         self.fails_with(125, words)
     }
 
-    /// As [`Outcome::fails`], with another status.
+    /// Same as [`Outcome::fails`], with another status.
     #[track_caller]
     pub fn fails_with(self, status: i32, words: &[&str]) -> Outcome {
         let outcome = self.exits(status);
@@ -154,7 +154,7 @@ impl Outcome {
         outcome
     }
 
-    /// Demands a `hint:` line with these words.
+    /// Asserts a `hint:` line with these words.
     #[track_caller]
     pub fn hints(self, words: &[&str]) -> Outcome {
         let hint = self.stderr.lines().find(|line| line.starts_with("hint: "));
@@ -170,7 +170,7 @@ impl Outcome {
     }
 }
 
-/// 128+N for a death by signal N, as a shell has it.
+/// The exit status, or 128+N if signal N ended the process, as in a shell.
 pub fn code(status: ExitStatus) -> i32 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code,
@@ -179,7 +179,7 @@ pub fn code(status: ExitStatus) -> i32 {
     }
 }
 
-/// Waits for a child, and kills it and fails after [`PATIENCE`].
+/// Waits for a child; kills it and fails after [`PATIENCE`].
 #[track_caller]
 pub fn wait(child: &mut Child, line: &str) -> ExitStatus {
     let pid = rustix::process::Pid::from_child(child);

@@ -1,4 +1,4 @@
-//! What the kernel says of a process while it runs.
+//! Facts about a running process, from the kernel.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use crate::behind;
 
 /// Starts the command as a child of a shell that has closed all but the standard descriptors, so that it begins with the
-/// smallest table for them: a child gets one that is as large as what its parent has open asks for. Gives the shell, which
-/// ends with the command, and the command's number.
+/// smallest descriptor table: the size of a child's table depends on its parent's open descriptors. Returns the shell, which
+/// ends with the command, and the command's pid.
 ///
 /// # Panics
 ///
-/// Where the kernel gives it a large table all the same, which would hide what these tests look for.
+/// If the kernel still gives it a large table, which would hide the delay that these tests look for.
 #[track_caller]
 pub fn with_few_descriptors(command: &Command) -> (Child, u32) {
     let script = r#"for fd in /proc/self/fd/*; do
@@ -40,7 +40,7 @@ pub fn with_few_descriptors(command: &Command) -> (Child, u32) {
     (shell, pid)
 }
 
-/// A number of a process's `/proc/PID/status`.
+/// A number from a process's `/proc/PID/status`.
 #[track_caller]
 pub fn status(pid: u32, name: &str) -> u64 {
     let path = format!("/proc/{pid}/status");

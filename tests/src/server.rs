@@ -1,7 +1,7 @@
-//! An HTTP/1.1 server on the loopback interface, in threads of the test process, with the standard library alone.
+//! An HTTP/1.1 server on the loopback interface, in threads of the test process, using only the standard library.
 //!
 //! [`Server::mirror`] serves the real Alpine mirror tree as the real mirror does (listings, ranges, `latest-stable`);
-//! [`Server::new`] takes any handler, and a [`Response`] can be told to misbehave in every way a network does.
+//! [`Server::new`] takes any handler, and a [`Response`] can simulate every fault of a network.
 
 mod files;
 mod http2;
@@ -27,7 +27,7 @@ pub use tls::Certificate;
 pub struct Request {
     /// `GET` or `HEAD`.
     pub method: String,
-    /// Path and query as sent, starting with `/` (or the whole URL where the client takes us for a proxy).
+    /// Path and query as sent, starting with `/` (or the whole URL if the client uses the server as a proxy).
     pub path: String,
     /// Header fields, names in lower case.
     pub headers: BTreeMap<String, String>,
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// Answers one request; called from several threads at a time.
+/// Answers one request; called from several threads at the same time.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// A connection, encrypted or not.
@@ -58,7 +58,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves what `handler` answers, on a free port of 127.0.0.1.
+    /// Serves the answers of `handler`, on a free port of 127.0.0.1.
     pub fn new(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)
     }
@@ -72,8 +72,8 @@ impl Server {
         Self::start(address, Some(certificate.acceptor()), handler)
     }
 
-    /// The mirror tree of the tests, but for what `script` answers: it is given each request and how many there were
-    /// of the same path before.
+    /// The mirror tree of the tests, except for the answers of `script`, which gets each request and the number of earlier
+    /// requests for the same path.
     pub fn scripted(
         script: impl Fn(&Request, usize) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
@@ -90,7 +90,7 @@ impl Server {
         })
     }
 
-    /// Serves on the given address; port 0 takes a free one.
+    /// Serves on the given address; port 0 selects a free one.
     pub fn on(
         address: SocketAddr,
         handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
@@ -141,17 +141,17 @@ impl Server {
         }
     }
 
-    /// The address listened on.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Every request that came so far, in order.
+    /// All requests so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no handler panicked").clone()
     }
 
-    /// The paths of the requests that came so far, in order.
+    /// The paths of all requests so far, in order.
     pub fn paths(&self) -> Vec<String> {
         self.requests().into_iter().map(|r| r.path).collect()
     }
@@ -198,8 +198,8 @@ fn accept_loop(
     }
 }
 
-/// Answers requests until the client, the response or the end of the server closes the connection. What fails on the
-/// way is the client's business: it is told by the missing bytes.
+/// Answers requests until the client, the response or the end of the server closes the connection. Errors on the way are
+/// ignored: the client notices the missing bytes.
 fn serve_connection(
     wire: Box<dyn Wire>,
     handler: &Handler,
@@ -223,7 +223,7 @@ fn serve_connection(
     }
 }
 
-/// Reads a request line and header fields of at most 64 KiB; `None` at the end or where it is no HTTP.
+/// Reads a request line and header fields of at most 64 KiB; `None` at the end or if the input is not HTTP.
 fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut limited = reader.take(64 << 10);
     let mut line = String::new();

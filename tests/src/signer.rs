@@ -10,7 +10,7 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::types::{KeyDetails, Password};
 use rand::rngs::OsRng;
 
-/// Somebody who can sign files.
+/// A key that signs files.
 pub struct Signer(SignedSecretKey);
 
 impl Signer {

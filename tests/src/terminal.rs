@@ -1,4 +1,4 @@
-//! A person at a terminal: a real pty, with box as the leader of a session on it.
+//! A user at a terminal: a real pty, with box as the leader of a session on it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,16 +12,16 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::outcome::{self, PATIENCE};
 
-/// A command on a pty of its own.
+/// A command on a new pty.
 pub struct Terminal {
     keyboard: File,
-    /// Kept open, so that the terminal's state can be read when the command has gone.
+    /// Kept open, so that the terminal's state can be read after the command has ended.
     line: OwnedFd,
     child: Child,
     name: String,
-    /// What was printed and not matched yet.
+    /// Output that was not matched yet.
     screen: String,
-    /// Everything that was printed, for messages.
+    /// All output, for messages.
     transcript: String,
 }
 
@@ -89,7 +89,7 @@ impl Terminal {
             .expect("type on the terminal");
     }
 
-    /// Waits until the text is printed, and returns what came before it.
+    /// Waits until the text is printed, and returns the output before it.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -124,12 +124,12 @@ impl Terminal {
         tcgetattr(&self.line).expect("read the terminal's state")
     }
 
-    /// Everything printed so far.
+    /// All output so far.
     pub fn transcript(&self) -> &str {
         &self.transcript
     }
 
-    /// Waits for the command to end and returns its exit status; what it still printed is in the transcript.
+    /// Waits for the command to end and returns its exit status; its last output is in the transcript.
     #[track_caller]
     pub fn wait(&mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
@@ -150,7 +150,7 @@ impl Terminal {
         outcome::code(status)
     }
 
-    /// Reads what there is; false where nothing came until the deadline.
+    /// Reads the available output; false if there was none until the deadline.
     fn read(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec {

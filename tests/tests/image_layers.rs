@@ -1,4 +1,4 @@
-//! Images of several layers: unpacked at once, each for once, and stacked.
+//! Images of several layers: unpacked in parallel, each only once, and stacked.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ fn run(program: &str, args: &[&str], dir: &Path) {
     Outcome::of(command, b"").succeeds();
 }
 
-/// The trees there are.
+/// The existing layer trees.
 fn trees(home: &Home) -> Vec<String> {
     let Ok(listing) = fs::read_dir(home.root().join("layers")) else {
         return vec![];
@@ -33,7 +33,7 @@ fn assert_nothing_unfinished(home: &Home) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// Layers that umoci put together are put into the cache, and no tree is made of them yet.
+/// Adds layers built by umoci to the cache, without unpacking them yet.
 fn load(home: &Home, layers: &[&str], name: &str) {
     let dir = home.path().join(format!("{name}.layers"));
     fs::create_dir(&dir).unwrap();
@@ -278,7 +278,7 @@ fn load_many(home: &Home, number: usize) {
     .succeeds();
 }
 
-/// What the kernel stacks at most: `OVL_MAX_STACK`.
+/// The most layers that the kernel stacks: `OVL_MAX_STACK`.
 const MOST: usize = 500;
 
 #[test]
@@ -327,7 +327,7 @@ fn all_layers_are_seen_by_exec_and_cp(home: &Home, image: &str) {
     }
 }
 
-/// Leaves the container `kept`, and its image as `more:1`, which has a layer more.
+/// Leaves the container `kept`, and its image as `more:1`, which has one more layer.
 fn all_layers_are_seen_when_stopped(home: &Home, image: &str) {
     home.run([
         "run",

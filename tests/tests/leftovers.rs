@@ -1,4 +1,4 @@
-//! Nothing remains: not after many runs, not after box was killed at any point of a start, not on a full disk.
+//! box leaves nothing behind: after many runs, after a kill at any point of a start, and on a full disk.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use box_tests::{Home, Outcome, leftovers};
 
-/// Everything below the home, but for the program's own notes of what was used when.
+/// Everything below the home, except box's own records of last uses.
 fn files(home: &Home) -> Vec<PathBuf> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap().flatten() {
@@ -35,7 +35,7 @@ fn files(home: &Home) -> Vec<PathBuf> {
     found
 }
 
-/// What holds a network namespace: a process in it, or a mount of it; without either the kernel takes it away.
+/// The holders of a network namespace: processes in it, or mounts of it; without either the kernel removes it.
 #[track_caller]
 fn assert_nothing_is_left(home: &Home, name: &str, before: &[PathBuf]) {
     let mut left = leftovers::of(home.path());
@@ -132,7 +132,7 @@ fn killed_at_any_point_of_a_start_box_leaves_nothing_that_stays() {
     assert_nothing_is_left(&home, &name, &before);
 }
 
-/// A file system of its own, taken off with what is in it.
+/// A separate file system, unmounted with all mounts in it.
 struct Disk(tempfile::TempDir);
 
 impl Disk {

@@ -1,4 +1,4 @@
-//! `--storage`: containers with a copy of their image's files, asked for or for want of an overlay.
+//! `--storage`: containers with a copy of their image's files, on request or because overlay is not available.
 
 #![allow(clippy::unwrap_used)]
 
@@ -321,7 +321,7 @@ fn the_choice_is_configured_and_misspelt_ones_are_refused() {
         .fails(&["config.toml", "line 2"]);
 }
 
-/// An overlay, on which none can be mounted with its upper directory. Dropped before the home it lies in.
+/// An overlay, which cannot hold the upper directory of another one. Dropped before the home that contains it.
 struct Stacked(PathBuf);
 
 impl Stacked {

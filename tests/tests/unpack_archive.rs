@@ -1,4 +1,4 @@
-//! `box unpack ARCHIVE DIR`: the extractor by itself, as people use it on archives of their own.
+//! `box unpack ARCHIVE DIR`: the extractor alone, as used on local archives.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use box_tests::process::{status, with_few_descriptors};
 use box_tests::{Home, Mirror, Outcome};
 
-/// A line for each path: what `find` knows of it, and the digest of what is in it.
+/// A line for each path: the attributes that `find` prints, and the digest of the content.
 fn listing(dir: &Path) -> String {
     let script = "find . -printf '%p %y %#m %U:%G %s %T@ %n %l\\n' | sed '/^\\. /d; / d /s/ [0-9]* \\([0-9.]* [0-9]*\\) $/ \\1/' | sort
         find . -type f -exec sha256sum {} + | sort
@@ -359,7 +359,7 @@ fn no_thread_waits_for_room_for_its_descriptors() {
     );
 }
 
-/// A fifo in the home, for an archive that comes as the test likes.
+/// A fifo in the home, for an archive that the test sends at its own pace.
 fn fifo(home: &Home) -> PathBuf {
     let fifo = home.path().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();

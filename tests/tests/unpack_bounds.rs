@@ -1,4 +1,4 @@
-//! `box unpack` of archives that ask for too much, with 64 MiB for all that the process allocates, stacks included.
+//! `box unpack` of archives that exceed limits, with 64 MiB for all allocations of the process, stacks included.
 
 #![allow(clippy::unwrap_used)]
 
@@ -33,7 +33,7 @@ fn member(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// A header of this type that announces so many bytes.
+/// A header of this type with this size.
 fn header(kind: tar::EntryType, size: u64) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
@@ -44,7 +44,7 @@ fn header(kind: tar::EntryType, size: u64) -> Vec<u8> {
     header.as_bytes().to_vec()
 }
 
-/// A gzip archive of one header and so much of one byte behind it, in members of 16 MiB.
+/// A gzip archive of one header followed by this many copies of one byte, in members of 16 MiB.
 fn write_large(home: &Home, name: &str, kind: tar::EntryType, size: u64, byte: u8) {
     const PART: u64 = 16 << 20;
     let mut file = fs::File::create(home.path().join(name)).unwrap();

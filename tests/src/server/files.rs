@@ -1,4 +1,4 @@
-//! Files and listings below a directory, as a plain web server gives them.
+//! Serves files and listings of a directory, as a plain web server does.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -7,8 +7,8 @@ use super::{Body, Request, Response};
 
 /// A tree to serve: files with validators and single ranges, directories as a listing of links.
 ///
-/// A text file in the place of a directory link (`latest-stable` holding `v3.20`) is followed like the link it stands
-/// for, since the mirror tree of the tests is a copy that keeps no links.
+/// A text file instead of a directory link (`latest-stable` holding `v3.20`) is followed like that link, since the
+/// mirror tree of the tests is a copy without links.
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
@@ -38,7 +38,7 @@ impl Files {
         file(&path, request).unwrap_or_else(|_| Response::status(404))
     }
 
-    /// The file that a URL path names, links flattened to text followed; `None` where it would leave the tree.
+    /// The file that a URL path names, following links flattened to text; `None` if it would leave the tree.
     fn resolve(&self, url_path: &str) -> Option<PathBuf> {
         let mut path = self.root.clone();
         let mut names = Path::new(url_path.trim_start_matches('/'))
@@ -58,7 +58,7 @@ impl Files {
     }
 }
 
-/// A file, or the range of it that is asked for and still valid (RFC 9110, sections 13.1.5 and 14.2).
+/// A file, or the requested range if it is still valid (RFC 9110, sections 13.1.5 and 14.2).
 fn file(path: &Path, request: &Request) -> std::io::Result<Response> {
     let meta = path.metadata()?;
     let size = meta.len();
@@ -90,7 +90,7 @@ fn file(path: &Path, request: &Request) -> std::io::Result<Response> {
     })
 }
 
-/// The links that the usual servers make of a directory.
+/// The links that typical servers list for a directory.
 fn listing(dir: &Path) -> Response {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .into_iter()

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Certificate;
 
-/// A server of files that offers `h2` alone by ALPN (RFC 7301): with a client that does not, there is no handshake.
+/// A file server that offers only `h2` by ALPN (RFC 7301): the handshake fails for clients without `h2`.
 pub struct Http2Server {
     address: SocketAddr,
     paths: Arc<Mutex<Vec<String>>>,
@@ -59,7 +59,7 @@ impl Http2Server {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// The paths asked for so far, in order.
+    /// The paths requested so far, in order.
     pub fn paths(&self) -> Vec<String> {
         self.paths.lock().expect("no handler panicked").clone()
     }

@@ -1,4 +1,4 @@
-//! What a server sends, and how it misbehaves while it does.
+//! Responses of a server, and their scripted faults.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A response, honest as built by [`Response::new`] and its kin; the other methods script faults into it.
+/// A response. [`Response::new`] and similar functions build correct ones; the other methods add faults.
 pub struct Response {
     /// Status code.
     pub status: u16,
-    /// Header fields in the order they are sent; `Content-Length` comes from the body where it is not among them.
+    /// Header fields in the order in which they are sent; without `Content-Length`, the length of the body is added.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
@@ -33,24 +33,24 @@ pub enum Body {
         /// Number of bytes.
         length: u64,
     },
-    /// This many zero bytes, made as they are sent.
+    /// This many zero bytes, generated while they are sent.
     Zeros(u64),
-    /// Some bytes, then zeros made as they are sent.
+    /// Some bytes, then zeros generated while they are sent.
     Padded {
         /// The bytes.
         head: Vec<u8>,
         /// Number of zeros.
         zeros: u64,
     },
-    /// Bytes around others that come again and again.
+    /// A block of bytes repeated several times, between a beginning and an end.
     Repeated {
-        /// What comes first.
+        /// The bytes at the beginning.
         head: Vec<u8>,
-        /// What is repeated.
+        /// The repeated bytes.
         part: Vec<u8>,
-        /// How often.
+        /// Number of repetitions.
         times: u64,
-        /// What comes last.
+        /// The bytes at the end.
         tail: Vec<u8>,
     },
 }
@@ -103,19 +103,19 @@ impl Response {
         self
     }
 
-    /// Does not say how long the body is: it ends where the connection does.
+    /// Omits the length of the body, which ends with the connection.
     pub fn without_length(mut self) -> Self {
         self.length = false;
         self
     }
 
-    /// Flips one bit of the byte at `offset` of what is sent.
+    /// Flips one bit of the byte at `offset` in the body.
     pub fn corrupt_at(mut self, offset: u64) -> Self {
         self.corrupt_at = Some(offset);
         self
     }
 
-    /// Sends all; `true` where the connection can carry another request.
+    /// Sends everything; `true` if the connection can carry another request.
     pub(super) fn send(self, stream: &mut dyn Write, head_only: bool, stop: &AtomicBool) -> bool {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
@@ -136,7 +136,7 @@ impl Response {
         self.send_body(stream, stop).is_ok_and(|whole| whole) && honest && self.length
     }
 
-    /// Sends the body up to where it is to break off; `Ok(false)` where it does.
+    /// Sends the body up to the scripted break; `Ok(false)` if it breaks off.
     fn send_body(&self, stream: &mut dyn Write, stop: &AtomicBool) -> std::io::Result<bool> {
         let mut source = self.body.open()?;
         stream.flush()?;

@@ -1,4 +1,4 @@
-//! TLS for the tests' servers, with a certificate authority of their own.
+//! TLS for the tests' servers, with their own certificate authority.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::Wire;
 
-/// A certificate for `localhost` that signs itself, so that it is its own authority.
+/// A self-signed certificate for `localhost`, which is its own authority.
 pub struct Certificate {
     pem: String,
     config: Arc<ServerConfig>,
 }
 
-/// Makes encrypted connections of plain ones.
+/// Turns plain connections into encrypted ones.
 pub(super) struct Acceptor(Arc<ServerConfig>);
 
 impl Certificate {
-    /// A new one.
+    /// Creates a certificate and the server's configuration.
     pub fn new() -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
             .expect("a key can be made");
@@ -46,7 +46,7 @@ impl Certificate {
         path
     }
 
-    /// The same, for connections that speak HTTP/2 and nothing else.
+    /// The same, for connections that speak only HTTP/2.
     pub(super) fn http2(&self) -> Arc<ServerConfig> {
         let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -65,7 +65,7 @@ impl Default for Certificate {
 }
 
 impl Acceptor {
-    /// The handshake is made with the first byte that is read.
+    /// Wraps a connection; the handshake takes place with the first read.
     pub(super) fn accept(&self, stream: TcpStream) -> Box<dyn Wire> {
         let connection =
             ServerConnection::new(Arc::clone(&self.0)).expect("the configuration is complete");

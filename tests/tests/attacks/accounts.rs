@@ -1,15 +1,15 @@
-//! Users and groups: an image, or a container that runs, says who they are, and would like the answer to be root.
+//! Users and groups: images and running containers that define them so as to become root.
 
 use box_tests::Home;
 
 use crate::attack;
 
-/// What is written behind Alpine's own entries, and before them.
+/// Entries written after Alpine's own entries, and before them.
 const HOSTILE: &str = "{ echo 1000:x:0:0::/:/bin/sh; echo +7:x:0:0::/:/bin/sh; echo web:x:4294967295:4294967295::/:/bin/sh; \
                        echo mix:x:5:4294967295::/:/bin/sh; cat /etc/passwd; } >/p; cat /p >/etc/passwd; \
                        { echo 50:x:0:; echo none:x:4294967295:; cat /etc/group; } >/g; cat /g >/etc/group";
 
-/// Makes an image of what a script leaves of Alpine.
+/// Makes an image of Alpine, changed by a script.
 fn image(home: &Home, name: &str, script: &str, changes: &[&str]) {
     home.run(["run", "--name", "made", "alpine", "sh", "-c", script])
         .succeeds();
@@ -21,7 +21,7 @@ fn image(home: &Home, name: &str, script: &str, changes: &[&str]) {
 
 const SHOW: &str = "echo $(id -u) $(id -g) $HOME $(grep CapEff /proc/self/status | cut -f2)";
 
-/// CVE-2016-3697, CVE-2026-46680: `-u 1000` is root where root is called so.
+/// CVE-2016-3697, CVE-2026-46680: `-u 1000` is root if root has that number as its name.
 #[test]
 fn a_number_is_an_id_whatever_is_called_so() {
     let home = Home::with_alpine();
@@ -70,7 +70,7 @@ fn a_number_is_an_id_whatever_is_called_so() {
     home.run(["rm", "-f", "r"]).succeeds();
 }
 
-/// Users are those of the files that the container sees, not those of a layer below, nor of the host.
+/// Users come from the files that the container sees, not from a lower layer or the host.
 #[test]
 fn accounts_are_those_that_the_container_sees() {
     let home = Home::with_alpine();
@@ -115,7 +115,7 @@ fn accounts_are_those_that_the_container_sees() {
     home.run(["rm", "-f", "v"]).succeeds();
 }
 
-/// Whatever a container puts there, looking into it ends, and opens no device.
+/// Whatever a container puts there, reading it ends and opens no device.
 #[test]
 fn what_is_no_file_is_not_read() {
     let home = Home::with_alpine();
@@ -168,7 +168,7 @@ fn what_is_no_file_is_not_read() {
     home.run(["rm", "-f", "c"]).succeeds();
 }
 
-/// On the host's network a container hears nothing of what passes there, unless it is to.
+/// On the host's network a container sees no foreign packets, except with NET_RAW.
 #[test]
 fn packets_of_the_hosts_network_are_not_seen() {
     let home = Home::with_alpine();

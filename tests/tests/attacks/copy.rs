@@ -1,4 +1,4 @@
-//! Copies between host and container while somebody works against them: another user of the host, a user of the container, the
+//! Copies between host and container under attack by another user of the host, a user of the container, or the
 //! container's root.
 
 use std::io::{BufRead, BufReader};
@@ -10,14 +10,14 @@ use box_tests::{Home, Outcome};
 
 use crate::compiled;
 
-/// A user of the host that has nothing.
+/// A user of the host without any files.
 const OTHER: u32 = 12345;
 
 fn race() -> PathBuf {
     compiled("race.c", "BOX_TEST_RACE")
 }
 
-/// The racer at work on the host, until this value goes.
+/// The racer, running on the host until this value is dropped.
 struct Racer(Child);
 
 impl Racer {
@@ -42,7 +42,7 @@ impl Drop for Racer {
     }
 }
 
-/// A directory of the other user's.
+/// A directory of the other user.
 fn others(home: &Home, name: &str) -> PathBuf {
     let dir = home.path().join(name);
     std::fs::create_dir(&dir).unwrap();
@@ -51,7 +51,7 @@ fn others(home: &Home, name: &str) -> PathBuf {
     dir
 }
 
-/// What the racer made and root owns: all of it is what the racer wanted.
+/// Files that the racer created and root owns: each is a success of the attack.
 fn won(dir: &Path) -> Vec<String> {
     let mut found = vec![];
     let mut left = vec![dir.to_owned()];
@@ -73,7 +73,7 @@ fn won(dir: &Path) -> Vec<String> {
     found
 }
 
-/// A program with the set-user-ID bit, large enough to take a while, and beside it all other kinds of files.
+/// A set-user-ID program, large enough to take a while, and all other kinds of files.
 const TREE: &str = "mkdir -p /tree/in/deeper; cd /tree; \
     head -c 8000000 /dev/zero >prog; chmod 4755 prog; ln prog same; ln -s prog link; chmod 2777 in/deeper; \
     for n in 1 2 3 4 5 6 7 8; do mkfifo in/pipe$n; chmod 4777 in/pipe$n; ln -s x in/link$n; cp prog in/deeper/$n; chmod 6755 in/deeper/$n; done";
@@ -190,7 +190,7 @@ fn unpacking_gives_nothing_to_the_owner_of_a_directory() {
     assert_eq!((stat.mode() & 0o7777, stat.uid()), (0o4777, 0));
 }
 
-/// Anybody may give a directory of root's such a name, in a directory of theirs.
+/// Any user can give such a name to a directory of root, in a directory of their own.
 #[test]
 fn unpacking_sweeps_nothing_but_its_own_leftovers() {
     let home = Home::with_alpine();
@@ -214,7 +214,7 @@ fn unpacking_sweeps_nothing_but_its_own_leftovers() {
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
 }
 
-/// CVE-2018-15664: what a path leads through changes all the time.
+/// CVE-2018-15664: the components of a path change all the time.
 #[test]
 fn a_container_that_renames_all_the_time_leads_no_copy_out() {
     let home = Home::with_alpine();
@@ -246,7 +246,7 @@ fn a_container_that_renames_all_the_time_leads_no_copy_out() {
     home.run(["rm", "-f", "w"]).succeeds();
 }
 
-/// What has a name that copies give for a while.
+/// Files with a temporary name of a copy.
 fn aside(dir: &Path) -> Vec<PathBuf> {
     let names = std::fs::read_dir(dir).unwrap();
     let paths = names.map(|entry| entry.unwrap().path());
@@ -254,7 +254,7 @@ fn aside(dir: &Path) -> Vec<PathBuf> {
     paths.filter(hidden).collect()
 }
 
-/// Whether a copy to this directory has begun with a file, with or without a name.
+/// Whether a copy to this directory has started to write a file, with or without a name.
 fn is_writing(pid: u32, dir: &Path) -> bool {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd"));
     let mut links = open

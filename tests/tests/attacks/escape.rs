@@ -1,4 +1,4 @@
-//! Leaving through what the container was given: descriptors, directories, processes, the terminal, volumes.
+//! Escapes through resources of the container: descriptors, directories, processes, the terminal, volumes.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
@@ -8,7 +8,7 @@ use box_tests::{Home, Outcome, binary};
 
 use crate::attack;
 
-/// A file that exists on the host alone.
+/// A file that exists only on the host.
 fn marker(home: &Home) -> String {
     let marker = home.path().join("marker");
     std::fs::write(&marker, "of the host").unwrap();
@@ -141,7 +141,7 @@ fn nothing_is_typed_into_the_callers_terminal() {
     );
 }
 
-/// CVE-2021-30465: a directory of one volume, the target of another mount, is swapped for a link while that is made.
+/// CVE-2021-30465: a directory of one volume, the target of another mount, is swapped for a link during that mount.
 #[test]
 fn a_mount_target_that_is_swapped_for_a_link_does_not_lead_out() {
     let home = Home::with_alpine();

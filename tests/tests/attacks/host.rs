@@ -1,4 +1,4 @@
-//! No inode of the host can be changed: what a container is given is its own, or cannot be written to.
+//! No inode of the host can be changed: a container gets its own inodes, or read-only ones.
 
 use std::collections::HashSet;
 use std::os::unix::fs::DirEntryExt;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use box_tests::Home;
 
-/// The device numbers of all file systems that are mounted on the host: what is on another one is a container's own.
+/// The device numbers of all file systems that are mounted on the host: others belong to a container.
 fn of_the_host() -> HashSet<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let device = |line: &str| line.split_whitespace().nth(2).map(str::to_owned);
@@ -20,7 +20,7 @@ fn changed(output: &str) -> Vec<String> {
     output.lines().filter(is_host).map(str::to_owned).collect()
 }
 
-/// Runs the attack with nothing on stdin and returns what it could change of the host.
+/// Runs the attack with an empty stdin and returns the inodes of the host that it could change.
 #[track_caller]
 fn attack(home: &Home, flags: &[&str]) -> Vec<String> {
     let volume = crate::volume();
@@ -70,7 +70,7 @@ fn nothing_that_a_container_is_given_is_an_inode_of_the_host_that_it_can_change(
     }
 }
 
-/// Nodes of a user namespace are the host's, and what is masked in a /dev that is not ours has its null device.
+/// In a user namespace the device nodes are the host's, and masks in a foreign /dev use its null device.
 #[test]
 fn where_the_host_lends_its_devices_they_open_and_do_not_change() {
     let home = Home::with_alpine();
@@ -106,7 +106,7 @@ fn where_the_host_lends_its_devices_they_open_and_do_not_change() {
     );
 }
 
-/// A container in the background, and commands that join it, with and without somebody at the other end.
+/// A background container, and commands that join it, with and without an open other end.
 #[test]
 fn nor_is_one_of_the_descriptors_of_what_runs_in_the_background() {
     let home = Home::with_alpine();
@@ -161,7 +161,7 @@ fn nor_is_one_of_the_descriptors_of_what_runs_in_the_background() {
     }
 }
 
-/// The null device of the host as the caller's own stdin, by a container that puts something else in the place of its own.
+/// The null device of the host as the caller's stdin, in a container that replaces its own null device.
 #[test]
 fn a_container_cannot_offer_another_device_for_null() {
     let home = Home::with_alpine();
@@ -187,7 +187,7 @@ fn a_container_cannot_offer_another_device_for_null() {
     home.run(["rm", "-f", "liar"]).succeeds();
 }
 
-/// Pipes are given to the user of the command, so that /dev/stdin can be opened; one with a name is in the host's files for good.
+/// The user of the command owns its pipes, so that /dev/stdin can be opened; a named pipe stays in the host's files.
 #[test]
 fn a_pipe_with_a_name_stays_whose_it_is() {
     use std::os::unix::fs::MetadataExt;

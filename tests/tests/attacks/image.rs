@@ -28,14 +28,14 @@ pub(crate) fn image(home: &Home, tamper: impl Fn(&Path)) -> &'static str {
     "hostile"
 }
 
-/// Puts a link in the place of something.
+/// Replaces a file with a link.
 pub(crate) fn link(tree: &Path, name: &str, target: &str) {
     let path = tree.join(name);
     let _absent = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
     symlink(target, path).unwrap();
 }
 
-/// CVE-2025-31133 and CVE-2025-52565: what masks other files is itself a link of the image.
+/// CVE-2025-31133 and CVE-2025-52565: the file that masks others is itself a link of the image.
 #[test]
 fn links_in_the_place_of_devices_change_nothing() {
     let home = Home::with_alpine();
@@ -60,7 +60,7 @@ fn links_in_the_place_of_devices_change_nothing() {
     assert_eq!(terminal.wait(), 0, "{}", terminal.transcript());
 }
 
-/// CVE-2025-52881: writes meant for procfs land elsewhere, as /proc is not what it was taken for.
+/// CVE-2025-52881: writes meant for procfs go elsewhere, as /proc is not procfs.
 #[test]
 fn links_in_the_place_of_file_systems_are_refused() {
     let home = Home::with_alpine();

@@ -1,4 +1,4 @@
-//! Ways out of a container that worked elsewhere, tried on the real binary and the real kernel: each must fail.
+//! Escapes that worked in other programs, tried on the real binary and the real kernel: each must fail.
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
@@ -22,7 +22,7 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| compiled("attack.c", "BOX_TEST_ATTACK"))
 }
 
-/// A static program: what the variable names, or compiled from this file beside us.
+/// A static program: the one that the variable names, or one compiled from this file beside the test.
 fn compiled(file: &str, variable: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
@@ -56,12 +56,12 @@ fn until(mut done: impl FnMut() -> bool) {
     panic!("never in a minute");
 }
 
-/// A flag that shows the hostile program in the container, as /attack.
+/// A flag that mounts the hostile program in the container, as /attack.
 fn volume() -> String {
     format!("{}:/attack:ro", program().display())
 }
 
-/// Runs the hostile program in a plain container with more flags, and returns what it printed.
+/// Runs the hostile program in a plain container with more flags, and returns its output.
 #[track_caller]
 fn attack(home: &Home, flags: &[&str], words: &[&str]) -> String {
     let volume = volume();

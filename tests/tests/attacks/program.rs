@@ -1,4 +1,4 @@
-//! The host's own binary of box, which every container comes from.
+//! Attacks on the host's own binary of box, which starts every container.
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -19,7 +19,7 @@ fn unharmed(act: impl FnOnce()) {
     );
 }
 
-/// Root may write to the image's own programs when they have ended, and to nothing else.
+/// Root may write to the image's own programs after they have ended, and to nothing else.
 #[track_caller]
 fn assert_nothing_of_the_hosts_is_written(told: &str) {
     let written = told
@@ -129,7 +129,7 @@ const TRAPS: [&str; 8] = [
     "/proc/self/exe",
 ];
 
-/// CVE-2019-5736: whatever the command leads to, it is not the program of the host.
+/// CVE-2019-5736: no command leads to the program of the host.
 #[test]
 fn the_hosts_program_is_never_what_runs_inside() {
     let home = Home::with_alpine();
@@ -206,7 +206,7 @@ fn the_hosts_program_is_never_what_runs_inside() {
     assert_eq!(state(), before);
 }
 
-/// With CAP_SYS_PTRACE a container stops what comes into its pid namespace, and looks into it.
+/// With CAP_SYS_PTRACE a container stops each process that enters its pid namespace, and inspects it.
 #[test]
 fn a_process_that_enters_is_the_containers_from_the_first_moment() {
     let home = Home::with_alpine();
@@ -269,7 +269,7 @@ fn a_process_that_enters_is_the_containers_from_the_first_moment() {
     home.run(["rm", "-f", &name]).succeeds();
 }
 
-/// The other way round: what comes into a container is watched by it, and its program written to.
+/// The reverse: the container watches the processes that enter it, and writes to their program.
 #[test]
 fn the_hosts_program_is_not_written_to_by_a_container_that_is_entered() {
     let home = Home::with_alpine();
@@ -298,7 +298,7 @@ fn the_hosts_program_is_not_written_to_by_a_container_that_is_entered() {
     assert!(Path::new(binary::path()).exists());
 }
 
-/// PID 1 of `--init` is no copy of box, whatever the container may do to it.
+/// PID 1 of `--init` is not a copy of box, whatever the container may do to it.
 #[test]
 fn the_init_process_shows_nothing_of_the_hosts_program() {
     let home = Home::with_alpine();

@@ -1,4 +1,4 @@
-//! Links of an image in the way of mounts: the place is judged by where it is, not by what it is called.
+//! Links of an image on the path of a mount: the resolved target counts, not its name.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use box_tests::Home;
 
 use crate::image::{image, link};
 
-/// The words of a refusal: what was to be mounted where.
+/// The words of a refusal: the source and the target of the mount.
 fn refused(home: &Home, image: &str, flags: &[&str], place: &str) {
     let mut args = vec!["run", "--rm"];
     args.extend(flags);
@@ -14,7 +14,7 @@ fn refused(home: &Home, image: &str, flags: &[&str], place: &str) {
     home.run(args).fails(&[place, "symbolic link", "image"]);
 }
 
-/// CVE-2019-19921 and CVE-2025-52881: a volume that lands on procfs fakes it, and one on a device fakes that.
+/// CVE-2019-19921 and CVE-2025-52881: a volume on procfs replaces it, and one on a device replaces the device.
 #[test]
 fn volumes_do_not_follow_links_into_file_systems_of_the_kernel() {
     let home = Home::with_alpine();
@@ -102,7 +102,7 @@ fn files_of_box_do_not_either() {
         .succeeds();
 }
 
-/// One place by two names: one volume would hide the other, with no word of it.
+/// One target by two names: one volume would silently hide the other.
 #[test]
 fn two_volumes_on_one_place() {
     let home = Home::with_alpine();

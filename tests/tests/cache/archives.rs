@@ -178,7 +178,7 @@ fn all_platforms_of_an_image_move_in_one_archive() {
     check::sound(&there.cache());
 }
 
-/// What `docker save` of older versions writes: a config, and layers named by whatever name.
+/// The format of older versions of `docker save`: a config, and layers with arbitrary names.
 fn docker_archive(name: &str, config: &serde_json::Value, layers: &[Vec<u8>]) -> Vec<u8> {
     let names: Vec<String> = (0..layers.len())
         .map(|n| format!("{n}/layer.tar"))

@@ -1,4 +1,4 @@
-//! What must be true of a cache at any time, found out without box.
+//! Checks the invariants of a cache, without box.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Every published blob matches its name, is read-only, and every reference in the index resolves to blobs that are
-/// there. Returns the references.
+/// Every published blob matches its name and is read-only, and every reference in the index resolves to blobs that
+/// exist. Returns the references.
 #[track_caller]
 pub fn sound(cache: &Path) -> BTreeSet<String> {
     let blobs = cache.join("blobs/sha256");

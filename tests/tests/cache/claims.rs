@@ -1,4 +1,4 @@
-//! What an archive says of a publisher's tarball: how it is started, and which tree is its own.
+//! Claims of an archive about a publisher's tarball: its command, and the layer tree that belongs to it.
 
 use box_tests::Home;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-/// An OCI archive of one image, whose config says of its only layer that it has `diff_id`.
+/// An OCI archive of one image, whose config gives its only layer this `diff_id`.
 fn archive(name: &str, layer: &[u8], suffix: &str, diff_id: &str, command: &[&str]) -> Vec<u8> {
     let architecture = match std::env::consts::ARCH {
         "aarch64" => "arm64",
@@ -58,7 +58,7 @@ fn archive(name: &str, layer: &[u8], suffix: &str, diff_id: &str, command: &[&st
     tar(&files)
 }
 
-/// The release's tarball, packed and plain.
+/// The release's tarball, compressed and uncompressed.
 fn release() -> (Vec<u8>, Vec<u8>) {
     let packed = std::fs::read(box_tests::Mirror::get().tarball("3.20.3")).unwrap();
     let mut command = std::process::Command::new("gzip");
@@ -105,7 +105,7 @@ fn a_pull_does_not_take_a_loaded_image_of_the_same_tarball_for_the_release() {
     assert_eq!(ran.text(), "");
 }
 
-/// Neither the releases' nor that of another image, whose files may be secret: also where the layer itself is in the cache already.
+/// The image gets neither the tree of the release nor that of another image, even if the layer itself is already cached.
 #[test]
 fn a_loaded_image_does_not_say_which_tree_is_its_layers() {
     let home = Home::new();

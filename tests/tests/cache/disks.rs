@@ -9,7 +9,7 @@ use box_tests::Home;
 
 use crate::check;
 
-/// A mount that goes with the test.
+/// A mount that is removed at the end of the test.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -32,7 +32,7 @@ impl Drop for Mount {
     }
 }
 
-/// Writes until nothing more fits.
+/// Writes until the disk is full.
 fn fill(directory: &Path) {
     let mut file = fs::File::create(directory.join("filler")).unwrap();
     let mut block = vec![0; 1 << 20];
@@ -64,7 +64,7 @@ fn a_pull_that_does_not_fit_leaves_the_cache_as_it_was() {
     }
 }
 
-/// A subvolume of a btrfs of its own, whose bytes can be bounded. Of all quotas this one asks the least of the kernel:
+/// A subvolume of a new btrfs with a quota. This quota needs the least kernel configuration:
 /// those of ext4, XFS and tmpfs are options of its configuration.
 struct Quota {
     subvolume: PathBuf,
@@ -95,7 +95,7 @@ impl Quota {
         }
     }
 
-    /// Leaves so many bytes beyond those that are there; none lifts the bound.
+    /// Leaves this many bytes beyond the used ones; `None` removes the quota.
     fn leave(&self, bytes: Option<u64>) {
         let show = ["qgroup", "show", "--raw", "-f", "--sync"];
         let shown = btrfs(&show, &self.subvolume);

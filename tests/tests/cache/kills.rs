@@ -9,10 +9,10 @@ use box_tests::Home;
 
 use crate::check;
 
-/// So many processes must have died by the signal.
+/// The number of processes that the signal must have killed.
 const KILLS: usize = 200;
 
-/// A small generator of numbers, so that a failure can be repeated with its seed.
+/// A small random number generator, so that a failure can be repeated with its seed.
 struct Random(u64);
 
 impl Random {
@@ -34,7 +34,7 @@ fn spawn(home: &Home, arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// Empties the cache, so that the next pull has everything to do.
+/// Empties the cache, so that the next pull starts anew.
 fn empty(home: &Home) {
     for image in ["alpine:3.20", "alpine:3.18"] {
         home.run(["rmi", "-f", image]).succeeds();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use box_tests::{Home, Outcome, behind};
 
-/// Every file and directory there with its permissions; those of links mean nothing.
+/// Every file and directory with its permissions, except links, whose permissions mean nothing.
 fn modes(directory: &Path, found: &mut Vec<(String, u32)>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! Bad input: one error line, a hint where there is something to do, status 125, and nothing lost.
+//! Bad input: one error line, a hint if there is a remedy, status 125, and no data lost.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use box_tests::server::{Response, Server};
 use box_tests::{Home, Mirror, Outcome};
 
-/// Everything in the cache that names an image or is one, with its bytes.
+/// All names and blobs in the cache, with their bytes.
 fn snapshot(home: &Home) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![(
         "index.json".to_owned(),
@@ -25,7 +25,7 @@ fn snapshot(home: &Home) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Does something that fails, in a home that has `alpine:3.18`, and checks that nothing was lost or gained by it.
+/// Does something that fails, in a home with `alpine:3.18`, and checks that the cache is unchanged.
 fn harmless(mirror: &str, doing: impl Fn(&Home) -> Outcome) {
     let mut home = Home::new();
     home.run(["pull", "-q", "alpine:3.18"]).succeeds();

@@ -1,4 +1,4 @@
-//! `box run`: what a container is like, and how its command ends.
+//! `box run`: the environment of a container, and the end of its command.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The whole road, as a user takes it: every promise of the README on the real binary and the real root filesystem.
+//! Everything as a user does it: every promise of the README, with the real binary and the real root filesystem.
 
 #![allow(clippy::unwrap_used)]
 

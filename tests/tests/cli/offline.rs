@@ -1,4 +1,4 @@
-//! Cached means cached.
+//! Cached images need no network.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Other users of the host: what they put where box reads and writes decides nothing.
+//! Other users of the host: files that they put where box reads and writes have no effect.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -32,7 +32,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Writes a lock file by which `alpine:3.20` is Alpine 3.18.
+/// Writes a lock file in which `alpine:3.20` is Alpine 3.18.
 fn lying_lock(home: &Home, path: &Path) {
     home.run(["lock", "alpine:3.18", "--lock", "true.lock"])
         .succeeds();
@@ -187,7 +187,7 @@ fn a_root_directory_of_another_user_is_refused() {
     assert_eq!(fs::metadata(&below).unwrap().mode() & 0o7777, 0o700);
 }
 
-/// Plants links to a precious file under all names that a process of this number might use, then becomes box.
+/// Creates links to a precious file under all names that a process with this pid might use, then executes box.
 fn with_planted(home: &Home, dir: &Path, args: &[&str]) -> Outcome {
     let plant = "cd \"$PLANTED\" && for name in x.tar box.lock r.json; do for end in part tmp new; do \
          for n in \"$name.$$.$end\" \"$name.$end\" \".$name.$$\"; do ln -s ../precious \"$n\"; chown -h 12345 \"$n\"; done; done; done; \

@@ -1,4 +1,4 @@
-//! The commands that the README shows under "Use", all of them in their order, as a person would type them.
+//! Runs the commands that the README shows under "Use", in their order, as a user would type them.
 
 use std::io::Write;
 use std::path::Path;
@@ -18,13 +18,13 @@ fn lines() -> Vec<String> {
         .collect()
 }
 
-/// Past the harness, which keeps what a passing test prints to itself.
-fn tell(text: &str) {
-    let told = format!("README: {text}\n");
-    std::io::stderr().write_all(told.as_bytes()).unwrap();
+/// Prints past the test harness, which hides the output of a passing test.
+fn report(text: &str) {
+    let line = format!("README: {text}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// What cannot be typed and waited for, and is done in another way.
+/// State of commands that the test cannot simply run to their end.
 #[derive(Default)]
 struct Special {
     /// `box logs -f`, which ends with its container.
@@ -34,9 +34,9 @@ struct Special {
 }
 
 impl Special {
-    /// A line that makes a shell on a terminal: somebody types there.
+    /// A line that starts a shell on a terminal: the test types there.
     fn shell(&mut self, home: &Home, line: &str) {
-        tell(&format!("on a terminal: {line}"));
+        report(&format!("on a terminal: {line}"));
         let mut terminal = Terminal::start(&home.shell(line));
         terminal.expect("# ");
         terminal.send("echo $((6 * 7))\r");
@@ -46,9 +46,9 @@ impl Special {
         self.shells += 1;
     }
 
-    /// A line that shows what a container writes for as long as it does.
+    /// A line that follows the output of a container until it ends.
     fn follow(&mut self, home: &Home, line: &str) {
-        tell(&format!("until its container is stopped: {line}"));
+        report(&format!("until its container is stopped: {line}"));
         let command = home.shell(line);
         self.following = Some(std::thread::spawn(move || Outcome::of(command, b"")));
         // What the line says besides.
@@ -61,7 +61,7 @@ impl Special {
 
     /// The archive that a line reads.
     fn make_archive(&mut self, home: &Home) {
-        tell("for the next line rootfs.tar.xz is packed from rootfs/");
+        report("for the next line rootfs.tar.xz is packed from rootfs/");
         let mut tar = Command::new("tar");
         tar.args(["-cJf", "rootfs.tar.xz", "-C", "rootfs", "."])
             .current_dir(home.path());

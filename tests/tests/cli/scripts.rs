@@ -40,7 +40,7 @@ fn the_readme_names_the_scripts_that_are_there() {
     }
 }
 
-/// Building the released binary takes minutes, so the clone is given the binary under test as what it has built.
+/// Building the release binary takes minutes, so the clone gets the binary under test instead.
 #[test]
 fn scripts_box_runs_what_is_built_with_the_checkouts_cache() {
     box_tests::require_root();
@@ -93,7 +93,7 @@ fn the_binary_is_static() {
     assert!(!headers.text().contains("INTERP"), "{}", headers.text());
 }
 
-/// The page on security says by which tests each hole of the peers is tried: none of them is gone or was renamed.
+/// The page on security names the tests for each vulnerability of other programs: all of these tests exist.
 #[test]
 fn the_tests_that_the_page_on_security_names_are_there() {
     let page = std::fs::read_to_string(checkout().join("docs/security.md")).unwrap();

@@ -1,4 +1,4 @@
-//! A person at a terminal.
+//! A user at a terminal.
 
 use box_tests::{Home, Terminal};
 use rustix::termios::LocalModes;
@@ -190,7 +190,7 @@ fn the_end_of_input_is_there_for_all_who_read() {
     assert!(outcome.text().contains("over"), "{}", outcome.text());
 }
 
-/// Nothing that an image says of itself moves the cursor, begins a sequence or turns the direction of text; JSON says all of it.
+/// No text from an image moves the cursor, begins a sequence or changes the direction of text; JSON escapes it in full.
 #[test]
 fn texts_of_images_are_harmless_on_a_terminal() {
     let home = Home::with_alpine();
@@ -229,7 +229,7 @@ fn texts_of_images_are_harmless_on_a_terminal() {
     );
 }
 
-/// A job in the background takes nothing of the terminal, and is not stopped by it.
+/// A background job does not read from the terminal, and is not stopped by it.
 #[test]
 fn a_job_in_the_background_leaves_the_terminal_alone() {
     let home = Home::with_alpine();
@@ -282,7 +282,7 @@ fn a_job_that_comes_to_the_foreground_without_a_word_notices() {
     home.run(["rm", "-f", "c", "a"]).succeeds();
 }
 
-/// As with docker, where the command has no terminal of its own.
+/// As with docker, if the command has no terminal of its own.
 #[test]
 fn signals_of_jobs_and_windows_reach_the_command() {
     use std::io::{BufRead, BufReader};

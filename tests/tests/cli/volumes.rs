@@ -1,8 +1,8 @@
-//! Volumes: read-only with all that is below, and flags that are refused rather than half understood.
+//! Volumes: read-only with all mounts below, and refusal of flags that box does not fully support.
 
 use box_tests::{Home, Outcome};
 
-/// Runs a line of the shell in a mount namespace of its own, with a file system mounted below `d`.
+/// Runs a shell command in a new mount namespace, with a file system mounted below `d`.
 fn with_mount_below(home: &Home, line: &str) -> Outcome {
     let script = format!(
         "mkdir -p d && mount -t tmpfs t d && mkdir d/in && mount -t tmpfs t d/in && touch d/in/file && {line}"
@@ -105,7 +105,7 @@ fn what_would_have_no_effect_is_refused() {
     assert_eq!(home.run(all).succeeds().text(), "200\nexample.org");
 }
 
-/// The run directory is memory of the host: a container has a bounded part of its own instead (CVE-2020-8557).
+/// The run directory uses memory of the host: a container gets its own bounded file system instead (CVE-2020-8557).
 #[test]
 fn the_files_below_etc_do_not_fill_the_run_directory() {
     let home = Home::with_alpine();

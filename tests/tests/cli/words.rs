@@ -1,4 +1,4 @@
-//! What is said: help, usage, refusals.
+//! Messages: help, usage, errors.
 
 use box_tests::Home;
 
@@ -92,7 +92,7 @@ fn a_misspelt_setting_is_refused() {
         .fails(&["config.toml", "line 1", "oflline"]);
 }
 
-/// As docker's own flags are written, too; help shows them without.
+/// Forms of flags that docker accepts too; help does not show them.
 #[test]
 fn switches_may_have_values() {
     let home = Home::with_alpine();

@@ -1,4 +1,4 @@
-//! Extended attributes: what a container may say with them, and how they come out of it and into it.
+//! Extended attributes: those that a container may have, and their way in and out of it.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ const CAPABILITY: &str = "0x0100000200200000000000000000000000000000";
 const LIST: &str =
     "0x0200000001000600ffffffff02000700e803000004000400ffffffff10000700ffffffff20000400ffffffff";
 
-/// Names that archives have to encode, and two that carry ids.
+/// Names that archives must encode, and two attributes that contain ids.
 const ATTRIBUTES: [(&str, &str); 7] = [
     ("security.capability", CAPABILITY),
     ("system.posix_acl_access", LIST),
@@ -22,7 +22,7 @@ const ATTRIBUTES: [(&str, &str); 7] = [
     ("user.\u{fc}", "0x33"),
 ];
 
-/// Everything that `getfattr` tells of a file, seen from the user namespace of a process or from here.
+/// The output of `getfattr` for a file, in the user namespace of a process or on the host.
 fn attributes(pid: Option<&str>, path: &str) -> String {
     let mut tool = command(pid, "getfattr");
     tool.args(["--absolute-names", "-d", "-m", "-", "-e", "hex", path]);
@@ -48,7 +48,7 @@ fn set(pid: Option<&str>, path: &str, name: &str, value: &str) {
     Outcome::of(tool, b"").succeeds();
 }
 
-/// A container that waits, and its process.
+/// A waiting container, and its process.
 fn start(home: &Home, name: &str, options: &[&str], image: &str) -> String {
     let run = ["run", "-d", "--name", name];
     let command = [image, "sleep", "1000"];
@@ -60,12 +60,12 @@ fn start(home: &Home, name: &str, options: &[&str], image: &str) -> String {
     row["pid"].to_string()
 }
 
-/// A path in a container as this machine has it.
+/// The path on the host of a path in a container.
 fn within(pid: &str, path: &str) -> String {
     format!("/proc/{pid}/root{path}")
 }
 
-/// Copies the model into the container `c`, and an archive of it. Gives where they are there.
+/// Copies the model into the container `c`, and an archive of it. Returns their paths there.
 fn copied_in(home: &Home, stream: &[u8]) -> [&'static str; 2] {
     home.run(["cp", "-a", "model", "c:/in"]).succeeds();
     home.run(["exec", "c", "mkdir", "/streamed"]).succeeds();
@@ -74,7 +74,7 @@ fn copied_in(home: &Home, stream: &[u8]) -> [&'static str; 2] {
     ["in", "streamed/f"]
 }
 
-/// GNU tar finds the same in an archive. It takes no access control list out of an attribute.
+/// GNU tar finds the same in an archive. It does not read access control lists from attributes.
 fn read_by_tar(stream: &[u8], dir: &str, model: &str) {
     fs::create_dir(dir).unwrap();
     let mut tar = Command::new("tar");

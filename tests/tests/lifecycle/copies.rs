@@ -1,4 +1,4 @@
-//! What `box cp` does where something is in the way, is a mount, has holes, or is not there any more.
+//! `box cp` with existing targets, mounts, holes, and files that vanish.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

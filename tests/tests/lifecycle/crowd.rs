@@ -1,4 +1,4 @@
-//! Many at once: processes that do everything with everything, and processes killed at any moment.
+//! Many processes at once that run all commands on the same containers, and processes killed at any moment.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use box_tests::{Home, Outcome};
 
-/// A number from the environment, for longer runs by hand than the test command has time for.
+/// A number from the environment, for longer runs by hand.
 fn amount(name: &str, default: usize) -> usize {
     std::env::var(name)
         .ok()
@@ -27,7 +27,7 @@ impl Numbers {
     }
 }
 
-/// What may be answered when others are at work on the same container: each says so.
+/// Errors that are allowed while other commands work on the same container: each states that.
 const EXPECTED: [&str; 9] = [
     "is running",
     "is not running",
@@ -148,7 +148,7 @@ fn many_containers_at_once() {
     assert!(home.instances().is_empty());
 }
 
-/// Everything goes, and nothing stays: neither instance nor state, process nor control group (the home looks for these).
+/// Nothing stays: no container, state, process or control group (the home checks for these).
 fn remove_all(home: &Home) {
     for name in home.instances() {
         let outcome = home.run(["rm", "-f", &name]);

@@ -1,4 +1,4 @@
-//! `box exec`: in the container with all that confines it.
+//! `box exec`: runs in the container, under the same confinement.
 
 use box_tests::Home;
 
@@ -170,7 +170,7 @@ fn it_ends_with_the_container_and_with_box() {
     inside.join().unwrap().exits(137);
 }
 
-/// A change of user takes the kernel's own care away, and what a command starts never had it.
+/// A change of user clears the death signal, and processes started by the command never have it.
 #[test]
 fn what_it_started_ends_with_a_killed_box() {
     let home = with_web();
@@ -206,7 +206,7 @@ fn what_it_started_ends_with_a_killed_box() {
     assert_eq!(crate::field(&home, "web", "exit_status"), 3);
 }
 
-/// CVE-2019-5736: what is executed leads back to the program of the host, which is then written to.
+/// CVE-2019-5736: the executed file leads back to the program of the host, which is then written to.
 #[test]
 fn the_hosts_program_is_out_of_reach() {
     let home = with_web();
@@ -252,7 +252,7 @@ fn a_working_directory_that_is_missing_is_not_made() {
     home.run(["rm", "-f", "web"]).succeeds();
 }
 
-/// A script's `command &` ignores SIGINT and SIGQUIT, and so does what it starts, but not what is in a container.
+/// A script's `command &` and its children ignore SIGINT and SIGQUIT, but processes in a container do not.
 #[test]
 fn ignored_signals_stay_outside() {
     let home = with_web();
@@ -273,7 +273,7 @@ fn ignored_signals_stay_outside() {
     home.run(["rm", "-f", "web"]).succeeds();
 }
 
-/// What joins needs a process for a moment; a profile that allows none says so.
+/// Joining needs one more process for a moment; with a profile that forbids it the error says so.
 #[test]
 fn a_profile_without_fork_is_named() {
     let home = Home::with_alpine();

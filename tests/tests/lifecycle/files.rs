@@ -1,4 +1,4 @@
-//! The files of a container: copied in and out, compared with the image, made an image.
+//! The files of a container: copied in and out, compared with the image, committed to an image.
 
 use std::fs;
 use std::process::Command;
@@ -253,7 +253,7 @@ fn a_running_container_becomes_an_image() {
     home.run(["rm", "-f", "web"]).succeeds();
 }
 
-/// A rename onto a mount point takes the mount away where that is another mount namespace's.
+/// A rename onto a mount point removes the mount if it belongs to another mount namespace.
 #[test]
 fn a_file_that_is_mounted_in_a_container_stays_mounted() {
     let home = Home::with_alpine();

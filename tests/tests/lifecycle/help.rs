@@ -1,8 +1,8 @@
-//! Every verb's help has examples, and those of containers' lives work as they stand.
+//! The help of every command has examples, and those of the container commands work as written.
 
 use box_tests::{Home, Outcome};
 
-/// The verbs as `box --help` lists them.
+/// The commands in the list of `box --help`.
 fn verbs(home: &Home) -> Vec<String> {
     let help = home.run(["--help"]).succeeds();
     let lines = help

@@ -1,4 +1,4 @@
-//! The hooks of a bundle, written into a container's config.json, in all ways that it is started.
+//! The hooks of a bundle, written into a container's config.json, for every way to start it.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{field, until};
 
-/// Puts a hook of each kind into the spec; each notes its name, its network namespace and the state it is told.
+/// Adds a hook of each kind to the spec; each records its name, its network namespace and the state on its stdin.
 fn add_hooks(home: &Home, name: &str, log: &Path) {
     let path = home.root().join(format!("instances/{name}/config.json"));
     let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -31,7 +31,7 @@ fn add_hooks(home: &Home, name: &str, log: &Path) {
     fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
 }
 
-/// Reads what the hooks wrote: point, network namespace, system, state.
+/// Reads the records of the hooks: point, network namespace, system, state.
 fn notes(text: &str) -> Vec<(String, String, String, Value)> {
     let one = |line: &str| {
         let mut words = line.splitn(4, ' ').map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What a container in the background wrote: kept by box, out of the container's reach, and found by `box logs`.
+//! The log of a background container: written by box, out of the container's reach, and printed by `box logs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn records(home: &Home, name: &str) -> Vec<String> {
     text.lines().map(|line| line[31..].to_owned()).collect()
 }
 
-/// A field of /proc/PID/status of the monitor, in KiB or whatever it has.
+/// A field of /proc/PID/status of the monitor, in KiB or its own unit.
 fn monitor(home: &Home, name: &str) -> String {
     let state = fs::read(home.root().join("run").join(name).join("state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
@@ -74,7 +74,7 @@ fn the_streams_are_apart_in_the_format_of_podman_and_kubernetes() {
     );
 }
 
-/// A program that does to its stdout what it can, in the order of the words.
+/// A program that attacks its stdout with the operations named by the words, in order.
 const TAMPER: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>

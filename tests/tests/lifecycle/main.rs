@@ -1,4 +1,4 @@
-//! Containers in the background and all that is done to them: the verbs of a container's life.
+//! Background containers and the commands that manage them.
 #![allow(clippy::unwrap_used)]
 
 mod attributes;
@@ -16,7 +16,7 @@ mod truth;
 
 use box_tests::Home;
 
-/// A home in which a container runs in the background: `web`, a shell that waits for the file `/end` and hears TERM.
+/// A home with a background container: `web`, a shell that waits for the file `/end` and handles TERM.
 pub fn with_web() -> Home {
     let home = Home::with_alpine();
     let script = "trap 'echo heard; exit 3' TERM; echo begun; while ! [ -e /end ]; do sleep 0.05; done; exit 4";

@@ -1,5 +1,5 @@
-//! A running container gets another name, and the box that does it is killed on the way: the bundle and the state have different
-//! names for a moment, and nobody may take the container for one that does not run.
+//! A running container is renamed, and box is killed meanwhile: the bundle and the state have different names for a
+//! moment, and no command may treat the container as stopped.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use box_tests::{Home, Outcome};
 
 use crate::{field, until};
 
-/// What box does to rename a running container, in order; it can be killed behind each of them.
+/// The steps of a rename of a running container, in order; box can be killed after each of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Done {
     Claimed,
@@ -26,7 +26,7 @@ struct Renamed {
 }
 
 impl Renamed {
-    /// `old`, which runs and goes when it ends if `remove` says so, was to become `new`.
+    /// `old`, a running container that is deleted at its end if `remove` is set, was to become `new`.
     fn until(last: Done, remove: bool) -> Self {
         let home = Home::with_alpine();
         let mut line = vec!["run", "-d", "--name", "old"];
@@ -60,7 +60,7 @@ impl Renamed {
         serde_json::from_slice(&text).unwrap()
     }
 
-    /// It runs under this name, is told by it everywhere, and there is no trace of another.
+    /// The container runs under this name, all commands show it, and there is no trace of another name.
     fn runs_as(&self, name: &str) {
         let listed = self.home.run(["ps", "--format", "name,status"]);
         assert_eq!(listed.succeeds().text(), format!("{name}\trunning"));
@@ -100,7 +100,7 @@ fn a_rename_that_was_cut_short_is_finished_or_undone() {
     }
 }
 
-/// The first command after the death, whichever it is, finds one container that runs.
+/// The first command after the kill, whichever it is, finds one running container.
 #[test]
 fn whatever_is_done_first_to_a_half_renamed_container() {
     for remove in [false, true] {

@@ -1,4 +1,4 @@
-//! What is listed is so, whoever was killed.
+//! Listings are true after any process was killed.
 
 use std::fs;
 

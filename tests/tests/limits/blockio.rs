@@ -9,7 +9,7 @@ use box_tests::{Home, Outcome};
 
 use crate::{Background, group_file, is_unified, name};
 
-/// A block device of 16 MiB with a file of the home behind it, let go when it is dropped.
+/// A loop device of 16 MiB, backed by a file in the home and detached when dropped.
 struct Loop(String);
 
 impl Loop {

@@ -1,4 +1,4 @@
-//! Shares of the CPUs, and how much of them was used.
+//! CPU limits and CPU usage.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Which devices a container can open, whatever nodes it makes.
+//! The devices that a container can open, whatever nodes it creates.
 
 use box_tests::Home;
 

@@ -1,4 +1,4 @@
-//! Limits as they are asked for, changed, refused and shown.
+//! Limits: flags, updates, errors and listings.
 
 use box_tests::Home;
 

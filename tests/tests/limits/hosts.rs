@@ -65,7 +65,7 @@ fn containers_are_made_in_the_group_that_was_delegated() {
     std::fs::remove_dir(&delegated).unwrap();
 }
 
-/// Runs box where a script has changed the mounts, in a mount namespace of its own.
+/// Runs box in a new mount namespace, in which a script has changed the mounts.
 fn with_mounts(home: &Home, script: &str, args: &[&str]) -> Outcome {
     let inner = home.command(args);
     let mut outer = Command::new("unshare");
@@ -120,7 +120,7 @@ fn without_usable_cgroups_it_starts_without_limits_and_one_warning() {
     }
 }
 
-/// A container that may make containers, and box in it.
+/// A container that may start containers, with box in it.
 const OUTER: [&str; 10] = [
     "--cap-add",
     "SYS_ADMIN",

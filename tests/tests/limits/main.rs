@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use box_tests::{Home, Outcome};
 
-/// Whether this host has cgroup v2 alone.
+/// Whether this host has only cgroup v2.
 fn is_unified() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
-/// Groups whose names begin with `box-` and this instance's name.
+/// Groups whose names begin with `box-` and the name of this container.
 fn groups(name: &str) -> Vec<PathBuf> {
     let roots = std::fs::read_dir("/sys/fs/cgroup")
         .unwrap()
@@ -52,7 +52,7 @@ fn group_file(home: &Home, flags: &[&str], v1: &str, v2: &str) -> String {
     home.run(args).succeeds().text().to_owned()
 }
 
-/// A container in the background, ended when the value is dropped.
+/// A background container, ended when the value is dropped.
 struct Background<'a> {
     home: &'a Home,
     name: String,

@@ -1,4 +1,4 @@
-//! What happens to a container that needs more memory than it may have.
+//! Containers that exceed their memory limit.
 
 use box_tests::Home;
 

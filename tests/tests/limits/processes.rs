@@ -1,4 +1,4 @@
-//! How many processes a container may have, and all of them stopped.
+//! The limit of processes of a container, and pausing all of them.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Servers that fail for a moment, for good, or on purpose.
+//! Servers that fail temporarily, permanently, or on purpose.
 
 use box_tests::Home;
 use box_tests::server::{Body, Response, Server};
@@ -7,7 +7,7 @@ use crate::release::{
     self, PULL, bytes, is_empty, is_whole, list, list_text, size, tarball, whole,
 };
 
-/// A home that pulls from a server where the tarball is answered by `script`, given how often it was asked for.
+/// A home that pulls from a server on which `script` answers requests for the tarball, given their number so far.
 fn pulling(script: impl Fn(usize) -> Option<Response> + Send + Sync + 'static) -> (Server, Home) {
     let path = tarball();
     let server = Server::scripted(move |request, nth| match request.path == path {

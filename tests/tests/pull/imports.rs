@@ -1,4 +1,4 @@
-//! Root filesystems from anywhere.
+//! `box import`: root filesystems from other sources.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Killed at any moment, the next command just works.
+//! Kills a pull at any moment: the next command works.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ fn start(home: &Home, args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Every blob is what its name says, and everything that is listed is there.
+/// Every blob matches its name, and everything that is listed exists.
 #[track_caller]
 fn is_sound(home: &Home) {
     for entry in fs::read_dir(blobs(home)).into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! A file of 2 GiB: pulling it takes the memory that pulling a small one takes.
+//! A file of 2 GiB: pulling it needs no more memory than pulling a small one.
 
 use std::fs;
 use std::io::Write;
@@ -16,12 +16,12 @@ use crate::release::{VERSION, list, tarball};
 /// Bytes of the image's only file.
 const SIZE: u64 = 2 << 30;
 
-/// The file repeats so many bytes, of which so many cannot be packed: 256 MiB are fetched, and 2 GiB written. With all of
-/// them fetched, the memory is the same and the time four times as long.
+/// The file repeats a block of the first size, of which the second size is incompressible: 256 MiB are fetched, 2 GiB
+/// written. If all 2 GiB are fetched, the memory is the same and the time four times as long.
 const PART: usize = 1 << 20;
 const NOISE: usize = PART / 8;
 
-/// KiB that box may have in memory at once.
+/// The memory limit for box, in KiB.
 const MEMORY: u64 = 32 << 10;
 
 /// A member of a gzip archive.
@@ -31,7 +31,7 @@ fn member(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// An archive of one large file, made while it is sent.
+/// An archive of one large file, generated while it is sent.
 fn archive() -> Body {
     let mut header = tar::Header::new_gnu();
     header.set_path("large").unwrap();
@@ -76,7 +76,7 @@ fn digest<D: Digest>(body: &Body) -> String {
         .collect()
 }
 
-/// The release list of a mirror that has nothing but this archive.
+/// The release list of a mirror that holds only this archive.
 fn release_list(body: &Body) -> String {
     let (sha256, sha512) = std::thread::scope(|threads| {
         let sha512 = threads.spawn(|| digest::<Sha512>(body));
@@ -91,7 +91,7 @@ fn release_list(body: &Body) -> String {
     )
 }
 
-/// The most KiB that the process had in memory until its end.
+/// The peak memory of the process, in KiB.
 fn peak(child: &mut Child) -> u64 {
     let path = format!("/proc/{}/status", child.id());
     let mut peak = 0;

@@ -1,5 +1,5 @@
-//! `box pull` and its kin against servers and people that do everything wrong: a fetch that nobody can fool and nothing
-//! can break.
+//! `box pull` and related commands with faulty and malicious servers: a fetch must not be deceived and must not
+//! lose data.
 
 #![allow(clippy::unwrap_used)]
 

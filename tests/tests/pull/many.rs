@@ -1,4 +1,4 @@
-//! Many processes at once, and files that are larger than memory should be.
+//! Many processes at once, and files larger than the memory limit.
 
 use std::io::Write;
 use std::process::{Child, Stdio};

@@ -1,4 +1,4 @@
-//! The lock file, and what has moved on.
+//! The lock file, and outdated images.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use box_tests::{Home, Mirror};
 
 use crate::release::{is_whole, list, list_text};
 
-/// A mirror whose branch 3.20 is at a release of 3.18 for the time being: something that can move on.
+/// A mirror whose branch 3.20 still has a release of 3.18, so that its tag can move on.
 fn older() -> Server {
     let text = fs::read_to_string(
         Mirror::get()

@@ -1,4 +1,4 @@
-//! A policy is judged where an image is used, whatever the image is called and however it came into the cache.
+//! The verification policy applies when an image is used, whatever its name and origin.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -9,7 +9,7 @@ use box_tests::{Home, Mirror, Outcome};
 use crate::release::{VERSION, bytes, hex};
 use crate::trust::Signed;
 
-/// A home with the signed release as `alpine:3.20`, and images that nobody signed: `evil:1` was committed and has a file `/evil`,
+/// A home with the signed release as `alpine:3.20`, and unsigned images: `evil:1` was committed and has a file `/evil`;
 /// `alpine:9.99` was imported, and so was `known:1`, with its digest.
 fn home() -> Signed {
     let signed = Signed::new(|publisher| Some(publisher.sign(&bytes())));
@@ -27,7 +27,7 @@ fn home() -> Signed {
     signed
 }
 
-/// The image as docker would save it under another name.
+/// The image in docker's archive format, under another name.
 fn docker_archive(home: &Home, image: &str, name: &str) -> String {
     let file = home
         .path()

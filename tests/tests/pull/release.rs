@@ -1,4 +1,4 @@
-//! The release that the tests pull, and what a home must look like before and after a failure.
+//! The release that the tests pull, and the required state of a home before and after a failure.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use box_tests::server::{Body, Response};
 use box_tests::{Home, Mirror};
 use sha2::{Digest, Sha256};
 
-/// The release that `alpine:3.20` is on the mirror of the tests.
+/// The release of `alpine:3.20` on the tests' mirror.
 pub const VERSION: &str = "3.20.3";
 
 /// URL path of its tarball.
@@ -35,12 +35,12 @@ pub fn size() -> u64 {
     Mirror::get().tarball(VERSION).metadata().unwrap().len()
 }
 
-/// The tarball, honestly.
+/// The correct response with the tarball.
 pub fn whole() -> Response {
     Response::with(200, Body::Bytes(bytes())).header("ETag", "\"one\"")
 }
 
-/// The tarball from an offset on, as an answer to a range.
+/// The tarball from an offset on, as the response to a range request.
 pub fn rest(offset: u64) -> Response {
     let size = size();
     let bytes = bytes().split_off(usize::try_from(offset).unwrap());
@@ -57,10 +57,10 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Pulls from a server, quickly where it fails.
+/// The arguments of a pull that fails quickly.
 pub const PULL: [&str; 5] = ["pull", "alpine:3.20", "--retries", "2", "--stall-timeout=1"];
 
-/// Demands that the image is there, runs, and is byte for byte the publisher's.
+/// Asserts that the image exists, runs, and is byte for byte the publisher's.
 #[track_caller]
 pub fn is_whole(home: &Home) {
     let expected = hex(&bytes());
@@ -78,7 +78,7 @@ pub fn is_whole(home: &Home) {
     assert!(partial(home).is_empty(), "{:?}", partial(home));
 }
 
-/// Demands that nothing of a failed pull can be seen: no image, no blob, no layer.
+/// Asserts that a failed pull left nothing visible: no image, no blob, no layer.
 #[track_caller]
 pub fn is_empty(home: &Home) {
     let images = home.run(["images", "--format", "json"]).succeeds();
@@ -100,7 +100,7 @@ pub fn blobs(home: &Home) -> PathBuf {
     home.cache().join("blobs/sha256")
 }
 
-/// Downloads that are not finished, without the notes beside them.
+/// Unfinished downloads, without their metadata files.
 pub fn partial(home: &Home) -> Vec<PathBuf> {
     let entries = fs::read_dir(home.cache().join("partial"))
         .into_iter()

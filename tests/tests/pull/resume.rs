@@ -1,4 +1,4 @@
-//! Downloads that are continued: by another process, from another mirror, or not at all.
+//! Resumed downloads: by another process, from another mirror, or not at all.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -13,14 +13,14 @@ use crate::release::{PULL, bytes, hex, is_empty, is_whole, partial, rest, size, 
 
 const BROKEN_AT: u64 = 1_500_000;
 
-/// A server whose tarball stops coming in the middle, with the connection open.
+/// A server that stops sending in the middle of the tarball and keeps the connection open.
 fn stalling() -> Server {
     Server::scripted(|request, _| {
         (request.path == tarball()).then(|| whole().stall_after(BROKEN_AT))
     })
 }
 
-/// Starts a pull and waits until it has got all that a stalling server gives.
+/// Starts a pull and waits until it has received everything that a stalling server sends.
 fn start(home: &Home) -> Child {
     let pull = home.command(["pull", "alpine:3.20", "--stall-timeout", "60"]);
     // A job in the background of a script ignores Control-C, and so would all that it starts.

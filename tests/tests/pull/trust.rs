@@ -1,4 +1,4 @@
-//! Signatures under every policy, and encryption that is not given up.
+//! Signatures under every policy, and no fallback to unencrypted connections.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use box_tests::{Home, Mirror, Outcome};
 
 use crate::release::{VERSION, bytes, hex, is_empty, is_whole, list, tarball};
 
-/// A home with a mirror of its own, whose tarball has this signature beside it, and that trusts a publisher.
+/// A home that trusts a publisher, with a separate mirror on which the tarball has this signature.
 pub struct Signed {
     pub home: Home,
     pub publisher: Signer,
@@ -32,7 +32,7 @@ impl Signed {
         self.home.run(["pull", "alpine:3.20", "--verify", policy])
     }
 
-    /// What vouches for the image, by `box images`.
+    /// How the image was verified, as shown by `box images`.
     fn verified(&self) -> serde_json::Value {
         self.home
             .run(["images", "--format", "json"])
