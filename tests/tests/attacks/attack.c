@@ -1,16 +1,16 @@
-/* What a hostile program in a container tries, with raw system calls: no C library stands in between.
+/* The attacks of a hostile program in a container, with raw system calls, without a C library in between.
  *   attack syscalls            one line for each forbidden call: its name and the errno
  *   attack write PATH          opens PATH for writing and writes a line there
  *   attack chroot PATH         leaves a chroot by a directory held open, then looks for PATH
  *   attack abstract NAME       connects to an abstract socket
- *   attack packets             opens sockets that see what passes on the network
- *   attack descriptors         the descriptors it was given
+ *   attack packets             opens sockets that receive all packets of the network
+ *   attack descriptors         lists its open descriptors
  *   attack trace PID           attaches to a process
  *   attack type                types into the terminal on stdin
  *   attack overwrite           writes to the program of every process it sees
- *   attack seize PATH          stops every process that comes, and tells what it is and whether PATH is below its root
- *   attack inodes              changes mode, owner, times and attributes of all that it was given: of the roots of its mounts, its
- *                              devices and its descriptors; one line for each that could be: device, inode, path */
+ *   attack seize PATH          stops every process that enters, and prints what it is and whether PATH is below its root
+ *   attack inodes              changes mode, owner, times and attributes of the roots of its mounts, its devices and its
+ *                              descriptors; one line for each success: device, inode, path */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -36,7 +36,7 @@ static void told(const char *name, long result) {
 #define TRY(name, ...) told(name, syscall(__VA_ARGS__))
 
 #ifdef __x86_64__
-/* The same call by the entry of 32-bit programs, which a filter of 64-bit numbers alone would not judge. */
+/* The same call by the entry of 32-bit programs, which a filter of 64-bit numbers alone would not check. */
 static long old_entry(long number, long first) {
     long result;
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first), "c"(0), "d"(0), "S"(0), "D"(0) : "memory", "r8", "r9", "r10", "r11");
@@ -132,7 +132,7 @@ static void descriptors(void) {
     }
 }
 
-/* CVE-2019-5736: hold the program of a process that comes in, and write to it when that process has gone. */
+/* CVE-2019-5736: hold the program of a process that enters, and write to it after that process has ended. */
 static void overwrite(void) {
     for (int round = 0; round < 2000; round++) {
         DIR *processes = opendir("/proc");
@@ -171,7 +171,7 @@ static void show(int pid, const char *file) {
         if (!strncmp(line, "CapEff:", 7) || !strncmp(line, "CapBnd:", 7) || !strncmp(line, "Seccomp:", 8)) printf("%s\n", line);
 }
 
-/* A process that comes from outside, stopped as soon as there is one. Until the file /end is there. */
+/* Stops a process that enters from outside, as soon as there is one, until the file /end exists. */
 static void seize(const char *object) {
     int own = getpid();
     while (access("/end", F_OK)) for (int pid = own + 1; pid < own + 200; pid++) {

@@ -1,10 +1,10 @@
-/* Another user who works against a copy.
+/* Another user who attacks a copy.
  *
- * race swap DIR UID:   as UID, whatever appears in DIR is replaced at once: a file by a program of UID's, a directory by an open one of
- *                      UID's, in which the same is done.
- * race follow DIR UID: as UID, the same for files, in all directories below DIR that UID can enter; directories stay.
- * race whirl DIR:      makes in DIR a directory `a`, a link `b` that leads to the root by many ways up, a pipe `c`, and exchanges
- *                      their names for ever, as fast as it can; moves a directory up and down beside them.
+ * race swap DIR UID:   as UID, replaces whatever appears in DIR at once: a file by a program of UID, a directory by an open
+ *                      directory of UID, in which it does the same.
+ * race follow DIR UID: as UID, does the same for files, in all directories below DIR that UID can enter, and keeps directories.
+ * race whirl DIR:      creates in DIR a directory `a`, a link `b` that leads to the root by many `..`, and a pipe `c`, and exchanges
+ *                      their names as fast as it can; also moves a directory up and down.
  *
  * Ends by itself after two minutes. */
 #define _GNU_SOURCE
