@@ -95,7 +95,7 @@ async fn accept(
             return;
         }
         let (acceptor, files) = (acceptor.clone(), files.clone());
-        // What fails on the way is the client's business: it is told by the missing bytes.
+        // Errors on the way are ignored: the client notices the missing bytes.
         drop(tokio::spawn(async move {
             files.serve(acceptor, stream).await.unwrap_or_default();
         }));

@@ -121,8 +121,8 @@ impl Response {
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        let told = |n: &str| self.headers.iter().any(|(h, _)| h.eq_ignore_ascii_case(n));
-        let honest = !told("content-length") && !told("transfer-encoding");
+        let given = |n: &str| self.headers.iter().any(|(h, _)| h.eq_ignore_ascii_case(n));
+        let honest = !given("content-length") && !given("transfer-encoding");
         if honest && self.length {
             head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }

@@ -181,8 +181,8 @@ fn packets_of_the_hosts_network_are_not_seen() {
         (&["--net", "none", "--cap-drop", "NET_RAW"], "EPERM"),
         (&["--net", "none", "-u", "1000"], "EPERM"),
     ] {
-        let told = attack(&home, flags, &["packets"]);
+        let printed = attack(&home, flags, &["packets"]);
         let expected = format!("packet {answer}\nraw {answer}");
-        assert_eq!(told, expected, "{flags:?}");
+        assert_eq!(printed, expected, "{flags:?}");
     }
 }

@@ -29,11 +29,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static void told(const char *name, long result) {
+static void report(const char *name, long result) {
     printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "DONE");
 }
 
-#define TRY(name, ...) told(name, syscall(__VA_ARGS__))
+#define TRY(name, ...) report(name, syscall(__VA_ARGS__))
 
 #ifdef __x86_64__
 /* The same call by the entry of 32-bit programs, which a filter of 64-bit numbers alone would not check. */
@@ -89,8 +89,8 @@ static void syscalls(void) {
 #ifdef __x86_64__
     TRY("iopl", SYS_iopl, 3);
     TRY("x32-unshare", 0x40000000 | SYS_unshare, 0x10000000);
-    told("old-unshare", old_entry(310, 0x10000000));
-    told("old-mount", old_entry(21, 0));
+    report("old-unshare", old_entry(310, 0x10000000));
+    report("old-mount", old_entry(21, 0));
 #endif
     TRY("clone3", SYS_clone3, 0, 0);
     TRY("future", 5000);
@@ -98,25 +98,25 @@ static void syscalls(void) {
 
 static void write_to(const char *path) {
     int file = open(path, O_WRONLY);
-    told(path, file < 0 ? -1 : write(file, "1\n", 2));
+    report(path, file < 0 ? -1 : write(file, "1\n", 2));
 }
 
 static void leave_chroot(const char *path) {
     mkdir("/tmp/jail", 0755);
     int held = open("/", O_RDONLY | O_DIRECTORY);
-    if (chroot("/tmp/jail") < 0 || fchdir(held) < 0) { told("chroot", -1); return; }
+    if (chroot("/tmp/jail") < 0 || fchdir(held) < 0) { report("chroot", -1); return; }
     for (int i = 0; i < 64; i++) if (chdir("..") < 0) break;
-    if (chroot(".") < 0) { told("chroot", -1); return; }
-    told("found", access(path, F_OK));
+    if (chroot(".") < 0) { report("chroot", -1); return; }
+    report("found", access(path, F_OK));
     /* It is its own root and no more. */
-    told("own", access("/etc/alpine-release", F_OK));
+    report("own", access("/etc/alpine-release", F_OK));
 }
 
 static void abstract(const char *name) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path + 1, name, strlen(name));
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    told("connect", connect(fd, (struct sockaddr *)&address, sizeof(sa_family_t) + 1 + strlen(name)));
+    report("connect", connect(fd, (struct sockaddr *)&address, sizeof(sa_family_t) + 1 + strlen(name)));
 }
 
 static void packets(void) {
@@ -230,8 +230,8 @@ int main(int count, char **words) {
     else if (!strcmp(what, "abstract")) abstract(object);
     else if (!strcmp(what, "packets")) packets();
     else if (!strcmp(what, "descriptors")) descriptors();
-    else if (!strcmp(what, "trace")) told("attach", ptrace(PTRACE_ATTACH, atoi(object), 0, 0));
-    else if (!strcmp(what, "type")) { ioctl(0, TIOCSCTTY, 1); told("type", ioctl(0, TIOCSTI, "x")); }
+    else if (!strcmp(what, "trace")) report("attach", ptrace(PTRACE_ATTACH, atoi(object), 0, 0));
+    else if (!strcmp(what, "type")) { ioctl(0, TIOCSCTTY, 1); report("type", ioctl(0, TIOCSTI, "x")); }
     else if (!strcmp(what, "overwrite")) overwrite();
     else if (!strcmp(what, "seize")) seize(object);
     else if (!strcmp(what, "inodes")) inodes();

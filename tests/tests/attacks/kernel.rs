@@ -16,9 +16,9 @@ fn no_dangerous_call_passes() {
         &["-u", "1000"],
         &["--no-new-privileges"],
     ] {
-        let told = attack(&home, flags, &["syscalls"]);
-        assert!(told.lines().count() > 35, "{told}");
-        for line in told.lines() {
+        let printed = attack(&home, flags, &["syscalls"]);
+        assert!(printed.lines().count() > 35, "{printed}");
+        for line in printed.lines() {
             let (call, answer) = line.split_once(' ').unwrap();
             let expected: &[&str] = match call {
                 "clone3" | "future" => &["ENOSYS"],
@@ -51,11 +51,11 @@ fn what_controls_the_host_cannot_be_written() {
     ];
     for flags in [&[][..], &["--net", "none"], &["--cap-add", "NET_ADMIN"]] {
         let words: Vec<&str> = ["write"].iter().chain(&paths).copied().collect();
-        let told = attack(&home, flags, &words);
-        for line in told.lines() {
+        let printed = attack(&home, flags, &words);
+        for line in printed.lines() {
             assert!(!line.ends_with(" DONE"), "{flags:?}: {line}");
         }
-        assert_eq!(told.lines().count(), paths.len());
+        assert_eq!(printed.lines().count(), paths.len());
     }
     assert_eq!(
         std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(),

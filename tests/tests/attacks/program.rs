@@ -21,8 +21,8 @@ fn unharmed(act: impl FnOnce()) {
 
 /// Root may write to the image's own programs after they have ended, and to nothing else.
 #[track_caller]
-fn assert_nothing_of_the_hosts_is_written(told: &str) {
-    let written = told
+fn assert_nothing_of_the_hosts_is_written(output: &str) {
+    let written = output
         .lines()
         .filter_map(|line| line.strip_prefix("OVERWRITTEN "));
     for program in written {
@@ -165,8 +165,8 @@ fn the_hosts_program_is_never_what_runs_inside() {
         }
         assert_eq!(ended.status, 126, "{args:?}: {ended:?}");
         assert!(ended.stdout.is_empty(), "{args:?}: {ended:?}");
-        let told = ended.stderr.contains("box-init: this executes");
-        assert!(told, "{args:?}: {ended:?}");
+        let explained = ended.stderr.contains("box-init: this executes");
+        assert!(explained, "{args:?}: {ended:?}");
     };
     let volume = format!("{}:/traps:ro", dir.display());
     for flags in [
@@ -320,8 +320,8 @@ fn the_init_process_shows_nothing_of_the_hosts_program() {
             // Linux before 6.3 maps no ids on tmpfs, where the second kernel's tests are.
             if run.status == 125 && run.stderr.contains("map the ids of") {
                 // Past the harness, which keeps what a passing test prints to itself.
-                let told = format!("NOT RUN with {flags:?}: {}", run.stderr);
-                std::io::stderr().write_all(told.as_bytes()).unwrap();
+                let message = format!("NOT RUN with {flags:?}: {}", run.stderr);
+                std::io::stderr().write_all(message.as_bytes()).unwrap();
                 continue;
             }
             let lines: Vec<&str> = run.text().lines().collect();

@@ -263,7 +263,7 @@ fn layers_of_docker_archives_load_however_they_are_packed() {
         };
         let expected = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
         assert_eq!(seen["layers"][0]["mediaType"], expected, "{program}");
-        // Cut or changed, it is told now and not when it is run.
+        // If it is truncated or changed, `load` reports that, not a later `run`.
         let cut = docker_archive("bad:1", &config, &[layer[..layer.len() / 2].to_vec()]);
         home.run_with_stdin(["load"], &cut)
             .fails(&["0/layer.tar", "truncated"]);

@@ -151,7 +151,7 @@ fn df_says_what_the_file_system_says() {
         .unwrap()
         .parse()
         .unwrap();
-    // What is not told: some directories, and the files that are only locked.
+    // Not listed: some directories, and the files that are only locked.
     assert!(
         total <= du && du - total < 100_000,
         "df says {total}, du {du}:\n{rows}"

@@ -392,17 +392,20 @@ fn a_report_tells_how_it_ended() {
         "exit 3",
     ])
     .exits(3);
-    let told = report();
+    let parsed = report();
     assert_eq!(
-        (&told["name"], &told["status"], &told["reason"]),
+        (&parsed["name"], &parsed["status"], &parsed["reason"]),
         (&"r".into(), &3.into(), &"exited".into())
     );
-    assert!(told["wall_seconds"].as_f64().unwrap() > 0.0, "{told}");
+    assert!(parsed["wall_seconds"].as_f64().unwrap() > 0.0, "{parsed}");
     home.run(["run", "--rm", "--report", "report.json", "alpine", "nosuch"])
         .fails_with(127, &["nosuch"]);
-    let told = report();
-    assert_eq!(told["reason"], "failed to start");
-    assert!(told["error"].as_str().unwrap().contains("nosuch"), "{told}");
+    let parsed = report();
+    assert_eq!(parsed["reason"], "failed to start");
+    assert!(
+        parsed["error"].as_str().unwrap().contains("nosuch"),
+        "{parsed}"
+    );
     home.run([
         "run",
         "--rm",

@@ -262,7 +262,7 @@ fn an_archive_goes_where_its_name_leads() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     home.run(["save", "alpine", "-o", "new.tar"]).succeeds();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
-    // A link of one's own is followed.
+    // The caller's own link is followed.
     fs::create_dir(home.path().join("elsewhere")).unwrap();
     symlink("elsewhere/there.tar", home.path().join("link.tar")).unwrap();
     home.run(["save", "alpine", "-o", "link.tar"]).succeeds();

@@ -109,7 +109,7 @@ fn the_terminal_is_restored_whatever_happens() {
     let mut terminal = home.terminal(["run", "--rm", "alpine", "nosuch"]);
     assert_eq!(terminal.wait(), 127);
     assert!(cooked(&terminal));
-    // box is told to end.
+    // box gets a signal to end.
     let mut terminal = home.terminal([
         "run",
         "--rm",

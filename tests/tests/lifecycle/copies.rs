@@ -228,7 +228,7 @@ fn a_stopped_container_shows_its_volumes_and_what_is_gone_is_told() {
     );
     home.run(["cp", "one", "s:/ro/"])
         .fails(&["s:/ro/one", "read-only file system"]);
-    // What is gone is told, both ways; what was in memory too.
+    // Missing files are reported, both ways, including those that were in memory.
     sh(&home, "rm -r lost lostfile");
     for path in ["s:/lost", "s:/lost/x", "s:/etc/lost"] {
         home.run(["cp", path, "out"])

@@ -280,7 +280,7 @@ fn a_slice_is_asked_of_systemd_where_it_runs_and_refused_elsewhere() {
         assert!(Instant::now() < hung, "{} stays", scope.display());
         std::thread::sleep(Duration::from_millis(20));
     }
-    // What systemd refuses is told in its words.
+    // Refusals of systemd are reported in its words.
     let refused = [
         "run",
         "--rm",

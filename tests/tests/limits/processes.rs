@@ -41,7 +41,7 @@ fn a_fork_bomb_in_a_plain_container_ends_with_eagain_and_leaves_the_host_respons
     running.until("it has nearly all the processes it may have", || {
         running.stats()["pids"].as_u64() >= Some(4000)
     });
-    running.until("it is told that there are no more", || {
+    running.until("the shell reports that it cannot fork", || {
         let told = std::fs::read(told.join("errors")).unwrap();
         String::from_utf8_lossy(&told).contains("can't fork: Resource temporarily unavailable")
     });
