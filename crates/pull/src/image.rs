@@ -18,7 +18,8 @@ use crate::layer::StagedLayer;
 /// The media type of a layer that is a plain tar archive.
 pub(crate) const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// Where programs are looked for in an image that does not say it.
+/// Written into the configuration of an image whose archive has none. It is a property of the image, which other engines read, and not
+/// the default of the runtime, although both are the same.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a tarball is packed.
