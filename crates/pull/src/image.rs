@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::layer::StagedLayer;
 use crate::resolved::Descriptor;
 
-/// The search path of an image that sets none.
+/// The search path written into the configuration of an image whose archive has none. It is a property of the image, which other
+/// engines read, and not the default of the runtime, although both are the same.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What an image of a root filesystem starts by default.
