@@ -178,6 +178,8 @@ fn a_container_outlives_its_starter_only_if_it_is_to() {
         let instance = engine
             .create_with(Some("tied"), asked, false, Options::default())
             .unwrap();
+        drop(instance);
+        let instance = engine.instances.get("tied").unwrap();
         instance.mount().unwrap();
         let bundle = box_run::Bundle {
             id: format!("box-test-tied-{}", std::process::id()),

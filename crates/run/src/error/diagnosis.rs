@@ -385,7 +385,7 @@ mod tests {
         let (reason, hint) = elf_interpreter("/lib64/ld-linux-x86-64.so.2\0musl");
         assert_eq!(
             reason,
-            "it is built for glibc (loader /lib64/ld-linux-x86-64.so.2), this image has musl"
+            "it is built for glibc (loader /lib64/ld-linux-x86-64.so.2), but this image has musl"
         );
         assert!(hint.is_some_and(|hint| hint.contains("gcompat")));
     }

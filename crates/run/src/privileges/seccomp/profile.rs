@@ -179,13 +179,13 @@ struct Entry {
     action: LinuxSeccompAction,
     errno_ret: Option<u32>,
     args: Option<Vec<LinuxSeccompArg>>,
-    includes: Option<Filter>,
-    excludes: Option<Filter>,
+    includes: Option<Conditions>,
+    excludes: Option<Conditions>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Filter {
+struct Conditions {
     #[serde(default)]
     caps: Vec<String>,
     #[serde(default)]
@@ -251,7 +251,7 @@ impl Entry {
     }
 }
 
-impl Filter {
+impl Conditions {
     fn names(&self, arch: Arch) -> bool {
         self.arches.iter().any(|name| name == go_arch(arch))
     }
