@@ -201,7 +201,7 @@ fn processes_that_want_a_layer_at_one_moment_make_it_once() {
             // Two layers, each unpacked by whoever was first.
             makers += told
                 .lines()
-                .filter(|line| line.starts_with("unpack ") && line.contains(" ended"))
+                .filter(|line| line.starts_with("unpacked "))
                 .count();
         }
         assert_eq!(trees(&home).len(), 2);

@@ -178,11 +178,6 @@ impl Error {
     }
 }
 
-/// [`Reason`] as text.
-pub fn words(error: &io::Error) -> String {
-    Reason(error).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

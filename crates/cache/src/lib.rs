@@ -43,7 +43,7 @@ pub use cache::replace::{Durability, replace_file, sync_directory};
 pub use cache::survey::{StoredBlob, StoredFile, Survey, disk_usage};
 pub use compression::Compression;
 pub use digest::{Algorithm, DiffId, Digest, Hasher};
-pub use error::{Error, Result, words};
+pub use error::{Error, Result};
 pub use gc::eviction::Evicted;
 pub use gc::expiry::Expiry;
 pub use gc::{BoxError, Collection, Garbage, GarbageKind, LayerTrees, Needs, Policy, Reclaim};

@@ -21,9 +21,6 @@ use box_run::capabilities::{Capabilities, Change, Set};
 use box_run::rlimits;
 use box_run::seccomp::DEFAULT_ANNOTATION;
 
-/// What a shell gets when neither the image nor the flags name one.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// How many processes and threads a container may have if nothing else is asked for: a fork bomb ends there.
 const PIDS: i64 = 4096;
 
@@ -183,7 +180,8 @@ fn arguments(image: &ImageConfiguration, asked: &Overrides) -> Result<Vec<String
 
 /// The image's environment, then what the flags say; the last value of a name wins, in the place of the first.
 fn environment(image: &ImageConfiguration, asked: &Overrides, identity: &Identity) -> Vec<String> {
-    let mut out: Vec<(String, String)> = vec![("PATH".to_owned(), PATH.to_owned())];
+    let mut out: Vec<(String, String)> =
+        vec![("PATH".to_owned(), box_run::DEFAULT_PATH.to_owned())];
     let mut set = |key: &str, value: &str| match out.iter_mut().find(|(known, _)| known == key) {
         Some((_, old)) => value.clone_into(old),
         None => out.push((key.to_owned(), value.to_owned())),

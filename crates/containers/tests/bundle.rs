@@ -175,14 +175,16 @@ fn a_container_outlives_its_starter_only_if_it_is_to() {
     for outlives_caller in [false, true] {
         let engine = Engine::new();
         let asked = command(&["sleep", "100"]);
-        let instance = engine
+        let container = engine
             .create_with(Some("tied"), asked, false, Options::default())
             .unwrap();
-        instance.mount().unwrap();
+        drop(container);
+        let container = engine.containers.get("tied").unwrap();
+        container.mount().unwrap();
         let bundle = box_run::Bundle {
             id: format!("box-test-tied-{}", std::process::id()),
-            directory: instance.dir().to_owned(),
-            spec: instance.spec().unwrap(),
+            directory: container.dir().to_owned(),
+            spec: container.spec().unwrap(),
         };
         let options = box_run::Options {
             outlives_caller,
@@ -216,6 +218,6 @@ fn a_container_outlives_its_starter_only_if_it_is_to() {
         let group = box_run::cgroup::Cgroup::open(&group).unwrap();
         assert!(group.exists());
         group.remove().unwrap();
-        instance.unmount().unwrap();
+        container.unmount().unwrap();
     }
 }

@@ -223,7 +223,7 @@ fn preserved_descriptors_have_to_be_there_and_no_way_out() {
     // Ours are close-on-exec, so whatever has these numbers is not the caller's.
     let error = refused(40);
     assert!(
-        error.starts_with("preserved descriptors: 40 were asked for"),
+        error.starts_with("preserved descriptors: 40 are requested"),
         "{error}"
     );
 }

@@ -108,7 +108,7 @@ fn failing_steps_name_the_step_and_leave_nothing() {
             .run(asked)
             .unwrap_err()
             .to_string()
-            .contains("not a parameter of a namespace")
+            .contains("does not belong to a namespace")
     );
     assert!(engine.left().is_empty(), "{:?}", engine.left());
 }

@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn a_status_is_read_by_field() {
         let text = "Name:\tx\nUid:\t1000\t1001\t1000\t1000\nNSpid:\t812\t1\nVmRSS:\t    12 kB\n\
-            SigBlk:\t0000000000000001\nSigIgn:\t8000000000000000\nSigCgt:\tbad\n";
+            SigBlk:\t0000000000000001\nSigIgn:\t8000000000000000\nSigCgt:\tnone\n";
         let status = Status::new(text);
         assert_eq!(status.field("Name"), Some("x"));
-        assert_eq!(status.field("Nam"), None);
+        assert_eq!(status.field("VmRS"), None);
         assert_eq!(status.innermost_pid(), Some(1));
         assert_eq!(status.effective_uid(), Some(1001));
         assert_eq!(status.resident_bytes(), Some(12_288));

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use box_cache::words;
+use box_cache::Reason;
 use box_transfer::{Attempts, Printable, with_causes};
 
 use crate::BoxError;
@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Alpine(#[from] AlpineError),
     /// A system call failed.
-    #[error("cannot {action} {}: {}", path.display(), words(source))]
+    #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
         /// What was attempted, as a verb that fits after "cannot".
         action: &'static str,

@@ -1,10 +1,8 @@
-//! Control groups: what a container may use of the machine, what it has used, and how it is stopped as a whole.
+//! Control groups: the limits of a container, its resource usage, and signals to all its processes.
 //!
-//! Works on the unified hierarchy (v2), on the old one hierarchy for each controller (v1), and on hosts that mount both.
-//! Hierarchies are looked for at their standard place, `/sys/fs/cgroup`, by file system type, as reading the table of
-//! mounts costs more than making a group. On v1 only the groups that are needed are made: memory, pids and
-//! devices, others where a limit asks for them, the freezer at the first pause. See cgroups(7) and the kernel's
-//! `admin-guide/cgroup-v2.rst`.
+//! Works on the unified hierarchy (v2), on v1 with its hierarchy for each controller, and on hosts that mount both. On v1 only the
+//! groups that are needed are made: memory, pids and devices always, others for a limit, and the freezer at the first pause. See
+//! cgroups(7) and the kernel's `admin-guide/cgroup-v2.rst`.
 
 mod backoff;
 mod delegation;
@@ -33,7 +31,7 @@ pub(crate) use request::Request;
 pub use setting::shares_of_weight;
 pub use stats::{Io, Stats};
 
-/// The group of one container. Groups that [`Cgroup::create`] made are removed on drop, unless [`Cgroup::keep`] was called.
+/// The control group of a container. A group made by [`Cgroup::create`] is removed on drop, unless [`Cgroup::keep`] was called.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -42,20 +40,20 @@ pub struct Cgroup {
     owned: bool,
 }
 
-/// The directories of a container's group.
+/// The directories of the group.
 #[derive(Debug)]
 enum Groups {
     /// One directory with all controllers.
     Unified(v2::Group),
     /// One directory in each hierarchy that is used.
     Legacy(v1::Groups),
-    /// None: cgroups are not usable here.
+    /// None, as control groups cannot be used here.
     Missing,
 }
 
 impl Cgroup {
-    /// Makes the group and sets its limits. A limit that was asked for and cannot be set is an error; defaults that
-    /// cannot are told by [`Cgroup::warning`].
+    /// Makes the group and sets its limits. A limit of the spec that cannot be set is an error; defaults that cannot be set are
+    /// reported by [`Cgroup::warning`].
     pub(crate) fn create(request: &Request) -> Result<Self, Error> {
         let path = request.place.path();
         let (groups, warning) = match host::detect() {
@@ -86,7 +84,7 @@ impl Cgroup {
         })
     }
 
-    /// The group of a container that runs or ran, by its [`Cgroup::path`]; what is not there any more is left out.
+    /// Opens the group of a container that was started, by its [`Cgroup::path`]. Directories that no longer exist are left out.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = place::below_root(path)?;
         let groups = match host::detect() {
@@ -104,27 +102,27 @@ impl Cgroup {
         })
     }
 
-    /// Its place below the hierarchy's root.
+    /// Its path below the hierarchy's root.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which defaults could not be set and why; one line for the user.
+    /// The defaults that could not be set, and why; one line for the user.
     pub(crate) fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// Whether there is a group at all.
+    /// Whether the group exists.
     pub fn exists(&self) -> bool {
         !self.directories().is_empty()
     }
 
-    /// The group stays when this value is dropped.
+    /// Keeps the group when this value is dropped.
     pub(crate) fn keep(&mut self) {
         self.owned = false;
     }
 
-    /// Opens what a process needs to get in.
+    /// Opens the files by which a process enters the group.
     pub(crate) fn join(&self) -> Result<Join, Error> {
         match &self.groups {
             Groups::Unified(group) => group.directory().open().map(Join::Clone),
@@ -139,7 +137,7 @@ impl Cgroup {
     }
 
     #[cfg(test)]
-    /// Moves a process that exists already, by its pid in the caller's pid namespace.
+    /// Moves an existing process into the group, by its pid in the caller's pid namespace.
     pub(crate) fn add(&self, pid: i32) -> Result<(), Error> {
         for directory in self.directories() {
             directory.write("cgroup.procs", &pid.to_string())?;
@@ -147,7 +145,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Changes the limits that `resources` names and leaves the others.
+    /// Changes the limits that `resources` has, and keeps the others.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.update(resources),
@@ -156,7 +154,7 @@ impl Cgroup {
         }
     }
 
-    /// What it uses and has used.
+    /// Its resource usage.
     pub fn stats(&self) -> Result<Stats, Error> {
         match &self.groups {
             Groups::Unified(group) => group.stats(),
@@ -181,8 +179,8 @@ impl Cgroup {
             .map_or(Ok(Vec::new()), |directory| directory.pids())
     }
 
-    /// Ends every process in it with SIGKILL and returns when none is left; at most some seconds, as a
-    /// process in an uninterruptible wait cannot be ended.
+    /// Kills every process in it and returns when none is left. Gives up after some seconds, as a process in uninterruptible sleep
+    /// does not end.
     pub fn kill(&self) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.kill(),
@@ -191,7 +189,7 @@ impl Cgroup {
         }
     }
 
-    /// Stops every process in it where it is.
+    /// Freezes all its processes.
     pub fn freeze(&self) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.set_frozen(true),
@@ -200,7 +198,7 @@ impl Cgroup {
         }
     }
 
-    /// Lets them go on. A group that has gone has nothing to let go.
+    /// Thaws all its processes. Does nothing if the group no longer exists.
     pub fn thaw(&self) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.set_frozen(false),
@@ -218,7 +216,7 @@ impl Cgroup {
         }
     }
 
-    /// Removes the group with all groups the container made below it. Processes that are still in it are killed first.
+    /// Removes the group and all groups that the container made below it. Remaining processes are killed first.
     pub fn remove(mut self) -> Result<(), Error> {
         self.owned = false;
         self.remove_directories()
@@ -229,7 +227,7 @@ impl Cgroup {
             groups.remove_later_ones();
         }
         let directories = self.directories();
-        // Nearly always the last process has gone and this is all there is to do.
+        // Nearly always the last process has ended, and nothing else is left to do.
         let left: Vec<_> = directories
             .into_iter()
             .filter(|directory| !directory.remove_if_empty())
@@ -256,12 +254,13 @@ impl Drop for Cgroup {
         if self.owned
             && let Err(error) = self.remove_directories()
         {
-            tracing::warn!(%error, "a control group is left over");
+            tracing::warn!(%error, "a control group could not be removed");
         }
     }
 }
 
-/// Whether the group with this path is frozen; one that is not there is not. Looks at nothing else, as lists of many containers ask.
+/// Whether the group with this path is frozen; false if it does not exist. Reads one file only, as lists of many containers call
+/// it.
 pub fn is_frozen(path: &Path) -> Result<bool, Error> {
     let path = place::below_root(path)?;
     Ok(match host::detect() {

@@ -1,4 +1,4 @@
-//! Device nodes: which every container has, and which numbers it may use at all.
+//! Devices: the nodes that every container has, and the rules about which ones it may use.
 
 pub(crate) mod nodes;
 pub(crate) mod null;
@@ -15,9 +15,9 @@ use crate::Error;
 pub struct Node {
     /// Its name below `/dev`.
     pub name: &'static str,
-    /// Its driver.
+    /// The number of its driver.
     pub major: u32,
-    /// Its number there.
+    /// Its number within the driver.
     pub minor: u32,
 }
 
@@ -56,7 +56,7 @@ pub const DEFAULT_NODES: [Node; 6] = [
     },
 ];
 
-/// The links of `/dev`: name and target.
+/// The symbolic links in `/dev`: name and target.
 pub const DEFAULT_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
@@ -65,13 +65,13 @@ pub const DEFAULT_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// The container's own terminals: `ptmx`, and everything in its devpts.
+/// The container's terminals: `ptmx`, and everything in its devpts.
 const TERMINALS: [(u32, Option<u32>); 2] = [(5, Some(2)), (136, None)];
 
-/// Which devices a rule is about.
+/// The devices that a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// All of both kinds.
+    /// All devices of both kinds.
     All,
     /// Character devices.
     Character,
@@ -79,7 +79,7 @@ pub enum DeviceKind {
     Block,
 }
 
-/// What is done with a device.
+/// Kinds of access to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Open it for reading.
@@ -90,24 +90,25 @@ pub struct Access {
     pub mknod: bool,
 }
 
-/// One rule; of several that match the last decides. The display form is what the devices controller of v1 reads.
+/// A rule. Of several that match, the last decides. The display form is that of the v1 devices controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Whether it allows or denies.
     pub allow: bool,
     /// Which devices.
     pub kind: DeviceKind,
-    /// Of this driver; none: of all.
+    /// The driver; `None` for all.
     pub major: Option<u32>,
-    /// This one; none: all of the driver.
+    /// The device; `None` for all of the driver.
     pub minor: Option<u32>,
-    /// Doing what.
+    /// The access that is allowed or denied.
     pub access: Access,
 }
 
-/// All rules of a container: everything denied, then what its spec says, then the nodes that every container has.
+/// All rules of a container: everything is denied, then come the rules of its spec, then the nodes that every container has are
+/// allowed.
 ///
-/// runc and docker also let every node be made, as opening it is denied. Not here: a node that was made on a volume works
+/// runc and docker allow every node to be made, because opening it is denied. That is not done here: a node made on a volume works
 /// outside the container, where a user of the host may open it.
 pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
     let mut rules = vec![Rule {
@@ -133,7 +134,7 @@ pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
     Ok(rules)
 }
 
-/// Where the host has the node of a device: the kernel's own name for it, below `/dev` (devtmpfs).
+/// The path of a device's node on the host, by the kernel's own name for it below `/dev` (devtmpfs).
 pub fn host_node(kind: DeviceKind, major: u32, minor: u32) -> Option<PathBuf> {
     let class = match kind {
         DeviceKind::Block => "block",
@@ -194,7 +195,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// One rule, or two where it is about both kinds but not about all their devices.
+/// Converts a rule of a spec; two if it applies to both kinds of devices, but not to all of them.
 fn from_oci(rule: &LinuxDeviceCgroup) -> Result<Vec<Rule>, Error> {
     let number = |number: Option<i64>| match number {
         None | Some(-1) => Ok(None),
@@ -217,7 +218,7 @@ fn from_oci(rule: &LinuxDeviceCgroup) -> Result<Vec<Rule>, Error> {
         LinuxDeviceType::P => {
             return Err(Error::spec(
                 "linux.resources.devices",
-                "type p: a pipe is no device",
+                "type p: a pipe is not a device",
             ));
         }
     };

@@ -1,5 +1,5 @@
-//! Programs that a bundle wants run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They are
-//! the host's administrator's, not the image's, and run with box's rights; `startContainer` alone runs with the container's.
+//! Programs that a bundle has run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They come from
+//! the host's administrator, not from the image, and run with box's privileges; only `startContainer` runs with the container's.
 
 mod execution;
 pub(crate) mod failure;
@@ -22,7 +22,7 @@ pub(crate) use failure::{HookEnd, HookFailure, Point};
 /// The hooks of a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
-    /// For the state that hooks are told.
+    /// The id in the state that hooks read.
     id: String,
     bundle: PathBuf,
     create_runtime: Vec<Hook>,
@@ -33,7 +33,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Checks the hooks of a spec. `prestart` is the old name of `createRuntime`, and comes before.
+    /// Checks the hooks of a spec. Hooks of `prestart`, the old name of `createRuntime`, run first.
     pub fn plan(spec: &Spec, id: &str, bundle: &Path) -> Result<Self, Error> {
         let Some(hooks) = spec.hooks() else {
             return Ok(Self::default());
@@ -70,19 +70,19 @@ impl Hooks {
             if hook.timeout().is_some_and(|timeout| timeout <= 0) {
                 return Err(Error::spec(
                     "hooks",
-                    format!("{path}: a timeout is more than zero seconds"),
+                    format!("{path}: a timeout must be more than zero seconds"),
                 ));
             }
         }
         Ok(out)
     }
 
-    /// Whether there are any for that point.
+    /// Whether there are hooks for that point.
     pub fn any(&self, point: Point) -> bool {
         !self.list(point).is_empty()
     }
 
-    /// Runs those of one point in order; the first that fails is the error, and the rest is not run.
+    /// Runs the hooks of one point in order, up to the first that fails.
     pub fn run(&self, point: Point, pid: i32) -> Result<(), HookFailure> {
         let hooks = self.list(point);
         if hooks.is_empty() {
@@ -100,7 +100,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// Those of one point for the sealed program to run, when the script is carried out.
+    /// Has the sealed program run the hooks of one point.
     pub fn run_by(&self, script: &mut Script, point: Point, pid: i32) -> Result<(), HookFailure> {
         let hooks = self.list(point);
         if hooks.is_empty() {
@@ -144,7 +144,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// The same after the fact: all are run, and what fails is only logged, as the spec asks.
+    /// Runs all hooks of one point. Failures are only logged, as the spec demands for hooks after the fact.
     pub fn run_all(&self, point: Point, pid: i32) {
         if !self.any(point) {
             return;
@@ -161,7 +161,7 @@ impl Hooks {
         }
     }
 
-    /// Words a failure: the point, the program, and how it failed.
+    /// Turns a failure into an error that names the point, the program and how it failed.
     pub fn error(&self, failure: HookFailure) -> Error {
         let hook = self.list(failure.point).get(usize::from(failure.index));
         let limit = hook.and_then(Hook::timeout).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Hooks {
             kind: failure.point.name(),
             path: hook.map(|hook| hook.path().clone()).unwrap_or_default(),
             reason: match failure.end {
-                HookEnd::NoState => "the state that it reads cannot be made".to_owned(),
+                HookEnd::NoState => "the state that it reads cannot be written".to_owned(),
                 HookEnd::NotExecuted(errno) => format!("it cannot be executed: {}", words(errno)),
                 HookEnd::NotSeen(errno) => format!("its end cannot be seen: {}", words(errno)),
                 HookEnd::Exited(status) => format!("it exited with status {status}"),
@@ -192,7 +192,7 @@ impl Hooks {
         }
     }
 
-    /// What hooks read, runtime-spec runtime.md "State".
+    /// The state that hooks read, runtime-spec runtime.md "State".
     fn state(&self, point: Point, pid: i32) -> Option<Vec<u8>> {
         let status = match point {
             Point::CreateRuntime | Point::CreateContainer => ContainerState::Creating,

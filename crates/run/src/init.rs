@@ -1,5 +1,5 @@
-//! The child's side of a start: the container's first process, from clone3 to the command. A numbered list of
-//! steps; each that fails is told to the parent by number. It has a copy of the parent's memory and one thread.
+//! The child's side of a start: the container's first process, from clone3(2) to the command, as a numbered list of steps. A step
+//! that fails is reported to the parent by number. The process has a copy of the parent's memory and one thread.
 
 pub(crate) mod confine;
 mod mounts;
@@ -41,7 +41,7 @@ pub(crate) fn run(plan: &Plan, channel: Channel, progress: &Progress) -> ! {
         Err(failed) => failed,
     };
     if let Some(channel) = channel {
-        // If the parent is gone there is nobody to tell.
+        // Without a parent there is no one to report to.
         let _ = channel.send(&failed);
     }
     process::exit(125)
@@ -56,8 +56,8 @@ fn hand_over(sealed: &Sealed, channel: Option<&Channel>, progress: &Progress) ->
     Step::Seal.failed(0)(sealed.take_over(line.as_fd())).into()
 }
 
-/// A panic must not unwind into the parent's half of the code, which would clean up after a container that lives. The released box
-/// aborts on a panic and needs none of this; one that unwinds ends here.
+/// A panic must not unwind into the parent's half of the code, which would clean up after a container that is still alive. A
+/// release build aborts on a panic and never gets here; a debug build, which unwinds, ends here.
 struct NoWayBack;
 
 impl Drop for NoWayBack {
@@ -78,7 +78,7 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     // 2. Namespaces that clone3 did not make.
     progress.at(Step::Unshare, 0);
     if plan.idmap.is_some() {
-        // Ids mean nothing before the parent has written the maps.
+        // No id is mapped before the parent has written the maps.
         wait_until_placed(plan, channel, &mut placed)?;
         become_root().map_err(Step::UserNamespace.failed(0))?;
     }
@@ -86,33 +86,35 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
     enter_namespaces(plan)?;
     // 3. The root file system and all that is mounted in it.
     progress.at(Step::Rootfs, 0);
+    // Nodes and mount points get exactly the modes that they are made with. The umask belongs to a whole process, and this one is the
+    // container's alone: clone3(2) without CLONE_FS has copied the parent's. `confine` sets the command's.
     umask(Mode::empty());
     let root = rootfs(plan, channel)?;
     let (mounted, terminal) = make_mounts(plan, channel, root.as_fd(), &mut placed, progress)?;
-    // For standard input, output and error, if the container has no null device of its own. Only from here the host's can be had.
+    // The host's null device stands in if the container has none of its own. It cannot be opened once the root has changed.
     let lent = match mounted.null {
         Some(_) => None,
         None => host_null().ok(),
     };
-    // 4. The control group, if no mount needed it before.
+    // 4. The control group, unless a mount needed it before.
     progress.at(Step::Handshake, 0);
     wait_until_placed(plan, channel, &mut placed)?;
     let sealed = placed;
-    // 5. What is written below /proc and hidden below it.
+    // 5. Kernel parameters, masked and read-only paths.
     progress.at(Step::Mask, 0);
     set_parameters(plan, &mounted)?;
     mask(root.as_fd(), &plan.masked, &mounted)
         .map_err(|(index, errno)| Step::Mask.failed(index)(errno))?;
     let hidden = read_only(root.as_fd(), &plan.read_only, &mounted);
     hidden.map_err(|(index, errno)| Step::ReadOnlyPath.failed(index)(errno))?;
-    // 6. The root, and what is named in there.
+    // 6. The root, host name and keyring.
     progress.at(Step::Pivot, 0);
     enter_root(plan, root.as_fd(), pid)?;
     set_names(plan)?;
     process::new_session_keyring()
         .or_else(without_keys)
         .map_err(Step::Keyring.failed(0))?;
-    // 7. Ready; an OCI `create` ends here, and `start` begins.
+    // 7. Ready: an OCI `create` ends here, and `start` continues.
     if plan.gated {
         progress.at(Step::Handshake, 0);
         channel
@@ -122,30 +124,32 @@ fn set_up(plan: &Plan, line: &mut Option<Channel>, progress: &Progress) -> Resul
             .await_order(Order::Go, |_| Ok(()))
             .map_err(Step::Handshake.failed(1))?;
     }
-    // 8. Descriptors: the command gets 0, 1, 2 and what was asked for; the sealed program gets the line, and what it is to do.
+    // 8. Descriptors: the command gets 0, 1, 2 and the preserved ones; the sealed program gets the channel and its task.
     progress.at(Step::CloseDescriptors, 0);
     let null = mounted.null.as_ref().or(lent.as_ref());
     allocation::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, null)
         .and_then(|()| terminal.as_ref().map_or(Ok(()), allocation::take_control))
         .map_err(Step::Stdio.failed(0))?;
-    // The steps so far closed nothing by name: all of it goes at once.
+    // All descriptors of the set-up are closed at once, by `keep`: with the default mounts, two calls of close_range(2) close some twenty
+    // mounts, mount points and file system contexts that would take a close(2) each. So their owners are forgotten here, and wherever
+    // a step above has no more use for one. Nothing can leak into the command: all of them are close-on-exec, too.
     std::mem::forget((root, mounted, terminal, lent));
     let sealed = sealed
         .ok_or(Errno::BADF)
         .and_then(|sealed| sealed.keep(line, line_number(plan)))
         .map_err(Step::CloseDescriptors.failed(0))?;
-    // 9. The command's own properties; giving up privileges is the sealed program's.
+    // 9. The command's own properties. The sealed program gives up the privileges.
     progress.at(Step::User, 0);
     confine::confine(plan, confine::Missing::Make)?;
     Ok(sealed)
 }
 
-/// The number of the line to box from there on; the sealed program and its task are above it.
+/// The descriptor of the channel to box from then on. The sealed program and its task have higher numbers.
 fn line_number(plan: &Plan) -> i32 {
     3 + plan.options.preserve_fds as i32
 }
 
-/// What the sealed program does in the container's first process, number `pid` for the host. In the parent.
+/// Makes the sealed program and its task for the container's first process, whose pid on the host is `pid`. In the parent.
 pub(crate) fn seal(plan: &Plan, hooks: &Hooks, pid: i32) -> Result<Sealed, Error> {
     let mut script = confine::script(plan, line_number(plan))?;
     if !plan.options.outlives_caller {
@@ -163,21 +167,21 @@ pub(crate) fn seal(plan: &Plan, hooks: &Hooks, pid: i32) -> Result<Sealed, Error
         .map_err(|errno| Error::system("make the program that executes the command", errno))
 }
 
-/// This process dies with box, and when memory runs out as was asked for.
+/// Ties this process to box's life, sets its OOM score, and makes it undumpable.
 fn depend_on_box(plan: &Plan, channel: &Channel) -> Result<(), Failed> {
     if !plan.options.outlives_caller {
         die_with_parent(channel)?;
     }
     if let Some(score) = &plan.oom_score_adj {
-        // The host's procfs, as the root is still the host's.
+        // The root is still the host's, and so is procfs.
         write_file(c"/proc/self/oom_score_adj", score.to_bytes())
             .map_err(Step::OomScore.failed(0))?;
     }
-    // Nobody looks into this process while it holds descriptors of the host (CVE-2016-9962); exec ends it.
+    // No process may inspect this one while it holds descriptors of the host (CVE-2016-9962). execve(2) resets the flag.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))
 }
 
-/// A kernel without keys, or an outer container that forbids them: nothing to keep from the container.
+/// A kernel without keys, or an outer container that forbids them, has no keys to protect.
 pub(crate) fn without_keys(errno: Errno) -> Result<(), Errno> {
     match errno {
         Errno::NOSYS | Errno::PERM | Errno::DQUOT => Ok(()),

@@ -1,5 +1,5 @@
-//! All that a start needs, checked and allocated before the first process is made. Making a plan touches nothing;
-//! [`Plan::open`] then opens what it names.
+//! Everything a start needs, checked and allocated before the first process exists. Making a plan changes nothing on the host;
+//! [`Plan::open`] then opens the files it names.
 
 mod bundle;
 mod describe;
@@ -43,21 +43,21 @@ pub struct Plan {
     /// The ids of a user namespace.
     pub(crate) idmap: Option<IdMap>,
     pub(crate) hooks: Hooks,
-    /// Who mounts the root file system.
+    /// Mounts the root file system.
     pub(crate) root: Box<dyn RootFilesystem>,
-    /// The root file system as [`Plan::open`] made it, attached nowhere, if it did.
+    /// The root file system as a detached mount, if [`Plan::open`] made one.
     pub(crate) tree: Option<OwnedFd>,
     pub(crate) root_read_only: bool,
     pub(crate) mounts: Vec<MountStep>,
     pub(crate) nodes: Option<Nodes>,
-    /// The devpts mount that the terminal is taken from.
+    /// The index of the devpts mount that provides the terminal.
     pub(crate) terminal: Option<usize>,
     pub(crate) masked: Vec<RestrictedPath>,
     pub(crate) masked_paths: Vec<String>,
     pub(crate) read_only: Vec<RestrictedPath>,
     pub(crate) read_only_paths: Vec<String>,
     pub(crate) sysctls: Vec<Sysctl>,
-    /// The proc mount, through which kernel parameters are set.
+    /// The index of the proc mount, through which kernel parameters are set.
     pub(crate) proc: Option<usize>,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
@@ -76,9 +76,9 @@ pub struct Plan {
     pub(crate) command: Command,
     pub(crate) cgroup: PathBuf,
     pub(crate) resources: LinuxResources,
-    /// The caller wants to say when the command is let go.
+    /// The first process waits for the caller's order before it executes the command.
     pub(crate) gated: bool,
-    /// What the command gets as 0, 1 and 2 in the place of the caller's.
+    /// Replaces the caller's standard input, output and error for the command.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
 }
 
@@ -89,7 +89,7 @@ impl Plan {
         u64::try_from(limit).ok()
     }
 
-    /// Checks the bundle's spec and allocates what its start will need.
+    /// Checks the bundle's spec and allocates everything its start needs.
     pub fn new(bundle: &Bundle, options: &Options) -> Result<Self, Error> {
         let spec = &bundle.spec;
         let root = spec
@@ -102,26 +102,26 @@ impl Plan {
         plan.cgroup = cgroups_path(spec).unwrap_or_else(default);
         plan.hooks = Hooks::plan(spec, &bundle.id, &bundle.directory)?;
         if plan.hooks.any(Point::CreateRuntime) && plan.namespaces.network {
-            // These hooks set the network up: it has to be there before the first of them.
+            // These hooks set the network up, so its namespace must exist before the first of them runs.
             plan.namespaces.clone |= libc::CLONE_NEWNET as u64;
         }
         Ok(plan)
     }
 
-    /// The same start on a root file system that the caller mounts, not the directory that the spec names.
+    /// Uses a root file system that the caller mounts instead of the directory that the spec names.
     #[must_use]
     pub fn on(mut self, root: Box<dyn RootFilesystem>) -> Self {
         self.root = root;
         self
     }
 
-    /// Keeps the content of a file of the bundle in the container's own memory, where the spec binds that file into the container.
+    /// Replaces the bind mount of a file of the bundle by a copy of its content in the container's own memory.
     pub fn keep_in_memory(&mut self, file: &str, content: &str) -> Result<(), Error> {
         let mut steps = self.mounts.iter_mut();
         steps.try_for_each(|step| step.keep_in_memory(file, content))
     }
 
-    /// Gives the command these files as 0, 1 and 2 instead of the caller's.
+    /// Gives the command these files as standard input, output and error instead of the caller's.
     pub fn with_stdio(&mut self, files: [OwnedFd; 3]) {
         self.stdio = Some(files);
     }
@@ -131,21 +131,21 @@ impl Plan {
         self.terminal.is_some()
     }
 
-    /// A plan for a process that joins a running container: as the process of the spec, in the namespaces that are there.
+    /// A plan for a process that joins a running container: it runs as the process of the spec, in the container's namespaces.
     pub(crate) fn joining(bundle: &Bundle) -> Result<Self, Error> {
         let nowhere = Directory::new(PathBuf::new())?;
         let options = Options::default();
         Self::of_spec(&bundle.spec, &bundle.directory, &options, Box::new(nowhere))
     }
 
-    /// The command's user and group as the host has them.
+    /// The host ids of the command's user and group.
     pub fn host_user(&self) -> (u32, u32) {
         self.idmap.as_ref().map_or((self.uid, self.gid), |map| {
             map.on_the_host(self.uid, self.gid)
         })
     }
 
-    /// The root file system, attached nowhere. `None`: the child is to mount it in its way.
+    /// The root file system as a detached mount; `None` if the child has to mount it itself.
     pub(crate) fn mount_root(&self) -> Result<Option<OwnedFd>, Error> {
         self.root.detached().map_err(|error| match error {
             root::Failure::Errno(errno) => {
@@ -155,7 +155,7 @@ impl Plan {
         })
     }
 
-    /// Opens what the plan names on the host, so that the child needs no path of it.
+    /// Opens every file of the host that the plan names, so that the child needs no path of the host.
     pub(crate) fn open(&mut self) -> Result<(), Error> {
         let userns = self.idmap.as_ref().map(IdMap::namespace).transpose()?;
         let userns = userns.as_ref().map(AsFd::as_fd);
@@ -174,7 +174,7 @@ fn cgroups_path(spec: &Spec) -> Option<PathBuf> {
     spec.linux().as_ref()?.cgroups_path().clone()
 }
 
-/// Whether the container gets a user namespace.
+/// Whether the spec asks for a user namespace.
 pub fn has_user_namespace(spec: &Spec) -> bool {
     let namespaces = spec
         .linux()

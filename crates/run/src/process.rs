@@ -6,7 +6,7 @@
 //! parent:
 //!
 //! 1. The death signal. `init/ties.rs` asks for SIGKILL at the parent's death as the first step, and the sealed program asks again
-//!    after the change of the user, which clears it ([`die_with_box`](crate::init::confine::die_with_box)). With
+//!    after the change of the user, which clears it (`die_with_box` in `init/confine.rs`). With
 //!    [`Options::outlives_caller`](crate::Options::outlives_caller) neither happens.
 //! 2. The gate. [`prepare`] has the first process wait for `Order::Go` on a socket pair whose other end only the parent holds; end of
 //!    file there ends the process. A start in two processes needs a gate with a name: the OCI's `create` leaves a FIFO in the state

@@ -1,4 +1,4 @@
-//! Raw system calls that rustix lacks: the only place with `unsafe`.
+//! System calls that rustix lacks. The only module with `unsafe`.
 #![allow(unsafe_code)]
 
 mod bpf;

@@ -1,4 +1,4 @@
-//! Terminals: the container's own, and the caller's, which is put into raw mode and back whatever happens.
+//! Terminals: the container's own, and the caller's, which is put into raw mode and always restored.
 
 pub(crate) mod allocation;
 mod raw;
@@ -25,7 +25,7 @@ pub(crate) fn copy_size(master: BorrowedFd<'_>) -> Result<(), Errno> {
     caller_size().map_or(Ok(()), |size| tcsetwinsize(master, size))
 }
 
-/// Opens the host's /dev/null, for a process of box, or for a command that gets its own container's in its place.
+/// Opens the host's /dev/null, for a process of box, or for a command: `take_stdio` replaces it by the container's.
 pub fn null() -> Result<OwnedFd, Errno> {
     open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

@@ -1,13 +1,13 @@
-//! How long to wait for processes that the kernel is ending.
+//! Increasing waits for processes that the kernel is ending.
 
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Waits between looks, in milliseconds: some seconds in all.
+/// Waits between checks in milliseconds, some seconds in total.
 const WAITS: [u64; 14] = [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000];
 
-/// Waits that grow, and begin anew whenever something has moved: thousands of processes take a slow machine long, one
-/// that cannot be ended must not be waited for without end.
+/// Waits that increase, and fall back whenever a process has ended: thousands of processes take a slow machine long, but a process
+/// that does not end must not be waited for forever.
 #[derive(Debug)]
 pub struct Backoff {
     least: usize,
@@ -22,7 +22,7 @@ impl Backoff {
         }
     }
 
-    /// Waits, given how many are `left`; false, at once, where nothing has moved for too long.
+    /// Waits, given how many processes are `left`. Returns false at once if none has ended for too long.
     pub fn wait(&mut self, left: usize) -> bool {
         if left < self.least {
             self.least = left;

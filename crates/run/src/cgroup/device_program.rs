@@ -1,5 +1,5 @@
-//! Device rules as an eBPF program for cgroup v2, which has no devices controller: the kernel runs it at each mknod(2)
-//! and open(2) of a device (`BPF_PROG_TYPE_CGROUP_DEVICE`, bpf(2)).
+//! Compiles device rules to an eBPF program for cgroup v2, which has no devices controller. The kernel runs it at each mknod(2) and
+//! open(2) of a device (`BPF_PROG_TYPE_CGROUP_DEVICE`, bpf(2)).
 
 use crate::devices::{Access, DeviceKind, Rule};
 
@@ -22,7 +22,8 @@ const JUMP_IF_EQUAL: u64 = 0x15;
 const JUMP_IF_NOT: u64 = 0x55;
 const EXIT: u64 = 0x95;
 
-/// Assembles the program: rules from the last to the first, and the first that matches decides; denied if none does.
+/// Assembles the program: it tests the rules from the last to the first, and the first match decides. Without a match, access is
+/// denied.
 pub fn assemble(rules: &[Rule]) -> Vec<u64> {
     // struct bpf_cgroup_dev_ctx { u32 access_type (access << 16 | type), major, minor }
     let mut program = vec![
@@ -44,9 +45,9 @@ pub fn assemble(rules: &[Rule]) -> Vec<u64> {
     program
 }
 
-/// Decides when the rule matches, else goes on behind itself.
+/// Code that decides if the rule matches, and otherwise falls through.
 fn judge(rule: &Rule) -> Vec<u64> {
-    /// A test: what precedes it, the jump taken when the rule does not match, its register and number.
+    /// A test: the code before it, the jump taken if the rule does not match, and the jump's register and number.
     struct Test {
         before: Vec<u64>,
         jump: u64,
@@ -74,7 +75,7 @@ fn judge(rule: &Rule) -> Vec<u64> {
         differs(MINOR, minor);
     }
     if rule.access != Access::ALL {
-        // Allowed is a request for nothing but the rule's access; denied is one for any of it.
+        // An allowing rule matches a request for nothing beyond its access, a denying rule one for any part of it.
         let (mask, jump) = if rule.allow {
             (!bits(rule.access) & 7, JUMP_IF_NOT)
         } else {

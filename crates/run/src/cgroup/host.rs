@@ -1,4 +1,4 @@
-//! What hierarchies this host has.
+//! The hierarchies of this host.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,28 +7,28 @@ use box_host::Reason;
 pub use box_host::cgroup::V1_CONTROLLERS as CONTROLLERS;
 use box_host::cgroup::{Layout, MOUNT, is_v1_hierarchy};
 
-/// How cgroups are mounted.
+/// How control groups are mounted.
 #[derive(Debug)]
 pub enum Host {
-    /// v2 alone, mounted here.
+    /// v2 only, mounted here.
     Unified(PathBuf),
     /// v1, with or without a v2 hierarchy beside it.
     Legacy(Hierarchies),
-    /// Neither, and why.
+    /// Neither, for this reason.
     Missing(String),
 }
 
-/// The v1 hierarchies. Each is looked at when it is asked for.
+/// The v1 hierarchies. Each is probed on demand.
 #[derive(Debug)]
 pub struct Hierarchies(PathBuf);
 
 impl Hierarchies {
-    /// Where the hierarchy of one controller would be.
+    /// The path at which the hierarchy of a controller is expected.
     pub fn expected(&self, controller: &str) -> PathBuf {
         self.0.join(controller)
     }
 
-    /// The hierarchy of one controller.
+    /// The path of a controller's hierarchy, if it is mounted.
     pub fn root(&self, controller: &str) -> Option<PathBuf> {
         let path = self.expected(controller);
         is_v1_hierarchy(&path).then_some(path)
@@ -56,8 +56,8 @@ fn detect_at(mount: &Path) -> Host {
     }
 }
 
-/// The group of the calling process in the hierarchy of `controller`, or the unified one for the empty name,
-/// from `/proc/self/cgroup` (cgroups(7)): relative to the hierarchy's root.
+/// The group of the calling process in the hierarchy of `controller`, or in the unified one for an empty name, relative to the
+/// hierarchy's root. From `/proc/self/cgroup`, cgroups(7).
 pub fn own_group(controller: &str) -> io::Result<Option<PathBuf>> {
     let text = std::fs::read_to_string("/proc/self/cgroup")?;
     Ok(parse_own_group(&text, controller))

@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-/// How a process gets into the group, prepared by the parent.
+/// How a process enters the group, prepared by the parent.
 #[derive(Debug)]
 pub(crate) enum Join {
-    /// Through clone3(2) with `CLONE_INTO_CGROUP` and this descriptor.
+    /// By clone3(2) with `CLONE_INTO_CGROUP` and this descriptor.
     Clone(OwnedFd),
     /// By writing `0` to these `tasks`, see [`Join::enter`].
     Write(Vec<OwnedFd>),
@@ -16,7 +16,7 @@ pub(crate) enum Join {
 }
 
 impl Join {
-    /// The descriptor for clone3(2), where that is the way in.
+    /// The descriptor for clone3(2), on v2.
     pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Clone(descriptor) => Some(descriptor.as_fd()),
@@ -24,10 +24,10 @@ impl Join {
         }
     }
 
-    /// Moves the calling process in, where clone3(2) has not done it. Allocates nothing.
+    /// Moves the calling process into the group, unless clone3(2) has done so. Does not allocate.
     ///
-    /// A cgroup namespace made by the same clone3 call has the parent's group as its root: make it with
-    /// unshare(2) afterwards.
+    /// A cgroup namespace made by the same clone3(2) would have the parent's group as its root, so it has to be made by unshare(2)
+    /// afterwards.
     pub fn enter(&self) -> Result<(), Errno> {
         if let Self::Write(descriptors) = self {
             for descriptor in descriptors {

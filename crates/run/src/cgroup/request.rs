@@ -1,20 +1,21 @@
-//! A control group that is about to be made.
+//! The request for a new control group.
 
 use oci_spec::runtime::LinuxResources;
 
 use super::place::Place;
 
-/// What a container's group shall be.
+/// The properties of a container's new group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
-    /// Where. Its last component must be unique on the machine.
+    /// Where to make it. The last component must be unique on the machine.
     pub place: &'a Place,
-    /// `linux.resources`. The nodes every container has are allowed in addition to its device rules, all others denied.
+    /// `linux.resources` of the spec. The nodes that every container has are allowed in addition to its device rules, all others
+    /// are denied.
     pub resources: &'a LinuxResources,
-    /// The pids limit is box's default: where it cannot be set it is dropped with a warning.
+    /// The pids limit is a default: where it cannot be set, it is dropped with a warning.
     pub pids_by_default: bool,
-    /// Access to devices must be confined or the start fails, as the container can make device nodes of any number.
+    /// Access to devices must be confined, as the container can make device nodes of any number. Otherwise the start fails.
     pub confine_devices: bool,
-    /// Count the CPU time of all its processes, those that end unseen included. On v1 that takes one group more.
+    /// Count the CPU time of all its processes, including those that nobody waits for. On v1 that takes one more group.
     pub count_cpu: bool,
 }

@@ -1,4 +1,4 @@
-//! Limits as the files and values of either kind of hierarchy. Pure but for [`apply`].
+//! Limits of a spec as files and values of either kind of hierarchy. Only [`apply`] makes system calls.
 
 mod legacy;
 mod list;
@@ -15,13 +15,12 @@ pub use legacy::settings as legacy;
 pub use list::{Need, Setting};
 pub use unified::settings as unified;
 
-/// The shares of v1 that the kernel takes for a weight of v2, 1 to 10000: 100 and 1024 are what a group has when
-/// nothing is set, and the kernel itself converts in proportion.
+/// Converts a v2 weight, 1 to 10000, to v1 shares, in proportion as the kernel does: the defaults are 100 and 1024.
 pub fn shares_of_weight(weight: u64) -> u64 {
     (weight * 1024).div_ceil(100).max(2)
 }
 
-/// Sets one limit in `directory`.
+/// Sets a limit in `directory`.
 pub fn apply(directory: &Directory, setting: &Setting) -> Result<(), Error> {
     let mut failure = (String::new(), Errno::NOENT);
     for (file, value) in &setting.ways {
@@ -41,7 +40,7 @@ pub fn apply(directory: &Directory, setting: &Setting) -> Result<(), Error> {
     let path = directory.path().join(file);
     let value = setting.ways.last().map_or("", |(_, value)| value);
     let words = match errno {
-        Errno::BUSY => "the container uses more than that already".to_owned(),
+        Errno::BUSY => "the container already uses more than that".to_owned(),
         Errno::INVAL | Errno::RANGE => format!("the kernel does not accept the value {value:?}"),
         _ => Reason(&errno.into()).to_string(),
     };
@@ -52,7 +51,7 @@ pub fn apply(directory: &Directory, setting: &Setting) -> Result<(), Error> {
     )))
 }
 
-/// Refuses what was asked for where no limit can be set at all.
+/// Refuses requested limits where none can be set.
 pub fn refuse_all(request: &Request, reason: &str) -> Result<(), Error> {
     if request.confine_devices {
         return Err(Error::Limit {
@@ -65,12 +64,12 @@ pub fn refuse_all(request: &Request, reason: &str) -> Result<(), Error> {
     refuse_settings(&settings, reason)
 }
 
-/// The same for an update.
+/// The same for an update of limits.
 pub fn refuse_resources(resources: &LinuxResources, reason: &str) -> Result<(), Error> {
     refuse_settings(&legacy(resources), reason)
 }
 
-/// Marks the default pids limit as such.
+/// Marks the pids limit as a default if the request says so.
 pub fn soften(settings: &mut [Setting], request: &Request) {
     for setting in settings
         .iter_mut()

@@ -21,7 +21,7 @@ use crate::{Error, devices};
 #[derive(Debug)]
 pub struct Group {
     directory: Directory,
-    /// The group whose `cgroup.subtree_control` hands controllers down, as far as it is ours.
+    /// The topmost group whose `cgroup.subtree_control` this process may write.
     base: PathBuf,
 }
 
@@ -66,7 +66,7 @@ pub fn open(root: &Path, path: &Path) -> Option<Group> {
     })
 }
 
-/// Whether the group of this path is frozen.
+/// Whether the group with this path is frozen.
 pub fn is_frozen(root: &Path, path: &Path) -> bool {
     let directory = Directory::new("cgroup", root.join(path));
     directory.keyed("cgroup.events", "frozen") == Some(1)
@@ -104,7 +104,7 @@ impl Group {
                 .read("io.stat")
                 .ok()
                 .map(|text| Io::from_unified(&text))
-                // The controller is not handed down.
+                // The io controller is not enabled for the group.
                 .or_else(|| stats::io_of_processes(&directory.all_pids())),
         })
     }
@@ -120,7 +120,7 @@ impl Group {
         match self.directory.set("cgroup.kill", "1") {
             Ok(()) => self.wait_until_empty(),
             Err(Errno::NOENT) if !self.directory.exists() => Ok(()),
-            // Linux before 5.14 has no such file.
+            // Linux before 5.14 lacks this file.
             Err(Errno::NOENT) => freezer::kill_one_by_one(&self.directory),
             Err(errno) => Err(Error::io(
                 "write to",
@@ -133,7 +133,7 @@ impl Group {
     pub fn set_frozen(&self, frozen: bool) -> Result<(), Error> {
         let word = if frozen { "1" } else { "0" };
         match self.directory.write("cgroup.freeze", word) {
-            // It ended meanwhile: nothing is left to let go.
+            // The group was removed meanwhile, so nothing is left to thaw.
             Err(_) if !frozen && !self.directory.exists() => return Ok(()),
             written => written?,
         }
@@ -148,7 +148,7 @@ impl Group {
         Ok(self.directory.keyed("cgroup.events", "frozen") == Some(1))
     }
 
-    /// Sets every limit; returns the warning about defaults that cannot be set.
+    /// Sets every limit. Returns a warning about defaults that cannot be set.
     fn set_up(&self, settings: &[Setting], request: &Request) -> Result<Option<String>, Error> {
         let mut dropped = Vec::new();
         for one in settings {
@@ -170,8 +170,7 @@ impl Group {
         Ok((!dropped.is_empty()).then(|| dropped.join("; ")))
     }
 
-    /// Sets one limit. Only where its file is missing are the controllers looked at: nearly always they are handed down
-    /// already.
+    /// Sets a limit. If its file is missing, its controller is enabled first; nearly always it is enabled already.
     fn set(&self, one: &Setting) -> Result<(), Error> {
         let present = one
             .ways
@@ -184,7 +183,7 @@ impl Group {
         setting::apply(&self.directory, one)
     }
 
-    /// Has every group from the base down to our parent hand `controller` to its children.
+    /// Enables `controller` for the children of every group from the base down to the parent of this group.
     fn hand_down(&self, controller: &str) -> Result<(), String> {
         let parent = self.directory.path().parent().unwrap_or(&self.base);
         let mut above: Vec<&Path> = parent
@@ -232,7 +231,7 @@ impl Group {
 
     fn wait_until_empty(&self) -> Result<(), Error> {
         let mut backoff = Backoff::new();
-        // Said by an event, as the last ones to go are no longer listed. Without the file the group has gone.
+        // Processes that are ending are no longer listed, so the event file is read. Without that file the group no longer exists.
         while self.directory.keyed("cgroup.events", "populated") == Some(1) {
             if !backoff.wait(self.directory.all_pids().len()) {
                 let place = self.directory.path();
@@ -242,13 +241,13 @@ impl Group {
         Ok(())
     }
 
-    /// Waits for an event that the kernel reaches soon, at most some seconds.
+    /// Waits for a value in the event file, at most some seconds.
     fn wait_for(&self, event: &str, value: u64, action: &'static str) -> Result<(), Error> {
         for wait in [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] {
             sleep(Duration::from_millis(wait));
             match self.directory.keyed("cgroup.events", event) {
                 Some(now) if now != value => {}
-                // Reached, or the group has gone.
+                // The value is reached, or the group no longer exists.
                 _ => return Ok(()),
             }
         }

@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::failure::HookEnd;
 
-/// Runs it with the state on its standard input, and kills it when its time is over.
+/// Runs it with the state on its standard input, and kills it when its time limit is over.
 pub(super) fn run(hook: &Hook, state: &[u8]) -> Result<(), HookEnd> {
     let mut command = Command::new(hook.path());
     let args = hook.args().as_deref().unwrap_or(&[]);
@@ -35,7 +35,7 @@ pub(super) fn run(hook: &Hook, state: &[u8]) -> Result<(), HookEnd> {
         .spawn()
         .map_err(|error| HookEnd::NotExecuted(number(&error)))?;
     let input = child.stdin.take();
-    // One that does not read its state is no failure; it is shorter than a pipe, so this does not wait.
+    // A hook need not read its state. The state is shorter than a pipe's buffer, so writing does not block.
     if let Some(mut input) = input {
         let _ = input.write_all(state);
     }
@@ -60,7 +60,7 @@ fn not_seen(error: std::io::Error) -> HookEnd {
 }
 
 fn number(error: &std::io::Error) -> Errno {
-    // What has none is a string with a zero byte.
+    // The only error without a number is a string with a zero byte.
     Errno::from_io_error(error).unwrap_or(Errno::INVAL)
 }
 

@@ -1,4 +1,4 @@
-//! All that is mounted in the root file system, with the nodes, the terminal and the kernel parameters. In the child.
+//! Makes all mounts in the root file system, the device nodes and the terminal, and sets kernel parameters. In the child.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::sealed::Sealed;
 use crate::tty::allocation;
 
-/// All mounts in their order, with the nodes in /dev and the terminal as soon as their file systems are there.
+/// Makes all mounts in order, and the nodes in /dev and the terminal as soon as their file systems exist.
 pub(super) fn make_mounts(
     plan: &Plan,
     channel: &Channel,
@@ -54,7 +54,7 @@ fn make_nodes(plan: &Plan, index: usize, mounted: &mut Mounted) -> Result<(), Fa
     Ok(())
 }
 
-/// Takes a terminal from the container's own devpts, shows it as /dev/console, and gives its master side to the parent.
+/// Allocates a terminal from the container's own devpts, binds it to /dev/console, and sends its master side to the parent.
 fn open_terminal(
     plan: &Plan,
     index: usize,
@@ -74,8 +74,8 @@ fn open_terminal(
     Ok(terminal)
 }
 
-/// Kernel parameters and the OOM score, through the procfs that we mounted ourselves: whatever the image or a volume has
-/// put at /proc, this is procfs (CVE-2025-52881), and no link is followed.
+/// Sets kernel parameters through the procfs that this process mounted itself: whatever the image or a volume has at /proc, this is
+/// procfs (CVE-2025-52881), and no link is followed.
 pub(super) fn set_parameters(plan: &Plan, mounted: &Mounted) -> Result<(), Failed> {
     let write = |path: &CStr, value: &[u8]| {
         let proc = plan

@@ -1,4 +1,4 @@
-//! The namespaces that clone3(2) does not make, and the names in them. In the child.
+//! The namespaces that clone3(2) does not make, and the host and domain name. In the child.
 
 use std::os::fd::AsFd;
 
@@ -33,7 +33,7 @@ pub(super) fn enter_namespaces(plan: &Plan) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The new time namespace is for children until its clocks are set; then this process moves in, time_namespaces(7).
+/// A new time namespace is for children only. This process sets its clocks and then joins it, time_namespaces(7).
 fn enter_time_namespace(offsets: &[u8]) -> Result<(), Errno> {
     process::unshare(CLONE_NEWTIME)?;
     if !offsets.is_empty() {
@@ -51,7 +51,7 @@ fn enter_time_namespace(offsets: &[u8]) -> Result<(), Errno> {
 // linux/sched.h; libc lacks it for some targets.
 const CLONE_NEWTIME: i32 = 0x80;
 
-/// Root of the user namespace, to which the maps have just given an id.
+/// Becomes root of the user namespace, whose maps have just been written.
 pub(crate) fn become_root() -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     rustix::thread::set_thread_groups(&[])?;

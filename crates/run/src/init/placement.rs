@@ -1,4 +1,4 @@
-//! The way into the control group. In the child.
+//! Enters the control group. In the child.
 
 use std::os::fd::OwnedFd;
 
@@ -9,8 +9,8 @@ use crate::plan::Plan;
 use crate::sealed::Sealed;
 use crate::sys::process;
 
-/// The parent has put us into our control group, or hands over the files to get in, with the sealed program; only then is the namespace made,
-/// as its root is the group of that moment, cgroup_namespaces(7).
+/// Waits for `Order::Placed`, which brings the sealed program and, on v1, the files by which this process enters its control group.
+/// Only then is the cgroup namespace made, as its root is the group of that moment, cgroup_namespaces(7).
 pub(super) fn wait_until_placed(
     plan: &Plan,
     channel: &Channel,
@@ -25,7 +25,7 @@ pub(super) fn wait_until_placed(
             sealed.push(file);
             return Ok(());
         }
-        // A file of the group; writing 0 means the writer.
+        // A `tasks` file of the group, where 0 stands for the writer.
         rustix::io::write(&file, b"0").map(drop)
     };
     channel

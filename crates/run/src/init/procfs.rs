@@ -1,4 +1,4 @@
-//! The host's procfs, as long as the root is still the host's. In the child.
+//! Reads and writes the host's procfs, while the root is still the host's. In the child.
 
 use std::ffi::CStr;
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::hooks::Point;
 use crate::plan::Plan;
 
-/// Our pid for the host, which hooks are told: what its procfs, still at hand, calls us.
+/// This process' pid on the host, for hooks, as the host's procfs has it.
 pub(super) fn host_pid(plan: &Plan) -> Result<i32, Errno> {
     if !plan.hooks.any(Point::CreateContainer) {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! The root file system: mounted, and changed to. In the child.
+//! Mounts the root file system and changes to it. In the child.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -18,8 +18,8 @@ pub(super) fn rootfs(plan: &Plan, channel: &Channel) -> Result<OwnedFd, Failed> 
     let failed = |errno| Step::Rootfs.failed(0)(errno);
     let target = plan.root.target();
     if let Some(tree) = &plan.tree {
-        // Paths of the host are out of reach for root of a user namespace. The old root, which is about to go, is a place that
-        // needs no right to get to.
+        // Root in a user namespace may lack the rights to reach a path of the host. The old root, which is about to be unmounted,
+        // needs none.
         let place = if plan.idmap.is_some() { c"/" } else { target };
         attach(tree, place).map_err(failed)?;
         return rustix::io::fcntl_dupfd_cloexec(tree, 3).map_err(failed);
@@ -65,12 +65,12 @@ pub(super) fn enter_root(plan: &Plan, root: BorrowedFd<'_>, pid: i32) -> Result<
 fn change_root(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::fchdir(root)?;
     if plan.options.no_pivot {
-        // The old root stays below, out of reach of a process without CAP_SYS_ADMIN.
+        // The old root stays below the new one, where only a process with CAP_SYS_ADMIN could reach it.
         rustix::mount::mount_move(c".", c"/")?;
         rustix::process::chroot(c".")?;
         return rustix::process::chdir(c"/");
     }
-    // The old root is stacked on the new one and taken off again: pivot_root(2), "pivot_root(".", ".")".
+    // The old root is stacked on the new one and unmounted at once: pivot_root(2), "pivot_root(".", ".")".
     rustix::process::pivot_root(c".", c".")?;
     unmount(c".", UnmountFlags::DETACH)?;
     rustix::process::chdir(c"/")

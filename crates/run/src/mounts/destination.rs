@@ -1,10 +1,10 @@
-//! The path in the container that something is mounted on, as far as the spec alone decides about it.
+//! The path in the container that something is mounted on, as the spec gives it.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::Error;
 
-/// An absolute path without `.`, `..` and double slashes.
+/// Removes `.`, `..` and double slashes from an absolute path.
 pub(crate) fn normal(path: &Path) -> Result<PathBuf, Error> {
     let mut out = PathBuf::from("/");
     for component in path.components() {
@@ -32,7 +32,7 @@ pub(super) fn fakes_proc(destination: &Path) -> bool {
     })
 }
 
-/// The files below /proc that users such as lxcfs replace (the list of runc).
+/// The files below /proc that programs such as lxcfs replace; the same list as in runc.
 const MAY_COVER: [&str; 10] = [
     "cpuinfo",
     "diskstats",

@@ -9,7 +9,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen,
 };
 
-/// A new file system, attached nowhere yet.
+/// Makes a new file system as a detached mount.
 pub fn filesystem(
     name: &CStr,
     source: Option<&CStr>,
@@ -28,7 +28,7 @@ pub fn filesystem(
     }
     fsconfig_create(context.as_fd())?;
     let made = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    // Closed with everything else before the command, by one call.
+    // In the child, closed with all other descriptors before the command is executed (see `init`).
     std::mem::forget(context);
     Ok(made)
 }

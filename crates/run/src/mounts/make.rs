@@ -14,7 +14,7 @@ use super::step::{MountKind, MountPoint, MountStep};
 use crate::channel::{Failed, Step};
 use crate::sys::mount::{Attributes, set_attributes};
 
-/// Makes mount number `index` and remembers it.
+/// Makes mount number `index` and records it.
 pub(crate) fn make(
     root: BorrowedFd<'_>,
     steps: &[MountStep],
@@ -50,6 +50,7 @@ pub(crate) fn make(
                 .texts
                 .swap_remove(written.ok_or(Errno::BADF).map_err(failed)?);
             attach(root, steps, index, &file, EntryKind::File, mounted)?;
+            // Closed with all other descriptors before the command is executed (see `init`); so is the mount point below.
             std::mem::forget(file);
             None
         }
@@ -117,8 +118,8 @@ fn attach(
     Ok(())
 }
 
-/// A tmpfs with a directory for each v1 controller that the container has a group in. It is a view for programs that
-/// read their limits: a controller that cannot be mounted is left out.
+/// Mounts a tmpfs with a directory for each v1 controller that the container has a group in. Programs read their limits there; a
+/// controller that cannot be mounted is left out.
 fn legacy(
     root: BorrowedFd<'_>,
     steps: &[MountStep],

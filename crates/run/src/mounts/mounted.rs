@@ -1,4 +1,4 @@
-//! The mounts that were made so far.
+//! The mounts made so far.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -7,28 +7,28 @@ use rustix::io::Errno;
 use super::place::{Resolver, mount_of};
 use super::step::MountStep;
 
-/// What was mounted so far.
+/// The mounts made so far.
 pub(crate) struct Mounted {
-    /// For each step that made a file system.
+    /// For each step, the file system that it made, if any.
     pub(super) steps: Vec<Option<OwnedFd>>,
     /// The container's own null device, open for reading and writing.
     pub null: Option<OwnedFd>,
-    /// Which step made the file system on /dev.
+    /// The step that made the file system on /dev.
     dev: Option<usize>,
-    /// The file system that the controllers of v1 are mounted in.
+    /// The file system that holds the mounts of the v1 controllers.
     pub(super) groups: Option<OwnedFd>,
-    /// Files written by [`write_texts`] and not attached yet, with the steps they are of.
+    /// Files written by [`write_texts`](super::write_texts) and not attached yet, with their steps.
     pub texts: Vec<(usize, OwnedFd)>,
-    /// The mounts of volumes, by number, and the steps that made them, if there is more than one volume.
+    /// The mount ids of volumes and their steps, if there is more than one volume.
     pub(super) volumes: Vec<(u64, usize)>,
     pub(super) several_volumes: bool,
 }
 
-/// What is said of a place where another volume is mounted already. No call made here says so by itself.
+/// Stands for a mount point that another volume is mounted on. No system call made here fails with this number.
 pub(crate) const TAKEN: Errno = Errno::ALREADY;
 
 impl Mounted {
-    /// Room for these steps. `dev` is the one that makes the file system on /dev, if there is to be one.
+    /// Reserves room for these steps. `dev` is the step that makes the file system on /dev, if any.
     pub fn with_capacity(steps: &[MountStep], dev: Option<usize>) -> Self {
         Self {
             steps: Vec::with_capacity(steps.len()),
@@ -41,8 +41,8 @@ impl Mounted {
         }
     }
 
-    /// Whether a mount on `place` would hide another volume, by way of a symbolic link: one place by two names. That of one
-    /// name twice is said outright, and the later one is meant.
+    /// Whether a mount on `place` would hide another volume because a symbolic link makes two paths the same. If the spec has one
+    /// path twice, the later mount is intended.
     pub fn hides(
         &self,
         place: &OwnedFd,
@@ -59,7 +59,7 @@ impl Mounted {
         Ok(is_root && self.volumes.iter().any(other))
     }
 
-    /// Where the places of mounts are found.
+    /// The resolver of mount points.
     pub fn inside<'a>(&'a self, root: BorrowedFd<'a>) -> Resolver<'a> {
         let dev = self.dev.and_then(|step| self.get(step));
         Resolver {

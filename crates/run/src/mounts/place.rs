@@ -1,9 +1,8 @@
-//! Finds or makes the place of a mount inside the root file system. In the child.
+//! Finds or makes a mount point inside the root file system. In the child.
 //!
-//! A place is judged by where it is, not by its name. What the user or the spec says outright, such as `/sys/fs/bpf`, is his
-//! decision. Where a symbolic link of the image has a say in it, the place may not be in a file system of the kernel's, in
-//! the container's /dev or on a device: procfs could be faked, and what box writes there later would go astray
-//! (CVE-2019-19921, CVE-2025-52881).
+//! A mount point is judged by where it resolves to, not by its text. A path that the spec gives outright, such as `/sys/fs/bpf`, is
+//! taken as it is. A path that goes through a symbolic link of the image must not end in a kernel file system, in the container's
+//! /dev or on a device: procfs could be faked, and box's later writes would go astray (CVE-2019-19921, CVE-2025-52881).
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,10 +13,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// How many symbolic links are followed, as the kernel's own limit (path_resolution(7)).
+/// How many symbolic links are followed, the kernel's own limit (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// What has to be there.
+/// The kind of file that a mount point has to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
@@ -26,20 +25,20 @@ pub enum EntryKind {
     File,
 }
 
-/// What is said of a place that a symbolic link leads to and nothing may be mounted on. No call made here says so by itself.
+/// Stands for a path that a symbolic link leads to where nothing may be mounted. No system call made here fails with this number.
 pub(crate) const ASTRAY: Errno = Errno::XDEV;
 
-/// Where places are looked for.
+/// Resolves paths inside a root file system.
 #[derive(Clone, Copy)]
 pub struct Resolver<'a> {
     /// The root file system.
     pub root: BorrowedFd<'a>,
-    /// What was made for the container and looks like any other file system: its own /dev, the view of the control groups of v1.
+    /// File systems that box made for the container and that look like any other: its /dev, and the view of the v1 control groups.
     pub made: [Option<BorrowedFd<'a>>; 2],
 }
 
 impl Resolver<'_> {
-    /// Opens `path` below the root, making what is missing. Symbolic links are followed as if the root were the root directory;
+    /// Opens `path` below the root and makes missing parts. Symbolic links are followed as if the root were the root directory;
     /// [`ASTRAY`] if they lead to where nothing may be mounted.
     pub fn open_or_make(&self, path: &CStr, wanted: EntryKind) -> Result<OwnedFd, Errno> {
         let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
@@ -59,7 +58,7 @@ impl Resolver<'_> {
         Ok(found)
     }
 
-    /// Opens what is at `path` below the root, whatever it is; the same rule holds.
+    /// Opens whatever is at `path` below the root. The same rule holds.
     pub fn open(&self, path: &CStr) -> Result<OwnedFd, Errno> {
         let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         match open(self.root, path, EntryKind::File, straight) {
@@ -72,7 +71,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Whether something may be mounted on, or made in, a place that a symbolic link has led to.
+    /// Refuses a path that a symbolic link has led to, if nothing may be mounted on it or made in it.
     fn check_where(&self, place: BorrowedFd<'_>) -> Result<(), Errno> {
         if matches!(
             kind(place)?,
@@ -90,15 +89,15 @@ impl Resolver<'_> {
     }
 }
 
-/// The mount that a descriptor is in, and whether it is its root. statx(2)
+/// The id of the mount that a descriptor is on, and whether it is the mount's root. statx(2)
 pub fn mount_of(file: BorrowedFd<'_>) -> Result<(u64, bool), Errno> {
     let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     let is_root = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     Ok((found.stx_mnt_id, is_root))
 }
 
-/// Whether a file system shows or changes the kernel, and holds no files but its own, linux/magic.h: proc, sysfs, cgroup, cgroup2,
-/// devpts, mqueue, debugfs, tracefs, securityfs, bpf, configfs, pstore, efivarfs, selinuxfs, binfmt_misc, nsfs, fusectl, rpc_pipefs, nfsd.
+/// Whether it is a file system through which the kernel is read or changed, linux/magic.h: proc, sysfs, cgroup, cgroup2, devpts,
+/// mqueue, debugfs, tracefs, securityfs, bpf, configfs, pstore, efivarfs, selinuxfs, binfmt_misc, nsfs, fusectl, rpc_pipefs, nfsd.
 pub fn is_of_the_kernel(found: &StatFs) -> bool {
     const MAGIC: [u32; 19] = [
         0x9fa0,
@@ -124,7 +123,7 @@ pub fn is_of_the_kernel(found: &StatFs) -> bool {
     MAGIC.contains(&(found.f_type as u32))
 }
 
-/// Opens the directory `path` inside `root`, making it if it is missing; [`Errno::LOOP`] if it is a symbolic link.
+/// Opens the directory `path` inside `root`, and makes it if it is missing; [`Errno::LOOP`] if it is a symbolic link.
 pub fn open_real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     match open(root, path, EntryKind::Directory, resolve) {
@@ -152,7 +151,7 @@ fn open(
             Mode::empty(),
             resolve | ResolveFlags::NO_MAGICLINKS,
         ) {
-            // A rename on the way made the kernel give up; it says to try again, openat2(2).
+            // A rename during the walk made the kernel give up; openat2(2) says to try again.
             Err(Errno::AGAIN) => {}
             other => return other,
         }
@@ -172,10 +171,11 @@ fn kind(file: BorrowedFd<'_>) -> Result<FileType, Errno> {
 }
 
 impl Resolver<'_> {
-    /// Walks the path component by component, each opened without following it. The kernel does not follow a link to what
-    /// is not there yet, such as `resolv.conf -> ../run/systemd/resolve/stub-resolv.conf` in an image without /run.
+    /// Walks the path component by component and opens each without following it. The kernel does not follow a link whose target is
+    /// missing, such as `resolv.conf -> ../run/systemd/resolve/stub-resolv.conf` in an image without /run.
     fn make(&self, path: &CStr, wanted: EntryKind) -> Result<OwnedFd, Errno> {
-        // Directories from the root down to where we are: `..` is the one before, whatever happens to the tree meanwhile.
+        // The directories from the root down to the current one. `..` is the previous entry, whatever happens to the tree
+        // meanwhile.
         let mut parents: Vec<OwnedFd> = vec![];
         let mut left: Vec<CString> = vec![];
         push(&mut left, path.to_bytes())?;
@@ -244,7 +244,7 @@ fn make_one(here: BorrowedFd<'_>, name: &CStr, wanted: EntryKind) -> Result<Owne
     }
 }
 
-/// Puts the components of a path on the stack, the first one on top.
+/// Pushes the components of a path on the stack, the first one on top.
 fn push(stack: &mut Vec<CString>, path: &[u8]) -> Result<(), Errno> {
     for name in path
         .split(|byte| *byte == b'/')
@@ -256,7 +256,7 @@ fn push(stack: &mut Vec<CString>, path: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The place in a file system of ours; in one of the kernel's it is there already.
+/// Makes the mount point in a file system that box made. In a kernel file system it exists already.
 pub(super) fn make_below(
     base: BorrowedFd<'_>,
     name: &CStr,

@@ -18,47 +18,47 @@ use crate::sys::mount::{Attributes, set_attributes};
 /// One mount of the plan.
 #[derive(Debug)]
 pub(crate) struct MountStep {
-    /// In the container, absolute.
+    /// The absolute path in the container.
     pub destination: PathBuf,
-    /// What is mounted.
+    /// The kind of mount.
     pub kind: MountKind,
     /// Where the child finds the mount point.
     pub target: MountPoint,
     pub options: MountOptions,
 }
 
-/// What is mounted.
+/// The kind of mount.
 #[derive(Debug)]
 pub(crate) enum MountKind {
-    /// A new instance of a file system.
+    /// A new file system.
     Filesystem { name: CString, source: CString },
     /// A file or directory of the host, opened by [`MountStep::open`].
     Bind {
         source: PathBuf,
-        /// A file of the bundle.
+        /// Whether it is a file of the bundle.
         own: bool,
         tree: Option<OwnedFd>,
         is_directory: bool,
     },
-    /// A file that is kept in memory, made by [`write_texts`] under this name below /dev.
+    /// A file in the container's memory, written under this name below /dev by [`write_texts`](super::write_texts).
     Text { name: CString, text: Vec<u8> },
-    /// The view of the control groups: v2, or these controllers of v1.
+    /// The view of the control groups: v2, or these v1 controllers.
     Cgroup { controllers: Vec<CString> },
 }
 
 /// Where the child finds the mount point.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MountPoint {
-    /// Below the root file system: symbolic links are followed inside of it.
+    /// A path below the root file system. Symbolic links are followed inside it.
     Inside(CString),
-    /// The same, but a symbolic link is an error: what is mounted there must be there and nowhere else.
+    /// The same, but a symbolic link is an error: this file system must be mounted there and nowhere else.
     InsideNoLinks(CString),
-    /// A name in a file system that an earlier step made, which no image has touched.
+    /// A name in a file system that an earlier step made, and that no image can have changed.
     Below { step: usize, name: CString },
 }
 
 impl MountStep {
-    /// Checks the mounts of a spec. Relative bind sources are in `bundle`.
+    /// Checks the mounts of a spec. Relative bind sources are below `bundle`.
     pub fn plan(
         bundle: &Path,
         mounts: &[Mount],
@@ -118,9 +118,9 @@ impl MountStep {
         })
     }
 
-    /// Opens what the parent must open, with its rights and in its mount namespace: the sources of bind mounts.
+    /// Opens the source of a bind mount, with the privileges and in the mount namespace of the parent.
     ///
-    /// Files of the bundle are shown with the ids of `userns`, if there is one; files of the user keep theirs.
+    /// Files of the bundle are mapped to the ids of `userns`, if there is one. Other files keep theirs.
     pub fn open(&mut self, userns: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let MountKind::Bind {
             source,
@@ -148,7 +148,7 @@ impl MountStep {
             all.propagation = libc::MS_PRIVATE;
         }
         let failed = |errno| Error::io("set the options of a mount of", source, errno);
-        // One call where one will do: attributes of the mount itself apply to a tree of one alike.
+        // For a single mount one call is enough.
         let single = !recursive && all.set == 0 && all.clear == 0;
         if single {
             let both = Attributes {
@@ -168,7 +168,7 @@ impl MountStep {
         Ok(())
     }
 
-    /// What is mounted, in words: `proc`, `/srv/data`.
+    /// A name for messages: `proc`, `/srv/data`.
     pub fn what(&self) -> String {
         match &self.kind {
             MountKind::Filesystem { name, .. } => name.to_string_lossy().into_owned(),
@@ -181,7 +181,7 @@ impl MountStep {
         }
     }
 
-    /// Keeps the content of a file of the bundle in memory, if this step mounts that file.
+    /// Keeps the content of a file of the bundle in memory if this step mounts that file.
     pub fn keep_in_memory(&mut self, file: &str, content: &str) -> Result<(), Error> {
         if let MountKind::Bind {
             source, own: true, ..
@@ -196,7 +196,7 @@ impl MountStep {
         Ok(())
     }
 
-    /// Whether somebody asked for it: not one of those that every container has.
+    /// Whether it is a volume, and not one of the mounts that every container has.
     pub fn is_volume(&self) -> bool {
         match &self.kind {
             MountKind::Bind { own, .. } => !own,
@@ -208,7 +208,7 @@ impl MountStep {
     }
 }
 
-/// The v1 controllers that the container sees: those it has groups in.
+/// The v1 controllers that the container sees, those that it has groups in.
 fn controllers(resources: Option<&LinuxResources>) -> Vec<CString> {
     let mut names = vec![c"memory".to_owned(), c"pids".to_owned()];
     if let Some(cpu) = resources.and_then(|resources| resources.cpu().as_ref()) {

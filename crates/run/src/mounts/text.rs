@@ -11,9 +11,9 @@ use super::place::{EntryKind, make_below};
 use super::step::{MountKind, MountStep};
 use crate::sys::mount::{Attributes, set_attributes};
 
-/// Writes the files that are kept in memory to the file system on /dev, which has a size, as container and host share what memory
-/// there is. They lie where /dev/shm will be mounted: out of sight, but for where they are mounted themselves. To be called
-/// when nothing else is mounted there.
+/// Writes the files that are kept in memory to the file system on /dev, which has a size limit. They lie in the directory that
+/// /dev/shm will be mounted on, and are visible only where they are mounted themselves. Must be called before anything is mounted
+/// there.
 pub(crate) fn write_texts(
     dev: BorrowedFd<'_>,
     steps: &[MountStep],

@@ -1,4 +1,4 @@
-//! A plan in words: for `--dry-run`, and for the step at which a start failed.
+//! Describes a plan, and the step at which a start failed.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::mounts::{ASTRAY, TAKEN};
 use crate::privileges::capabilities::Set;
 
 impl fmt::Display for Plan {
-    /// What `--dry-run` prints: root, mounts in order, namespaces, user, control group, filter, command.
+    /// One line each for the root, the mounts in order, namespaces, user, control group, filter and command.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "rootfs      {}", self.root.describe())?;
         for step in &self.mounts {
@@ -53,7 +53,7 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// What the child said about why it could not go on.
+    /// Turns a message of the child that failed into an error.
     pub(crate) fn refusal(&self, message: Message) -> Error {
         match message {
             Message::Ready(_) | Message::Arrived(_) => {
@@ -86,7 +86,7 @@ impl Plan {
         }
     }
 
-    /// Words a failed step of the child.
+    /// Turns a failed step of the child into an error.
     pub(crate) fn failure(&self, failed: Failed) -> Error {
         let step = failed.step;
         if let Some((action, source)) = self.plain_failure(failed) {
@@ -178,29 +178,29 @@ impl Plan {
         }
     }
 
-    /// Failures whose error number does not say what happened.
+    /// Describes failures whose error number alone would mislead.
     fn plain_failure(&self, failed: Failed) -> Option<(String, std::io::Error)> {
         let cwd = self.cwd.to_string_lossy();
         match failed.step {
             Step::WorkingDirectoryOutside => Some((
                 format!("change to the working directory {cwd}"),
-                std::io::Error::other("it is outside of the container's root"),
+                std::io::Error::other("it is outside the container's root"),
             )),
             Step::MountTarget if matches!(failed.errno, ASTRAY | TAKEN) => {
                 let step = self.mounts.get(usize::from(failed.index))?;
                 Some((
                     format!("mount {} on {}", step.what(), step.destination.display()),
                     std::io::Error::other(if failed.errno == ASTRAY {
-                        "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc"
+                        "a symbolic link in the image leads from there to a device, or to a kernel file system such as /proc"
                     } else {
-                        "by a symbolic link in the image that is the place of another volume"
+                        "a symbolic link in the image leads from there to where another volume is mounted"
                     }),
                 ))
             }
             Step::Mask | Step::ReadOnlyPath if failed.errno == ASTRAY => Some((
                 self.describe(failed.step, usize::from(failed.index)),
                 std::io::Error::other(
-                    "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc",
+                    "a symbolic link in the image leads from there to a device, or to a kernel file system such as /proc",
                 ),
             )),
             Step::Sysctl if failed.errno == Errno::NOENT => Some((
@@ -223,14 +223,14 @@ impl Plan {
 /// Steps that have no object.
 fn fixed(step: Step) -> &'static str {
     match step {
-        Step::DieWithParent => "tie the container to box's life",
+        Step::DieWithParent => "have the container die with box",
         Step::Unshare => "make a namespace",
         Step::Loopback => "set the loopback device up",
         Step::Session => "make a session",
         Step::Propagation => "make the mounts private",
         Step::Terminal => "allocate a terminal",
         Step::Handshake => "wait for box",
-        Step::Hook => "find out what a hook is told",
+        Step::Hook => "prepare the state that a hook reads",
         Step::ReadOnlyRoot => "make the root file system read-only",
         Step::Pivot => "change the root",
         Step::Domainname => "set the domain name",
@@ -248,7 +248,7 @@ fn fixed(step: Step) -> &'static str {
         Step::Fork => "start the command below the init process",
         Step::Seal => "execute the program that executes the command",
         Step::Enter => "enter the pid namespace",
-        Step::Announce => "let box know of the process",
+        Step::Announce => "report the process to box",
         _ => "set the container up",
     }
 }

@@ -1,4 +1,4 @@
-//! The processes of a container that was begun, and what was made for them.
+//! The processes of a container, and the resources made for them.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,20 +16,20 @@ use crate::sealed::Sealed;
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Exit};
 
-/// The processes and all that was made for them. Dropped, they are killed, and it goes.
+/// The processes of a container and everything made for them. On drop the processes are killed and the rest is removed.
 #[derive(Debug)]
 pub(super) struct Container<L> {
     pub child: Child,
     pub terminal: Option<OwnedFd>,
     pub hooks: Hooks,
     pub cgroup: Option<Cgroup>,
-    // After the child and its group: a lock in it says that these are there.
+    // Dropped after the child and its group: a lock in it states that these exist.
     pub lifecycle: L,
-    // Last: signals that came meanwhile act on box now.
+    // Dropped last: signals that arrived meanwhile act on box from then on.
     pub signals: Forwarding,
 }
 
-/// The first process. Dropped, it is killed, and with it its pid namespace.
+/// The first process. On drop it is killed, and with it every process of its pid namespace.
 #[derive(Debug)]
 pub(super) struct Child {
     pub pid: i32,
@@ -46,7 +46,7 @@ pub(super) fn create_cgroup(lifecycle: &mut impl Lifecycle, plan: &Plan) -> Resu
         place: &place,
         resources: &plan.resources,
         pids_by_default: plan.options.pids_by_default,
-        // Root of a user namespace can make no nodes.
+        // Root in a user namespace cannot make device nodes.
         confine_devices: plan.idmap.is_none()
             && plan.capabilities.bounding.contains(Capability::MKNOD),
         count_cpu: plan.options.measure,
@@ -59,11 +59,11 @@ pub(super) fn create_cgroup(lifecycle: &mut impl Lifecycle, plan: &Plan) -> Resu
 }
 
 pub(super) fn order_failed(errno: Errno) -> Error {
-    Error::system("tell the container's first process to go on", errno)
+    Error::system("send an order to the container's first process", errno)
 }
 
 impl<L> Container<L> {
-    /// Lets the child into its group, and on, with what it is to hand over to.
+    /// Sends the child the files by which it enters its group, and the sealed program that it will execute.
     pub fn place(&self, channel: &Channel, sealed: &Sealed) -> Result<(), Error> {
         let mut files = sealed.files().to_vec();
         let join = self.cgroup.as_ref().map_or(Ok(Join::None), Cgroup::join)?;
@@ -96,7 +96,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
-            // It may have ended by itself; either way it is reaped, and everything in its pid namespace is gone.
+            // It may already have ended. Either way it is reaped, and everything in its pid namespace ends with it.
             let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
             let _ = sys::wait(self.pidfd.as_fd());
         }

@@ -15,7 +15,7 @@ use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned};
 use crate::{Error, Plan, init};
 
-/// A container that is set up and waits to be let go. Dropped, it is killed.
+/// A container that is set up and waits to run its command. It is killed on drop.
 #[derive(Debug)]
 pub struct Prepared<L> {
     container: Container<L>,
@@ -24,7 +24,7 @@ pub struct Prepared<L> {
     progress: Progress,
 }
 
-/// Makes the container ready: its first process is set up and waits just before the command.
+/// Sets the container up. Its first process then waits just before it executes the command.
 pub fn prepare<L: Lifecycle>(lifecycle: L, mut plan: Plan) -> Result<Prepared<L>, Error> {
     plan.gated = true;
     let mut prepared = begin(lifecycle, plan)?;
@@ -35,7 +35,7 @@ pub fn prepare<L: Lifecycle>(lifecycle: L, mut plan: Plan) -> Result<Prepared<L>
 /// [`prepare`] and [`Prepared::start`] in one, without the round trip between them.
 pub fn launch<L: Lifecycle>(lifecycle: L, plan: Plan) -> Result<Running<L>, Error> {
     let begun = begin(lifecycle, plan)?;
-    // The child has more to do than we.
+    // The child has more to do than the parent.
     let container = &begun.container;
     container
         .lifecycle
@@ -51,7 +51,8 @@ fn begin<L: Lifecycle>(mut lifecycle: L, mut plan: Plan) -> Result<Prepared<L>, 
         channel::pair().map_err(|errno| Error::system("make a socket pair", errno))?;
     let progress =
         Progress::new().map_err(|errno| Error::system("map memory for the start", errno))?;
-    // On v2 the child is born in its group. On v1 it gets in by itself, and the group is made while it sets up.
+    // On v2 the child starts in its group. On v1 it enters the group itself, and the parent makes the group during the child's
+    // set-up.
     let mut group = None;
     if box_host::cgroup::is_unified() {
         group = Some(create_cgroup(&mut lifecycle, &plan)?);
@@ -91,7 +92,7 @@ fn begin<L: Lifecycle>(mut lifecycle: L, mut plan: Plan) -> Result<Prepared<L>, 
 }
 
 impl<L: Lifecycle> Prepared<L> {
-    /// The parent's part of the set-up, while the child does its own.
+    /// Does the parent's part of the set-up while the child does its own.
     fn set_up(&mut self) -> Result<(), Error> {
         let Self {
             container,
@@ -128,7 +129,7 @@ impl<L: Lifecycle> Prepared<L> {
             .map_err(Error::Caller)
     }
 
-    /// The caller's.
+    /// The caller's callbacks.
     pub fn lifecycle(&self) -> &L {
         &self.container.lifecycle
     }
@@ -138,7 +139,7 @@ impl<L: Lifecycle> Prepared<L> {
         self.container.child.pid
     }
 
-    /// Lets the command go; returns when it was executed, or could not be.
+    /// Runs the command. Returns once it was executed, or could not be.
     pub fn start(mut self) -> Result<Running<L>, Error> {
         if self.plan.gated {
             self.channel.order(Order::Go, &[]).map_err(order_failed)?;
@@ -146,7 +147,7 @@ impl<L: Lifecycle> Prepared<L> {
         while let Some(message) = self.receive()? {
             self.take(message)?;
         }
-        // End of file: executed, or killed before it could say a word.
+        // At end of file the command was executed, or the child was killed before it could report.
         self.check_executed()?;
         self.container.hooks.run_all(Point::Poststart, self.pid());
         Ok(Running::new(self.container, &self.plan.options))
@@ -160,11 +161,11 @@ impl<L: Lifecycle> Prepared<L> {
             self.take(message)?;
         }
         self.check_executed()?;
-        // It did not wait for us, which only a process that executed something else could do.
+        // The child did not wait for the parent, which only happens if it executed another program.
         Err(Error::system("prepare the command", Errno::PROTO))
     }
 
-    /// The child has closed its end of the line. An error if it did so by dying on the way.
+    /// The child has closed its end of the channel: an error unless it got as far as executing the command.
     fn check_executed(&mut self) -> Result<(), Error> {
         let Some((step, index)) = self.progress.step() else {
             return Ok(());
@@ -175,14 +176,14 @@ impl<L: Lifecycle> Prepared<L> {
         Err(Error::Died {
             step: self.plan.describe(step, index),
             status,
-            hint: starved.then(|| "its memory limit is less than a start needs".to_owned()),
+            hint: starved.then(|| "its memory limit is lower than a start needs".to_owned()),
         })
     }
 
     fn receive(&self) -> Result<Option<Message>, Error> {
         self.channel
             .receive()
-            .map_err(|errno| Error::system("hear from the container's first process", errno))
+            .map_err(|errno| Error::system("receive from the container's first process", errno))
     }
 
     fn take(&mut self, message: Message) -> Result<(), Error> {

@@ -17,13 +17,13 @@ use crate::hooks::Point;
 use crate::signals::Forwarding;
 use crate::{Error, ExitStatus, Options};
 
-/// A container whose command runs. Dropped, it is killed.
+/// A container whose command runs. It is killed on drop.
 #[derive(Debug)]
 pub struct Running<L> {
     container: Container<L>,
     timeout: Option<Duration>,
     kill_after: Option<Duration>,
-    /// Ask the control group, too, what was used; nobody waits for that where nobody reads it.
+    /// Also read the usage from the control group at the end.
     measure: bool,
     outlives_caller: bool,
     started: Instant,
@@ -41,7 +41,7 @@ impl<L: Lifecycle> Running<L> {
         }
     }
 
-    /// The caller's.
+    /// The caller's callbacks.
     pub fn lifecycle(&self) -> &L {
         &self.container.lifecycle
     }
@@ -71,7 +71,7 @@ impl<L: Lifecycle> Running<L> {
         self.container.cgroup.as_ref()
     }
 
-    /// Waits for the end, passing signals and the terminal's data on meanwhile, and cleans up.
+    /// Waits for the end, forwards signals and the terminal's data meanwhile, and cleans up.
     pub fn wait(mut self) -> Result<Ended, Error> {
         let mut streams = Foreground::new(self.container.terminal.take()).map_err(not_seen)?;
         let verdict = self.supervised().wait(None, &mut streams);
@@ -79,11 +79,11 @@ impl<L: Lifecycle> Running<L> {
         self.finish(&verdict.map_err(not_seen)?)
     }
 
-    /// The same for a process that stays with the container for no other purpose, and carries the standard streams in its own way. They
+    /// Like [`wait`](Self::wait), for a monitor: a guard is set up first, and the caller carries the standard streams itself. They
     /// are drained and dropped before the end is reported.
     pub fn supervise(self, mut streams: impl Streams) -> Result<Ended, Error> {
         let guard = Guard::stand(&self.supervised())
-            .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
+            .map_err(|errno| Error::system("start the process that guards the container", errno))?;
         let verdict = self.supervised().wait(Some(guard), &mut streams);
         drop(streams);
         self.finish(&verdict.map_err(not_seen)?)
@@ -122,8 +122,8 @@ impl<L: Lifecycle> Running<L> {
         }
     }
 
-    /// Reaps the first process, which has ended, and cleans up. A signal for which box killed the container itself counts as the one
-    /// that ended it.
+    /// Reaps the first process, which has ended, and cleans up. If box killed the container in place of a signal that would have
+    /// been lost, that signal counts as the one that ended it.
     fn finish(mut self, verdict: &Verdict) -> Result<Ended, Error> {
         let Verdict { forced, timed_out } = *verdict;
         let exit = self.container.child.wait()?;
@@ -133,7 +133,7 @@ impl<L: Lifecycle> Running<L> {
             (_, status) => status,
         };
         let group = self.container.cgroup.take();
-        // A shell as the first process tells of its child's death by the same number.
+        // A shell as the first process reports its child's death by the same status.
         let oom = forced.is_none()
             && status.code() == KILLED
             && group
@@ -154,7 +154,7 @@ impl<L: Lifecycle> Running<L> {
             },
             code: if timed_out { TIMED_OUT } else { status.code() },
             wall,
-            // The kernel adds to the parent's count only children that were waited for.
+            // The kernel counts only children that were waited for.
             cpu: exit
                 .cpu
                 .max(Duration::from_nanos(used.cpu_nanoseconds.unwrap_or(0))),

@@ -1,4 +1,4 @@
-//! Hooks that run in the container, just before the command.
+//! Runs hooks in the container, just before the command.
 
 use crate::layout::{self, Hook, Operation, Task};
 use crate::message::report;
@@ -7,7 +7,7 @@ use crate::system::{
     call6, ended_by, exit, number, wait,
 };
 
-/// Runs a hook; one that fails is told, and the end.
+/// Runs a hook. If it fails, reports that and exits.
 pub fn run(task: &Task, operation: &Operation, hook: &Hook) -> isize {
     let failed = |kind: u8, number: isize| -> ! {
         report(task, kind, hook.point as u8, operation.index, number, 0);
@@ -26,7 +26,7 @@ pub fn run(task: &Task, operation: &Operation, hook: &Hook) -> isize {
             [&raw mut *pipe as usize, CLOEXEC, 0, 0],
         ));
     }
-    // Before there is a reader that could close its end; it is shorter than a pipe, so this does not wait.
+    // Written before there is a reader that could close its end. The state is shorter than a pipe's buffer, so this does not block.
     let state = [input[1] as usize, hook.state, hook.length, 0];
     not_seen(call(number::WRITE, state));
     let pid = not_seen(call6(number::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]));
@@ -65,7 +65,7 @@ pub fn run(task: &Task, operation: &Operation, hook: &Hook) -> isize {
     }
 }
 
-/// In the child. What it prints goes nowhere.
+/// Executes the hook in the child, with its output discarded.
 fn become_hook(hook: &Hook, input: usize, outcome: usize) -> ! {
     const READ_WRITE: usize = 2;
     let null = c"/dev/null".as_ptr() as usize;
@@ -94,7 +94,7 @@ fn ends_within(not_seen: impl Fn(isize) -> usize, pid: usize, seconds: usize) ->
         wanted: 1,
         found: 0,
     };
-    // The kernel writes back what is left of it, ppoll(2).
+    // The kernel writes the remaining time back, ppoll(2).
     let mut limit = [seconds, 0];
     let ready = loop {
         let arguments = [

@@ -22,7 +22,7 @@ pub fn seccomp_filter(program: &[libc::sock_filter], flags: u32) -> Result<(), E
     super::result(status).map(drop)
 }
 
-/// Any system call by number, to see what a filter answers. Only for calls that touch no memory of ours.
+/// Makes any system call by number, to test a filter. Only for calls that touch no memory.
 pub fn call(number: libc::c_long, args: [u64; 3]) -> Result<libc::c_long, Errno> {
     // SAFETY: the tests pass plain numbers and null pointers, which the kernel checks (syscall(2)).
     super::result(unsafe { libc::syscall(number, args[0], args[1], args[2]) })

@@ -1,4 +1,4 @@
-//! The terminal and the standard streams of a command, made in the child.
+//! Allocates the terminal of a command and sets its standard streams. In the child.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -13,8 +13,8 @@ use super::caller_size;
 use crate::devices::null::is_null;
 use crate::sys::process::move_descriptor;
 
-/// Takes a new terminal from a devpts of our own: no path of the image is involved (CVE-2025-52565). If `dev` is the file system
-/// on /dev, the terminal is shown there as `console`. Returns the master side and the terminal. In the child.
+/// Allocates a terminal from a devpts of box's own, so no path of the image is involved (CVE-2025-52565). If `dev` is the file
+/// system on /dev, the terminal is bound there as `console`. Returns the master side and the terminal.
 pub fn allocate(
     devpts: BorrowedFd<'_>,
     dev: Option<BorrowedFd<'_>>,
@@ -47,9 +47,9 @@ pub fn allocate(
     Ok((master, terminal))
 }
 
-/// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without one, pipes without a name are given to
-/// the user so that /dev/stdout can be opened, and `null` takes the place of each null device, be it ours or the caller's: through
-/// the descriptor a container could change the mode and owner of the host's. In the child.
+/// Makes the terminal, if there is one, descriptors 0, 1 and 2. Without a terminal, unnamed pipes are given to the command's user
+/// so that /dev/stdout can be opened, and `null` replaces each null device: through its descriptor a container could change the
+/// mode and owner of the host's.
 pub fn take_stdio(
     terminal: Option<&OwnedFd>,
     files: Option<&[OwnedFd; 3]>,
@@ -75,7 +75,7 @@ pub fn take_stdio(
                 if let Some(null) = null.filter(|_| is_null(&found)) {
                     move_descriptor(null.as_raw_fd(), number, false)?;
                 } else if owner.is_some() && is_nameless_pipe(file, &found)? {
-                    // A pipe of another user stays his.
+                    // This fails for a pipe of another user, which is left alone.
                     let _ = fchown(file, owner, None::<Gid>);
                 }
             }
@@ -84,12 +84,12 @@ pub fn take_stdio(
     Ok(())
 }
 
-/// Makes the terminal the controlling one of this process' session.
+/// Makes the terminal the controlling terminal of this process' session.
 pub fn take_control(terminal: &OwnedFd) -> Result<(), Errno> {
     rustix::process::ioctl_tiocsctty(terminal)
 }
 
-/// A pipe that lies in no directory: one with a name stays whose it is, for it outlives us.
+/// Whether it is a pipe without a name. A named one outlives box, and keeps its owner.
 fn is_nameless_pipe(file: BorrowedFd<'_>, found: &Stat) -> Result<bool, Errno> {
     // linux/magic.h
     const PIPEFS_MAGIC: u64 = 0x5049_5045;

@@ -11,30 +11,30 @@ use rustix::stdio::stdin;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// Whether this process may read from the terminal on standard input and set its modes: it is in the foreground, or there is no job
-/// control for it. True for what is no terminal.
+/// control. True if standard input is not a terminal.
 pub fn is_ours() -> bool {
-    // Only the controlling terminal of our session has a group for us, tcgetpgrp(3).
+    // Only the controlling terminal of this session has a foreground group, tcgetpgrp(3).
     tcgetpgrp(stdin()).map_or(true, |foreground| foreground == getpgrp())
 }
 
-/// The caller's terminal in raw mode, whenever it is ours. Put back on drop, and by the panic hook, as a panic may end the process
-/// without dropping anything.
+/// The caller's terminal in raw mode, while box is in the foreground. It is restored on drop, and by a panic hook, because a
+/// release build aborts on a panic and drops nothing.
 #[derive(Debug)]
 pub struct RawMode {
-    /// It was not ours when last looked at.
+    /// Box was in the background at the last check.
     away: Cell<bool>,
 }
 
-/// How long until box looks again whether its terminal has become its own: of a job that was not stopped, bash's `fg` sends no signal.
+/// How often to check whether box has come to the foreground: bash's `fg` sends no signal to a job that was not stopped.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What to put back, and where.
+/// The terminal and the modes to restore.
 static SAVED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
 static HOOK: Once = Once::new();
 
 impl RawMode {
-    /// Puts standard input into raw mode, at once or when box comes to the foreground. `None` if it is not a terminal. SIGTTOU is
-    /// blocked, see [`crate::signals`].
+    /// Puts standard input into raw mode, at once or when box comes to the foreground. `None` if it is not a terminal. SIGTTOU must
+    /// be blocked, see [`crate::signals`].
     pub fn enter() -> Result<Option<Self>, Errno> {
         if !isatty(stdin()) {
             return Ok(None);
@@ -53,7 +53,7 @@ impl RawMode {
         Ok(Some(guard))
     }
 
-    /// The same after box has been stopped, or was in the background: its shell has set the terminal up meanwhile.
+    /// Enters raw mode again after box was stopped or in the background: its shell has changed the terminal meanwhile.
     pub fn resume(&self) -> Result<(), Errno> {
         self.away.set(!is_ours());
         if self.away.get() {
@@ -71,11 +71,11 @@ impl RawMode {
                 *saved = Some((terminal, before));
             }
         }
-        // Drain: what was typed before is still meant for the line discipline of before.
+        // Drain: output written so far still goes through the old modes.
         tcsetattr(stdin(), OptionalActions::Drain, &raw)
     }
 
-    /// The same if box has come to the foreground and nobody told it. True: it has.
+    /// Enters raw mode again if box has come to the foreground without a signal. Returns true if it has.
     pub fn catch_up(&self) -> Result<bool, Errno> {
         let was_away = self.away.replace(!is_ours());
         let back = was_away && !self.away.get();
@@ -85,12 +85,12 @@ impl RawMode {
         Ok(back)
     }
 
-    /// Whether it is to be looked at again, after [`LOOK_AGAIN`].
+    /// Whether box is in the background, and should check again after [`LOOK_AGAIN`].
     pub fn is_away(&self) -> bool {
         self.away.get()
     }
 
-    /// Stops box as a job of its shell, as SIGTSTP would. Returns when it goes on; then SIGCONT is pending.
+    /// Stops box as a job of its shell, as SIGTSTP would. Returns when box continues, with SIGCONT pending.
     pub fn stop(&self) -> Result<(), Errno> {
         restore();
         self.away.set(true);
@@ -109,7 +109,7 @@ fn restore() {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .take();
-    // In the background it is somebody else's by now. One that is gone needs nothing.
+    // In the background another job uses the terminal. A terminal that is gone needs no restoring.
     if let Some((terminal, before)) = saved
         && is_ours()
     {

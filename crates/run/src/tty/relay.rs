@@ -1,4 +1,4 @@
-//! Carries the data of a command's terminal to and from the caller's standard streams.
+//! Copies the data of a command's terminal to and from the caller's standard streams.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -10,21 +10,21 @@ use rustix::termios::{LocalModes, tcgetattr};
 
 use super::is_ours;
 
-/// Control-D: with nothing typed before it, the end of the input of whoever reads.
+/// Control-D: at the beginning of a line, the end of input for the reader.
 const END_OF_TRANSMISSION: u8 = 4;
 
-/// Control-U: what line editors empty the line at.
+/// Control-U, at which line editors clear the line.
 const KILL_LINE: u8 = 21;
 
-/// Copies between the caller's standard input and output and the master side of a terminal, without ever waiting in a
-/// write to the container.
+/// Copies between the caller's standard input and output and the master side of a terminal. Never blocks in a write to the
+/// container.
 #[derive(Debug)]
 pub struct Relay {
     master: OwnedFd,
     typed: Vec<u8>,
     /// Standard input has not ended.
     reading: bool,
-    /// It has: when to say so again, and after how long once more.
+    /// It has ended: when to send the end of input again, and the delay after that.
     ended: Option<(Instant, Duration)>,
     /// The container's side is still open.
     writing: bool,
@@ -49,28 +49,28 @@ impl Relay {
         self.master.as_fd()
     }
 
-    /// Whether standard input is worth waiting for, and ours to read.
+    /// Whether to wait for standard input: its data is wanted, and box is in the foreground.
     pub fn wants_input(&self) -> bool {
         self.reading && self.writing && self.typed.is_empty() && is_ours()
     }
 
-    /// Whether something typed waits for the container to take it.
+    /// Whether typed data waits for the container to read it.
     pub fn wants_to_write(&self) -> bool {
         self.writing && !self.typed.is_empty()
     }
 
-    /// Whether output may still come.
+    /// Whether more output may come.
     pub fn is_open(&self) -> bool {
         self.writing
     }
 
-    /// When [`Relay::repeat_end`] has something to do.
+    /// When [`Relay::repeat_end`] is due.
     pub fn next_end(&self) -> Option<Instant> {
         self.ended.filter(|_| self.writing).map(|(due, _)| due)
     }
 
-    /// Says again that standard input has ended, if it is time to: a shell that sets the terminal up throws away what was
-    /// typed before, and a command that reads later finds the end as well.
+    /// Sends the end of input again if it is due: a shell that sets the terminal up discards typed data, and a command that reads
+    /// later has to find the end, too.
     pub fn repeat_end(&mut self) -> Result<(), Errno> {
         const SLOWEST: Duration = Duration::from_secs(1);
         let now = Instant::now();
@@ -78,7 +78,8 @@ impl Relay {
             Some((due, pause)) if now >= due => {
                 self.ended = Some((now + pause, (2 * pause).min(SLOWEST)));
                 if self.typed.is_empty() {
-                    // In canonical mode it is read as a NUL once the mode is left, so an editor's line may not be empty.
+                    // An end that was sent in canonical mode is read as a NUL once the mode is left, so an editor's line may not be
+                    // empty.
                     let modes = tcgetattr(&self.master)?.local_modes;
                     if !modes.contains(LocalModes::ICANON) {
                         self.typed.push(KILL_LINE);
@@ -91,13 +92,13 @@ impl Relay {
         }
     }
 
-    /// Standard input is readable. Returns the keys that were typed.
+    /// Reads from standard input, which is readable. Returns the typed keys that wait for the container.
     pub fn read_input(&mut self) -> Result<&[u8], Errno> {
         const FIRST_PAUSE: Duration = Duration::from_millis(50);
         let mut buffer = [0u8; 4096];
         match rustix::io::read(stdin(), &mut buffer[..]) {
             Ok(0) | Err(Errno::IO) => {
-                // The end of a pipe is Control-D to a terminal.
+                // The end of a pipe becomes Control-D on the terminal.
                 self.reading = false;
                 self.typed.push(END_OF_TRANSMISSION);
                 self.ended = Some((Instant::now() + FIRST_PAUSE, FIRST_PAUSE));
@@ -109,7 +110,7 @@ impl Relay {
         Ok(&self.typed)
     }
 
-    /// The container may take more input.
+    /// Writes input to the container, which may take more.
     pub fn write_input(&mut self) -> Result<(), Errno> {
         match rustix::io::write(&self.master, &self.typed) {
             Ok(length) => {
@@ -125,11 +126,11 @@ impl Relay {
         }
     }
 
-    /// The container has written something: passes it on.
+    /// Copies output of the container. Returns false if there was none.
     pub fn read_output(&mut self) -> Result<bool, Errno> {
         let mut buffer = [0u8; 16384];
         match rustix::io::read(&self.master, &mut buffer[..]) {
-            // EIO: nobody has the terminal open any more.
+            // EIO: no process has the terminal open any more.
             Ok(0) | Err(Errno::IO) => {
                 self.writing = false;
                 Ok(false)
@@ -140,7 +141,7 @@ impl Relay {
         }
     }
 
-    /// Passes on what is left after the end of the container.
+    /// Copies the remaining output after the container's end.
     pub fn drain(&mut self) -> Result<(), Errno> {
         while self.writing && self.read_output()? {}
         Ok(())
@@ -153,7 +154,7 @@ fn write_all(mut bytes: &[u8]) -> Result<(), Errno> {
         match rustix::io::write(stdout(), bytes) {
             Ok(length) => bytes = &bytes[length..],
             Err(Errno::INTR) => {}
-            // Somebody has made our standard output non-blocking.
+            // Standard output was made non-blocking by another process.
             Err(Errno::AGAIN) => {
                 poll(
                     &mut [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)],

@@ -1,35 +1,35 @@
-//! Settings as they are collected from a spec, with the readers that both kinds of hierarchy share.
+//! Settings collected from a spec, and the readers that both kinds of hierarchy share.
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
 use crate::Error;
 
-/// One limit and the file that sets it.
+/// A limit and the file that sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The controller's name.
     pub controller: &'static str,
-    /// Files and values in order of preference: a kernel may have one or the other. None: this kind of hierarchy cannot do it.
+    /// Files and values in order of preference, as kernels differ. Empty if this kind of hierarchy has no such limit.
     pub ways: Vec<(String, String)>,
-    /// What it is, for messages: `memory limit 64.0 MiB`.
+    /// Its name in messages: `memory limit 64.0 MiB`.
     pub name: String,
-    /// What happens where it cannot be set.
+    /// What to do if it cannot be set.
     pub need: Need,
 }
 
-/// How much a limit is wanted.
+/// What to do if a limit cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Asked for by the user: an error.
+    /// It was requested: fail.
     Asked,
-    /// A default: dropped with a warning.
+    /// It is a default: drop it with a warning.
     Default,
-    /// Comes along with another one: dropped.
+    /// It accompanies another limit: drop it.
     Quiet,
 }
 
 impl Setting {
-    /// The error that it cannot be set.
+    /// The error for a limit that cannot be set.
     pub fn unsupported(&self, reason: &str) -> Error {
         Error::Limit {
             limit: self.name.clone(),
@@ -38,7 +38,7 @@ impl Setting {
     }
 }
 
-/// Settings in the order they are written.
+/// Settings in the order in which they are written.
 #[derive(Default)]
 pub(super) struct List(pub Vec<Setting>);
 
@@ -73,7 +73,7 @@ impl List {
 
 pub(super) fn pids(list: &mut List, resources: &LinuxResources) {
     let Some(pids) = resources.pids() else { return };
-    // Zero means no limit for Docker and podman; for the kernel it would forbid the first process.
+    // Zero means no limit in Docker and podman; for the kernel it would forbid the first process.
     let value = if pids.limit() > 0 {
         pids.limit().to_string()
     } else {
@@ -95,8 +95,8 @@ pub(super) fn hugepages(list: &mut List, resources: &LinuxResources, suffix: &st
     }
 }
 
-/// Twice the memory limit is what is written where no swap limit was asked for; kernels without swap accounting
-/// have no file for it, and then nothing that was asked for is lost.
+/// A limit of twice the memory limit is the default, not a request. Kernels without swap accounting have no file for it, so it may
+/// be dropped.
 pub(super) fn soften_swap(list: &mut List, memory: &LinuxMemory) {
     let implied = memory
         .limit()
@@ -120,7 +120,7 @@ pub(super) fn cpuset(list: &mut List, cpu: &LinuxCpu) {
     }
 }
 
-/// A notion of the CFQ scheduler, which the kernel lost in 5.0.
+/// Leaf weights belong to the CFQ scheduler, which Linux 5.0 removed.
 pub(super) fn leaf_weight(list: &mut List, controller: &'static str, block: &LinuxBlockIo) {
     let mut devices = block.weight_device().iter().flatten();
     if block.leaf_weight().is_some() || devices.any(|device| device.leaf_weight().is_some()) {
@@ -162,8 +162,8 @@ fn in_binary_units(bytes: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// The other way. runc's formula spreads the whole range of shares over the range of weights instead, so that
-/// the default of one becomes 39 of the other and loses against everything else on the host.
+/// Converts v1 shares to a v2 weight. runc's formula maps the whole range of shares to the range of weights instead, so the default
+/// of 1024 becomes 39, less than everything else on the host has.
 pub(super) fn weight_of_shares(shares: u64) -> u64 {
     (shares.saturating_mul(100) / 1024).clamp(1, 10_000)
 }
