@@ -82,7 +82,7 @@ fn the_root_directory_is_as_the_image_has_it() {
         assert_eq!(seen("one", &[]), "1771 12 34");
         assert_eq!(seen("alpine", &[]), "755 0 0");
     }
-    // Whoever owns it in the image: a container with users of its own may do there what its root may.
+    // Whatever its owner in the image: with --userns, root in the container has its usual rights there.
     assert_eq!(seen("one", &["--userns", "100000:65536"]), "1771 0 0");
 }
 
@@ -198,7 +198,7 @@ fn processes_that_want_a_layer_at_one_moment_make_it_once() {
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "round {round}: {told}");
             assert_eq!(String::from_utf8_lossy(&output.stdout), "500\n500\n");
-            // Two layers, each unpacked by whoever was first.
+            // Two layers, each unpacked by the first process that reached it.
             makers += told
                 .lines()
                 .filter(|line| line.starts_with("unpacked "))

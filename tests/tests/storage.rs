@@ -196,7 +196,7 @@ fn a_killed_copy_leaves_nothing_that_stays() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // Whoever comes next takes it away.
+    // The next command removes it.
     home.run([
         "run",
         "--rm",

@@ -161,7 +161,7 @@ fn more_names_in_a_directory_than_fit_into_the_memory() {
     builder.into_inner().unwrap().finish().unwrap();
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
     let dir = memory.path().join("found");
-    // What is unpacked is moved up into a directory that is there.
+    // The unpacked files are moved up into an existing directory.
     fs::create_dir(&dir).unwrap();
     unpack_with(&home, LITTLE, &["./many.tar.gz", dir.to_str().unwrap()]).succeeds();
     assert_eq!(fs::read_dir(dir).unwrap().count(), NAMES);

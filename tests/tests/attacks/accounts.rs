@@ -35,7 +35,7 @@ fn a_number_is_an_id_whatever_is_called_so() {
     assert_eq!(show(&["-u", "5:50"], "id -u; id -g"), "5\n50");
     let groups = show(&["-u", "5:5", "--group-add", "50"], "id -G");
     assert_eq!(groups, "5 50");
-    // Who has that number has a home and groups by it.
+    // The user with that number as its id determines home and groups.
     assert_eq!(
         show(&["-u", "405"], SHOW),
         "405 100 /dev/null 0000000000000000"

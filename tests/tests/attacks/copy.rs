@@ -305,7 +305,7 @@ fn a_killed_copy_leaves_nothing_of_a_file_and_the_next_one_sweeps_a_tree() {
         assert_eq!(aside(&dir), [""; 0].map(PathBuf::from));
     }
 
-    // What has such a name but no mark is somebody's, and what is locked is at work.
+    // A directory with such a name but without a mark belongs to someone else, and a locked one is in use.
     let planted = dir.join(format!(".box-cp-{}", "0".repeat(32)));
     std::fs::create_dir_all(planted.join("copy/kept")).unwrap();
     std::fs::set_permissions(&planted, PermissionsExt::from_mode(0o700)).unwrap();

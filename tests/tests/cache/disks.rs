@@ -150,7 +150,7 @@ fn a_pull_beyond_the_quota_leaves_the_cache_as_it_was() {
     }
     quota.leave(None);
     home.run(["pull", "-q", "alpine:3.20"]).succeeds();
-    // What is there can be deleted with nothing left to use.
+    // Existing data can be deleted without any free space.
     quota.leave(Some(0));
     home.run(["rmi", "alpine:3.20"]).succeeds();
     home.run(["gc"]).succeeds();

@@ -106,7 +106,7 @@ fn what_an_older_box_left_open_is_closed() {
     ])
     .succeeds();
     assert_eq!(mode(&empty), 0o700);
-    // What is running, where that has a place of its own.
+    // The run directory, if it is a separate one.
     let run = home.path().join("running/box");
     fs::create_dir_all(&run).unwrap();
     set_mode(&run, 0o755);

@@ -272,7 +272,7 @@ fn an_archive_goes_where_its_name_leads() {
         whole
     );
     assert_eq!(names(&home.path().join("elsewhere")), ["there.tar"]);
-    // What stands for an open file is written to where it is, and stays what it is.
+    // A name of an open file is written to in place, and stays as it is.
     let before = fs::symlink_metadata("/dev/stdout").unwrap().ino();
     for line in [
         "(echo first; box save alpine -o /dev/stdout) > out",

@@ -93,7 +93,7 @@ fn the_binary_is_static() {
     assert!(!headers.text().contains("INTERP"), "{}", headers.text());
 }
 
-/// The page on security names the tests for each vulnerability of other programs: all of these tests exist.
+/// The page on architecture names only files that exist, and every crate.
 #[test]
 fn the_files_that_the_page_on_architecture_names_are_there() {
     let page = std::fs::read_to_string(checkout().join("docs/architecture.md")).unwrap();
@@ -109,6 +109,7 @@ fn the_files_that_the_page_on_architecture_names_are_there() {
     }
 }
 
+/// The page on security names the tests for each vulnerability of other programs: all of these tests exist.
 #[test]
 fn the_tests_that_the_page_on_security_names_are_there() {
     let page = std::fs::read_to_string(checkout().join("docs/security.md")).unwrap();

@@ -54,7 +54,7 @@ fn jobs_can_be_stopped_and_continued() {
     let home = Home::with_alpine();
     let mut terminal = home.terminal(["run", "--rm", "alpine", "sh"]);
     terminal.expect("]# ");
-    // What is typed is echoed or not, depending on who has the terminal just then; the answer tells.
+    // Input is echoed or not, depending on the terminal's owner at that moment; the output shows the result.
     terminal.send("sh -c 'while read x; do echo got:$x; done'\n");
     terminal.send("one\n");
     terminal.expect("got:one\r\n");

@@ -297,7 +297,7 @@ fn a_profile_without_fork_is_named() {
         .fails(&["enter the pid namespace"])
         .hints(&["seccomp profile"]);
     home.run(["rm", "-f", "alone"]).succeeds();
-    // What executes a command is not the filter's: execveat need not be allowed.
+    // The filter does not apply to the execution of the command itself: execveat need not be allowed.
     let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["execveat","memfd_create","close_range"],"action":"SCMP_ACT_ERRNO"}]}"#;
     std::fs::write(profile, text).unwrap();
     for flags in [&[][..], &["--init"]] {

@@ -260,7 +260,7 @@ fn the_log_is_bounded_and_followed_from_file_to_file() {
         files[1..].iter().all(|(_, size)| *size > 63_000),
         "{files:?}"
     );
-    // What is there is whole lines, in order, up to the last one.
+    // The log holds complete lines, in order, up to the last one.
     let check = |text: &str| {
         let numbers: Vec<u32> = text
             .lines()
@@ -298,7 +298,7 @@ fn half_a_gigabyte_passes_through_a_small_monitor() {
             .unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     };
-    // What is its own: the program itself is shared, and in a debug build many times larger.
+    // Its private memory: the program itself is shared, and in a debug build many times larger.
     assert!(number("RssAnon:") < 1024, "{status}");
     let size: u64 = fs::read_dir(log(&home, "big").parent().unwrap())
         .unwrap()

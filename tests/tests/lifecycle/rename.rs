@@ -65,7 +65,7 @@ impl Renamed {
         let listed = self.home.run(["ps", "--format", "name,status"]);
         assert_eq!(listed.succeeds().text(), format!("{name}\trunning"));
         self.home.run(["exec", name, "true"]).succeeds();
-        // What was claimed goes in passing.
+        // The next commands remove the claimed name.
         until(&self.home, "one state is left", || {
             self.home.run(["ps"]).succeeds();
             fs::read_dir(&self.run).unwrap().count() == 1

@@ -22,7 +22,7 @@ fn devices_are_confined_even_for_one_that_makes_nodes() {
         "mknod /dev/other c 1 3 && echo x >/dev/other",
     )
     .succeeds();
-    // A device is given with the access that was asked for and no more: the capability alone would allow both.
+    // A device has the requested access and no more: the capability alone would allow both.
     for (access, allowed, refused) in [("r", "3<", "3>"), ("w", "3>", "3<")] {
         let device = format!("/dev/kmsg:/dev/given:{access}");
         let flags = ["--cap-add", "SYSLOG", "--device", &device];

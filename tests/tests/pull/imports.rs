@@ -108,7 +108,7 @@ fn a_url_is_fetched_with_everything_that_pulls_have() {
     let image = &home.run(["images", "--format", "json"]).succeeds().json()[0];
     assert_eq!(image["verified"]["by"], "digest");
     assert_eq!(image["url"], url);
-    // What is there already is not fetched again.
+    // An existing image is not fetched again.
     let before = server.requests().len();
     home.run(["import", &url, "my:2", "--sha256", &good])
         .succeeds();

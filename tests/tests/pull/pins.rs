@@ -51,7 +51,7 @@ fn a_locked_image_is_the_same_from_any_mirror_whatever_is_newest_there() {
 
     let mut other = Home::with_mirror(&before.url());
     fs::write(other.path().join("box.lock"), &lock).unwrap();
-    // The list has moved on meanwhile: it is not even asked for.
+    // The list has moved on meanwhile: it is not even requested.
     let moved = older();
     other.set_mirror(&moved.url());
     other.run(["pull", "alpine:3.20", "--locked"]).succeeds();

@@ -259,7 +259,7 @@ fn a_digest_alone_is_looked_for_in_every_branch() {
         "/etc/alpine-release",
     ];
     assert_eq!(home.run(release).succeeds().text(), "3.18.9");
-    // What is cached is not asked for again, and the tag does not mean it.
+    // A cached image is not requested again, and the tag does not refer to it.
     let asked = server.requests().len();
     home.run(["pull", &reference]).succeeds();
     assert_eq!(server.requests().len(), asked);
