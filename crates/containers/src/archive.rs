@@ -1,12 +1,12 @@
 //! Tar archives in the POSIX (pax) format, as OCI layers are: written from open files, the same bytes for the same files.
 
+mod pax;
 mod sparse;
-pub(crate) mod xattrs;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,11 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use crate::Error;
-use crate::copy::MOST_UNSIZED;
-use xattrs::{Mapping, Xattr};
+use crate::files::descriptor::{path_of, reopen};
+use crate::files::extents::MOST_UNSIZED;
+use crate::files::xattrs::{self, Xattr};
+use crate::ids::{Ids, Mapping};
+use pax::Record;
 
 /// Writes one archive.
 pub(crate) struct Archive<W: Write> {
@@ -28,34 +31,6 @@ pub(crate) struct Archive<W: Write> {
     steering: (u64, Option<String>),
     /// Holes are left out.
     holes: bool,
-}
-
-/// Key and value of a pax record.
-type Record = (Vec<u8>, Vec<u8>);
-
-/// How the owners of files on disk are written: a container with a user namespace has its own numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ids {
-    /// The host's id of the container's root, and how many ids follow it.
-    pub range: Option<(u32, u32)>,
-}
-
-impl Ids {
-    /// The container's number of a host's id.
-    pub fn inside(self, id: u32) -> u32 {
-        match self.range {
-            Some((first, size)) if id >= first && id - first < size => id - first,
-            _ => id,
-        }
-    }
-
-    /// The host's id of a container's number.
-    pub fn outside(self, id: u32) -> u32 {
-        match self.range {
-            Some((first, size)) if id < size => first + id,
-            _ => id,
-        }
-    }
 }
 
 /// The longest path and link that a plain header holds.
@@ -104,7 +79,7 @@ impl<W: Write> Archive<W> {
                 .insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         let records = self
-            .xattrs(path, &magic(&handle))
+            .xattrs(path, &path_of(&handle))
             .map_err(read("read the xattrs of"))?;
         match kind {
             EntryType::Regular => self.add_file(path, &handle, stat, records),
@@ -269,21 +244,9 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// Writes an extended header. The keys of attributes are bytes, as their names are.
+    /// Writes an extended header.
     fn extend(&mut self, records: &[Record]) -> io::Result<()> {
-        let mut text = vec![];
-        for (key, value) in records {
-            // The length counts its own digits.
-            let rest = key.len() + value.len() + " =\n".len();
-            let mut length = rest + 1;
-            while length != rest + length.to_string().len() {
-                length = rest + length.to_string().len();
-            }
-            text.extend_from_slice(format!("{length} ").as_bytes());
-            for part in [key, &b"="[..], value, b"\n"] {
-                text.extend_from_slice(part);
-            }
-        }
+        let text = pax::text(records);
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
         header.set_size(text.len() as u64);
@@ -304,20 +267,4 @@ impl<W: Write> Archive<W> {
             .append(header, data)
             .map_err(|error| Error::io("archive", path, error))
     }
-}
-
-/// Opens a file again that is held as a mere handle (`O_PATH`).
-pub(crate) fn reopen(handle: impl AsFd, flags: OFlags) -> Result<std::os::fd::OwnedFd, Errno> {
-    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(
-        rustix::fs::CWD,
-        magic(handle),
-        flags,
-        rustix::fs::Mode::empty(),
-    )
-}
-
-/// The path of an open file itself, not of its name: proc_pid_fd(5).
-pub(crate) fn magic(handle: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }

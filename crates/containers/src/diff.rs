@@ -251,7 +251,7 @@ impl Walk<'_> {
             None => Found::Nothing,
         };
         let Some(file) = self.upper.file(&path)? else {
-            // Gone since the directory was listed: the container is at work.
+            // Unavailable since the directory was listed: the container is at work.
             if hidden {
                 tell.deleted(&path)?;
             }

@@ -1,6 +1,9 @@
 //! Small files written atomically, and trees removed.
 
+pub(crate) mod descriptor;
+pub(crate) mod extents;
 pub(crate) mod removal;
+pub(crate) mod xattrs;
 
 use std::fs::File;
 use std::io::{self, Read, Write};

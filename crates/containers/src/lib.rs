@@ -12,6 +12,7 @@ pub mod diff;
 pub mod error;
 pub mod exec;
 mod files;
+mod ids;
 pub mod logs;
 pub mod monitor;
 pub mod spec;
@@ -19,12 +20,12 @@ pub mod storage;
 pub mod top;
 pub mod volumes;
 
-pub use archive::Ids;
 pub use container::state;
 pub use container::{
     Container, Containers, Live, NewContainer, Options, Record, View, Waiter, launch, prepare,
 };
 pub use error::Error;
+pub use ids::Ids;
 pub use spec::etc::EtcFiles;
 pub use spec::overrides::{self, Overrides};
 pub use state::Status;

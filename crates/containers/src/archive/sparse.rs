@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::copy::Extents;
+use super::pax::Record;
+use crate::files::extents::Extents;
 
 /// What a file has beside its holes.
 pub(super) struct Map {
@@ -89,7 +90,7 @@ pub(super) fn plain_name(path: &Path) -> PathBuf {
 }
 
 /// The records that say that a member is a file with holes.
-pub(super) fn records(path: &Path, size: u64) -> Vec<super::Record> {
+pub(super) fn records(path: &Path, size: u64) -> Vec<Record> {
     use std::os::unix::ffi::OsStringExt;
     let name = OsString::from(path).into_vec();
     [

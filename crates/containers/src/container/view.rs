@@ -11,10 +11,10 @@ use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::{Container, Live};
 use crate::Error;
-use crate::archive::Ids;
-use crate::copy::{Gone, Tree};
+use crate::copy::{Tree, Unavailable};
 use crate::diff::{self, layer};
 use crate::diff::{Change, Changed};
+use crate::ids::Ids;
 use crate::logs::{Driver, Log};
 use crate::storage::{self, Storage};
 use box_run::namespaces::idmap::IdMap;
@@ -29,7 +29,7 @@ pub struct View {
     name: String,
     /// The container's directory on the host.
     home: PathBuf,
-    gone: Vec<Gone>,
+    gone: Vec<Unavailable>,
     /// Holds the lock, and drops it.
     _stopped: Option<Container>,
 }

@@ -329,7 +329,7 @@ fn what_is_stopped_leaves_nothing() {
 fn a_file_that_changes_its_length_is_copied_as_it_is() {
     let it = Fixture::new();
     let at = |name: &str| it.at(name);
-    let file = |name: &str| -> OwnedFd {
+    let file = |name: &str| -> std::os::fd::OwnedFd {
         let mut options = fs::File::options();
         options.read(true).write(true).create(true);
         options.truncate(false).open(at(name)).unwrap().into()
@@ -347,7 +347,7 @@ fn a_file_that_changes_its_length_is_copied_as_it_is() {
 
 #[test]
 fn what_a_directory_is_left_out_of_is_told_by_its_device() {
-    assert!(place::is_kernels(fs::File::open("/proc").unwrap()));
-    assert!(place::is_kernels(fs::File::open("/sys").unwrap()));
-    assert!(!place::is_kernels(fs::File::open("/tmp").unwrap()));
+    assert!(entry::is_kernels(fs::File::open("/proc").unwrap()));
+    assert!(entry::is_kernels(fs::File::open("/sys").unwrap()));
+    assert!(!entry::is_kernels(fs::File::open("/tmp").unwrap()));
 }

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::place::Target;
-use super::private;
-use crate::archive::magic;
+use super::entry::Target;
+use super::staging::names::random_name;
+use crate::files::descriptor::path_of;
 
 /// Makes one on the file system of a directory; none where there are no such files (`O_TMPFILE`, open(2)).
 pub(super) fn make(directory: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
@@ -25,7 +25,7 @@ pub(super) fn make(directory: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
 pub(super) fn place(file: &OwnedFd, target: &Target, replace: bool) -> Result<(), Errno> {
     let directory = &target.directory;
     let link = |name: &std::ffi::OsStr| {
-        rustix::fs::linkat(CWD, magic(file), directory, name, AtFlags::SYMLINK_FOLLOW)
+        rustix::fs::linkat(CWD, path_of(file), directory, name, AtFlags::SYMLINK_FOLLOW)
     };
     let gone = |errno| match errno {
         // A file whose last name is gone gets no other one, linkat(2).
@@ -36,7 +36,7 @@ pub(super) fn place(file: &OwnedFd, target: &Target, replace: bool) -> Result<()
         return link(&target.name).map_err(gone);
     }
     let aside = loop {
-        let aside = private::random_name()?;
+        let aside = random_name()?;
         match link(aside.as_ref()) {
             Err(Errno::EXIST) => {}
             other => break other.map(|()| aside).map_err(gone)?,

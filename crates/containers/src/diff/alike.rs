@@ -6,14 +6,14 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::File;
-use crate::archive::xattrs;
-use crate::archive::{magic, reopen};
+use crate::files::descriptor::{path_of, reopen};
+use crate::files::xattrs;
 
 /// Compares two files that are no directories. Content is read only where all else says that they are alike: a file
 /// can be written to and given its old time again.
 pub(super) fn files(copy: &File, original: &File) -> Result<bool, Errno> {
     if described(&copy.stat) != described(&original.stat)
-        || xattrs::read(&magic(&copy.handle))? != xattrs::read(&magic(&original.handle))?
+        || xattrs::read(&path_of(&copy.handle))? != xattrs::read(&path_of(&original.handle))?
     {
         return Ok(false);
     }

@@ -11,8 +11,9 @@ use rustix::fs::{FileType, Stat};
 use box_unpack::Layers;
 
 use crate::Error;
-use crate::archive::{Archive, Ids};
+use crate::archive::Archive;
 use crate::diff::{self, Changed, Kind};
+use crate::ids::Ids;
 
 /// Names that begin so are whiteouts; a file of such a name cannot be in a layer.
 const WHITEOUT: &str = ".wh.";

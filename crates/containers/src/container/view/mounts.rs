@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 
 use crate::Error;
-use crate::copy::Gone;
+use crate::copy::Unavailable;
 use box_run::mounts::{filesystem, reopen};
 use box_run::sys::mount::{Attributes, set_attributes};
 
@@ -27,7 +27,7 @@ pub(super) fn mount(
     spec: &Spec,
     bundle: &Path,
     userns: Option<BorrowedFd<'_>>,
-) -> Result<Vec<Gone>, Error> {
+) -> Result<Vec<Unavailable>, Error> {
     let mut gone = vec![];
     for mount in spec.mounts().iter().flatten() {
         let failed = |errno: Errno| Error::io("mount", mount.destination(), errno);
@@ -52,7 +52,7 @@ pub(super) fn mount(
                 }
             };
             let device = stand_in(&place, mounted).map_err(failed)?;
-            gone.push(Gone {
+            gone.push(Unavailable {
                 device,
                 why,
                 expected,

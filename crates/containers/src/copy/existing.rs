@@ -5,11 +5,13 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::place::{self, Target};
-use super::transfer::{Failure, Original};
+use super::entry::{Target, stat_of};
+use super::failure::Failure;
+use super::source::Original;
+use super::tree::destination::refuse;
 
 /// What can be done about what has a name.
-pub(super) enum Way {
+pub(super) enum Existing {
     /// Both are directories.
     Merge(OwnedFd),
     /// Nothing is there, or with `replace` a file or link that makes room.
@@ -22,24 +24,24 @@ pub(super) enum Way {
     Again,
 }
 
-pub(super) fn way(source: &Original, target: &Target) -> Result<Way, Failure> {
+pub(super) fn examine(source: &Original, target: &Target) -> Result<Existing, Failure> {
     let kind = FileType::from_raw_mode(source.stat.st_mode);
-    let Some(there) = place::kind(target)? else {
-        return Ok(Way::Place { replace: false });
+    let Some(there) = stat_of(target)? else {
+        return Ok(Existing::Place { replace: false });
     };
     let stands = FileType::from_raw_mode(there.st_mode);
     match (kind, stands) {
         (FileType::Directory, FileType::Directory) => match open_directory(target) {
-            Ok(found) => Ok(Way::Merge(found)),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(Way::Again),
+            Ok(found) => Ok(Existing::Merge(found)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(Existing::Again),
             Err(errno) => Err(errno.into()),
         },
         (FileType::Directory, _) => Err(Errno::NOTDIR.into()),
         (_, FileType::Directory) => Err(Errno::ISDIR.into()),
-        (_, FileType::RegularFile) if is_mounted(target)? => Ok(Way::Mounted),
-        (_, FileType::RegularFile | FileType::Symlink) => Ok(Way::Place { replace: true }),
-        _ if kind == stands && there.st_rdev == source.stat.st_rdev => Ok(Way::Done),
-        _ => Err(Failure::Told(place::refuse(&target.shown, stands))),
+        (_, FileType::RegularFile) if is_mounted(target)? => Ok(Existing::Mounted),
+        (_, FileType::RegularFile | FileType::Symlink) => Ok(Existing::Place { replace: true }),
+        _ if kind == stands && there.st_rdev == source.stat.st_rdev => Ok(Existing::Done),
+        _ => Err(Failure::Told(refuse(&target.shown, stands))),
     }
 }
 

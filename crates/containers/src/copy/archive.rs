@@ -7,9 +7,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use super::place::{self, Tree, has_vanished};
-use super::transfer::DEEPEST;
-use super::{Copied, Options, Source};
+use super::entry::{self, has_vanished};
+use super::failure::DEEPEST;
+use super::options::{Copied, Options};
+use super::source::Source;
+use super::tree::Tree;
 use crate::Error;
 use crate::archive::Archive;
 
@@ -77,7 +79,7 @@ impl<W: Write> Stream<'_, W> {
             }
             errno => Error::io("read directory", path, errno),
         };
-        let listed = place::directory(handle).and_then(|it| Ok((place::names(&it)?, it)));
+        let listed = entry::directory(handle).and_then(|it| Ok((entry::names(&it)?, it)));
         let (names, directory) = match listed {
             Err(errno) if has_vanished(errno) => {
                 self.copied.vanished += 1;
@@ -87,7 +89,7 @@ impl<W: Write> Stream<'_, W> {
         };
         for name in names {
             let path = path.join(&name);
-            let (handle, inner) = match place::look(&directory, &name) {
+            let (handle, inner) = match entry::open(&directory, &name) {
                 Ok(found) => found,
                 Err(errno) if has_vanished(errno) => {
                     self.copied.vanished += 1;
@@ -100,7 +102,7 @@ impl<W: Write> Stream<'_, W> {
             if let Some(gone) = gone {
                 self.copied.lost(gone);
             }
-            let hollow = gone.is_some() || crossed && place::is_kernels(&handle);
+            let hollow = gone.is_some() || crossed && entry::is_kernels(&handle);
             if hollow && FileType::from_raw_mode(inner.st_mode) != FileType::Directory {
                 continue;
             }

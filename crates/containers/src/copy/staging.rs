@@ -4,35 +4,27 @@
 //! name and then given an owner and a mode by name can be swapped for a file of that user's in between. So everything is made
 //! in a new directory that only we can enter, finished there, and moved to its place by one rename.
 
+mod leftovers;
+pub(super) mod names;
+
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::leftovers;
-use super::place::{self, Identity, TRIES, Target};
+use super::entry::{self, Identity, TRIES, Target};
+use names::{BENEATH, ONLY, random_name};
 
 /// A directory of ours in one that may be anybody's. Dropped, it is removed with all that was not moved out of it.
-pub(super) struct Private {
+pub(super) struct Staging {
     parent: OwnedFd,
     name: String,
     directory: OwnedFd,
     identity: Identity,
 }
 
-/// How the names of what lies aside begin.
-pub(super) const PREFIX: &str = ".box-cp-";
-
-/// What a copy is called until it has its place.
-pub(super) const ONLY: &str = "copy";
-
-/// Below the directory it begins at, through no link and onto no other file system.
-pub(super) const NEXT: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_XDEV);
-
-impl Private {
+impl Staging {
     /// Makes one; `user` is whose the files are that this thread makes. [`Errno::AGAIN`]: somebody took every one away before it
     /// could be opened.
     pub(super) fn make(parent: &OwnedFd, user: u32) -> Result<Self, Errno> {
@@ -84,14 +76,7 @@ impl Private {
     }
 }
 
-/// A name for what has none yet, or not its own: nobody guesses it.
-pub(super) fn random_name() -> Result<String, Errno> {
-    let mut number = [0u8; 16];
-    rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!("{PREFIX}{:032x}", u128::from_ne_bytes(number)))
-}
-
-impl Drop for Private {
+impl Drop for Staging {
     fn drop(&mut self) {
         self.discard();
         // It has this name still, unless another user took it away, who has an empty directory then.
@@ -106,7 +91,7 @@ impl Drop for Private {
 /// with these names.
 fn own(parent: &OwnedFd, name: &str, user: u32) -> Result<Option<(OwnedFd, Identity)>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = match rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT) {
+    let directory = match rustix::fs::openat2(parent, name, flags, Mode::empty(), BENEATH) {
         Ok(directory) => directory,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::AGAIN) => {
             return Ok(None);
@@ -115,8 +100,8 @@ fn own(parent: &OwnedFd, name: &str, user: u32) -> Result<Option<(OwnedFd, Ident
     };
     let stat = rustix::fs::fstat(&directory)?;
     let closed = stat.st_uid == user && stat.st_mode & 0o077 == 0;
-    if closed && place::names(&directory)?.is_empty() || is_ours_alone(parent)? {
-        return Ok(Some((directory, place::identity(&stat))));
+    if closed && entry::names(&directory)?.is_empty() || is_ours_alone(parent)? {
+        return Ok(Some((directory, entry::identity(&stat))));
     }
     Ok(None)
 }
@@ -131,5 +116,5 @@ fn is_ours_alone(directory: &OwnedFd) -> Result<bool, Errno> {
 /// Opens a directory that was made in a private one.
 pub(super) fn open_made(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT)
+    rustix::fs::openat2(parent, name, flags, Mode::empty(), BENEATH)
 }

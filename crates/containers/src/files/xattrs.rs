@@ -7,7 +7,7 @@
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::archive::Ids;
+use crate::ids::Mapping;
 
 /// The most bytes that one attribute has, and all names of a file together; xattr(7).
 const MOST: usize = 64 << 10;
@@ -17,15 +17,6 @@ const MOST: usize = 64 << 10;
 pub(crate) struct Xattr {
     pub(crate) name: Vec<u8>,
     pub(crate) value: Vec<u8>,
-}
-
-/// Which way ids are mapped.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mapping {
-    /// From the host's to the container's.
-    Inside(Ids),
-    /// From the container's to the host's.
-    Outside(Ids),
 }
 
 /// The attributes at a path that mean something in another place. What is gone since the names were listed is left out.
@@ -130,15 +121,6 @@ impl Xattr {
     }
 }
 
-impl Mapping {
-    fn id(self, id: u32) -> u32 {
-        match self {
-            Mapping::Inside(ids) => ids.inside(id),
-            Mapping::Outside(ids) => ids.outside(id),
-        }
-    }
-}
-
 /// `struct vfs_ns_cap_data` of linux/capability.h: a revision and flags, two pairs of sets, and from revision 3 on the user id that
 /// is root where they are valid. Revision 2 is without, and means the id 0.
 fn map_capability(value: &mut Vec<u8>, mapping: Mapping) {
@@ -182,6 +164,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Ids;
 
     const IDS: Ids = Ids {
         range: Some((200_000, 65_536)),

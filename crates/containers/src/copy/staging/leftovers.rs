@@ -9,8 +9,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::private::{NEXT, ONLY, PREFIX};
-use crate::archive::magic;
+use super::names::{BENEATH, ONLY, PREFIX};
+use crate::copy::entry;
+use crate::files::descriptor::path_of;
 use crate::files::removal::remove_tree;
 
 const MARK: &str = "trusted.box.copying";
@@ -21,7 +22,7 @@ const MOST_NAMES: usize = 100_000;
 /// Locks and marks a directory that was made just now. Where there are no locks or marks it is never taken for a leftover.
 pub(super) fn claim(directory: &OwnedFd) {
     if lock(directory) {
-        let marked = rustix::fs::setxattr(magic(directory), MARK, b"1", XattrFlags::CREATE);
+        let marked = rustix::fs::setxattr(path_of(directory), MARK, b"1", XattrFlags::CREATE);
         if let Err(errno) = marked {
             tracing::debug!(%errno, "a directory for copies has no mark");
         }
@@ -30,7 +31,7 @@ pub(super) fn claim(directory: &OwnedFd) {
 
 /// Takes away in a directory what copies have left there that are over. No failure: they are no concern of the copy at hand.
 pub(super) fn sweep(parent: &OwnedFd) {
-    let Ok(listing) = super::place::directory(parent).and_then(Dir::new) else {
+    let Ok(listing) = entry::directory(parent).and_then(Dir::new) else {
         return;
     };
     for entry in listing.take(MOST_NAMES).flatten() {
@@ -50,16 +51,16 @@ pub(super) fn empty(directory: &OwnedFd) {
     let removed = rustix::fs::unlinkat(directory, ONLY, AtFlags::empty());
     if removed == Err(Errno::ISDIR) {
         // What it says of failures is less than what led here.
-        let _ = remove_tree(&Path::new(&magic(directory)).join(ONLY));
+        let _ = remove_tree(&Path::new(&path_of(directory)).join(ONLY));
     }
 }
 
 /// Opens and locks a directory that is a leftover.
 fn leftover(parent: &OwnedFd, name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT)?;
+    let directory = rustix::fs::openat2(parent, name, flags, Mode::empty(), BENEATH)?;
     // Who makes one locks it before it is marked: one that has a mark and no lock is nobody's.
-    rustix::fs::getxattr(magic(&directory), MARK, &mut [0u8; 8][..])?;
+    rustix::fs::getxattr(path_of(&directory), MARK, &mut [0u8; 8][..])?;
     match lock(&directory) {
         true => Ok(directory),
         false => Err(Errno::AGAIN),

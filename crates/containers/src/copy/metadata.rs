@@ -5,23 +5,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::Options;
-use crate::archive::magic;
-use crate::archive::xattrs::{self, Mapping};
+use super::options::Options;
+use crate::files::descriptor::path_of;
+use crate::files::xattrs;
+use crate::ids::Mapping;
 
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
 /// Owner first, as a change of owner takes set-id bits and capabilities away; then xattrs; then the mode, so that set-id bits come
 /// when all else is right; times at last.
-pub(super) fn describe(
+pub(super) fn apply(
     options: &Options,
     source: &OwnedFd,
     stat: &Stat,
     made: &OwnedFd,
 ) -> Result<(), Errno> {
     let (uid, gid) = owner(options, stat);
-    let path = magic(made);
+    let path = path_of(made);
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::fs::chownat(made.as_fd(), "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
@@ -31,7 +32,7 @@ pub(super) fn describe(
                 true => Mapping::Outside(options.ids),
                 false => Mapping::Inside(options.ids),
             };
-            xattrs::copy(&magic(source), &path, mapping)?;
+            xattrs::copy(&path_of(source), &path, mapping)?;
         }
         // Nobody gets a program with the caller's rights out of a container by accident.
         let kept = if options.archive || options.inward {

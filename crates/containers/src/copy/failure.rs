@@ -1,0 +1,42 @@
+//! Why a file could not be copied.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::Error;
+
+/// Directories within each other.
+pub(super) const DEEPEST: usize = 1024;
+
+/// A failure on the way: of the kernel, for the file at hand, or told already.
+pub(super) enum Failure {
+    Kernel(Errno),
+    Told(Error),
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::Kernel(errno)
+    }
+}
+
+impl Failure {
+    pub(super) fn at(self, shown: &Path) -> Error {
+        match self {
+            Self::Told(error) => error,
+            Self::Kernel(Errno::AGAIN) => Error::copying(
+                "copy to",
+                shown,
+                "somebody takes away there what was made just now",
+            ),
+            Self::Kernel(Errno::INTR) => Error::copying("copy to", shown, "interrupted"),
+            Self::Kernel(Errno::OVERFLOW) => Error::copying(
+                "copy to",
+                shown,
+                "a directory holds more files than are copied",
+            ),
+            Self::Kernel(errno) => Error::io("copy to", shown, errno),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The file that a copy is made of.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, OFlags, Stat};
+
+use super::entry::is_kernels;
+use super::tree::Tree;
+use super::tree::destination::says_directory;
+use crate::Error;
+
+/// The file that is to be copied.
+pub(super) struct Source {
+    pub(super) original: Original,
+    pub(super) kind: FileType,
+    /// `None`: the source is a directory of which only the content is meant, or that has no name, as `/`.
+    pub(super) name: Option<OsString>,
+}
+
+impl Source {
+    pub(super) fn open(tree: &Tree, path: &Path, follow: bool) -> Result<Self, Error> {
+        use std::os::unix::ffi::OsStrExt;
+        let text = path.as_os_str().as_bytes();
+        let content = says_directory(path) && !text.ends_with(b"/");
+        // A slash at the end demands a directory, also behind a link.
+        let nofollow = if follow || says_directory(path) {
+            OFlags::empty()
+        } else {
+            OFlags::NOFOLLOW
+        };
+        let handle: OwnedFd = tree.open(path, OFlags::PATH | nofollow)?;
+        let stat =
+            rustix::fs::fstat(&handle).map_err(|errno| tree.failed("look at", path, errno))?;
+        let name = path.file_name().filter(|_| !content).map(ToOwned::to_owned);
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory && is_kernels(&handle) {
+            let why = "it is a view of the kernel, and no files";
+            return Err(Error::copying("copy", &tree.shown(path), why));
+        }
+        Ok(Self {
+            original: Original {
+                handle,
+                stat,
+                device: None,
+            },
+            kind,
+            name,
+        })
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+}
+
+/// An open file that is to be copied, as a mere handle.
+pub(super) struct Original {
+    pub(super) handle: OwnedFd,
+    pub(super) stat: Stat,
+    /// The device of the directory that it is in, where that is known.
+    pub(super) device: Option<u64>,
+}

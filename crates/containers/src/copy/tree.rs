@@ -1,0 +1,159 @@
+//! Where a copy comes from and goes to.
+
+pub(super) mod destination;
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::entry::{Identity, TRIES, identity};
+use crate::Error;
+
+/// A file tree in which paths are resolved: the host's, or one that no path leads out of.
+#[derive(Debug)]
+pub struct Tree {
+    /// `None`: the host, by its own rules.
+    root: Option<OwnedFd>,
+    /// For messages: what stands before a path.
+    name: String,
+    /// Places of which the content is not to be had.
+    gone: Vec<Unavailable>,
+    /// Directories of the host that are never copied into this tree, as it is kept in them.
+    home: Vec<Identity>,
+}
+
+/// A mount point of a stopped container whose content cannot be shown: an empty file system stands in for it.
+#[derive(Clone, Debug)]
+pub struct Unavailable {
+    /// The device of the file system that stands there.
+    pub(crate) device: u64,
+    /// What it was, and why it is not there.
+    pub(crate) why: String,
+    /// It is never there in a stopped container: a tree that holds it is whole without.
+    pub(crate) expected: bool,
+}
+
+impl Tree {
+    /// The host's files, as the caller sees them.
+    pub fn host() -> Self {
+        Self {
+            root: None,
+            name: String::new(),
+            gone: vec![],
+            home: vec![],
+        }
+    }
+
+    /// The files of a container whose root directory this is. `name` is what people call it.
+    pub fn confined(root: OwnedFd, name: &str) -> Self {
+        Self {
+            root: Some(root),
+            name: format!("{name}:"),
+            gone: vec![],
+            home: vec![],
+        }
+    }
+
+    /// With mount points whose content is not to be had.
+    pub fn without(mut self, gone: Vec<Unavailable>) -> Self {
+        self.gone = gone;
+        self
+    }
+
+    /// Kept in this directory of the host, which is never copied into it.
+    pub fn kept_in(mut self, directory: &Path) -> Self {
+        // Where it cannot be looked at, nothing can be copied from it either.
+        let stat = rustix::fs::stat(directory).ok();
+        self.home = stat.iter().map(identity).collect();
+        self
+    }
+
+    pub(super) fn home(&self) -> &[Identity] {
+        &self.home
+    }
+
+    /// Opens a directory for reading, for example as the place to unpack an archive in.
+    pub fn directory(&self, path: &Path) -> Result<OwnedFd, Error> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    pub(super) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+        let opened = self
+            .try_open(path, flags)
+            .map_err(|errno| self.missing("open", path, errno))?;
+        let stat =
+            rustix::fs::fstat(&opened).map_err(|errno| self.failed("look at", path, errno))?;
+        self.check(&stat, path)?;
+        Ok(opened)
+    }
+
+    /// How people call a path in it.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        let mut shown = OsString::from(&self.name);
+        shown.push(path);
+        shown.into()
+    }
+
+    pub(super) fn failed(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
+        match errno {
+            Errno::AGAIN => Error::copying(
+                action,
+                &self.shown(path),
+                "directories on its way are renamed all the time",
+            ),
+            errno => Error::io(action, &self.shown(path), errno),
+        }
+    }
+
+    /// Why a mount point's content is not to be had, if it is not.
+    pub(super) fn gone(&self, stat: &Stat) -> Option<&Unavailable> {
+        self.gone.iter().find(|gone| gone.device == stat.st_dev)
+    }
+
+    fn check(&self, stat: &Stat, path: &Path) -> Result<(), Error> {
+        match self.gone(stat) {
+            Some(gone) => Err(Error::copying("reach", &self.shown(path), &*gone.why)),
+            None => Ok(()),
+        }
+    }
+
+    /// A failure for a path, which may lead through a mount point whose content is not to be had.
+    fn missing(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
+        for above in path.ancestors().filter(|_| !self.gone.is_empty()) {
+            if let Ok(there) = self.try_open(above, OFlags::PATH)
+                && let Ok(stat) = rustix::fs::fstat(&there)
+            {
+                match self.check(&stat, path) {
+                    Err(error) => return error,
+                    Ok(()) => break,
+                }
+            }
+        }
+        self.failed(action, path, errno)
+    }
+
+    fn try_open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC;
+        let Some(root) = &self.root else {
+            return rustix::fs::openat(CWD, path, flags, Mode::empty());
+        };
+        let path = if path.as_os_str().is_empty() {
+            Path::new("/")
+        } else {
+            path
+        };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mut result = Err(Errno::AGAIN);
+        for _ in 0..TRIES {
+            result = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve);
+            // The kernel could not rule out that a rename led ".." out of the root, openat2(2).
+            if !matches!(result, Err(Errno::AGAIN)) {
+                break;
+            }
+        }
+        result
+    }
+}
