@@ -1,4 +1,4 @@
-//! Tar archives in the POSIX (pax) format, as OCI layers are: written from open files, the same bytes for the same files.
+//! Reproducible tar archives in the POSIX (pax) format, which OCI layers use, written from open files.
 
 mod pax;
 mod sparse;
@@ -24,19 +24,19 @@ use pax::Record;
 /// Writes one archive.
 pub(crate) struct Archive<W: Write> {
     tar: Builder<W>,
-    /// Files with several names, by device and inode: the first name.
+    /// The first name of each file with several names, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
     ids: Ids,
-    /// How many files have attributes that are left out as they steer an overlay, and the first of them.
+    /// Number of files whose overlay attributes were left out, and the first of them.
     steering: (u64, Option<String>),
-    /// Holes are left out.
+    /// Sparse files are written as such.
     holes: bool,
 }
 
-/// The longest path and link that a plain header holds.
+/// The longest path or link target of a ustar header.
 const PLAIN: usize = 100;
 
-/// The longest file of a layer: no more than unpacking it takes, holes included.
+/// The largest file of a layer, holes included: unpacking has the same limit.
 const LONGEST: u64 = 128 << 30;
 
 impl<W: Write> Archive<W> {
@@ -50,7 +50,7 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// Leaves holes out, which not every tool understands: no layer is to be written so (layer.md of the image specification).
+    /// Writes sparse files as such. Not for layers: layer.md of the image specification asks for no sparse entries.
     pub(crate) fn with_holes(self) -> Self {
         Self {
             holes: true,
@@ -95,7 +95,7 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// A file's extended attributes as records, with the container's ids.
+    /// The extended attributes of a file as records, with the container's ids.
     fn xattrs(&mut self, path: &Path, file: &str) -> Result<Vec<Record>, Errno> {
         if let Some(name) = xattrs::steering(file)? {
             self.steering.0 += 1;
@@ -122,7 +122,7 @@ impl<W: Write> Archive<W> {
         let (size, none) = (stat.st_size as u64, Path::new(""));
         let file = reopen(&handle, OFlags::RDONLY).map_err(failed("open"))?;
         if size == 0 {
-            // Files of the kernel do not say how long they are.
+            // Files in /proc report no size.
             let mut data = vec![];
             std::fs::File::from(file)
                 .take(MOST_UNSIZED)
@@ -141,16 +141,16 @@ impl<W: Write> Archive<W> {
         }
         if !self.holes && size > LONGEST {
             let why = format!("it has {size} bytes, and no layer can hold more than {LONGEST}");
-            return Err(Error::copying("archive", path, why));
+            return Err(Error::copy("archive", path, why));
         }
-        // The look for holes has moved it.
+        // The search for holes has moved the offset.
         rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(failed("read"))?;
-        // The header has said how long it is: a container that writes to it changes nothing about that.
+        // The size is in the header already; the container may truncate or extend the file meanwhile.
         let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
         self.write(path, kind, stat, none, records, size, data)
     }
 
-    /// Adds an empty file that belongs to root and has no time.
+    /// Adds an empty file that is owned by root and has no modification time.
     pub(crate) fn mark(&mut self, path: &Path) -> Result<(), Error> {
         let mut header = Header::new_ustar();
         header.set_mode(0o600);
@@ -158,7 +158,7 @@ impl<W: Write> Archive<W> {
         self.append(path, &mut header, 0, io::empty())
     }
 
-    /// Writes the end of the archive and gives the writer back.
+    /// Writes the end of the archive and returns the writer.
     pub(crate) fn finish(self) -> Result<W, Error> {
         if let (count, Some(first)) = &self.steering {
             tracing::warn!(
@@ -187,12 +187,12 @@ impl<W: Write> Archive<W> {
         header.set_uid(uid.into());
         header.set_gid(gid.into());
         for (name, id) in [("uid", uid), ("gid", gid)] {
-            // Seven octal digits are what the field holds.
+            // The field has seven octal digits.
             if id > 0o7_777_777 {
                 records.push((name.into(), id.to_string().into_bytes()));
             }
         }
-        // Before 1970 there was no file: a clock that was not set.
+        // Times before 1970 come from a clock that was not set.
         header.set_mtime(stat.st_mtime.max(0) as u64);
         if matches!(kind, EntryType::Char | EntryType::Block) {
             let number = stat.st_rdev;
@@ -206,7 +206,7 @@ impl<W: Write> Archive<W> {
         self.append(path, &mut header, size, data)
     }
 
-    /// Puts the names in, in extended records where they do not fit.
+    /// Fills in the names; those that do not fit go into extended records.
     fn fill(
         &mut self,
         header: &mut Header,

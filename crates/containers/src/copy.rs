@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use crate::Error;
 pub use archive::write_archive;
 use entry::Target;
-pub use options::{Copied, Options};
+pub use options::{Copied, CopyOptions};
 use source::Source;
 use transfer::Transfer;
 use tree::destination::{Destination, refuse};
@@ -41,7 +41,7 @@ pub fn copy(
     source: &Path,
     to: &Tree,
     destination: &Path,
-    options: &Options,
+    options: &CopyOptions,
     stop: &dyn Fn() -> bool,
 ) -> Result<Copied, Error> {
     let shown = from.shown(source);
@@ -49,7 +49,7 @@ pub fn copy(
     let directory = source.is_directory();
     let destination = to.destination(destination)?;
     let mut transfer = Transfer::new(*options, from, to, stop);
-    let original = &source.original;
+    let copied = &source.file;
     match (destination, source.name) {
         (
             Destination::Directory {
@@ -57,7 +57,7 @@ pub fn copy(
                 shown,
             },
             None,
-        ) => transfer.content(&original.handle, &target, &shown)?,
+        ) => transfer.content(&copied.handle, &target, &shown)?,
         (
             Destination::Directory {
                 directory,
@@ -71,7 +71,7 @@ pub fn copy(
                 name,
                 shown,
             };
-            transfer.entry(original, &target)?;
+            transfer.entry(copied, &target)?;
         }
         (
             Destination::Missing {
@@ -83,7 +83,7 @@ pub fn copy(
             if wants_directory && !directory {
                 return Err(Error::io("copy to", &target.shown, Errno::NOENT));
             }
-            transfer.entry(original, &target)?;
+            transfer.entry(copied, &target)?;
         }
         (Destination::File(target), _) if directory => {
             return Err(Error::io(
@@ -92,9 +92,9 @@ pub fn copy(
                 Errno::NOTDIR,
             ));
         }
-        (Destination::File(target), _) => transfer.entry(original, &target)?,
+        (Destination::File(target), _) => transfer.entry(copied, &target)?,
         (Destination::Open { file, shown }, _) if source.kind == FileType::RegularFile => {
-            transfer.pour(original, &file, &shown)?;
+            transfer.write_content(copied, &file, &shown)?;
         }
         (Destination::Open { file, shown }, _) => {
             let stat = rustix::fs::fstat(&file);
@@ -106,7 +106,7 @@ pub fn copy(
     }
     if transfer.copied.files == 0 && transfer.copied.skipped == 1 && !directory {
         let why = "it is a socket, or a device, which are copied with --archive alone";
-        return Err(Error::copying("copy", &shown, why));
+        return Err(Error::copy("copy", &shown, why));
     }
     Ok(transfer.copied)
 }

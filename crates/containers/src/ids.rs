@@ -1,14 +1,14 @@
 //! Ids of users and groups in a container, and what they are on the host.
 
-/// How the owners of files on disk are written: a container with a user namespace has its own numbers.
+/// The mapping between the ids of a container with a user namespace and those of the host.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ids {
-    /// The host's id of the container's root, and how many ids follow it.
+    /// The host id of the container's root, and the number of mapped ids; `None` without a user namespace.
     pub range: Option<(u32, u32)>,
 }
 
 impl Ids {
-    /// The container's number of a host's id.
+    /// The container's id for a host id.
     pub fn inside(self, id: u32) -> u32 {
         match self.range {
             Some((first, size)) if id >= first && id - first < size => id - first,
@@ -16,7 +16,7 @@ impl Ids {
         }
     }
 
-    /// The host's id of a container's number.
+    /// The host id for a container's id.
     pub fn outside(self, id: u32) -> u32 {
         match self.range {
             Some((first, size)) if id < size => first + id,
@@ -25,12 +25,12 @@ impl Ids {
     }
 }
 
-/// Which way ids are mapped.
+/// The direction in which ids are mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mapping {
-    /// From the host's to the container's.
+    /// From host ids to container ids.
     Inside(Ids),
-    /// From the container's to the host's.
+    /// From container ids to host ids.
     Outside(Ids),
 }
 

@@ -1,8 +1,8 @@
-//! Containers that have a name: what is kept about them, their files, and the process that stays with them.
+//! Named containers: their records, their files, and the process that supervises them.
 //!
-//! [`spec::build`] makes a runtime spec from an image's config and what was asked for, [`Containers::create`] writes it as an OCI bundle
-//! with a record beside it, [`Container::plan`] puts bundle and storage together for the runtime, [`launch`] starts it in the foreground and
-//! [`monitor::detach`] in the background.
+//! [`spec::build`] makes a runtime spec from an image's config and the flags, [`Containers::create`] writes it as an OCI bundle with a
+//! record beside it, [`Container::plan`] combines bundle and storage for the runtime, [`launch`] starts the container in the foreground
+//! and [`monitor::detach`] in the background.
 
 pub mod accounts;
 mod archive;
@@ -22,7 +22,7 @@ pub mod volumes;
 
 pub use container::state;
 pub use container::{
-    Container, Containers, Live, NewContainer, Options, Record, View, Waiter, launch, prepare,
+    Container, Containers, Live, NewContainer, Record, RunOptions, View, Waiter, launch, prepare,
 };
 pub use error::Error;
 pub use ids::Ids;

@@ -5,6 +5,7 @@
 //! descriptor of any of them. Nothing here relies on what a file holds: a line that is no record is left out, however long it is.
 
 mod files;
+mod read;
 mod record;
 mod settings;
 mod tail;
@@ -13,18 +14,18 @@ mod writer;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, inotify, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::Error;
 use files::DIRECTORY;
+use read::{Lines, past_hole, read_at, watch};
 pub use record::{Record, STAMP, Stream, stamp};
-pub use settings::{Driver, MaxSize, Settings};
+pub use settings::{Driver, LogOptions, MaxSize};
 pub(crate) use writer::Writer;
 
 /// The output of containers that were last started by a box without records in its logs.
@@ -68,7 +69,7 @@ pub struct Log {
 
 impl Log {
     /// Opens the log of the container with this directory; `None` if it never ran detached, or none was to be written.
-    pub(crate) fn open(container: &Path, settings: &Settings) -> Result<Option<Self>, Error> {
+    pub(crate) fn open(container: &Path, settings: &LogOptions) -> Result<Option<Self>, Error> {
         let path = container.join(DIRECTORY);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match openat(CWD, &path, flags, Mode::empty()) {
@@ -224,16 +225,16 @@ impl Log {
     }
 
     /// Waits until there may be more or `until` is readable, at most for the given time.
-    pub fn wait(&mut self, until: Option<BorrowedFd<'_>>, patience: Duration) -> Result<(), Error> {
+    pub fn wait(&mut self, until: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<(), Error> {
         // Without a watch, a look ten times a second.
         let watch = self.watched();
-        let patience = match watch {
-            Some(_) => patience,
-            None => patience.min(Duration::from_millis(100)),
+        let timeout = match watch {
+            Some(_) => timeout,
+            None => timeout.min(Duration::from_millis(100)),
         };
         let limit = Timespec {
-            tv_sec: patience.as_secs() as i64,
-            tv_nsec: i64::from(patience.subsec_nanos()),
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
         };
         let mut sources: Vec<PollFd<'_>> = watch
             .into_iter()
@@ -278,61 +279,6 @@ impl Log {
     fn failed(&self, error: io::Error) -> Error {
         Error::io("read", &self.path, error)
     }
-}
-
-/// The lines of a text whose last break is left out.
-struct Lines<'a>(Option<&'a [u8]>);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let text = self.0.take()?;
-        let Some(at) = memchr::memchr(b'\n', text) else {
-            return Some(text);
-        };
-        self.0 = Some(&text[at + 1..]);
-        Some(&text[..at])
-    }
-}
-
-/// As many bytes as there are, up to the buffer's length.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], offset + length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
-}
-
-/// The next offset at which a file has data. In a hole there is no record.
-fn past_hole(file: &File, offset: u64) -> u64 {
-    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-        Ok(data) => data.max(offset),
-        // No more data, or a file system that does not tell.
-        Err(Errno::NXIO) => file
-            .metadata()
-            .map_or(offset, |found| found.len().max(offset)),
-        Err(_) => offset,
-    }
-}
-
-/// Tells of writes and rotations; there may be no watch left to get, inotify(7) has a limit for each user.
-fn watch(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
-    use inotify::WatchFlags;
-    use std::os::fd::AsRawFd;
-    let watch =
-        inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    // By descriptor, as the container may get another name.
-    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE;
-    inotify::add_watch(&watch, path, flags).ok()?;
-    Some(watch)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod attach;
 mod broadcast;
 mod pipes;
+mod socket;
 
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -28,7 +29,7 @@ use pipes::Pipes;
 
 /// What the monitor tells the caller.
 #[derive(Serialize, Deserialize)]
-enum News {
+enum StartReport {
     /// The command runs.
     Running,
     /// It could not be started.
@@ -52,41 +53,41 @@ pub fn detach(mut container: Container, hint: Hint) -> Result<(), Error> {
     let plan = container.plan()?;
     let failed =
         |errno: Errno| Error::system("make the process that stays with the container", errno);
-    let (news, teller) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     match sys::clone3(0, None).map_err(failed)? {
         Cloned::Child => {
-            drop(news);
-            sys::exit(u8::from(stay(container, plan, teller, hint).is_err()))
+            drop(reader);
+            sys::exit(u8::from(stay(container, plan, writer, hint).is_err()))
         }
         Cloned::Parent { .. } => {
-            drop(teller);
+            drop(writer);
             container.hand_over();
-            listen(news)
+            listen(reader)
         }
     }
 }
 
-fn listen(news: OwnedFd) -> Result<(), Error> {
+fn listen(reader: OwnedFd) -> Result<(), Error> {
     let mut text = vec![];
-    std::fs::File::from(news)
+    std::fs::File::from(reader)
         .read_to_end(&mut text)
         .map_err(|error| {
             Error::system("hear from the process that stays with the container", error)
         })?;
     match serde_json::from_slice(&text) {
-        Ok(News::Running) => Ok(()),
-        Ok(News::Failed {
+        Ok(StartReport::Running) => Ok(()),
+        Ok(StartReport::Failed {
             message,
             hint,
             code,
-        }) => Err(Error::Told {
+        }) => Err(Error::Monitor {
             message,
             hint,
             code,
         }),
         Err(_) => {
             let message = "the process that stays with the container was killed".to_owned();
-            Err(Error::Told {
+            Err(Error::Monitor {
                 message,
                 hint: None,
                 code: 125,
@@ -96,21 +97,21 @@ fn listen(news: OwnedFd) -> Result<(), Error> {
 }
 
 /// The monitor's life.
-fn stay(container: Container, plan: Plan, teller: OwnedFd, hint: Hint) -> Result<Ended, Error> {
+fn stay(container: Container, plan: Plan, writer: OwnedFd, hint: Hint) -> Result<Ended, Error> {
     let started = begin(container, plan);
-    let news = match &started {
-        Ok(_) => News::Running,
-        Err(error) => News::Failed {
+    let report = match &started {
+        Ok(_) => StartReport::Running,
+        Err(error) => StartReport::Failed {
             message: error.to_string(),
             hint: hint(error),
             code: error.exit_code(),
         },
     };
     let text =
-        serde_json::to_vec(&news).map_err(|error| Error::system("tell the caller", error))?;
+        serde_json::to_vec(&report).map_err(|error| Error::system("tell the caller", error))?;
     // A caller that is gone has nothing to be told.
-    std::fs::File::from(teller).write_all(&text).ok();
-    drop((text, news));
+    std::fs::File::from(writer).write_all(&text).ok();
+    drop((text, report));
     let (running, carried) = started?;
     // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
     release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
@@ -131,16 +132,16 @@ impl Streams for Carried {
     }
 
     fn poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
-        self.pipes.wants(files);
+        self.pipes.add_to_poll(files);
         if let Some(broadcast) = &self.broadcast {
-            broadcast.wants(files);
+            broadcast.add_to_poll(files);
         }
     }
 
     fn carry(&mut self, ready: &[PollFlags]) -> Result<Option<i32>, Errno> {
-        let ready = self.pipes.turn(ready, &mut self.log)?;
+        let ready = self.pipes.handle(ready, &mut self.log)?;
         match &mut self.broadcast {
-            Some(broadcast) => broadcast.turn(ready, &mut self.log),
+            Some(broadcast) => broadcast.handle(ready, &mut self.log),
             None => Ok(None),
         }
     }

@@ -1,6 +1,7 @@
 //! What becomes of a container's layers: an overlay over them, or where that cannot be had a copy of them.
 
 mod mapped;
+mod namespace;
 pub(crate) mod overlay;
 pub(crate) mod rootfs;
 

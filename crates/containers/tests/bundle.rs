@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use box_containers::{Options, launch};
+use box_containers::{RunOptions, launch};
 use oci_spec::runtime::{HookBuilder, HooksBuilder};
 use support::{Engine, command, shell};
 
@@ -33,7 +33,7 @@ fn runs_the_bundle(name: &str, script: &str) {
     asked.user = Some("web".to_owned());
     let bundle = format!("for-{name}");
     let container = engine
-        .create_with(Some(&bundle), asked, false, Options::default())
+        .create_with(Some(&bundle), asked, false, RunOptions::default())
         .unwrap();
     // The engine's own lock is not for other runtimes.
     drop(container);
@@ -109,7 +109,7 @@ fn hooks_run_where_and_when_the_spec_says() {
     asked.volumes.push(support::bind(&out, "/out"));
     asked.hooks = Some(hooks.build().unwrap());
     let container = engine
-        .create_with(Some("hooked"), asked, true, Options::default())
+        .create_with(Some("hooked"), asked, true, RunOptions::default())
         .unwrap();
     let plan = container.plan().unwrap();
     assert_eq!(launch(container, plan).unwrap().wait().unwrap().code, 0);

@@ -4,7 +4,7 @@
 mod support;
 
 use box_containers::overrides::{Sharing, UserNamespace};
-use box_containers::{Options, launch};
+use box_containers::{RunOptions, launch};
 use support::{Engine, command, shell};
 
 #[test]
@@ -191,7 +191,7 @@ fn a_terminal_of_its_own() {
 #[test]
 fn without_pivot_root_the_hosts_root_is_out_of_reach() {
     let engine = Engine::new();
-    let options = Options::from(box_run::Options {
+    let options = RunOptions::from(box_run::Options {
         no_pivot: true,
         ..box_run::Options::default()
     });
@@ -207,7 +207,7 @@ fn without_pivot_root_the_hosts_root_is_out_of_reach() {
 fn preserved_descriptors_have_to_be_there_and_no_way_out() {
     let engine = Engine::new();
     let refused = |count: u32| {
-        let options = Options::from(box_run::Options {
+        let options = RunOptions::from(box_run::Options {
             preserve_fds: count,
             ..box_run::Options::default()
         });

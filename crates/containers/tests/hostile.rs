@@ -56,7 +56,7 @@ fn what_is_missing_is_made_and_leaves_no_trace() {
     for name in ["passwd", "group"] {
         std::fs::remove_file(engine.layer().join("etc").join(name)).unwrap();
     }
-    let options = box_containers::Options::default();
+    let options = box_containers::RunOptions::default();
     let container = engine
         .create_with(
             Some("bare"),

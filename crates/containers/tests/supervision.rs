@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use box_containers::{Containers, Options, launch};
+use box_containers::{Containers, RunOptions, launch};
 use support::{Engine, groups, layers, shell};
 
 const ROOT: &str = "BOX_TEST_ROOT";
@@ -82,7 +82,7 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
             cgroup_parent: None,
             etc: box_containers::EtcFiles::default(),
             remove: true,
-            options: Options::from(box_run::Options {
+            options: RunOptions::from(box_run::Options {
                 pids_by_default: true,
                 ..box_run::Options::default()
             }),

@@ -7,7 +7,7 @@ pub(super) type Record = (Vec<u8>, Vec<u8>);
 pub(super) fn text(records: &[Record]) -> Vec<u8> {
     let mut text = vec![];
     for (key, value) in records {
-        // The length counts its own digits.
+        // The length includes its own digits.
         let rest = key.len() + value.len() + " =\n".len();
         let mut length = rest + 1;
         while length != rest + length.to_string().len() {

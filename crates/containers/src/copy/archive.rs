@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::entry::{self, has_vanished};
 use super::failure::DEEPEST;
-use super::options::{Copied, Options};
+use super::options::{Copied, CopyOptions};
 use super::source::Source;
 use super::tree::Tree;
 use crate::Error;
@@ -19,7 +19,7 @@ use crate::archive::Archive;
 pub fn write_archive(
     from: &Tree,
     source: &Path,
-    options: &Options,
+    options: &CopyOptions,
     out: impl Write,
 ) -> Result<Copied, Error> {
     let source = Source::open(from, source, options.follow)?;
@@ -31,8 +31,8 @@ pub fn write_archive(
     };
     stream.tree(
         Path::new(&name),
-        &source.original.handle,
-        &source.original.stat,
+        &source.file.handle,
+        &source.file.stat,
         false,
         0,
     )?;
@@ -51,18 +51,18 @@ struct Stream<'a, W: Write> {
 }
 
 impl<W: Write> Stream<'_, W> {
-    /// `hollow`: what the directory holds is left out.
+    /// `skipped`: what the directory holds is left out.
     fn tree(
         &mut self,
         path: &Path,
         handle: &OwnedFd,
         stat: &Stat,
-        hollow: bool,
+        skipped: bool,
         depth: usize,
     ) -> Result<(), Error> {
         if depth > DEEPEST {
             let why = format!("directories are more than {DEEPEST} deep");
-            return Err(Error::copying("archive", path, why));
+            return Err(Error::copy("archive", path, why));
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
             self.copied.skipped += 1;
@@ -70,13 +70,11 @@ impl<W: Write> Stream<'_, W> {
         }
         self.archive.add(path, handle, stat)?;
         self.copied.files += 1;
-        if hollow || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        if skipped || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Ok(());
         }
         let failed = |errno: Errno| match errno {
-            Errno::OVERFLOW => {
-                Error::copying("archive", path, "it holds more files than are copied")
-            }
+            Errno::OVERFLOW => Error::copy("archive", path, "it holds more files than are copied"),
             errno => Error::io("read directory", path, errno),
         };
         let listed = entry::directory(handle).and_then(|it| Ok((entry::names(&it)?, it)));
@@ -98,15 +96,15 @@ impl<W: Write> Stream<'_, W> {
                 Err(errno) => return Err(Error::io("open", &path, errno)),
             };
             let crossed = inner.st_dev != stat.st_dev;
-            let gone = self.from.gone(&inner).filter(|_| crossed);
-            if let Some(gone) = gone {
-                self.copied.lost(gone);
+            let unavailable = self.from.unavailable(&inner).filter(|_| crossed);
+            if let Some(unavailable) = unavailable {
+                self.copied.note_unavailable(unavailable);
             }
-            let hollow = gone.is_some() || crossed && entry::is_kernels(&handle);
-            if hollow && FileType::from_raw_mode(inner.st_mode) != FileType::Directory {
+            let skipped = unavailable.is_some() || crossed && entry::is_kernels(&handle);
+            if skipped && FileType::from_raw_mode(inner.st_mode) != FileType::Directory {
                 continue;
             }
-            self.tree(&path, &handle, &inner, hollow, depth + 1)?;
+            self.tree(&path, &handle, &inner, skipped, depth + 1)?;
         }
         Ok(())
     }

@@ -107,7 +107,7 @@ fn by_hand(source: &OwnedFd, target: &OwnedFd, mut position: u64, end: u64) -> R
 }
 
 /// Writes what a file holds to one that need not have positions: a device, a pipe, a terminal.
-pub(super) fn pour(source: &OwnedFd, size: u64, target: &OwnedFd) -> Result<u64, Errno> {
+pub(super) fn write_content(source: &OwnedFd, size: u64, target: &OwnedFd) -> Result<u64, Errno> {
     let end = if size == 0 { MOST_UNSIZED } else { size };
     let mut buffer = vec![0; 256 << 10];
     let mut position = 0;

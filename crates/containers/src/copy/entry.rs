@@ -9,28 +9,28 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 /// Device and inode.
-pub(super) type Identity = (u64, u64);
+pub(crate) type Identity = (u64, u64);
 
 /// A name in an open directory.
-pub(super) struct Target {
-    pub(super) directory: OwnedFd,
-    pub(super) name: OsString,
+pub(crate) struct Target {
+    pub(crate) directory: OwnedFd,
+    pub(crate) name: OsString,
     /// For messages.
-    pub(super) shown: PathBuf,
+    pub(crate) shown: PathBuf,
 }
 
 /// How often something is tried that others can make fail by renaming things all the time.
-pub(super) const TRIES: usize = 128;
+pub(crate) const TRIES: usize = 128;
 
 /// The most names of one directory: so many that nobody has them by honest means, and that fit into memory.
 const MOST_NAMES: usize = 2_000_000;
 
-pub(super) fn identity(stat: &Stat) -> Identity {
+pub(crate) fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
 
 /// Opens what is at a name, as a mere handle, without following it.
-pub(super) fn open(
+pub(crate) fn open(
     directory: impl AsFd,
     name: impl rustix::path::Arg,
 ) -> Result<(OwnedFd, Stat), Errno> {
@@ -41,7 +41,7 @@ pub(super) fn open(
 }
 
 /// Opens a directory that is held as a mere handle for reading.
-pub(super) fn directory(handle: impl AsFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn directory(handle: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(
         handle,
         ".",
@@ -51,7 +51,7 @@ pub(super) fn directory(handle: impl AsFd) -> Result<OwnedFd, Errno> {
 }
 
 /// The names in an open directory, in order. [`Errno::OVERFLOW`]: more than anybody has.
-pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
+pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     use std::os::unix::ffi::OsStringExt;
     let mut names = vec![];
     for entry in Dir::read_from(directory)? {
@@ -69,7 +69,7 @@ pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
 }
 
 /// Looks at a name without following it.
-pub(super) fn stat_of(target: &Target) -> Result<Option<Stat>, Errno> {
+pub(crate) fn stat_of(target: &Target) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(&target.directory, &target.name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -78,12 +78,12 @@ pub(super) fn stat_of(target: &Target) -> Result<Option<Stat>, Errno> {
 }
 
 /// Whether something was there a moment ago and is not any more.
-pub(super) fn has_vanished(errno: Errno) -> bool {
+pub(crate) fn has_vanished(errno: Errno) -> bool {
     // The last two: of a process, and of a file on another machine.
     matches!(errno, Errno::NOENT | Errno::SRCH | Errno::STALE)
 }
 
 /// File systems that hold no files but the kernel's own view of itself.
-pub(super) fn is_kernels(directory: impl AsFd) -> bool {
+pub(crate) fn is_kernels(directory: impl AsFd) -> bool {
     rustix::fs::fstatfs(directory).is_ok_and(|found| is_of_the_kernel(&found))
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::entry::{Target, stat_of};
 use super::failure::Failure;
-use super::source::Original;
+use super::source::SourceFile;
 use super::tree::destination::refuse;
 
 /// What can be done about what has a name.
@@ -24,7 +24,7 @@ pub(super) enum Existing {
     Again,
 }
 
-pub(super) fn examine(source: &Original, target: &Target) -> Result<Existing, Failure> {
+pub(super) fn examine(source: &SourceFile, target: &Target) -> Result<Existing, Failure> {
     let kind = FileType::from_raw_mode(source.stat.st_mode);
     let Some(there) = stat_of(target)? else {
         return Ok(Existing::Place { replace: false });
@@ -41,7 +41,7 @@ pub(super) fn examine(source: &Original, target: &Target) -> Result<Existing, Fa
         (_, FileType::RegularFile) if is_mounted(target)? => Ok(Existing::Mounted),
         (_, FileType::RegularFile | FileType::Symlink) => Ok(Existing::Place { replace: true }),
         _ if kind == stands && there.st_rdev == source.stat.st_rdev => Ok(Existing::Done),
-        _ => Err(Failure::Told(refuse(&target.shown, stands))),
+        _ => Err(Failure::Explained(refuse(&target.shown, stands))),
     }
 }
 

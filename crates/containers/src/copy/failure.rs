@@ -12,7 +12,7 @@ pub(super) const DEEPEST: usize = 1024;
 /// A failure on the way: of the kernel, for the file at hand, or told already.
 pub(super) enum Failure {
     Kernel(Errno),
-    Told(Error),
+    Explained(Error),
 }
 
 impl From<Errno> for Failure {
@@ -24,14 +24,14 @@ impl From<Errno> for Failure {
 impl Failure {
     pub(super) fn at(self, shown: &Path) -> Error {
         match self {
-            Self::Told(error) => error,
-            Self::Kernel(Errno::AGAIN) => Error::copying(
+            Self::Explained(error) => error,
+            Self::Kernel(Errno::AGAIN) => Error::copy(
                 "copy to",
                 shown,
                 "somebody takes away there what was made just now",
             ),
-            Self::Kernel(Errno::INTR) => Error::copying("copy to", shown, "interrupted"),
-            Self::Kernel(Errno::OVERFLOW) => Error::copying(
+            Self::Kernel(Errno::INTR) => Error::copy("copy to", shown, "interrupted"),
+            Self::Kernel(Errno::OVERFLOW) => Error::copy(
                 "copy to",
                 shown,
                 "a directory holds more files than are copied",

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::options::Options;
+use super::options::CopyOptions;
 use crate::files::descriptor::path_of;
 use crate::files::xattrs;
 use crate::ids::Mapping;
@@ -16,7 +16,7 @@ const SET_ID: u32 = 0o6000;
 /// Owner first, as a change of owner takes set-id bits and capabilities away; then xattrs; then the mode, so that set-id bits come
 /// when all else is right; times at last.
 pub(super) fn apply(
-    options: &Options,
+    options: &CopyOptions,
     source: &OwnedFd,
     stat: &Stat,
     made: &OwnedFd,
@@ -58,7 +58,7 @@ pub(super) fn apply(
     }
 }
 
-fn owner(options: &Options, stat: &Stat) -> (u32, u32) {
+fn owner(options: &CopyOptions, stat: &Stat) -> (u32, u32) {
     match (options.archive, options.inward) {
         (false, _) => options.owner,
         (true, true) => (

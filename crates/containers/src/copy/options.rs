@@ -5,7 +5,7 @@ use crate::ids::Ids;
 
 /// How files are copied.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct CopyOptions {
     /// `-a`: owners, extended attributes and device nodes are copied too, set-id bits are kept.
     pub archive: bool,
     /// `-L`: a symbolic link named as the source is followed.
@@ -30,13 +30,13 @@ pub struct Copied {
     /// Files that were there when their directory was read, and gone when their turn came.
     pub vanished: u64,
     /// Mount points whose content was not to be had, each in words.
-    pub gone: Vec<String>,
+    pub unavailable: Vec<String>,
 }
 
 impl Copied {
-    pub(super) fn lost(&mut self, gone: &Unavailable) {
-        if !gone.expected && !self.gone.contains(&gone.why) {
-            self.gone.push(gone.why.clone());
+    pub(super) fn note_unavailable(&mut self, unavailable: &Unavailable) {
+        if !unavailable.expected && !self.unavailable.contains(&unavailable.why) {
+            self.unavailable.push(unavailable.why.clone());
         }
     }
 }

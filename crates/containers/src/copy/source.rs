@@ -13,7 +13,7 @@ use crate::Error;
 
 /// The file that is to be copied.
 pub(super) struct Source {
-    pub(super) original: Original,
+    pub(super) file: SourceFile,
     pub(super) kind: FileType,
     /// `None`: the source is a directory of which only the content is meant, or that has no name, as `/`.
     pub(super) name: Option<OsString>,
@@ -37,10 +37,10 @@ impl Source {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory && is_kernels(&handle) {
             let why = "it is a view of the kernel, and no files";
-            return Err(Error::copying("copy", &tree.shown(path), why));
+            return Err(Error::copy("copy", &tree.shown(path), why));
         }
         Ok(Self {
-            original: Original {
+            file: SourceFile {
                 handle,
                 stat,
                 device: None,
@@ -56,7 +56,7 @@ impl Source {
 }
 
 /// An open file that is to be copied, as a mere handle.
-pub(super) struct Original {
+pub(super) struct SourceFile {
     pub(super) handle: OwnedFd,
     pub(super) stat: Stat,
     /// The device of the directory that it is in, where that is known.

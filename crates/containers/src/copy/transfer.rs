@@ -15,9 +15,9 @@ use super::content;
 use super::entry::{self, Identity, Target, has_vanished};
 use super::failure::{DEEPEST, Failure};
 use super::links::Links;
-use super::options::{Copied, Options};
+use super::options::{Copied, CopyOptions};
 use super::owner::FileOwner;
-use super::source::Original;
+use super::source::SourceFile;
 use super::tree::Tree;
 use crate::Error;
 use crate::files::descriptor::{path_of, reopen};
@@ -26,20 +26,20 @@ use crate::files::descriptor::{path_of, reopen};
 const MOST_ENTRIES: u64 = 10_000_000;
 
 pub(super) struct Transfer<'a> {
-    options: Options,
+    options: CopyOptions,
     from: &'a Tree,
     stop: &'a dyn Fn() -> bool,
     pub(super) copied: Copied,
     links: Links,
     /// Directories that the copy makes or is made in: those are not copied into themselves.
-    own: HashSet<Identity>,
+    excluded: HashSet<Identity>,
     entries: u64,
     file_owner: Option<FileOwner>,
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(
-        options: Options,
+        options: CopyOptions,
         from: &'a Tree,
         to: &Tree,
         stop: &'a dyn Fn() -> bool,
@@ -50,15 +50,15 @@ impl<'a> Transfer<'a> {
             stop,
             copied: Copied::default(),
             links: Links::default(),
-            own: to.home().iter().copied().collect(),
+            excluded: to.excluded().iter().copied().collect(),
             entries: 0,
             file_owner: None,
         }
     }
 
     /// Copies a file of any kind to a name, in the place of what is there; a directory is merged into one.
-    pub(super) fn entry(&mut self, source: &Original, target: &Target) -> Result<(), Error> {
-        self.put(source, target, &mut None, 0)
+    pub(super) fn entry(&mut self, source: &SourceFile, target: &Target) -> Result<(), Error> {
+        self.copy_to(source, target, &mut None, 0)
     }
 
     /// Copies what a directory holds into another.
@@ -72,21 +72,21 @@ impl<'a> Transfer<'a> {
     }
 
     /// Writes a file's content to what is open: a device, a pipe.
-    pub(super) fn pour(
+    pub(super) fn write_content(
         &mut self,
-        source: &Original,
+        source: &SourceFile,
         target: &OwnedFd,
         shown: &Path,
     ) -> Result<(), Error> {
-        let poured = || -> Result<u64, Errno> {
+        let written = || -> Result<u64, Errno> {
             let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
             let path = path_of(target);
             // Not without waiting: a pipe's reader may come later, as with cp(1).
             let to = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?;
             let from = reopen(&source.handle, OFlags::RDONLY)?;
-            content::pour(&from, source.stat.st_size as u64, &to)
+            content::write_content(&from, source.stat.st_size as u64, &to)
         };
-        self.copied.bytes += poured().map_err(|errno| Failure::from(errno).at(shown))?;
+        self.copied.bytes += written().map_err(|errno| Failure::from(errno).at(shown))?;
         self.copied.files += 1;
         Ok(())
     }
@@ -100,13 +100,13 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Error> {
         let failed = |errno: Errno| Failure::from(errno).at(shown);
         let stat = rustix::fs::fstat(target).map_err(failed)?;
-        self.own.insert(entry::identity(&stat));
+        self.excluded.insert(entry::identity(&stat));
         let Some((directory, device, names)) = self.list(source, shown)? else {
             return Ok(());
         };
         let mut private = None;
         for name in names {
-            let Some(source) = self.look(&directory, device, &name, shown)? else {
+            let Some(source) = self.open_child(&directory, device, &name, shown)? else {
                 continue;
             };
             let directory = rustix::io::fcntl_dupfd_cloexec(target, 0).map_err(failed)?;
@@ -116,7 +116,7 @@ impl<'a> Transfer<'a> {
                 name,
                 shown,
             };
-            self.put(&source, &target, &mut private, depth + 1)?;
+            self.copy_to(&source, &target, &mut private, depth + 1)?;
         }
         Ok(())
     }
@@ -145,13 +145,13 @@ impl<'a> Transfer<'a> {
     }
 
     /// The next file of a directory that is copied; none if it is gone since that was listed, or is not to be copied.
-    fn look(
+    fn open_child(
         &mut self,
         directory: &OwnedFd,
         device: u64,
         name: &OsStr,
         shown: &Path,
-    ) -> Result<Option<Original>, Error> {
+    ) -> Result<Option<SourceFile>, Error> {
         let (handle, stat) = match entry::open(directory, name) {
             Ok(found) => found,
             Err(errno) if has_vanished(errno) => {
@@ -160,8 +160,8 @@ impl<'a> Transfer<'a> {
             }
             Err(errno) => return Err(Error::io("open", &shown.join(name), errno)),
         };
-        let own = self.own.contains(&entry::identity(&stat));
-        Ok((!own).then_some(Original {
+        let excluded = self.excluded.contains(&entry::identity(&stat));
+        Ok((!excluded).then_some(SourceFile {
             handle,
             stat,
             device: Some(device),
@@ -169,7 +169,12 @@ impl<'a> Transfer<'a> {
     }
 
     /// Counts a file; false if it is left out.
-    fn takes(&mut self, source: &Original, shown: &Path, depth: usize) -> Result<bool, Failure> {
+    fn accepts(
+        &mut self,
+        source: &SourceFile,
+        shown: &Path,
+        depth: usize,
+    ) -> Result<bool, Failure> {
         if (self.stop)() {
             return Err(Errno::INTR.into());
         }
@@ -179,7 +184,7 @@ impl<'a> Transfer<'a> {
                 true => format!("directories are more than {DEEPEST} deep"),
                 false => format!("more than {MOST_ENTRIES} files"),
             };
-            return Err(Failure::Told(Error::copying("copy to", shown, why)));
+            return Err(Failure::Explained(Error::copy("copy to", shown, why)));
         }
         let kind = FileType::from_raw_mode(source.stat.st_mode);
         let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
@@ -188,19 +193,19 @@ impl<'a> Transfer<'a> {
             self.copied.skipped += 1;
             return Ok(false);
         }
-        Ok(kind == FileType::Directory || !self.is_hollow(source))
+        Ok(kind == FileType::Directory || !self.skips_content(source))
     }
 
     /// Whether a file or directory is the top of a file system of which nothing is copied.
-    fn is_hollow(&mut self, source: &Original) -> bool {
+    fn skips_content(&mut self, source: &SourceFile) -> bool {
         if source
             .device
             .is_none_or(|device| device == source.stat.st_dev)
         {
             return false;
         }
-        if let Some(gone) = self.from.gone(&source.stat) {
-            self.copied.lost(gone);
+        if let Some(unavailable) = self.from.unavailable(&source.stat) {
+            self.copied.note_unavailable(unavailable);
             return true;
         }
         entry::is_kernels(&source.handle)

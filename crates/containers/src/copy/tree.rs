@@ -20,9 +20,9 @@ pub struct Tree {
     /// For messages: what stands before a path.
     name: String,
     /// Places of which the content is not to be had.
-    gone: Vec<Unavailable>,
+    unavailable: Vec<Unavailable>,
     /// Directories of the host that are never copied into this tree, as it is kept in them.
-    home: Vec<Identity>,
+    excluded: Vec<Identity>,
 }
 
 /// A mount point of a stopped container whose content cannot be shown: an empty file system stands in for it.
@@ -42,8 +42,8 @@ impl Tree {
         Self {
             root: None,
             name: String::new(),
-            gone: vec![],
-            home: vec![],
+            unavailable: vec![],
+            excluded: vec![],
         }
     }
 
@@ -52,14 +52,14 @@ impl Tree {
         Self {
             root: Some(root),
             name: format!("{name}:"),
-            gone: vec![],
-            home: vec![],
+            unavailable: vec![],
+            excluded: vec![],
         }
     }
 
     /// With mount points whose content is not to be had.
-    pub fn without(mut self, gone: Vec<Unavailable>) -> Self {
-        self.gone = gone;
+    pub fn without(mut self, unavailable: Vec<Unavailable>) -> Self {
+        self.unavailable = unavailable;
         self
     }
 
@@ -67,12 +67,12 @@ impl Tree {
     pub fn kept_in(mut self, directory: &Path) -> Self {
         // Where it cannot be looked at, nothing can be copied from it either.
         let stat = rustix::fs::stat(directory).ok();
-        self.home = stat.iter().map(identity).collect();
+        self.excluded = stat.iter().map(identity).collect();
         self
     }
 
-    pub(super) fn home(&self) -> &[Identity] {
-        &self.home
+    pub(super) fn excluded(&self) -> &[Identity] {
+        &self.excluded
     }
 
     /// Opens a directory for reading, for example as the place to unpack an archive in.
@@ -99,7 +99,7 @@ impl Tree {
 
     pub(super) fn failed(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
         match errno {
-            Errno::AGAIN => Error::copying(
+            Errno::AGAIN => Error::copy(
                 action,
                 &self.shown(path),
                 "directories on its way are renamed all the time",
@@ -109,20 +109,22 @@ impl Tree {
     }
 
     /// Why a mount point's content is not to be had, if it is not.
-    pub(super) fn gone(&self, stat: &Stat) -> Option<&Unavailable> {
-        self.gone.iter().find(|gone| gone.device == stat.st_dev)
+    pub(super) fn unavailable(&self, stat: &Stat) -> Option<&Unavailable> {
+        self.unavailable
+            .iter()
+            .find(|unavailable| unavailable.device == stat.st_dev)
     }
 
     fn check(&self, stat: &Stat, path: &Path) -> Result<(), Error> {
-        match self.gone(stat) {
-            Some(gone) => Err(Error::copying("reach", &self.shown(path), &*gone.why)),
+        match self.unavailable(stat) {
+            Some(unavailable) => Err(Error::copy("reach", &self.shown(path), &*unavailable.why)),
             None => Ok(()),
         }
     }
 
     /// A failure for a path, which may lead through a mount point whose content is not to be had.
     fn missing(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
-        for above in path.ancestors().filter(|_| !self.gone.is_empty()) {
+        for above in path.ancestors().filter(|_| !self.unavailable.is_empty()) {
             if let Ok(there) = self.try_open(above, OFlags::PATH)
                 && let Ok(stat) = rustix::fs::fstat(&there)
             {

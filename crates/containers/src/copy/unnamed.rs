@@ -27,19 +27,19 @@ pub(super) fn place(file: &OwnedFd, target: &Target, replace: bool) -> Result<()
     let link = |name: &std::ffi::OsStr| {
         rustix::fs::linkat(CWD, path_of(file), directory, name, AtFlags::SYMLINK_FOLLOW)
     };
-    let gone = |errno| match errno {
+    let unavailable = |errno| match errno {
         // A file whose last name is gone gets no other one, linkat(2).
         Errno::NOENT => Errno::AGAIN,
         errno => errno,
     };
     if !replace {
-        return link(&target.name).map_err(gone);
+        return link(&target.name).map_err(unavailable);
     }
     let aside = loop {
         let aside = random_name()?;
         match link(aside.as_ref()) {
             Err(Errno::EXIST) => {}
-            other => break other.map(|()| aside).map_err(gone)?,
+            other => break other.map(|()| aside).map_err(unavailable)?,
         }
     };
     let renamed = rustix::fs::renameat(directory, &aside, directory, &target.name);
@@ -47,5 +47,5 @@ pub(super) fn place(file: &OwnedFd, target: &Target, replace: bool) -> Result<()
         // What failed before is what is told.
         let _ = rustix::fs::unlinkat(directory, &aside, AtFlags::empty());
     }
-    renamed.map_err(gone)
+    renamed.map_err(unavailable)
 }

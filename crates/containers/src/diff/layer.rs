@@ -10,25 +10,26 @@ use rustix::fs::{FileType, Stat};
 
 use box_unpack::Layers;
 
+use super::change::{ChangeKind, WritableFiles};
+use super::walk::walk;
 use crate::Error;
 use crate::archive::Archive;
-use crate::diff::{self, Changed, Kind};
 use crate::ids::Ids;
 
 /// Names that begin so are whiteouts; a file of such a name cannot be in a layer.
 const WHITEOUT: &str = ".wh.";
 
 /// Writes what a container changed as an uncompressed layer, the same bytes for the same files. For the other
-/// arguments see [`diff::changes`]. Returns the writer.
+/// arguments see [`crate::diff::changes`]. Returns the writer.
 pub fn write<W: Write>(
-    changed: &Changed,
+    files: &WritableFiles,
     layers: &Layers,
     mounted: &[PathBuf],
     ids: Ids,
     out: W,
 ) -> Result<W, Error> {
     let mut archive = Archive::new(out, ids);
-    diff::walk(changed, layers, mounted, &mut |entry| {
+    walk(files, layers, mounted, &mut |entry| {
         let name = entry.path.file_name().unwrap_or_default();
         if named_as_whiteout(entry.path) {
             let path = entry.path.display();
@@ -45,7 +46,7 @@ pub fn write<W: Write>(
             return Ok(());
         }
         match (entry.kind, entry.file) {
-            (Kind::Deleted, _) | (_, None) => {
+            (ChangeKind::Deleted, _) | (_, None) => {
                 let mut whiteout = std::ffi::OsString::from(WHITEOUT);
                 whiteout.push(name);
                 archive.mark(&entry.path.with_file_name(whiteout))
@@ -107,7 +108,7 @@ mod tests {
         fs::write(upper.join(".wh.dir/file"), "").unwrap();
         let make = || {
             write(
-                &Changed::Upper(upper.clone()),
+                &WritableFiles::Upper(upper.clone()),
                 &Layers::of_directories([low.clone()]),
                 &[],
                 Ids::default(),

@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::File;
 use crate::Error;
+
+/// A file of the upper directory.
+pub(crate) struct File {
+    /// Opened with `O_PATH`.
+    pub(crate) handle: OwnedFd,
+    pub(crate) stat: Stat,
+}
 
 /// A tree in which paths are resolved below its root, through no symbolic link and onto no other file system.
 pub(super) struct Upper {

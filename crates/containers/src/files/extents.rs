@@ -1,15 +1,15 @@
-//! Where a file has data, and where it has holes.
+//! Data and holes of a sparse file.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-/// What a file that says that it has no size may hold all the same, as those of /proc: so much is read.
+/// How much is read of a file that reports no size, as files in /proc do.
 pub(crate) const MOST_UNSIZED: u64 = 16 << 20;
 
-/// The stretches of a file that are not holes, as far as its file system knows (lseek(2), `SEEK_DATA`). Never beyond the size that
-/// the file had when this was made, however it grows.
+/// The data ranges of a file, as its file system reports them (lseek(2), `SEEK_DATA`). They end at the size that the file had when
+/// this was created, however it grows.
 pub(crate) struct Extents<'a> {
     file: BorrowedFd<'a>,
     position: u64,
@@ -25,23 +25,23 @@ impl<'a> Extents<'a> {
         }
     }
 
-    /// The next stretch: where it begins, and where it ends.
+    /// Start and end of the next range.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, u64)>, Errno> {
         if self.position >= self.size {
             return Ok(None);
         }
         let start = match rustix::fs::seek(self.file, SeekFrom::Data(self.position)) {
             Ok(start) if start < self.size => start,
-            // Nothing but a hole up to the end.
+            // A hole extends to the end.
             Ok(_) | Err(Errno::NXIO) => {
                 self.position = self.size;
                 return Ok(None);
             }
-            // Not every file system knows of holes.
+            // The file system does not report holes.
             Err(_) => self.position,
         };
         let end = match rustix::fs::seek(self.file, SeekFrom::Hole(start)) {
-            // A hole made this moment may begin where the data began.
+            // If the range was punched out meanwhile, the hole begins at its start.
             Ok(end) if end > start => end.min(self.size),
             _ => self.size,
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a container was made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Settings {
+pub struct LogOptions {
     /// `--log-driver`.
     pub driver: Driver,
     /// `--log-opt max-size`.
@@ -43,7 +43,7 @@ impl Default for MaxSize {
     }
 }
 
-impl Settings {
+impl LogOptions {
     /// The smallest `max-size`: half of it still has room for a record with some text.
     pub const SMALLEST: u64 = 1 << 10;
     /// The largest `max-file`.

@@ -34,13 +34,13 @@ impl Pipes {
     }
 
     /// Adds what is waited for: those that are open.
-    pub(super) fn wants<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
+    pub(super) fn add_to_poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
         let open = self.pipes.iter().flatten();
         files.extend(open.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     }
 
-    /// Reads what is ready, in the order of [`Pipes::wants`]. Returns what of `ready` is for others.
-    pub(super) fn turn<'a>(
+    /// Reads what is ready, in the order of [`Pipes::add_to_poll`]. Returns what of `ready` is for others.
+    pub(super) fn handle<'a>(
         &mut self,
         mut ready: &'a [PollFlags],
         log: &mut Option<Writer>,

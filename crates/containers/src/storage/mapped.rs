@@ -14,7 +14,8 @@ use box_unpack::Layers;
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::overlay::{Home, Overlay};
+use super::namespace::SeparateNamespace;
+use super::overlay::Overlay;
 use crate::Error;
 
 /// Mounts the overlay of `layers` over `bundle`'s upper directory with these ids, attached nowhere.
@@ -28,9 +29,9 @@ pub fn overlay(
     let (user, group) = ids.map.root();
     std::os::unix::fs::chown(&upper, Some(user), Some(group))
         .map_err(|error| Error::io("change the owner of", &upper, error))?;
-    let home = Home::leave()?;
+    let separate = SeparateNamespace::enter()?;
     let made = build(bundle, layers, volatile, ids.namespace);
-    home.come_back()?;
+    separate.leave()?;
     made
 }
 

@@ -19,9 +19,9 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
+use super::namespace::SeparateNamespace;
 use crate::Error;
 use box_run::error::c_string;
-use box_run::sys::process;
 
 /// Options that do not depend on the container. `index` and `metacopy` off and `redirect_dir=nofollow`: the upper
 /// directory stays plain files that can be packed as a layer, and attributes in a hostile layer are not followed.
@@ -179,9 +179,9 @@ impl Overlay {
 
     /// Mounts it in a namespace that is left again, on `target`, and gives the mount, attached nowhere: on every kernel.
     pub fn mount_aside(&self, target: &Path) -> Result<OwnedFd, Error> {
-        let home = Home::leave()?;
+        let separate = SeparateNamespace::enter()?;
         let made = self.mount_and_take(target);
-        home.come_back()?;
+        separate.leave()?;
         made
     }
 
@@ -225,41 +225,6 @@ impl Overlay {
     /// The options, for people.
     pub fn describe(&self) -> String {
         self.options.to_string_lossy().into_owned()
-    }
-}
-
-/// The mount namespace and working directory to come back to, from a namespace that is made for what is mounted aside. Of the
-/// calling thread alone.
-pub(crate) struct Home {
-    namespace: OwnedFd,
-    directory: OwnedFd,
-    _limit: RaisedLimit,
-}
-
-impl Home {
-    pub fn leave() -> Result<Self, Error> {
-        let failed = |errno| Error::system("make a mount namespace", errno);
-        let open = |path: &std::ffi::CStr, flags: OFlags| {
-            rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
-        };
-        let namespace = open(c"/proc/self/ns/mnt", OFlags::RDONLY).map_err(failed)?;
-        let directory = open(c".", OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
-        process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
-        let home = Self {
-            namespace,
-            directory,
-            _limit: RaisedLimit::raise(),
-        };
-        match box_run::sys::mount::make_private() {
-            Ok(()) => Ok(home),
-            Err(errno) => home.come_back().and(Err(failed(errno))),
-        }
-    }
-
-    pub fn come_back(self) -> Result<(), Error> {
-        let failed = |errno| Error::system("return to the host's mount namespace", errno);
-        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), None).map_err(failed)?;
-        rustix::process::fchdir(self.directory).map_err(failed)
     }
 }
 
@@ -309,95 +274,4 @@ fn lower(layers: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn topmost_comes_first() {
-        let layers = [PathBuf::from("/low"), PathBuf::from("/high")];
-        let overlay = Overlay::new(
-            Layers::of_directories(layers),
-            "/u".into(),
-            "/w".into(),
-            true,
-        )
-        .unwrap();
-        let expected = "lowerdir=/high:/low,upperdir=/u,workdir=/w,index=off,metacopy=off,redirect_dir=nofollow,volatile";
-        assert_eq!(overlay.describe(), expected);
-        assert!(Overlay::new(Layers::default(), "/u".into(), "/w".into(), true).is_err());
-    }
-
-    /// Mounts it and gives what is in its file `f`. The mount lives in a namespace that goes with the thread.
-    fn read_through(overlay: &Overlay, target: &Path) -> String {
-        box_run::sys::process::unshare(libc::CLONE_NEWNS | libc::CLONE_FS).unwrap();
-        box_run::sys::mount::make_private().unwrap();
-        let before = std::env::current_dir().unwrap();
-        overlay.mount_here(target).unwrap();
-        assert_eq!(std::env::current_dir().unwrap(), before);
-        std::fs::read_to_string(target.join("f")).unwrap()
-    }
-
-    fn in_a_thread(work: impl FnOnce() + Send) {
-        std::thread::scope(|scope| scope.spawn(work).join().unwrap());
-    }
-
-    #[test]
-    fn paths_that_options_cannot_carry_go_by_descriptor() {
-        let dir = tempfile::tempdir().unwrap();
-        for odd in ["a:b,c\\d e", "new\nline", "\"quotes'", "\\", "per%cent=é\t"] {
-            let odd = dir.path().join(odd);
-            for name in ["low", "upper", "work", "target"] {
-                std::fs::create_dir_all(odd.join(name)).unwrap();
-            }
-            std::fs::write(odd.join("low/f"), "below").unwrap();
-            let overlay = Overlay::new(
-                Layers::of_directories([odd.join("low")]),
-                odd.join("upper"),
-                odd.join("work"),
-                false,
-            )
-            .unwrap();
-            in_a_thread(|| assert_eq!(read_through(&overlay, &odd.join("target")), "below"));
-        }
-    }
-
-    #[test]
-    fn as_many_layers_as_the_kernel_takes_with_long_paths_and_high_numbers() {
-        let dir = tempfile::tempdir().unwrap();
-        let long = dir.path().join("x".repeat(200));
-        let layers: Vec<_> = (0..MOST_LAYERS)
-            .map(|number| long.join(number.to_string()))
-            .collect();
-        for path in layers
-            .iter()
-            .chain(&["u", "w", "t"].map(|name| long.join(name)))
-        {
-            std::fs::create_dir_all(path).unwrap();
-        }
-        std::fs::write(layers[0].join("f"), "lowest").unwrap();
-        let overlay = Overlay::new(
-            Layers::of_directories(layers.clone()),
-            long.join("u"),
-            long.join("w"),
-            false,
-        )
-        .unwrap();
-        assert!(overlay.opened().unwrap().options.as_bytes().len() <= LONGEST);
-        in_a_thread(|| assert_eq!(read_through(&overlay, &long.join("t")), "lowest"));
-        let more = [layers, vec![long.clone()]].concat();
-        let refused = Overlay::new(
-            Layers::of_directories(more),
-            long.join("u"),
-            long.join("w"),
-            false,
-        )
-        .unwrap_err();
-        assert!(
-            refused
-                .to_string()
-                .contains("has 501 layers, and the kernel stacks 500 at most"),
-            "{refused}"
-        );
-    }
-}
+mod tests;

@@ -23,12 +23,12 @@ fn text(path: &Path) -> Result<CString, Error> {
 /// An overlay. Where the kernel's newer interface takes it the parent mounts it, while the first process makes its network: on ext4
 /// either takes half a millisecond.
 #[derive(Debug)]
-pub struct Stacked {
+pub struct OverlayRoot {
     overlay: Overlay,
     target: CString,
 }
 
-impl Stacked {
+impl OverlayRoot {
     /// To be mounted on `target`.
     pub fn new(overlay: Overlay, target: &Path) -> Result<Self, Error> {
         let target = text(target)?;
@@ -36,7 +36,7 @@ impl Stacked {
     }
 }
 
-impl RootFilesystem for Stacked {
+impl RootFilesystem for OverlayRoot {
     fn target(&self) -> &CStr {
         &self.target
     }
@@ -76,14 +76,14 @@ impl RootFilesystem for Stacked {
 
 /// An overlay of layers that are shown with the ids of the container's user namespace.
 #[derive(Debug)]
-pub struct Mapped {
+pub struct MappedRoot {
     bundle: PathBuf,
     layers: Layers,
     volatile: bool,
     target: CString,
 }
 
-impl Mapped {
+impl MappedRoot {
     /// Of `layers` over the upper directory of `bundle`.
     pub fn new(bundle: &Path, layers: Layers, volatile: bool) -> Result<Self, Error> {
         Ok(Self {
@@ -95,7 +95,7 @@ impl Mapped {
     }
 }
 
-impl RootFilesystem for Mapped {
+impl RootFilesystem for MappedRoot {
     fn target(&self) -> &CStr {
         &self.target
     }
@@ -123,12 +123,12 @@ impl RootFilesystem for Mapped {
 
 /// A copy of the layers.
 #[derive(Debug)]
-pub struct Copied {
+pub struct CopiedRoot {
     path: PathBuf,
     target: CString,
 }
 
-impl Copied {
+impl CopiedRoot {
     /// That directory.
     pub fn new(path: PathBuf) -> Result<Self, Error> {
         let target = text(&path)?;
@@ -136,7 +136,7 @@ impl Copied {
     }
 }
 
-impl RootFilesystem for Copied {
+impl RootFilesystem for CopiedRoot {
     fn target(&self) -> &CStr {
         &self.target
     }

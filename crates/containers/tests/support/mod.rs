@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use box_cache::{DiffId, Digest};
 use box_containers::overrides::{Network, Overrides};
 use box_containers::{
-    Container, Containers, Error, EtcFiles, NewContainer, Options, accounts, launch, spec,
+    Container, Containers, Error, EtcFiles, NewContainer, RunOptions, accounts, launch, spec,
 };
 use box_run::Ended;
 use box_unpack::{LayerStore, Layers};
@@ -52,7 +52,7 @@ impl Engine {
 
     /// A container that goes with its command.
     pub fn create(&self, asked: Overrides) -> Result<Container, Error> {
-        self.create_with(None, asked, true, Options::default())
+        self.create_with(None, asked, true, RunOptions::default())
     }
 
     pub fn create_with(
@@ -60,7 +60,7 @@ impl Engine {
         name: Option<&str>,
         mut asked: Overrides,
         remove: bool,
-        mut options: Options,
+        mut options: RunOptions,
     ) -> Result<Container, Error> {
         let layers = layers(self.dir.path());
         asked.accounts = accounts::Accounts::of_layers(&layers, &spec::mounts(&asked))?;

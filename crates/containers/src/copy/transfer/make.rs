@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::Transfer;
 use crate::copy::entry::{self, has_vanished};
 use crate::copy::failure::Failure;
-use crate::copy::source::Original;
+use crate::copy::source::SourceFile;
 use crate::copy::staging::open_made;
 use crate::copy::{content, metadata};
 use crate::files::descriptor::reopen;
@@ -19,13 +19,13 @@ impl Transfer<'_> {
     /// Makes a copy in a directory that nobody else can enter. False: what was to be copied has gone meanwhile.
     pub(super) fn make(
         &mut self,
-        source: &Original,
+        source: &SourceFile,
         parent: &OwnedFd,
         name: &OsStr,
         shown: &Path,
         depth: usize,
     ) -> Result<bool, Failure> {
-        let Original { handle, stat, .. } = source;
+        let SourceFile { handle, stat, .. } = source;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory && self.links.link(stat, parent, name) {
             self.copied.files += 1;
@@ -73,16 +73,19 @@ impl Transfer<'_> {
     /// A directory with all that it holds.
     pub(super) fn make_directory(
         &mut self,
-        source: &Original,
+        source: &SourceFile,
         parent: &OwnedFd,
         name: &OsStr,
         shown: &Path,
         depth: usize,
     ) -> Result<bool, Failure> {
-        let hollow = self.is_hollow(source);
-        let listed = match hollow {
+        let skipped = self.skips_content(source);
+        let listed = match skipped {
             true => None,
-            false => match self.list(&source.handle, shown).map_err(Failure::Told)? {
+            false => match self
+                .list(&source.handle, shown)
+                .map_err(Failure::Explained)?
+            {
                 None => return Ok(false),
                 listed => listed,
             },
@@ -90,17 +93,17 @@ impl Transfer<'_> {
         rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
         let made = open_made(parent, name)?;
         let stat = rustix::fs::fstat(&made)?;
-        self.own.insert(entry::identity(&stat));
+        self.excluded.insert(entry::identity(&stat));
         self.copied.files += 1;
         if let Some((directory, device, names)) = listed {
             for name in names {
                 let shown = shown.join(&name);
-                let looked = self.look(&directory, device, &name, &shown);
-                let Some(child) = looked.map_err(Failure::Told)? else {
+                let looked = self.open_child(&directory, device, &name, &shown);
+                let Some(child) = looked.map_err(Failure::Explained)? else {
                     continue;
                 };
-                let failed = |failure: Failure| Failure::Told(failure.at(&shown));
-                if self.takes(&child, &shown, depth + 1).map_err(failed)? {
+                let failed = |failure: Failure| Failure::Explained(failure.at(&shown));
+                if self.accepts(&child, &shown, depth + 1).map_err(failed)? {
                     self.make(&child, &made, &name, &shown, depth + 1)
                         .map_err(failed)?;
                 }

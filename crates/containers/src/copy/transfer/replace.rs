@@ -11,7 +11,7 @@ use crate::copy::entry::{self, TRIES, Target, has_vanished};
 use crate::copy::existing::{Existing, examine};
 use crate::copy::failure::Failure;
 use crate::copy::owner::FileOwner;
-use crate::copy::source::Original;
+use crate::copy::source::SourceFile;
 use crate::copy::staging::Staging;
 use crate::copy::staging::names::ONLY;
 use crate::copy::{content, metadata, unnamed};
@@ -19,15 +19,15 @@ use crate::files::descriptor::reopen;
 
 impl Transfer<'_> {
     /// Copies to a name in a directory that may be anybody's.
-    pub(super) fn put(
+    pub(super) fn copy_to(
         &mut self,
-        source: &Original,
+        source: &SourceFile,
         target: &Target,
         staging: &mut Option<Staging>,
         depth: usize,
     ) -> Result<(), Error> {
         let failed = |failure: Failure| failure.at(&target.shown);
-        if !self.takes(source, &target.shown, depth).map_err(failed)? {
+        if !self.accepts(source, &target.shown, depth).map_err(failed)? {
             return Ok(());
         }
         let mut unnamed = None;
@@ -44,7 +44,7 @@ impl Transfer<'_> {
                     let written = self.overwrite(source, target);
                     return written.map_err(|errno| failed(errno.into()));
                 }
-                Existing::Merge(_) if self.is_hollow(source) => return Ok(()),
+                Existing::Merge(_) if self.skips_content(source) => return Ok(()),
                 Existing::Merge(found) => {
                     self.copied.files += 1;
                     return self.merge(&source.handle, &found, &target.shown, depth);
@@ -58,7 +58,7 @@ impl Transfer<'_> {
             let placed = if let Some(file) = &unnamed {
                 unnamed::place(file, target, replace)
             } else {
-                let aside = self.aside(target, staging).map_err(failed)?;
+                let aside = self.staging_beside(target, staging).map_err(failed)?;
                 if !made {
                     let (parent, shown) = (aside.directory(), &target.shown);
                     let making = self.make(source, parent, ONLY.as_ref(), shown, depth);
@@ -90,14 +90,14 @@ impl Transfer<'_> {
         Err(failed(Errno::AGAIN.into()))
     }
 
-    fn aside<'p>(
+    fn staging_beside<'p>(
         &mut self,
         target: &Target,
         staging: &'p mut Option<Staging>,
     ) -> Result<&'p Staging, Failure> {
         if staging.is_none() {
             let made = self.in_directory(|user| Staging::make(&target.directory, user))?;
-            self.own.insert(made.identity());
+            self.excluded.insert(made.identity());
             *staging = Some(made);
         }
         // It was made above where it was not there.
@@ -123,8 +123,12 @@ impl Transfer<'_> {
     }
 
     /// A copy of a plain file without a name; none where it has to be made aside.
-    fn unnamed(&mut self, source: &Original, target: &Target) -> Result<Option<OwnedFd>, Failure> {
-        let Original { handle, stat, .. } = source;
+    fn unnamed(
+        &mut self,
+        source: &SourceFile,
+        target: &Target,
+    ) -> Result<Option<OwnedFd>, Failure> {
+        let SourceFile { handle, stat, .. } = source;
         if !is_file(source) || self.links.knows(stat) {
             return Ok(None);
         }
@@ -142,7 +146,7 @@ impl Transfer<'_> {
     }
 
     /// Replaces the content of a regular file that has to stay the one it is.
-    fn overwrite(&mut self, source: &Original, target: &Target) -> Result<(), Errno> {
+    fn overwrite(&mut self, source: &SourceFile, target: &Target) -> Result<(), Errno> {
         let (handle, stat) = entry::open(&target.directory, &target.name)?;
         if !is_file(source) || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Errno::BUSY);
@@ -154,6 +158,6 @@ impl Transfer<'_> {
     }
 }
 
-fn is_file(source: &Original) -> bool {
+fn is_file(source: &SourceFile) -> bool {
     FileType::from_raw_mode(source.stat.st_mode) == FileType::RegularFile
 }

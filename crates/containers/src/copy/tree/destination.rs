@@ -141,7 +141,7 @@ pub(crate) fn says_directory(path: &Path) -> bool {
 
 /// What is no file's place is not replaced, and not written to unless the caller names it.
 pub(crate) fn refuse(shown: &Path, kind: FileType) -> Error {
-    Error::copying(
+    Error::copy(
         "copy to",
         shown,
         match kind {

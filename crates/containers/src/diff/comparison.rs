@@ -5,13 +5,13 @@ use std::io::Read;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::File;
+use super::upper::File;
 use crate::files::descriptor::{path_of, reopen};
 use crate::files::xattrs;
 
 /// Compares two files that are no directories. Content is read only where all else says that they are alike: a file
 /// can be written to and given its old time again.
-pub(super) fn files(copy: &File, original: &File) -> Result<bool, Errno> {
+pub(super) fn is_same_file(copy: &File, original: &File) -> Result<bool, Errno> {
     if described(&copy.stat) != described(&original.stat)
         || xattrs::read(&path_of(&copy.handle))? != xattrs::read(&path_of(&original.handle))?
     {
