@@ -279,7 +279,7 @@ fn read(lookup: &mut Lookup<'_>, path: &str) -> Result<String, Error> {
     };
     if !whole {
         tracing::warn!(
-            "the container's {path} is longer than {LONGEST} bytes: what is beyond is not read"
+            "the container's {path} is longer than {LONGEST} bytes: the rest is ignored"
         );
         // The last line may be cut in the middle of a number.
         let end = bytes.iter().rposition(|&byte| byte == b'\n');

@@ -28,7 +28,7 @@ pub(crate) struct Archive<W: Write> {
     links: HashMap<(u64, u64), PathBuf>,
     ids: Ids,
     /// Number of files whose overlay attributes were left out, and the first of them.
-    steering: (u64, Option<String>),
+    left_out: (u64, Option<String>),
     /// Sparse files are written as such.
     holes: bool,
 }
@@ -45,7 +45,7 @@ impl<W: Write> Archive<W> {
             tar: Builder::new(out),
             links: HashMap::new(),
             ids,
-            steering: (0, None),
+            left_out: (0, None),
             holes: false,
         }
     }
@@ -97,9 +97,9 @@ impl<W: Write> Archive<W> {
 
     /// The extended attributes of a file as records, with the container's ids.
     fn xattrs(&mut self, path: &Path, file: &str) -> Result<Vec<Record>, Errno> {
-        if let Some(name) = xattrs::steering(file)? {
-            self.steering.0 += 1;
-            self.steering
+        if let Some(name) = xattrs::overlay_control(file)? {
+            self.left_out.0 += 1;
+            self.left_out
                 .1
                 .get_or_insert_with(|| format!("{} of /{}", name.escape_ascii(), path.display()));
         }
@@ -160,9 +160,9 @@ impl<W: Write> Archive<W> {
 
     /// Writes the end of the archive and returns the writer.
     pub(crate) fn finish(self) -> Result<W, Error> {
-        if let (count, Some(first)) = &self.steering {
+        if let (count, Some(first)) = &self.left_out {
             tracing::warn!(
-                "extended attributes of {count} files are left out, such as {first}: they would steer the overlay that a container runs on"
+                "extended attributes of {count} files are left out, such as {first}: they would control the overlay of a container"
             );
         }
         self.tar

@@ -1,5 +1,6 @@
 //! Containers on disk. Each is an OCI bundle with a private writable layer.
 
+mod bundle;
 mod create;
 mod live;
 pub(crate) mod names;

@@ -1,8 +1,8 @@
-//! `box cp`: files copied between the host and a container, which may be hostile and at work meanwhile.
+//! `box cp`: copies between the host and a container, which may be hostile and running.
 //!
-//! A path in a container is resolved below its root by openat2(2), symbolic links included, and everything from there on is
-//! done by descriptor, one name at a time and without following links: no link, swapped at whatever moment, leads a copy
-//! onto the host (CVE-2018-15664), and nothing of the container is executed or loaded (CVE-2019-14271).
+//! A path in a container is resolved below its root by openat2(2), symbolic links included. From there on everything is done by
+//! descriptor, one name at a time and without following links: no link, whenever it is swapped in, leads a copy onto the host
+//! (CVE-2018-15664), and nothing of the container is executed or loaded (CVE-2019-14271).
 
 mod archive;
 mod content;
@@ -33,9 +33,9 @@ use transfer::Transfer;
 use tree::destination::{Destination, refuse};
 pub use tree::{Tree, Unavailable};
 
-/// Copies a file or a directory. As with cp(1) and docker, a destination that is a directory gets the source under its own name, or
-/// only what it holds where the source ends with `/.`; else the source gets the destination's name. Where this ends early,
-/// because `stop` says so too, nothing half-made is left.
+/// Copies a file or a directory. As with cp(1) and docker, the source is copied into a destination that is a directory, or only its
+/// content if the source ends with `/.`; otherwise the copy gets the destination's name. If the copy fails, or `stop` returns true,
+/// no partial file is left.
 pub fn copy(
     from: &Tree,
     source: &Path,
@@ -105,7 +105,7 @@ pub fn copy(
         }
     }
     if transfer.copied.files == 0 && transfer.copied.skipped == 1 && !directory {
-        let why = "it is a socket, or a device, which are copied with --archive alone";
+        let why = "it is a socket, or a device, which is copied with --archive only";
         return Err(Error::copy("copy", &shown, why));
     }
     Ok(transfer.copied)

@@ -1,9 +1,8 @@
-//! What a container changed: its upper directory compared with the layers below, in overlayfs' own marks; or all files of
-//! its copy of them.
+//! The changes of a container: the upper directory of its overlay, or its copy of the layers, compared with the layers.
 //!
-//! A whiteout is a character device 0:0, an opaque directory has the xattr `trusted.overlay.opaque` = `y`; see
-//! overlayfs.rst of the kernel. Layers are immutable; the upper directory may be changed by a hostile container while it is
-//! read, so that everything in it is opened below its root with no symbolic link followed.
+//! In an upper directory a whiteout is a character device 0:0, and an opaque directory has the xattr `trusted.overlay.opaque` = `y`;
+//! see the kernel's overlayfs.rst. Layers are immutable. A hostile container may change the upper directory while it is read, so
+//! everything in it is opened below its root, and no symbolic link is followed.
 
 mod change;
 mod comparison;
@@ -19,8 +18,8 @@ use crate::Error;
 pub use change::{Change, ChangeKind, WritableFiles};
 use walk::walk;
 
-/// What differs, parents before children and names in order. `layers` are topmost last; `mounted` are absolute paths of
-/// the container that something is mounted on: the empty files and directories that were made for this are no changes.
+/// The changes, parents before children and names in order. `layers` are topmost last; `mounted` are the container's mount points, as
+/// absolute paths: empty files and directories that were created for them do not count as changes.
 pub fn changes(
     files: &WritableFiles,
     layers: &Layers,

@@ -85,7 +85,7 @@ pub enum Error {
     },
     /// The container runs in the foreground: another process has its standard streams.
     #[error(
-        "{name} runs in the foreground of another box process: nobody can attach to it, and it has no log"
+        "{name} runs in the foreground of another box process, so it has no log and cannot be attached to"
     )]
     Foreground {
         /// The container.

@@ -8,14 +8,18 @@ pub(crate) mod xattrs;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use box_cache::Durability;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
+
+/// Mode of records and specs.
+const MODE: u32 = 0o644;
 
 /// Sets the umask to 022 while this value lives, so that files in a container do not depend on the caller's umask.
 ///
@@ -43,15 +47,8 @@ impl Drop for DefaultMask {
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_vec(value)
         .map_err(|error| Error::io("write", path, io::Error::from(error)))?;
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
-    let aside = PathBuf::from(aside);
-    let write = || -> io::Result<()> {
-        let mut file = create(&aside)?;
-        file.write_all(&text)?;
-        std::fs::rename(&aside, path)
-    };
-    write().map_err(|error| Error::io("write", path, error))
+    box_cache::replace_file(path, MODE, Durability::None, |file| file.write_all(&text))
+        .map_err(|error| Error::io("write", path, error))
 }
 
 /// Writes a file in a directory that is not complete yet, so that nobody reads it meanwhile.
@@ -96,6 +93,6 @@ fn create(path: &Path) -> io::Result<File> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o644)
+        .mode(MODE)
         .open(path)
 }

@@ -1,8 +1,8 @@
-//! What a detached container wrote.
+//! The log of a detached container.
 //!
-//! Its stdout and stderr are pipes to the monitor (or its terminal is), which writes the records of [`Record`] to `log/ctr.log` in
-//! the container's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest goes. The container has no
-//! descriptor of any of them. Nothing here relies on what a file holds: a line that is no record is left out, however long it is.
+//! The monitor reads the container's stdout and stderr from pipes, or its terminal, and writes [`Record`]s to `log/ctr.log` in the
+//! container's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest one is removed. The container has no
+//! descriptor of these files. The reader does not trust their content: a line that is not a record is skipped, however long it is.
 
 mod files;
 mod read;
@@ -28,39 +28,39 @@ pub use record::{Record, STAMP, Stream, stamp};
 pub use settings::{Driver, LogOptions, MaxSize};
 pub(crate) use writer::Writer;
 
-/// The output of containers that were last started by a box without records in its logs.
+/// The log file of older versions, whose logs had no records.
 const OLD: &str = "output";
 
-/// Bytes that are read at once: many times the longest record.
+/// Bytes per read: many times the longest record.
 const BUFFER: usize = 256 << 10;
 
-/// Which lines are asked for.
+/// The requested lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query {
-    /// `--tail`: the last so many lines of those that the others leave.
+    /// `--tail`: number of lines at the end, of those that the other fields select.
     pub tail: Option<u64>,
-    /// `--since`: not those written before this, in nanoseconds since 1970.
+    /// `--since`: time of the earliest line, in nanoseconds since 1970.
     pub since: Option<u64>,
-    /// `--until`: not those written after this, in nanoseconds since 1970.
+    /// `--until`: time of the latest line, in nanoseconds since 1970.
     pub until: Option<u64>,
 }
 
-/// Called with each record; its error ends the reading.
+/// A callback for each record. An error ends the reading.
 pub type Each<'a> = &'a mut dyn FnMut(&Record<'_>) -> io::Result<()>;
 
-/// The output of a container, opened for reading.
+/// The log of a container, opened for reading.
 #[derive(Debug)]
 pub struct Log {
     directory: OwnedFd,
     path: PathBuf,
-    /// How many files there may be.
+    /// The most files.
     count: u32,
-    /// The one that is read, and from where on.
+    /// The file that is being read, and the offset.
     file: Option<File>,
     offset: u64,
-    /// In the midst of what is too long to be a record.
+    /// Whether the offset is inside a line that is too long for a record.
     lost: bool,
-    /// So many records of each stream are left out before the first that is wanted.
+    /// Number of records of each stream that are skipped before the first requested one.
     skip: [u64; 2],
     since: Option<[u8; STAMP]>,
     until: Option<[u8; STAMP]>,
@@ -68,7 +68,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of the container with this directory; `None` if it never ran detached, or none was to be written.
+    /// Opens the log of the container with this directory; `None` if it has none.
     pub(crate) fn open(container: &Path, settings: &LogOptions) -> Result<Option<Self>, Error> {
         let path = container.join(DIRECTORY);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -100,12 +100,12 @@ impl Log {
         }
     }
 
-    /// The file that the container's newest output is in.
+    /// The file with the container's latest output.
     pub(crate) fn path(container: &Path) -> PathBuf {
         container.join(DIRECTORY).join(files::CURRENT)
     }
 
-    /// Goes to where the lines that are asked for begin.
+    /// Seeks to the first requested line.
     pub fn seek(&mut self, query: &Query) -> Result<(), Error> {
         self.since = query.since.map(stamp);
         self.until = query.until.map(stamp);
@@ -118,21 +118,21 @@ impl Log {
         Ok(())
     }
 
-    /// Goes to the end.
+    /// Seeks to the end.
     pub fn seek_to_end(&mut self) -> Result<(), Error> {
         let newest = self.newest();
         (self.file, self.offset) = newest.map_err(|error| self.failed(error))?;
         Ok(())
     }
 
-    /// Calls with each record that is there and was asked for. What is written meanwhile is for the next time: a container may write
-    /// faster than this reads.
+    /// Calls `each` with the requested records up to the current end. Records written meanwhile are left for the next call, as a container
+    /// may write faster than this reads.
     pub fn read(&mut self, each: Each<'_>) -> Result<io::Result<()>, Error> {
         let mut buffer = vec![0; BUFFER];
         let (last, end) = self.newest().map_err(|error| self.failed(error))?;
-        // So many files are there at most; more are read only if some go meanwhile.
+        // There are at most so many files; more are read only if some are removed meanwhile.
         for _ in 0..=self.count {
-            // First: once there is a newer one, nothing is added to this.
+            // Looked up first: once there is a newer file, nothing is added to this one.
             let newer = self.newer()?;
             let is_last = match (&self.file, &last) {
                 (Some(file), Some(last)) => files::is_same(file, last),
@@ -153,7 +153,7 @@ impl Log {
         Ok(Ok(()))
     }
 
-    /// The file that is written to, and the end of its last whole record.
+    /// The current file, and the end of its last complete record.
     fn newest(&self) -> io::Result<(Option<File>, u64)> {
         let newest = files::all(&self.directory, self.count)?.into_iter().next();
         let end = newest
@@ -162,7 +162,7 @@ impl Log {
         Ok((newest, end))
     }
 
-    /// Reads the file that is open up to an offset, and perhaps a little more.
+    /// Reads the open file up to an offset, or slightly beyond it.
     fn read_file(
         &mut self,
         buffer: &mut [u8],
@@ -183,7 +183,7 @@ impl Log {
             let bytes = &buffer[..length];
             let Some(whole) = memchr::memrchr(b'\n', bytes) else {
                 if length < buffer.len() {
-                    // The end, or a record that is just being written.
+                    // The end, or a record that is being written.
                     break Ok(Ok(()));
                 }
                 self.lost = true;
@@ -224,9 +224,9 @@ impl Log {
             && self.until.is_none_or(|until| *record.time <= until)
     }
 
-    /// Waits until there may be more or `until` is readable, at most for the given time.
+    /// Waits until there may be more records or `until` is readable, at most for `timeout`.
     pub fn wait(&mut self, until: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<(), Error> {
-        // Without a watch, a look ten times a second.
+        // Without an inotify watch: polls ten times a second.
         let watch = self.watched();
         let timeout = match watch {
             Some(_) => timeout,
@@ -249,12 +249,12 @@ impl Log {
         Ok(())
     }
 
-    /// Begins to watch, before the log is read: what is written after that is not missed then.
+    /// Starts to watch the log. Called before it is read, so that no later record is missed.
     pub fn watch(&mut self) {
         self.watched();
     }
 
-    /// Readable when there may be more; for a loop that waits for other things as well. `None`: there is no watch to get.
+    /// A descriptor that is readable when there may be more records, for a caller's poll loop; `None` if no watch is available.
     pub(crate) fn watched(&mut self) -> Option<BorrowedFd<'_>> {
         if self.watch.is_none() {
             self.watch = watch(self.directory.as_fd());
@@ -262,11 +262,11 @@ impl Log {
         self.watch.as_ref().map(AsFd::as_fd)
     }
 
-    /// Forgets what the watch has told.
+    /// Discards the events of the watch.
     pub(crate) fn clear_watch(&self) {
         if let Some(watch) = &self.watch {
             let mut events = [0u8; 4096];
-            // What happened does not matter, and nothing is lost if it cannot be read.
+            // The events themselves do not matter, and neither does a failed read.
             rustix::io::read(watch, &mut events).ok();
         }
     }

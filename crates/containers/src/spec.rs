@@ -1,4 +1,4 @@
-//! From an image's config and the flags to an OCI runtime spec. Pure.
+//! The OCI runtime spec of a container, from an image's config and the flags. Touches no files.
 
 pub mod etc;
 mod linux;
@@ -21,10 +21,10 @@ pub use mounts::mounts;
 use overrides::{Overrides, Seccomp, Sharing};
 use process::process;
 
-/// The annotation that says what the container is to be stopped with; so the image specification's conversion.md calls it.
+/// The annotation with the stop signal, from conversion.md of the image specification.
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
-/// Builds the spec of a container. Bind sources without a leading `/` are files of the bundle.
+/// Builds the spec of a container. Relative sources of bind mounts are files of the bundle.
 pub fn build(image: &ImageConfiguration, asked: &Overrides) -> Result<Spec, Error> {
     let identity = identity(image, asked)?;
     let mut spec = Spec::default();
@@ -62,7 +62,7 @@ pub fn build(image: &ImageConfiguration, asked: &Overrides) -> Result<Spec, Erro
     Ok(spec)
 }
 
-/// Whether a start makes the container's /dev, a tmpfs, before it mounts files of the bundle.
+/// Whether the spec mounts a tmpfs on /dev before it mounts files of the bundle.
 pub(crate) fn has_own_dev(spec: &Spec) -> bool {
     let mounts = spec.mounts().as_deref().unwrap_or(&[]);
     let is_dev = |mount: &Mount| mount.destination() == std::path::Path::new("/dev");
@@ -77,7 +77,7 @@ pub(crate) fn has_own_dev(spec: &Spec) -> bool {
         .is_some_and(|at| at < first && mounts[at].typ().as_deref() == Some("tmpfs"))
 }
 
-/// The name that the container gets.
+/// The hostname of the container.
 pub fn hostname(asked: &Overrides) -> &str {
     asked.hostname.as_deref().unwrap_or("container")
 }

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
 
+use super::bundle::remove_bundle;
 use super::record::now;
-use super::remove::remove_bundle;
 use super::state::RunDir;
 use super::{Container, Containers, NewContainer, Record, names, spare};
 use crate::Error;

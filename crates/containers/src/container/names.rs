@@ -17,7 +17,7 @@ pub fn check(name: &str) -> Result<(), Error> {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     {
-        "it may hold letters, digits, '_', '.' and '-' only"
+        "it may contain letters, digits, '_', '.' and '-' only"
     } else {
         return Ok(());
     };

@@ -8,7 +8,7 @@
 //! completes the rename.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, readlinkat, symlinkat};
@@ -19,6 +19,7 @@ use super::names;
 use super::{Container, Containers};
 use crate::Error;
 use crate::container::state::{RunDir, State};
+use crate::files::descriptor::path_of;
 
 impl Containers {
     /// Renames a container. It is busy while it is being started or removed.
@@ -254,8 +255,7 @@ impl Container {
 impl RunDir {
     /// Its current path according to the kernel; `None` if it was removed.
     fn current_path(&self) -> Option<PathBuf> {
-        let link = format!("/proc/self/fd/{}", self.descriptor().as_raw_fd());
-        let path = std::fs::read_link(link).ok()?;
+        let path = std::fs::read_link(path_of(self.descriptor())).ok()?;
         path.symlink_metadata().is_ok().then_some(path)
     }
 }

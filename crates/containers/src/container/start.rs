@@ -5,8 +5,8 @@ use std::path::Path;
 use box_run::error::BoxError;
 use box_run::{Bundle, Ended, Lifecycle, Plan, Prepared, RootFilesystem, Running};
 
+use super::bundle::remove_bundle;
 use super::record::{NewContainer, Started, now};
-use super::remove::remove_bundle;
 use super::state::State;
 use super::{Container, Containers, boot_id, rename, spare, start_time, waiter};
 use crate::Error;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use box_unpack::LayerStore;
 
-use super::remove::remove_bundle;
+use super::bundle::remove_bundle;
 use super::state::{RunDir, Status};
 use super::{Container, Record, names};
 use crate::{Error, files};

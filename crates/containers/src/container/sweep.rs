@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Containers;
-use super::remove::remove_bundle;
+use super::bundle::remove_bundle;
 use crate::Error;
 use crate::container::state::RunDir;
 

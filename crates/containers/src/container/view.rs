@@ -81,7 +81,7 @@ impl Container {
 
     fn view_stopped(mut self) -> Result<View, Error> {
         self.hold()?;
-        let failed = |errno| Error::system("make a mount namespace", errno);
+        let failed = |errno| Error::system("create a mount namespace", errno);
         sys::process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
         make_private().map_err(failed)?;
         let spec = self.spec()?;

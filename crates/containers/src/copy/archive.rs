@@ -1,4 +1,4 @@
-//! A tree of files as a tar archive.
+//! A file or directory as a tar archive.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use super::tree::Tree;
 use crate::Error;
 use crate::archive::Archive;
 
-/// Writes a file or directory as a tar archive, under its own name (`.` for what has none). Holes stay holes.
+/// Writes a file or directory as a tar archive, under its own name, or `.` if it has none. Sparse files stay sparse.
 pub fn write_archive(
     from: &Tree,
     source: &Path,
@@ -51,7 +51,7 @@ struct Stream<'a, W: Write> {
 }
 
 impl<W: Write> Stream<'_, W> {
-    /// `skipped`: what the directory holds is left out.
+    /// Adds a file or directory; with `skipped` a directory without its content.
     fn tree(
         &mut self,
         path: &Path,
@@ -74,7 +74,7 @@ impl<W: Write> Stream<'_, W> {
             return Ok(());
         }
         let failed = |errno: Errno| match errno {
-            Errno::OVERFLOW => Error::copy("archive", path, "it holds more files than are copied"),
+            Errno::OVERFLOW => Error::copy("archive", path, "it has too many files"),
             errno => Error::io("read directory", path, errno),
         };
         let listed = entry::directory(handle).and_then(|it| Ok((entry::names(&it)?, it)));

@@ -1,4 +1,4 @@
-//! The content of a file: what it holds and where it has holes.
+//! The content of a file, copied with its holes.
 
 use std::os::fd::OwnedFd;
 
@@ -6,11 +6,11 @@ use rustix::io::Errno;
 
 use crate::files::extents::{Extents, MOST_UNSIZED};
 
-/// Bytes that are copied before it is asked whether to go on.
+/// Bytes that are copied between two calls of `stop`.
 const AT_ONCE: u64 = 16 << 20;
 
-/// Copies what a file of `size` bytes holds to a new one, holes as holes; the number of bytes written. A file that became
-/// shorter meanwhile is copied as short as it is then. `stop` is asked now and then; [`Errno::INTR`] if it says so.
+/// Copies a file of `size` bytes to a new one and keeps its holes. Returns the number of bytes written. If the file was truncated
+/// meanwhile, so is the copy. [`Errno::INTR`] if `stop` returns true.
 pub(super) fn copy(
     source: &OwnedFd,
     size: u64,
@@ -32,7 +32,7 @@ pub(super) fn copy(
             break;
         }
     }
-    // What was cut off meanwhile looks like a hole.
+    // A part that was truncated meanwhile looks like a hole.
     let now = rustix::fs::fstat(source)?.st_size as u64;
     if now < size {
         rustix::fs::ftruncate(target, now)?;
@@ -40,7 +40,7 @@ pub(super) fn copy(
     Ok(bytes)
 }
 
-/// Copies a stretch; gives where it ended: earlier where the file does.
+/// Copies a range. Returns where it ended, which is earlier if the file is shorter.
 fn range(
     source: &OwnedFd,
     target: &OwnedFd,
@@ -71,7 +71,7 @@ fn range(
                 }
                 Err(Errno::INTR) => continue,
                 Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(errno),
-                // Not between these two, or no more of it: reading tells.
+                // Not supported between these two files, or the end of the file: a read shows which.
                 Ok(_) | Err(_) => in_kernel = false,
             }
         }
@@ -84,7 +84,7 @@ fn range(
     Ok(end)
 }
 
-/// For pairs of file systems that the kernel does not copy between. Gives where the file ended, or `end`.
+/// Copies between file systems that the kernel does not copy between. Returns where the file ended, or `end`.
 fn by_hand(source: &OwnedFd, target: &OwnedFd, mut position: u64, end: u64) -> Result<u64, Errno> {
     let mut buffer = vec![0; 256 << 10];
     while position < end {
@@ -106,7 +106,7 @@ fn by_hand(source: &OwnedFd, target: &OwnedFd, mut position: u64, end: u64) -> R
     Ok(position)
 }
 
-/// Writes what a file holds to one that need not have positions: a device, a pipe, a terminal.
+/// Writes the content of a file to one that may not be seekable: a device, a pipe, a terminal.
 pub(super) fn write_content(source: &OwnedFd, size: u64, target: &OwnedFd) -> Result<u64, Errno> {
     let end = if size == 0 { MOST_UNSIZED } else { size };
     let mut buffer = vec![0; 256 << 10];

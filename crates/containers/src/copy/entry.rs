@@ -15,21 +15,21 @@ pub(crate) type Identity = (u64, u64);
 pub(crate) struct Target {
     pub(crate) directory: OwnedFd,
     pub(crate) name: OsString,
-    /// For messages.
+    /// The path in messages.
     pub(crate) shown: PathBuf,
 }
 
-/// How often something is tried that others can make fail by renaming things all the time.
+/// How often an operation is tried that other processes can make fail by renaming files.
 pub(crate) const TRIES: usize = 128;
 
-/// The most names of one directory: so many that nobody has them by honest means, and that fit into memory.
+/// The most names of one directory: more than any real directory has, and few enough for the memory.
 const MOST_NAMES: usize = 2_000_000;
 
 pub(crate) fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
 
-/// Opens what is at a name, as a mere handle, without following it.
+/// Opens an entry with `O_PATH`, without following a link.
 pub(crate) fn open(
     directory: impl AsFd,
     name: impl rustix::path::Arg,
@@ -40,7 +40,7 @@ pub(crate) fn open(
     Ok((handle, stat))
 }
 
-/// Opens a directory that is held as a mere handle for reading.
+/// Opens a directory that was opened with `O_PATH` for reading.
 pub(crate) fn directory(handle: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(
         handle,
@@ -50,7 +50,7 @@ pub(crate) fn directory(handle: impl AsFd) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// The names in an open directory, in order. [`Errno::OVERFLOW`]: more than anybody has.
+/// The names in an open directory, in order. [`Errno::OVERFLOW`] if there are too many.
 pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     use std::os::unix::ffi::OsStringExt;
     let mut names = vec![];
@@ -68,7 +68,7 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// Looks at a name without following it.
+/// The metadata of an entry, without following a link; `None` if it does not exist.
 pub(crate) fn stat_of(target: &Target) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(&target.directory, &target.name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
@@ -77,13 +77,13 @@ pub(crate) fn stat_of(target: &Target) -> Result<Option<Stat>, Errno> {
     }
 }
 
-/// Whether something was there a moment ago and is not any more.
+/// Whether an error means that the file was removed meanwhile.
 pub(crate) fn has_vanished(errno: Errno) -> bool {
-    // The last two: of a process, and of a file on another machine.
+    // ESRCH is of files of processes, ESTALE of network file systems.
     matches!(errno, Errno::NOENT | Errno::SRCH | Errno::STALE)
 }
 
-/// File systems that hold no files but the kernel's own view of itself.
+/// Whether a directory is on a file system such as proc or sysfs, whose content is never copied.
 pub(crate) fn is_kernels(directory: impl AsFd) -> bool {
     rustix::fs::fstatfs(directory).is_ok_and(|found| is_of_the_kernel(&found))
 }

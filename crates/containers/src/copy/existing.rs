@@ -1,4 +1,4 @@
-//! What becomes of what has a copy's name already.
+//! The existing file at the destination of a copy.
 
 use std::os::fd::OwnedFd;
 
@@ -10,17 +10,17 @@ use super::failure::Failure;
 use super::source::SourceFile;
 use super::tree::destination::refuse;
 
-/// What can be done about what has a name.
+/// What is at a destination, and what to do about it.
 pub(super) enum Existing {
-    /// Both are directories.
+    /// Source and destination are directories.
     Merge(OwnedFd),
-    /// Nothing is there, or with `replace` a file or link that makes room.
+    /// Nothing, or with `replace` a file or link that is replaced.
     Place { replace: bool },
-    /// A file is mounted there, such as /etc/hosts: only its content can be replaced.
+    /// A mount point that is a file, such as /etc/hosts: only its content can be replaced.
     Mounted,
-    /// It is there already.
+    /// The same device, pipe or socket.
     Done,
-    /// It is not what it was a moment ago.
+    /// It changed between two system calls.
     Again,
 }
 
@@ -50,8 +50,8 @@ fn open_directory(target: &Target) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(&target.directory, &target.name, flags, Mode::empty())
 }
 
-/// Whether a mount begins at a name. The kernel says so of a rename in the caller's mount namespace alone: in that of a container it
-/// takes the mount away, rename(2).
+/// Whether a name is a mount point. A rename over it fails only in the mount namespace of the mount: from another one it removes the
+/// mount, rename(2).
 fn is_mounted(target: &Target) -> Result<bool, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     let stat = rustix::fs::statx(&target.directory, &target.name, flags, StatxFlags::empty());

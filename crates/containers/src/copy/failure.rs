@@ -1,4 +1,4 @@
-//! Why a file could not be copied.
+//! Failures of a copy.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use rustix::io::Errno;
 
 use crate::Error;
 
-/// Directories within each other.
+/// The deepest nesting of directories.
 pub(super) const DEEPEST: usize = 1024;
 
-/// A failure on the way: of the kernel, for the file at hand, or told already.
+/// A failure of a system call on the current file, or a complete error.
 pub(super) enum Failure {
     Kernel(Errno),
     Explained(Error),
@@ -28,14 +28,12 @@ impl Failure {
             Self::Kernel(Errno::AGAIN) => Error::copy(
                 "copy to",
                 shown,
-                "somebody takes away there what was made just now",
+                "another process keeps renaming or removing files there",
             ),
             Self::Kernel(Errno::INTR) => Error::copy("copy to", shown, "interrupted"),
-            Self::Kernel(Errno::OVERFLOW) => Error::copy(
-                "copy to",
-                shown,
-                "a directory holds more files than are copied",
-            ),
+            Self::Kernel(Errno::OVERFLOW) => {
+                Error::copy("copy to", shown, "a directory has too many files")
+            }
             Self::Kernel(errno) => Error::io("copy to", shown, errno),
         }
     }

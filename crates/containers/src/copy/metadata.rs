@@ -1,4 +1,4 @@
-//! What a copy is given beside its content: by its descriptor, whatever has its name by then.
+//! Metadata of a copy, set by its descriptor, whatever has its name by then.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,8 +13,8 @@ use crate::ids::Mapping;
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
-/// Owner first, as a change of owner takes set-id bits and capabilities away; then xattrs; then the mode, so that set-id bits come
-/// when all else is right; times at last.
+/// Sets the owner first, as that clears set-id bits and capabilities; then xattrs; then the mode, so that set-id bits are set when
+/// everything else is right; times last.
 pub(super) fn apply(
     options: &CopyOptions,
     source: &OwnedFd,
@@ -34,7 +34,7 @@ pub(super) fn apply(
             };
             xattrs::copy(&path_of(source), &path, mapping)?;
         }
-        // Nobody gets a program with the caller's rights out of a container by accident.
+        // A set-id program never comes out of a container by accident.
         let kept = if options.archive || options.inward {
             0o7777
         } else {
@@ -50,7 +50,7 @@ pub(super) fn apply(
         last_access: time(stat.st_atime, stat.st_atime_nsec as _),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec as _),
     };
-    // AT_EMPTY_PATH: a link's own times, and nobody else's.
+    // AT_EMPTY_PATH sets the times of a link itself.
     match rustix::fs::utimensat(made.as_fd(), "", &times, AtFlags::EMPTY_PATH) {
         // Linux before 5.8.
         Err(Errno::INVAL) => Ok(()),

@@ -1,35 +1,35 @@
-//! How files are copied, and what was copied.
+//! Options and result of a copy.
 
 use super::tree::Unavailable;
 use crate::ids::Ids;
 
-/// How files are copied.
+/// Options of a copy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CopyOptions {
-    /// `-a`: owners, extended attributes and device nodes are copied too, set-id bits are kept.
+    /// `-a`: copies owners, extended attributes and device nodes, and keeps set-id bits.
     pub archive: bool,
-    /// `-L`: a symbolic link named as the source is followed.
+    /// `-L`: follows a symbolic link if the source is one.
     pub follow: bool,
-    /// Who owns the copies without `archive`, in ids of the host.
+    /// Owner and group of the copies without `archive`, as host ids.
     pub owner: (u32, u32),
-    /// How the container's ids are seen on the host; applied by `archive`.
+    /// The id mapping of the container, for `archive`.
     pub ids: Ids,
-    /// The copy goes into the container, so ids are the host's.
+    /// Whether the copy goes into the container: ids are mapped to those of the host.
     pub inward: bool,
 }
 
-/// What was copied.
+/// Result of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
-    /// Files of any kind.
+    /// Number of copied files of any kind.
     pub files: u64,
-    /// Bytes of file content; holes are none.
+    /// Bytes of content, without holes.
     pub bytes: u64,
-    /// Files that cannot be copied: sockets, and devices without `archive`.
+    /// Number of skipped files: sockets, and devices without `archive`.
     pub skipped: u64,
-    /// Files that were there when their directory was read, and gone when their turn came.
+    /// Number of files that were removed between the reading of their directory and their copy.
     pub vanished: u64,
-    /// Mount points whose content was not to be had, each in words.
+    /// Mount points whose content was not available, each with the reason.
     pub unavailable: Vec<String>,
 }
 

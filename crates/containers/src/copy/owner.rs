@@ -1,13 +1,13 @@
-//! Whose files a copy makes, before it gives them an owner.
+//! The user as whom a copy creates files, before it sets their owner.
 
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::io::Errno;
 use rustix::thread::{capabilities, set_capabilities};
 
-/// While this lives, new files of the calling thread belong to another user, and all else is as before.
+/// While this value lives, files that the calling thread creates belong to another user. Nothing else changes.
 ///
-/// A root file system that is shown with mapped ids cannot hold a file of the host's root, which has no id there
-/// (mount_setattr(2), "ID-mapped mounts"): what is made there belongs to the container's root from the first moment on.
+/// A root file system with mapped ids cannot hold a file of the host's root, which has no id there (mount_setattr(2), "ID-mapped
+/// mounts"): files are created as the container's root.
 pub(super) struct FileOwner {
     before: (Uid, Gid),
     pub(super) user: u32,
@@ -21,7 +21,7 @@ impl FileOwner {
             setfsgid(Gid::from_raw(group)),
         );
         let owner = Self { before, user };
-        // Those that have to do with files went with the user, capabilities(7).
+        // setfsuid(2) drops the capabilities for files, capabilities(7).
         set_capabilities(None, held)?;
         Ok(owner)
     }

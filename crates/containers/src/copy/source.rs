@@ -1,4 +1,4 @@
-//! The file that a copy is made of.
+//! The source of a copy.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -11,11 +11,11 @@ use super::tree::Tree;
 use super::tree::destination::says_directory;
 use crate::Error;
 
-/// The file that is to be copied.
+/// The source as named by the user.
 pub(super) struct Source {
     pub(super) file: SourceFile,
     pub(super) kind: FileType,
-    /// `None`: the source is a directory of which only the content is meant, or that has no name, as `/`.
+    /// `None` if only the content of a directory is copied, or it has no name, as `/`.
     pub(super) name: Option<OsString>,
 }
 
@@ -24,7 +24,7 @@ impl Source {
         use std::os::unix::ffi::OsStrExt;
         let text = path.as_os_str().as_bytes();
         let content = says_directory(path) && !text.ends_with(b"/");
-        // A slash at the end demands a directory, also behind a link.
+        // With a slash at the end the path must lead to a directory, maybe through a link.
         let nofollow = if follow || says_directory(path) {
             OFlags::empty()
         } else {
@@ -36,7 +36,7 @@ impl Source {
         let name = path.file_name().filter(|_| !content).map(ToOwned::to_owned);
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory && is_kernels(&handle) {
-            let why = "it is a view of the kernel, and no files";
+            let why = "it is a file system of the kernel, which is never copied";
             return Err(Error::copy("copy", &tree.shown(path), why));
         }
         Ok(Self {
@@ -55,10 +55,10 @@ impl Source {
     }
 }
 
-/// An open file that is to be copied, as a mere handle.
+/// A file to copy, opened with `O_PATH`.
 pub(super) struct SourceFile {
     pub(super) handle: OwnedFd,
     pub(super) stat: Stat,
-    /// The device of the directory that it is in, where that is known.
+    /// The device of its directory, if known.
     pub(super) device: Option<u64>,
 }

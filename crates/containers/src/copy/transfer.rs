@@ -1,4 +1,4 @@
-//! The copying itself: from an open file to a name in an open directory.
+//! The copying: from an open file to a name in an open directory.
 
 mod make;
 mod replace;
@@ -22,7 +22,7 @@ use super::tree::Tree;
 use crate::Error;
 use crate::files::descriptor::{path_of, reopen};
 
-/// The most files of one copy: a container can make new ones as fast as they are copied.
+/// The most files of one copy: a container can create files as fast as they are copied.
 const MOST_ENTRIES: u64 = 10_000_000;
 
 pub(super) struct Transfer<'a> {
@@ -31,7 +31,7 @@ pub(super) struct Transfer<'a> {
     stop: &'a dyn Fn() -> bool,
     pub(super) copied: Copied,
     links: Links,
-    /// Directories that the copy makes or is made in: those are not copied into themselves.
+    /// Directories that the copy creates or writes to: those are not copied into themselves.
     excluded: HashSet<Identity>,
     entries: u64,
     file_owner: Option<FileOwner>,
@@ -56,12 +56,12 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Copies a file of any kind to a name, in the place of what is there; a directory is merged into one.
+    /// Copies a file of any kind to a name and replaces an existing file; directories are merged.
     pub(super) fn entry(&mut self, source: &SourceFile, target: &Target) -> Result<(), Error> {
         self.copy_to(source, target, &mut None, 0)
     }
 
-    /// Copies what a directory holds into another.
+    /// Copies the content of a directory into another.
     pub(super) fn content(
         &mut self,
         source: &OwnedFd,
@@ -71,7 +71,7 @@ impl<'a> Transfer<'a> {
         self.merge(source, target, shown, 0)
     }
 
-    /// Writes a file's content to what is open: a device, a pipe.
+    /// Writes the content of a file to an open device or pipe.
     pub(super) fn write_content(
         &mut self,
         source: &SourceFile,
@@ -81,7 +81,7 @@ impl<'a> Transfer<'a> {
         let written = || -> Result<u64, Errno> {
             let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
             let path = path_of(target);
-            // Not without waiting: a pipe's reader may come later, as with cp(1).
+            // Blocks until a pipe has a reader, as cp(1) does.
             let to = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?;
             let from = reopen(&source.handle, OFlags::RDONLY)?;
             content::write_content(&from, source.stat.st_size as u64, &to)
@@ -121,7 +121,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// What is to be copied of a directory; none if it has gone.
+    /// The directory, its device and the names in it; `None` if it was removed.
     #[allow(clippy::type_complexity)]
     fn list(
         &mut self,
@@ -144,7 +144,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The next file of a directory that is copied; none if it is gone since that was listed, or is not to be copied.
+    /// Opens a file of the directory; `None` if it was removed since the listing, or is excluded.
     fn open_child(
         &mut self,
         directory: &OwnedFd,
@@ -168,7 +168,7 @@ impl<'a> Transfer<'a> {
         }))
     }
 
-    /// Counts a file; false if it is left out.
+    /// Counts a file. Returns whether it is copied.
     fn accepts(
         &mut self,
         source: &SourceFile,
@@ -196,7 +196,7 @@ impl<'a> Transfer<'a> {
         Ok(kind == FileType::Directory || !self.skips_content(source))
     }
 
-    /// Whether a file or directory is the top of a file system of which nothing is copied.
+    /// Whether a file or directory is the root of a file system whose content is not copied.
     fn skips_content(&mut self, source: &SourceFile) -> bool {
         if source
             .device

@@ -1,4 +1,4 @@
-//! Where a copy comes from and goes to.
+//! The file trees that a copy reads from and writes to.
 
 pub(super) mod destination;
 
@@ -12,32 +12,32 @@ use rustix::io::Errno;
 use super::entry::{Identity, TRIES, identity};
 use crate::Error;
 
-/// A file tree in which paths are resolved: the host's, or one that no path leads out of.
+/// A file tree in which paths are resolved: that of the host, or one that no path leads out of.
 #[derive(Debug)]
 pub struct Tree {
-    /// `None`: the host, by its own rules.
+    /// `None` for the host, where the kernel resolves paths as usual.
     root: Option<OwnedFd>,
-    /// For messages: what stands before a path.
+    /// The prefix of paths in messages.
     name: String,
-    /// Places of which the content is not to be had.
+    /// Mount points whose content is not available.
     unavailable: Vec<Unavailable>,
-    /// Directories of the host that are never copied into this tree, as it is kept in them.
+    /// Directories of the host that contain this tree, and so are never copied into it.
     excluded: Vec<Identity>,
 }
 
-/// A mount point of a stopped container whose content cannot be shown: an empty file system stands in for it.
+/// A mount point of a stopped container whose content is not available: an empty file system is mounted instead.
 #[derive(Clone, Debug)]
 pub struct Unavailable {
-    /// The device of the file system that stands there.
+    /// The device of that empty file system.
     pub(crate) device: u64,
-    /// What it was, and why it is not there.
+    /// The mount point and the reason.
     pub(crate) why: String,
-    /// It is never there in a stopped container: a tree that holds it is whole without.
+    /// Whether this is so in every stopped container: a copy of the tree is complete without it.
     pub(crate) expected: bool,
 }
 
 impl Tree {
-    /// The host's files, as the caller sees them.
+    /// The files of the host, as the caller sees them.
     pub fn host() -> Self {
         Self {
             root: None,
@@ -47,7 +47,7 @@ impl Tree {
         }
     }
 
-    /// The files of a container whose root directory this is. `name` is what people call it.
+    /// The files below the root directory of the container `name`.
     pub fn confined(root: OwnedFd, name: &str) -> Self {
         Self {
             root: Some(root),
@@ -57,15 +57,15 @@ impl Tree {
         }
     }
 
-    /// With mount points whose content is not to be had.
+    /// Sets the mount points whose content is not available.
     pub fn without(mut self, unavailable: Vec<Unavailable>) -> Self {
         self.unavailable = unavailable;
         self
     }
 
-    /// Kept in this directory of the host, which is never copied into it.
+    /// Sets the directory of the host that contains this tree and is never copied into it.
     pub fn kept_in(mut self, directory: &Path) -> Self {
-        // Where it cannot be looked at, nothing can be copied from it either.
+        // If it cannot be read, nothing can be copied from it either.
         let stat = rustix::fs::stat(directory).ok();
         self.excluded = stat.iter().map(identity).collect();
         self
@@ -75,7 +75,7 @@ impl Tree {
         &self.excluded
     }
 
-    /// Opens a directory for reading, for example as the place to unpack an archive in.
+    /// Opens a directory for reading, for example to unpack an archive in.
     pub fn directory(&self, path: &Path) -> Result<OwnedFd, Error> {
         self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
@@ -90,7 +90,7 @@ impl Tree {
         Ok(opened)
     }
 
-    /// How people call a path in it.
+    /// A path in it, as shown in messages.
     pub(super) fn shown(&self, path: &Path) -> PathBuf {
         let mut shown = OsString::from(&self.name);
         shown.push(path);
@@ -102,13 +102,13 @@ impl Tree {
             Errno::AGAIN => Error::copy(
                 action,
                 &self.shown(path),
-                "directories on its way are renamed all the time",
+                "another process keeps renaming directories in the path",
             ),
             errno => Error::io(action, &self.shown(path), errno),
         }
     }
 
-    /// Why a mount point's content is not to be had, if it is not.
+    /// The unavailable mount point with this file system, if there is one.
     pub(super) fn unavailable(&self, stat: &Stat) -> Option<&Unavailable> {
         self.unavailable
             .iter()
@@ -122,7 +122,7 @@ impl Tree {
         }
     }
 
-    /// A failure for a path, which may lead through a mount point whose content is not to be had.
+    /// The error for a path, which may lead through an unavailable mount point.
     fn missing(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
         for above in path.ancestors().filter(|_| !self.unavailable.is_empty()) {
             if let Ok(there) = self.try_open(above, OFlags::PATH)

@@ -1,4 +1,4 @@
-//! One difference, and where the files of a container are.
+//! A change, and the files of a container on disk.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 /// One difference between a container and its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What happened to it.
+    /// The kind of change.
     pub kind: ChangeKind,
     /// Absolute, in the container.
     pub path: PathBuf,
 }
 
-/// What happened to a file.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// The image does not have it.
+    /// The image has no such file.
     Added,
-    /// The image has another file there, or the directory changed in what it is or holds.
+    /// The file, the metadata of the directory, or something in the directory differs.
     Changed,
-    /// The image has it.
+    /// The file exists in the image only.
     Deleted,
 }
 
@@ -36,11 +36,11 @@ impl ChangeKind {
     }
 }
 
-/// Where a container's changes are.
+/// The files of a container on disk.
 #[derive(Clone, Debug)]
 pub enum WritableFiles {
     /// The upper directory of its overlay.
     Upper(PathBuf),
-    /// Its copy of the layers: what is missing there was deleted, what is as in the layers is no change.
+    /// Its copy of the layers: a missing file was deleted, an identical one is no change.
     Copy(PathBuf),
 }

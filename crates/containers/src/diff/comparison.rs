@@ -1,4 +1,4 @@
-//! Whether a file of a copy is still what it was copied from.
+//! Comparison of a file in a copy of the layers with the original.
 
 use std::io::Read;
 
@@ -9,8 +9,8 @@ use super::upper::File;
 use crate::files::descriptor::{path_of, reopen};
 use crate::files::xattrs;
 
-/// Compares two files that are no directories. Content is read only where all else says that they are alike: a file
-/// can be written to and given its old time again.
+/// Compares two files other than directories. The content is read if everything else is the same, as a file can be changed and given
+/// its old modification time.
 pub(super) fn is_same_file(copy: &File, original: &File) -> Result<bool, Errno> {
     if described(&copy.stat) != described(&original.stat)
         || xattrs::read(&path_of(&copy.handle))? != xattrs::read(&path_of(&original.handle))?
@@ -27,7 +27,7 @@ pub(super) fn is_same_file(copy: &File, original: &File) -> Result<bool, Errno> 
     }
 }
 
-/// All that a layer can say of a file beside its content.
+/// The metadata of a file that a layer records.
 fn described(stat: &Stat) -> impl PartialEq + use<> {
     (
         (stat.st_mode, stat.st_uid, stat.st_gid),
@@ -50,7 +50,7 @@ fn same_content(one: &File, other: &File) -> Result<bool, Errno> {
         match other.read_exact(&mut second[..count]) {
             Ok(()) if first[..count] == second[..count] => {}
             Ok(()) => return Ok(false),
-            // Shorter than it was: the container is at work.
+            // The running container has truncated it.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(told(error)),
         }

@@ -1,4 +1,4 @@
-//! The walk through a container's files that finds what differs from its layers.
+//! The walk through a container's files that finds the changes.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use super::comparison;
 use super::upper::{self, File, Upper};
 use crate::Error;
 
-/// An entry of the upper directory that is a difference, for [`walk`]'s visitor.
+/// A change, for the visitor of [`walk`].
 pub(crate) struct Entry<'a> {
     pub(crate) kind: ChangeKind,
     /// Relative to the root; empty for the root itself.
     pub(crate) path: &'a Path,
-    /// `None` for what was deleted.
+    /// `None` for a deleted file.
     pub(crate) file: Option<File>,
 }
 
-/// Calls the visitor for each difference, a directory before what it holds, names in order. What an opaque directory hides
-/// is told as deletions. The root itself comes first, where its owner or mode changed.
+/// Calls the visitor for each change, a directory before its content, names in order. Files that an opaque directory hides are
+/// reported as deleted. The root itself comes first if its owner or mode changed.
 pub(crate) fn walk(
     files: &WritableFiles,
     layers: &Layers,
@@ -44,11 +44,11 @@ pub(crate) fn walk(
         held_back: vec![],
         visit,
     };
-    // No recursion: the container decides how deep its directories go.
+    // No recursion, as the container decides how deep its directories are.
     let mut open = vec![walk.directory(PathBuf::new(), root, Some(below), false, &mut reporter)?];
     while let Some(directory) = open.last_mut() {
         let Some(name) = directory.names.next() else {
-            // What is held back still had no change in it.
+            // Directories that are still held back contain no change.
             reporter.held_back.truncate(directory.depth);
             open.pop();
             continue;
@@ -61,13 +61,13 @@ pub(crate) fn walk(
 
 struct Walk<'a> {
     upper: Upper,
-    /// It is a copy, in which nothing is a mark.
+    /// Whether it is a copy, without whiteouts and opaque directories.
     copy: bool,
     lower: Merged,
     mounted: &'a [PathBuf],
 }
 
-/// Tells of unchanged parents of a change only once there is a change in them.
+/// Reports unchanged directories only once there is a change in them.
 struct Reporter<'a> {
     held_back: Vec<(PathBuf, File)>,
     visit: &'a mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
@@ -94,21 +94,21 @@ impl Reporter<'_> {
     }
 }
 
-/// A directory of the upper whose content is being told of.
+/// A directory whose content is being visited.
 struct Directory {
     path: PathBuf,
-    /// The directories of the layers that it lies over.
+    /// The directory below it in the layers.
     below: Option<merged::Directory>,
-    /// They do not show through.
+    /// Whether it hides that directory's content.
     hidden: bool,
-    /// What is left.
+    /// The names that are left.
     names: std::vec::IntoIter<OsString>,
-    /// How many of its parents were held back before it.
+    /// The number of parents that were held back before it.
     depth: usize,
 }
 
 impl Walk<'_> {
-    /// A directory of the upper that lies over these directories of the layers; `hidden`: they do not show through.
+    /// Begins a directory over `below` in the layers; `hidden` if it hides the content of `below`.
     fn directory(
         &self,
         path: PathBuf,
@@ -138,7 +138,7 @@ impl Walk<'_> {
         self.content(path, below, hidden, depth)
     }
 
-    /// What a directory of the upper holds.
+    /// The content of a directory.
     fn content(
         &self,
         path: PathBuf,
@@ -161,7 +161,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Whatever is in the upper under a name, over what the layers have there. Gives the directory to go on with, where it is one.
+    /// Visits an entry. Returns the directory to visit next, if it is one.
     fn entry(
         &self,
         directory: &Directory,
@@ -174,7 +174,7 @@ impl Walk<'_> {
             None => Found::Nothing,
         };
         let Some(file) = self.upper.file(&path)? else {
-            // Unavailable since the directory was listed: the container is at work.
+            // Removed by the running container since the directory was listed.
             if hidden {
                 reporter.report_deleted(&path)?;
             }
@@ -219,7 +219,7 @@ impl Walk<'_> {
         }
     }
 
-    /// An empty file or directory that something is mounted on was made for the mount.
+    /// Whether an entry was created as a mount point: an empty file or directory on which something is mounted.
     fn is_mount_point(&self, path: &Path, file: &File) -> Result<bool, Error> {
         let absolute = Path::new("/").join(path);
         if !self
@@ -248,7 +248,7 @@ impl Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// Whether a file of a copy is what it was copied from.
+    /// Whether a file of a copy is the same as in the layers.
     fn is_unchanged(&self, path: &Path, file: &File, below: &merged::File) -> Result<bool, Error> {
         let original = File {
             handle: self.lower.open_file(below)?,
@@ -259,7 +259,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a directory that was copied up is as it was.
+/// Whether a directory that was copied up has its original metadata.
 fn has_same_metadata(one: &Stat, other: &Stat) -> bool {
     (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
 }

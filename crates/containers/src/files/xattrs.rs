@@ -56,8 +56,8 @@ pub(crate) fn copy(source: &str, target: &str, mapping: Mapping) -> Result<(), E
 }
 
 /// The first attribute at a path that controls an overlay or a container store.
-pub(crate) fn steering(path: &str) -> Result<Option<Vec<u8>>, Errno> {
-    Ok(names(path)?.into_iter().find(|name| steers(name)))
+pub(crate) fn overlay_control(path: &str) -> Result<Option<Vec<u8>>, Errno> {
+    Ok(names(path)?.into_iter().find(|name| controls_overlay(name)))
 }
 
 fn names(path: &str) -> Result<Vec<Vec<u8>>, Errno> {
@@ -76,12 +76,14 @@ fn names(path: &str) -> Result<Vec<Vec<u8>>, Errno> {
 
 /// Whether an attribute means the same on another file system.
 fn is_portable(name: &[u8]) -> bool {
-    name == CAPABILITY || name.starts_with(ACL) || name.starts_with(b"user.") && !steers(name)
+    name == CAPABILITY
+        || name.starts_with(ACL)
+        || name.starts_with(b"user.") && !controls_overlay(name)
 }
 
 /// Whether an attribute that any user may set makes an overlay file system or a container store hide, redirect or reown files.
 /// The overlays of box ignore them, those of other tools do not: they are never copied or archived.
-fn steers(name: &[u8]) -> bool {
+fn controls_overlay(name: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 3] = [
         b"user.overlay.",
         b"user.fuseoverlayfs.",
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_stores_stays_behind() {
+    fn attributes_that_control_overlays_are_not_portable() {
         for name in [
             "user.a",
             "user.overlay",

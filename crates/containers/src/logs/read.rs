@@ -1,4 +1,4 @@
-//! Reads of log files that are written to meanwhile.
+//! Reading log files that grow meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::files::descriptor::path_of;
 
-/// The lines of a text whose last break is left out.
+/// The lines of a text without its last line break.
 pub(super) struct Lines<'a>(pub(super) Option<&'a [u8]>);
 
 impl<'a> Iterator for Lines<'a> {
@@ -26,7 +26,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// As many bytes as there are, up to the buffer's length.
+/// Fills the buffer as far as the file goes.
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
@@ -40,11 +40,11 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(length)
 }
 
-/// The next offset at which a file has data. In a hole there is no record.
+/// The next offset at which a file has data, as no record is in a hole.
 pub(super) fn past_hole(file: &File, offset: u64) -> u64 {
     match rustix::fs::seek(file, SeekFrom::Data(offset)) {
         Ok(data) => data.max(offset),
-        // No more data, or a file system that does not tell.
+        // No more data, or the file system does not report holes.
         Err(Errno::NXIO) => file
             .metadata()
             .map_or(offset, |found| found.len().max(offset)),
@@ -52,12 +52,12 @@ pub(super) fn past_hole(file: &File, offset: u64) -> u64 {
     }
 }
 
-/// Tells of writes and rotations; there may be no watch left to get, inotify(7) has a limit for each user.
+/// Watches for writes and rotations; `None` if the user's limit of inotify(7) is reached.
 pub(super) fn watch(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
     use inotify::WatchFlags;
     let watch =
         inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    // By descriptor, as the container may get another name.
+    // By descriptor, as the container may be renamed.
     let path = path_of(directory);
     let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE;
     inotify::add_watch(&watch, path, flags).ok()?;

@@ -1,6 +1,6 @@
-//! `box attach`: a person at a detached container. With a terminal of its own, what they type and see goes through its monitor;
-//! without one they see what is added to its log, and with `--interactive` type to its standard input. Nobody waits for a
-//! container that does not read.
+//! `box attach`: a client of a detached container. If the container has a terminal, input and output go through its monitor. Without
+//! one the client prints what is added to the log, and with `--interactive` sends its input to the container's stdin. A container that
+//! does not read never blocks the client.
 
 mod log;
 mod terminal;
@@ -14,51 +14,50 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::DETACHED;
-use super::socket::connect_to;
+use super::socket::{connect_to, send_size};
 use crate::container::Live;
 use crate::{Container, Error};
-use terminal::send_size;
 
-/// What the person wants.
+/// Options of `box attach`.
 #[derive(Clone, Debug)]
 pub struct AttachOptions {
-    /// What is typed goes to the container.
+    /// Whether standard input goes to the container.
     pub stdin: bool,
-    /// Signals that box gets go to the container.
+    /// Whether signals to box are forwarded to the container.
     pub forward_signals: bool,
-    /// The keys that leave the container alone, on a terminal.
+    /// The keys that detach from a terminal.
     pub detach_keys: Vec<u8>,
 }
 
-/// How long to wait for what says nothing when it happens.
+/// The interval for checks of what cannot be polled.
 const TICK: rustix::event::Timespec = rustix::event::Timespec {
     tv_sec: 0,
     tv_nsec: tty::LOOK_AGAIN.subsec_nanos() as i64,
 };
 
-/// Control-P, Control-Q.
+/// The default keys: Control-P, Control-Q.
 pub const DETACH_KEYS: [u8; 2] = [16, 17];
 
-/// Why it is over.
+/// Why the client has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The container has ended.
     Ended,
-    /// The person typed the keys for this.
+    /// The user typed the detach keys, or a signal ended box.
     Detached,
-    /// They did not read what the container's terminal printed.
+    /// The client did not read the terminal's output in time.
     FellBehind,
 }
 
-/// Where the container's output goes.
+/// The destination of the container's output.
 pub struct Output<'a> {
-    /// What it writes to stdout, or to its terminal.
+    /// For its stdout, or its terminal.
     pub out: &'a mut dyn Write,
-    /// What it writes to stderr.
+    /// For its stderr.
     pub err: &'a mut dyn Write,
 }
 
-/// Connects a person to the running container; returns when it has ended, or they leave.
+/// Attaches to the running container. Returns when it has ended, or the user detaches.
 pub fn attach(
     container: &Container,
     options: &AttachOptions,
@@ -93,7 +92,7 @@ pub fn attach(
     if !container.state_directory().join(DETACHED).exists() {
         return Err(foreground(container));
     }
-    // One that was last started in the foreground, or has no log, shows nothing.
+    // Without a log nothing is printed.
     let mut log = container.log()?;
     if let Some(log) = &mut log {
         log.watch();
@@ -102,7 +101,7 @@ pub fn attach(
     session.at_log(container, log, output)
 }
 
-/// The monitor's socket. `None`: there is none.
+/// Connects to the monitor; `None` if it has no socket.
 fn dial(container: &Container) -> Result<Option<OwnedFd>, Error> {
     match connect_to(&container.state_directory()) {
         Ok(socket) => Ok(Some(socket)),
@@ -125,13 +124,13 @@ struct Session<'a> {
     live: Live,
     signals: Forwarding,
     options: &'a AttachOptions,
-    /// How many of the keys to leave have been typed.
+    /// The number of detach keys that have been typed.
     matched: usize,
     writing: bool,
 }
 
 impl Session<'_> {
-    /// True: a signal is for us alone, and we leave.
+    /// Handles signals. Returns whether one ends the client.
     fn forward(&self, terminal: Option<(&OwnedFd, Option<&RawMode>)>) -> Result<bool, Errno> {
         while let Some(signal) = self.signals.next()? {
             match (signal, terminal) {
@@ -145,7 +144,7 @@ impl Session<'_> {
                 }
                 (libc::SIGWINCH | libc::SIGCONT, None) if !self.options.forward_signals => {}
                 _ if self.options.forward_signals => {
-                    // It may have ended this moment.
+                    // The container may have just ended.
                     self.live.signal(signal).ok();
                 }
                 _ => return Ok(true),
@@ -154,7 +153,7 @@ impl Session<'_> {
         Ok(false)
     }
 
-    /// Whether the container has ended, or nobody watches it any more.
+    /// Whether the container or its monitor has ended.
     fn is_ending(&self) -> Result<bool, Errno> {
         let mut ended = [
             PollFd::from_borrowed_fd(self.live.pidfd(), PollFlags::IN),

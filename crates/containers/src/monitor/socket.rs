@@ -3,12 +3,14 @@
 //! It lies in the state directory. Each message of a client is one datagram that begins with its kind; what the client gets are the
 //! terminal's bytes, and the end of the connection when the terminal ends.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use box_run::tty;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, send,
+    socket_with,
 };
 
 use crate::Error;
@@ -26,7 +28,7 @@ pub(super) const SIZE: u8 = 1;
 /// The longest message.
 pub(super) const LONGEST: usize = 4096;
 
-/// Connects to the container whose state is in this directory.
+/// Connects to the monitor of the container with this state directory.
 pub(super) fn connect_to(directory: &Path) -> Result<OwnedFd, Error> {
     let failed = |errno| Error::io("connect to", &directory.join(SOCKET), errno);
     let socket = make().map_err(failed)?;
@@ -52,7 +54,7 @@ fn make() -> Result<OwnedFd, Errno> {
     )
 }
 
-/// A socket's address holds a hundred bytes, and a directory may have a longer path: it goes by its descriptor.
+/// Calls `each` with the socket's address. It names the directory by descriptor, as an address has room for a path of 107 bytes only.
 fn with_address<T>(
     directory: &Path,
     each: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>,
@@ -68,4 +70,20 @@ fn with_address<T>(
         "{}/{SOCKET}",
         path_of(&open)
     ))?)
+}
+
+/// Sends the size of the caller's terminal, if it has one.
+pub(super) fn send_size(socket: &OwnedFd) -> Result<(), Errno> {
+    let Some(size) = tty::caller_size() else {
+        return Ok(());
+    };
+    let (rows, columns) = (size.ws_row.to_ne_bytes(), size.ws_col.to_ne_bytes());
+    match send(
+        socket.as_fd(),
+        &[SIZE, rows[0], rows[1], columns[0], columns[1]],
+        SendFlags::NOSIGNAL,
+    ) {
+        Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }

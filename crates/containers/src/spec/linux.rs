@@ -1,4 +1,4 @@
-//! The Linux part of a spec: namespaces, id mappings, resources, paths that are hidden.
+//! The `linux` section of a spec: namespaces, id mappings, resources, masked paths.
 
 use oci_spec::runtime::{
     Linux, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxPersonality,
@@ -9,7 +9,7 @@ use super::masked::{MASKED, READ_ONLY};
 use super::overrides::{Network, Overrides, Seccomp, Sharing, UserNamespace};
 use crate::Error;
 
-/// How many processes and threads a container may have if nothing else is asked for: a fork bomb ends there.
+/// The default limit of processes and threads, which stops a fork bomb.
 const PIDS: i64 = 4096;
 
 pub(super) fn linux(asked: &Overrides) -> Result<Linux, Error> {

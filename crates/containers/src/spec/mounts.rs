@@ -4,17 +4,17 @@ use oci_spec::runtime::Mount;
 
 use super::overrides::{Overrides, UserNamespace};
 
-/// `/dev/shm` in bytes, as docker has it.
+/// The default size of `/dev/shm` in bytes, as in docker.
 const SHM_SIZE: u64 = 64 << 20;
 
-/// The files of the bundle that are mounted over the image's own.
+/// The files of the bundle that are mounted over those of the image.
 pub(crate) const ETC_FILES: [(&str, &str); 3] = [
     ("resolv.conf", "/etc/resolv.conf"),
     ("hosts", "/etc/hosts"),
     ("hostname", "/etc/hostname"),
 ];
 
-/// The mounts of a container: those that each has, and what is asked for.
+/// The mounts of a container: the default ones and the requested ones.
 pub fn mounts(asked: &Overrides) -> Vec<Mount> {
     let shm = format!(
         "size={}k",
@@ -28,7 +28,7 @@ pub fn mounts(asked: &Overrides) -> Vec<Mount> {
         "mode=0620",
         "gid=5",
     ];
-    // Without the group in the map, devpts refuses it.
+    // devpts refuses a group that is not mapped.
     let pts = if matches!(asked.userns, UserNamespace::Range { size, .. } if size <= 5) {
         &pts[..5]
     } else {
@@ -84,7 +84,7 @@ pub fn mounts(asked: &Overrides) -> Vec<Mount> {
             ));
         }
     }
-    // What the user mounts takes the place of ours.
+    // Requested mounts replace the default ones.
     mounts.retain(|mount| {
         !asked
             .volumes

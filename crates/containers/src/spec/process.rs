@@ -9,7 +9,7 @@ use super::overrides::{Network, Overrides};
 use crate::Error;
 use crate::accounts::Identity;
 
-/// What a shell gets when neither the image nor the flags name one.
+/// `PATH` if neither the image nor the flags set it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn process(
@@ -51,7 +51,7 @@ pub(super) fn process(
     Ok(process)
 }
 
-/// Entrypoint and command, as docker joins them.
+/// Entrypoint and command, combined as in docker.
 fn arguments(image: &ImageConfiguration, asked: &Overrides) -> Result<Vec<String>, Error> {
     let config = image.config().as_ref();
     let cmd = || {
@@ -86,7 +86,7 @@ fn arguments(image: &ImageConfiguration, asked: &Overrides) -> Result<Vec<String
     }
 }
 
-/// The image's environment, then what the flags say; the last value of a name wins, in the place of the first.
+/// The environment of the image, then that of the flags. The last value of a name wins and has the position of the first.
 fn environment(image: &ImageConfiguration, asked: &Overrides, identity: &Identity) -> Vec<String> {
     let mut out: Vec<(String, String)> = vec![("PATH".to_owned(), PATH.to_owned())];
     let mut set = |key: &str, value: &str| match out.iter_mut().find(|(known, _)| known == key) {

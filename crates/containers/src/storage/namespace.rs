@@ -1,4 +1,4 @@
-//! A mount namespace for a moment, to mount things aside.
+//! A temporary mount namespace.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,8 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::Error;
 
-/// The mount namespace and working directory to come back to, from a namespace that is made for what is mounted aside. Of the
-/// calling thread alone.
+/// A temporary mount namespace of the calling thread, with the original namespace and working directory to return to.
 pub(crate) struct SeparateNamespace {
     namespace: OwnedFd,
     directory: OwnedFd,
@@ -18,7 +17,7 @@ pub(crate) struct SeparateNamespace {
 
 impl SeparateNamespace {
     pub fn enter() -> Result<Self, Error> {
-        let failed = |errno| Error::system("make a mount namespace", errno);
+        let failed = |errno| Error::system("create a mount namespace", errno);
         let open = |path: &std::ffi::CStr, flags: OFlags| {
             rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
         };

@@ -20,8 +20,8 @@ fn text(path: &Path) -> Result<CString, Error> {
     Ok(c_string(path.as_os_str().as_bytes())?)
 }
 
-/// An overlay. Where the kernel's newer interface takes it the parent mounts it, while the first process makes its network: on ext4
-/// either takes half a millisecond.
+/// An overlay. If possible the parent mounts it while the init process creates its network namespace: on ext4 either takes half a
+/// millisecond.
 #[derive(Debug)]
 pub struct OverlayRoot {
     overlay: Overlay,
@@ -29,7 +29,7 @@ pub struct OverlayRoot {
 }
 
 impl OverlayRoot {
-    /// To be mounted on `target`.
+    /// An overlay to mount on `target`.
     pub fn new(overlay: Overlay, target: &Path) -> Result<Self, Error> {
         let target = text(target)?;
         Ok(Self { overlay, target })
@@ -74,7 +74,7 @@ impl RootFilesystem for OverlayRoot {
     }
 }
 
-/// An overlay of layers that are shown with the ids of the container's user namespace.
+/// An overlay of layers with ids mapped for the container's user namespace.
 #[derive(Debug)]
 pub struct MappedRoot {
     bundle: PathBuf,
@@ -84,7 +84,7 @@ pub struct MappedRoot {
 }
 
 impl MappedRoot {
-    /// Of `layers` over the upper directory of `bundle`.
+    /// An overlay of `layers` and the upper directory of `bundle`.
     pub fn new(bundle: &Path, layers: Layers, volatile: bool) -> Result<Self, Error> {
         Ok(Self {
             target: text(&bundle.join("rootfs"))?,
@@ -129,7 +129,7 @@ pub struct CopiedRoot {
 }
 
 impl CopiedRoot {
-    /// That directory.
+    /// The copy in this directory.
     pub fn new(path: PathBuf) -> Result<Self, Error> {
         let target = text(&path)?;
         Ok(Self { path, target })

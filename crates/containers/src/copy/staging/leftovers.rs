@@ -1,7 +1,7 @@
-//! What a copy that was killed has left: swept by the next one that needs a directory aside in the same place.
+//! Staging directories that a killed copy left behind, removed by the next copy that needs one in the same directory.
 //!
-//! The name says nothing, as anybody may give a directory of ours such a name in a directory of theirs. What is taken away bears a
-//! mark that only the host's root can set (`trusted.*`, xattr(7)), is locked by nobody, and is emptied by its descriptor.
+//! The name proves nothing, as the owner of the parent directory can rename any directory of box to it. Only a directory is removed
+//! that has a mark which only the host's root can set (`trusted.*`, xattr(7)) and that nobody locks; it is emptied by its descriptor.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -16,20 +16,20 @@ use crate::files::removal::remove_tree;
 
 const MARK: &str = "trusted.box.copying";
 
-/// So many names are looked at: a sweep is worth no more.
+/// The most names that a sweep reads.
 const MOST_NAMES: usize = 100_000;
 
-/// Locks and marks a directory that was made just now. Where there are no locks or marks it is never taken for a leftover.
+/// Locks and marks a new directory. On a file system without locks or xattrs it is never taken for a leftover.
 pub(super) fn claim(directory: &OwnedFd) {
     if lock(directory) {
         let marked = rustix::fs::setxattr(path_of(directory), MARK, b"1", XattrFlags::CREATE);
         if let Err(errno) = marked {
-            tracing::debug!(%errno, "a directory for copies has no mark");
+            tracing::debug!(%errno, "cannot mark a staging directory");
         }
     }
 }
 
-/// Takes away in a directory what copies have left there that are over. No failure: they are no concern of the copy at hand.
+/// Removes the leftovers in a directory. Failures are ignored, as they have nothing to do with the copy at hand.
 pub(super) fn sweep(parent: &OwnedFd) {
     let Ok(listing) = entry::directory(parent).and_then(Dir::new) else {
         return;
@@ -40,26 +40,26 @@ pub(super) fn sweep(parent: &OwnedFd) {
             && let Ok(directory) = leftover(parent, name)
         {
             empty(&directory);
-            // Nothing but an empty directory goes, whatever has the name by now.
+            // Removes only an empty directory, whatever has the name by now.
             let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
         }
     }
 }
 
-/// Takes away what lies in a directory that copies are made in.
+/// Removes the content of a staging directory.
 pub(super) fn empty(directory: &OwnedFd) {
     let removed = rustix::fs::unlinkat(directory, ONLY, AtFlags::empty());
     if removed == Err(Errno::ISDIR) {
-        // What it says of failures is less than what led here.
+        // The failure that led here matters more.
         let _ = remove_tree(&Path::new(&path_of(directory)).join(ONLY));
     }
 }
 
-/// Opens and locks a directory that is a leftover.
+/// Opens and locks a directory if it is a leftover.
 fn leftover(parent: &OwnedFd, name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat2(parent, name, flags, Mode::empty(), BENEATH)?;
-    // Who makes one locks it before it is marked: one that has a mark and no lock is nobody's.
+    // A copy locks its directory before it marks it, so nobody uses one with a mark and no lock.
     rustix::fs::getxattr(path_of(&directory), MARK, &mut [0u8; 8][..])?;
     match lock(&directory) {
         true => Ok(directory),

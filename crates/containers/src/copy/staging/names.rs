@@ -1,20 +1,20 @@
-//! Names of files that are not in their place yet, and how they are opened.
+//! Names of files that are not at their destination yet, and how they are opened.
 
 use rustix::fs::ResolveFlags;
 use rustix::io::Errno;
 
-/// How the names of what lies aside begin.
+/// The prefix of temporary names.
 pub(crate) const PREFIX: &str = ".box-cp-";
 
-/// What a copy is called until it has its place.
+/// The name of a copy in its staging directory.
 pub(crate) const ONLY: &str = "copy";
 
-/// Below the directory it begins at, through no link and onto no other file system.
+/// Beneath the starting directory, through no link and onto no other file system.
 pub(crate) const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_XDEV);
 
-/// A name for what has none yet, or not its own: nobody guesses it.
+/// A temporary name that nobody can guess.
 pub(crate) fn random_name() -> Result<String, Errno> {
     let mut number = [0u8; 16];
     rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;

@@ -1,4 +1,4 @@
-//! Copies of files made in a directory that nobody else can enter.
+//! Copies created in a directory that nobody else can enter.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use crate::copy::{content, metadata};
 use crate::files::descriptor::reopen;
 
 impl Transfer<'_> {
-    /// Makes a copy in a directory that nobody else can enter. False: what was to be copied has gone meanwhile.
+    /// Creates a copy in a directory that nobody else can enter. Returns false if the source was removed meanwhile.
     pub(super) fn make(
         &mut self,
         source: &SourceFile,
@@ -70,7 +70,7 @@ impl Transfer<'_> {
         Ok(true)
     }
 
-    /// A directory with all that it holds.
+    /// Copies a directory with its content.
     pub(super) fn make_directory(
         &mut self,
         source: &SourceFile,
@@ -114,7 +114,7 @@ impl Transfer<'_> {
     }
 }
 
-/// Opens a link, pipe or device that was made by name: another of the same kind is as good, and nothing else is accepted.
+/// Opens a link, pipe or device that was created by name. Another one of the same kind is as good; anything else is refused.
 fn made_node(parent: &OwnedFd, name: &OsStr, like: &Stat) -> Result<OwnedFd, Errno> {
     let (made, stat) = entry::open(parent, name)?;
     let same = stat.st_mode & libc::S_IFMT == like.st_mode & libc::S_IFMT;

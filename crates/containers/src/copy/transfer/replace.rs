@@ -1,4 +1,4 @@
-//! Copies of files put in their place, which may be in a directory that belongs to another user.
+//! Copies moved to their destination, which may be in a directory of another user.
 
 use std::os::fd::OwnedFd;
 
@@ -18,7 +18,7 @@ use crate::copy::{content, metadata, unnamed};
 use crate::files::descriptor::reopen;
 
 impl Transfer<'_> {
-    /// Copies to a name in a directory that may be anybody's.
+    /// Copies to a name in a directory that may belong to another user.
     pub(super) fn copy_to(
         &mut self,
         source: &SourceFile,
@@ -76,7 +76,7 @@ impl Transfer<'_> {
                     }
                     return Ok(());
                 }
-                // Somebody was faster.
+                // Another process created or removed something there.
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR) => {}
                 // A mount point, such as /etc/hosts: only its content can be replaced.
                 Err(Errno::BUSY) if is_file(source) => {
@@ -100,11 +100,11 @@ impl Transfer<'_> {
             self.excluded.insert(made.identity());
             *staging = Some(made);
         }
-        // It was made above where it was not there.
+        // It was created above if it did not exist.
         staging.as_ref().ok_or(Failure::Kernel(Errno::BADF))
     }
 
-    /// Makes something in the destination as a user who has an id there.
+    /// Creates a file in the destination as a user that has an id there.
     fn in_directory<T>(&mut self, make: impl Fn(u32) -> Result<T, Errno>) -> Result<T, Failure> {
         let ours = rustix::process::geteuid().as_raw();
         match make(
@@ -122,7 +122,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// A copy of a plain file without a name; none where it has to be made aside.
+    /// Copies a regular file to one without a name; `None` if it has to be created in a staging directory.
     fn unnamed(
         &mut self,
         source: &SourceFile,
@@ -145,7 +145,7 @@ impl Transfer<'_> {
         Ok(Some(made))
     }
 
-    /// Replaces the content of a regular file that has to stay the one it is.
+    /// Replaces the content of a regular file and keeps its inode.
     fn overwrite(&mut self, source: &SourceFile, target: &Target) -> Result<(), Errno> {
         let (handle, stat) = entry::open(&target.directory, &target.name)?;
         if !is_file(source) || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {

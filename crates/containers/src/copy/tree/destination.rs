@@ -10,26 +10,26 @@ use super::Tree;
 use crate::Error;
 use crate::copy::entry::{Target, identity, stat_of};
 
-/// What a destination's path means.
+/// What the path of a destination refers to.
 pub(crate) enum Destination {
-    /// It is a directory.
+    /// A directory.
     Directory { directory: OwnedFd, shown: PathBuf },
-    /// It is a file of another kind, to be replaced.
+    /// Another file, to be replaced.
     File(Target),
-    /// It is a device or pipe of the host, or a file that only a descriptor leads to, as `/dev/stdout`: to be written to.
+    /// A device or pipe of the host, or a file reached only through a descriptor, as `/dev/stdout`: to be written to.
     Open { file: OwnedFd, shown: PathBuf },
-    /// It is not there; `wants_directory`: its path says that it is a directory.
+    /// Nothing; `wants_directory` if the path can only mean a directory.
     Missing {
         target: Target,
         wants_directory: bool,
     },
 }
 
-/// As many links as the kernel follows, path_resolution(7).
+/// The most links that are followed, as by the kernel, path_resolution(7).
 const MOST_LINKS: usize = 40;
 
 impl Tree {
-    /// What is at the path, symbolic links followed to where a new file would be made.
+    /// What is at the path. Symbolic links are followed to where a new file would be created.
     pub(crate) fn destination(&self, path: &Path) -> Result<Destination, Error> {
         let failed = |errno| self.failed("copy to", path, errno);
         let wants_directory = says_directory(path);
@@ -39,7 +39,7 @@ impl Tree {
                 self.check(&stat, path)?;
                 Some((handle, stat))
             }
-            // A link to what is not there yet is one of these too.
+            // This includes a link to a file that does not exist.
             Err(Errno::NOENT | Errno::NOTDIR) => None,
             Err(errno) => return Err(failed(errno)),
         };
@@ -70,7 +70,7 @@ impl Tree {
         }
         let target = self.follow(path)?;
         let named = stat_of(&target).ok().flatten();
-        // The host has links that are no names, as /dev/stdout.
+        // Links such as /dev/stdout lead to files without a name.
         if host && named.is_none_or(|named| identity(&named) != identity(&stat)) {
             return Ok(Destination::Open {
                 file: handle,
@@ -80,8 +80,8 @@ impl Tree {
         Ok(Destination::File(target))
     }
 
-    /// The directory and the name that a path means once the links at its end are followed. On the host as the kernel follows them
-    /// (`protected_symlinks`, proc_sys_fs(5)), which has looked a moment ago: one may have been put there since.
+    /// The directory and the name that a path refers to once the links at its end are followed. On the host the rule of
+    /// `protected_symlinks`, proc_sys_fs(5), is applied again, as a link may have been created since the kernel resolved the path.
     pub(crate) fn follow(&self, path: &Path) -> Result<Target, Error> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -95,7 +95,7 @@ impl Tree {
                     let link = PathBuf::from(std::ffi::OsStr::from_bytes(link.as_bytes()));
                     path = path.parent().unwrap_or(Path::new("")).join(link);
                 }
-                // It is not there, or something else than a link.
+                // Nothing, or no link.
                 Err(Errno::NOENT | Errno::INVAL) => return Ok(target),
                 Err(errno) => return Err(self.failed("look at", &path, errno)),
             }
@@ -121,7 +121,7 @@ impl Tree {
     }
 }
 
-/// Whether a link is its owner's business: in a directory that is everybody's to write to, such as `/tmp`, it may be a trap.
+/// Whether a link may be followed: in a directory that everybody can write to, such as `/tmp`, a link of another user may be a trap.
 fn is_trusted(link: &Target) -> Result<bool, Errno> {
     const EVERYBODYS: u32 = 0o1002;
     let above = rustix::fs::fstat(&link.directory)?;
@@ -139,7 +139,7 @@ pub(crate) fn says_directory(path: &Path) -> bool {
     )
 }
 
-/// What is no file's place is not replaced, and not written to unless the caller names it.
+/// The error for a destination of a kind that is neither replaced nor written to.
 pub(crate) fn refuse(shown: &Path, kind: FileType) -> Error {
     Error::copy(
         "copy to",
@@ -149,7 +149,7 @@ pub(crate) fn refuse(shown: &Path, kind: FileType) -> Error {
             FileType::BlockDevice => "it is a block device",
             FileType::Fifo => "it is a pipe",
             FileType::Socket => "it is a socket",
-            _ => "it is no file",
+            _ => "it is not a regular file",
         },
     )
 }

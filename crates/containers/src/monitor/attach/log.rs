@@ -50,7 +50,7 @@ impl Session<'_> {
                     .flatten()
                     .map(|watch| PollFd::from_borrowed_fd(watch, PollFlags::IN)),
             );
-            // Without a watch, and in the background, a look ten times a second.
+            // Without a watch, and as a background job: polls ten times a second.
             let look_again = away || matches!(watch, Some(None));
             match poll(&mut files, look_again.then_some(&TICK)) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -74,7 +74,7 @@ impl Session<'_> {
         }
     }
 
-    /// The way to the container's standard input, if it has one that stays open.
+    /// Connects to the container's stdin, if it stays open.
     fn input(&mut self, container: &Container) -> Result<Option<Input>, Error> {
         if !self.writing || !container.record().options.interactive {
             return Ok(None);
@@ -92,10 +92,10 @@ impl Session<'_> {
     }
 }
 
-/// From our standard input to the container's, through its monitor.
+/// Passes the standard input of box to the container, through its monitor.
 struct Input {
     socket: OwnedFd,
-    /// What the monitor has not taken yet.
+    /// A message that the monitor has not read yet.
     message: Vec<u8>,
 }
 
@@ -107,7 +107,7 @@ impl Input {
         }
     }
 
-    /// False: our input has ended, or nobody takes it any more.
+    /// Reads or sends. Returns false if the input has ended, or the container does not take it any more.
     fn pass_on(&mut self) -> Result<bool, Errno> {
         if self.message.is_empty() {
             let mut buffer = [0u8; LONGEST];
@@ -132,7 +132,7 @@ impl Input {
 }
 
 impl Output<'_> {
-    /// Writes what a log has, each stream to its own.
+    /// Writes the records of a log, each stream to its output.
     fn copy(&mut self, log: &mut Log) -> Result<std::io::Result<()>, Error> {
         let written = log.read(&mut |record| {
             let out = match record.stream {

@@ -1,16 +1,16 @@
 //! Attached to the terminal of a container.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use box_run::tty::{self, RawMode};
+use box_run::tty::RawMode;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::stdio::stdin;
 
 use super::{Outcome, Session, TICK};
-use crate::monitor::socket::{KEYS, LONGEST, SIZE};
+use crate::monitor::socket::{KEYS, LONGEST, send_size};
 
 impl Session<'_> {
     pub(super) fn at_terminal(
@@ -48,7 +48,7 @@ impl Session<'_> {
                         return Ok(Outcome::FellBehind);
                     }
                     Ok((0, _)) | Err(Errno::CONNRESET) => break,
-                    // Nobody reads it any more: as with a terminal that hung up, the container goes on.
+                    // The output has no reader any more. The container goes on, as with a terminal that hung up.
                     Ok((length, _))
                         if out
                             .write_all(&buffer[..length])
@@ -72,7 +72,7 @@ impl Session<'_> {
         Ok(Outcome::Ended)
     }
 
-    /// True: the keys to leave were typed.
+    /// Sends typed keys. Returns whether they were the detach keys.
     fn type_to(&mut self, socket: &OwnedFd) -> Result<bool, Errno> {
         let mut buffer = [0u8; LONGEST];
         buffer[0] = KEYS;
@@ -96,24 +96,9 @@ impl Session<'_> {
             }
         }
         match send(socket, &buffer[..=length], SendFlags::NOSIGNAL) {
-            // The end shows on the next read.
+            // The next read reports the end.
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
             Err(errno) => Err(errno),
         }
-    }
-}
-
-pub(super) fn send_size(socket: &OwnedFd) -> Result<(), Errno> {
-    let Some(size) = tty::caller_size() else {
-        return Ok(());
-    };
-    let (rows, columns) = (size.ws_row.to_ne_bytes(), size.ws_col.to_ne_bytes());
-    match send(
-        socket.as_fd(),
-        &[SIZE, rows[0], rows[1], columns[0], columns[1]],
-        SendFlags::NOSIGNAL,
-    ) {
-        Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-        Err(errno) => Err(errno),
     }
 }

@@ -16,7 +16,7 @@ fn topmost_comes_first() {
     assert!(Overlay::new(Layers::default(), "/u".into(), "/w".into(), true).is_err());
 }
 
-/// Mounts it and gives what is in its file `f`. The mount lives in a namespace that goes with the thread.
+/// Mounts it in a namespace of the calling thread and returns the content of its file `f`.
 fn read_through(overlay: &Overlay, target: &Path) -> String {
     box_run::sys::process::unshare(libc::CLONE_NEWNS | libc::CLONE_FS).unwrap();
     box_run::sys::mount::make_private().unwrap();
