@@ -1,7 +1,6 @@
-//! Compiles the default seccomp policy to BPF, so that a start installs it without compiling, and the program that takes box's
-//! place in containers.
+//! Compiles the default seccomp policy to BPF, so that a start need not, and the program that replaces box in containers.
 
-#![allow(clippy::print_stdout)] // cargo is told by printing
+#![allow(clippy::print_stdout)] // instructions to cargo are printed
 use std::{env, fmt::Write as _, fs, path::Path, process::Command};
 
 #[path = "src/privileges/seccomp"]
@@ -15,7 +14,7 @@ mod seccomp {
 
 use seccomp::{bpf, default, policy::Arch, syscalls::Table};
 
-/// `capabilities::Set::DEFAULT`; a unit test holds the two together.
+/// `capabilities::Set::DEFAULT`; a unit test compares the two.
 const DEFAULT_CAPABILITIES: u64 = 0x8004_25fb;
 
 fn main() {
@@ -23,7 +22,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it for build scripts");
     let directory = env::var("OUT_DIR").expect("cargo sets it for build scripts");
-    // Without a table for the architecture the slice stays empty, and a start says so.
+    // Without a table for the architecture the slice stays empty, and a start reports that.
     let program = Arch::from_target(&target)
         .map(|arch| bpf::compile(&default::policy(arch, DEFAULT_CAPABILITIES), &Table::load()))
         .unwrap_or_default();
@@ -41,7 +40,7 @@ fn main() {
     compile_sealed(&directory.join("sealed"));
 }
 
-/// A static program without the C library or the standard one: a few kilobytes that are executed from memory.
+/// Compiles a static program of a few kilobytes without any library, which is executed from memory.
 fn compile_sealed(out: &Path) {
     println!("cargo::rerun-if-changed=src/sealed");
     let variable = |name| env::var_os(name).expect("cargo sets it for build scripts");

@@ -286,6 +286,13 @@ fn as_many_layers_as_the_kernel_stacks_are_seen_by_every_verb() {
     let home = Home::new();
     load_many(&home, MOST);
     let image = format!("many:{MOST}");
+    all_layers_are_seen_by_run(&home, &image);
+    all_layers_are_seen_by_exec_and_cp(&home, &image);
+    all_layers_are_seen_when_stopped(&home, &image);
+    one_layer_more_is_copied(&home);
+}
+
+fn all_layers_are_seen_by_run(home: &Home, image: &str) {
     let count = ["sh", "-c", "ls / | grep -c '^f[0-9]'; cat /f1 /f499"];
     let seen = format!("{}\n1499", MOST - 1);
     for flags in [
@@ -293,18 +300,20 @@ fn as_many_layers_as_the_kernel_stacks_are_seen_by_every_verb() {
         &["--rm", "--read-only"],
         &["--rm", "--userns", "auto"],
     ] {
-        let line = [&["run", "-q"], flags, &[&image], &count].concat();
+        let line = [&["run", "-q"], flags, &[image], &count].concat();
         let outcome = home.run(line).succeeds();
         assert_eq!(outcome.text(), seen, "{flags:?}");
         assert_eq!(outcome.stderr, "", "{flags:?}");
     }
+}
+
+fn all_layers_are_seen_by_exec_and_cp(home: &Home, image: &str) {
     let change = "rm /f7; echo new > /f8; echo up; exec sleep 1000";
     for (name, userns) in [("plain", None), ("mapped", Some("--userns=auto"))] {
         let line = ["run", "-q", "-d", "--name", name]
             .into_iter()
             .chain(userns);
-        home.run(line.chain([image.as_str(), "sh", "-c", change]))
-            .succeeds();
+        home.run(line.chain([image, "sh", "-c", change])).succeeds();
         let wait = "until grep -q new /f8; do sleep 0.1; done; ls / | grep -c '^f[0-9]'";
         let inside = home.run(["exec", name, "sh", "-c", wait]).succeeds();
         assert_eq!(inside.text(), "498");
@@ -316,11 +325,15 @@ fn as_many_layers_as_the_kernel_stacks_are_seen_by_every_verb() {
         );
         home.run(["rm", "-f", name]).succeeds();
     }
+}
+
+/// Leaves the container `kept`, and its image as `more:1`, which has a layer more.
+fn all_layers_are_seen_when_stopped(home: &Home, image: &str) {
     home.run([
         "run",
         "--name",
         "kept",
-        &image,
+        image,
         "sh",
         "-c",
         "rm -f /f7; echo new > /f8",
@@ -349,12 +362,15 @@ fn as_many_layers_as_the_kernel_stacks_are_seen_by_every_verb() {
         "499"
     );
     home.run(["start", "-a", "kept"]).succeeds();
-    home.run(["unpack", "-q", &image, "plain"]).succeeds();
+    home.run(["unpack", "-q", image, "plain"]).succeeds();
     assert_eq!(
         fs::read_to_string(home.path().join("plain/f499")).unwrap(),
         "499"
     );
     home.run(["commit", "-q", "kept", "more:1"]).succeeds();
+}
+
+fn one_layer_more_is_copied(home: &Home) {
     let refused = ["run", "--rm", "--storage", "overlay", "more:1", "true"];
     home.run(refused)
         .fails(&["the image has 501 layers, and the kernel stacks 500 at most"])

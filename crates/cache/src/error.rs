@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::reason::{Reason, is_full};
 use crate::{Digest, Platform, Reference};
+use box_host::{Reason, is_full};
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -176,11 +176,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// [`Reason`] as text.
-pub fn words(error: &io::Error) -> String {
-    Reason(error).to_string()
 }
 
 #[cfg(test)]

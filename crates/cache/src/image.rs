@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::cache::beneath;
 use crate::index::{Entry, Index};
-use crate::reason::{is_full, is_unwritable};
 use crate::{Cache, DiffId, Digest, Error, Platform, Provenance, Reference, Result};
+use box_host::{is_full, is_unwritable};
 
 /// The largest manifest, index or config in bytes: what registries accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;

@@ -4,20 +4,15 @@
 mod bars;
 mod command_line;
 mod commands;
-mod decoded;
 #[cfg(not(test))]
 mod entry;
-mod fetch;
 mod files;
+mod image;
 mod interrupt;
-mod layers;
 mod options;
 mod output;
 mod report;
 mod settings;
-mod supply;
-mod trees;
-mod trust;
 
 use crate::command_line::dispatch::dispatch;
 use crate::report::Failure;

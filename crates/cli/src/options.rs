@@ -10,6 +10,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod moment;
+pub mod namespaces;
 pub mod signal;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Prints results on stdout: tables for people, JSON for programs. If stdout is closed, box exits silently.
 
 pub mod listing;
-mod table;
+pub mod table;
 
 use std::io::{ErrorKind, Write};
 
@@ -148,14 +148,6 @@ pub fn rfc3339(seconds: u64) -> String {
         .to_string()
 }
 
-/// Cuts a text to at most `most` characters, the last one being an ellipsis.
-pub fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
-    }
-}
-
 /// The time in seconds since 1970; 0 if the clock is before that.
 pub fn now() -> u64 {
     std::time::SystemTime::now()
@@ -210,12 +202,6 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(&document).ok(),
             Some(value)
         );
-    }
-
-    #[test]
-    fn long_texts_are_shortened() {
-        assert_eq!(shortened("abc", 3), "abc");
-        assert_eq!(shortened("äbcd", 3), "äb…");
     }
 
     #[test]

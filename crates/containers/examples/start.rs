@@ -1,4 +1,4 @@
-//! The engine without an image store: `start ROOT LAYER COMMAND...` runs a command in an unpacked root file system, as
+//! box without an image store: `start ROOT LAYER COMMAND...` runs a command in an unpacked root file system, as
 //! `box run --rm --net none` does. `-t` before ROOT gives it a terminal, `-i` a reaper as PID 1.
 #![allow(clippy::print_stderr)]
 

@@ -105,9 +105,11 @@ impl Container {
         Ok(match (&self.record.ended, &self.record.started) {
             (Some(ended), _) => Status::Exited { exit: ended.status },
             (None, None) => Status::Created,
-            (None, Some(started)) if boot_id()? == started.boot_id => Status::Lost {
-                reason: "the box process that watched it was killed".to_owned(),
-            },
+            (None, Some(started)) if box_host::process::boot_id()? == started.boot_id => {
+                Status::Lost {
+                    reason: "the box process that watched it was killed".to_owned(),
+                }
+            }
             (None, Some(_)) => Status::Lost {
                 reason: "the machine was restarted".to_owned(),
             },
@@ -292,31 +294,4 @@ fn complete(spec: &mut Spec) -> Result<(), Error> {
         linux.set_seccomp(Some(profile));
     }
     Ok(())
-}
-
-/// Field 22 of /proc/PID/stat, proc_pid_stat(5): clock ticks after boot.
-pub(crate) fn start_time(pid: i32) -> Result<u64, Error> {
-    let path = PathBuf::from(format!("/proc/{pid}/stat"));
-    let failed = |errno: rustix::io::Errno| Error::io("read", &path, errno);
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).map_err(failed)?;
-    let mut bytes = [0u8; 1024];
-    let length = rustix::io::read(&file, &mut bytes[..]).map_err(failed)?;
-    let text = String::from_utf8_lossy(&bytes[..length]);
-    // The second field is a name in parentheses, which may contain anything.
-    let time = text
-        .rsplit(')')
-        .next()
-        .and_then(|rest| rest.split_ascii_whitespace().nth(19))
-        .and_then(|time| time.parse().ok());
-    time.ok_or_else(|| Error::Corrupt {
-        path,
-        reason: "it has no start time".to_owned(),
-    })
-}
-
-fn boot_id() -> Result<String, Error> {
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    Ok(text.trim().to_owned())
 }

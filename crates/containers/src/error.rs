@@ -148,6 +148,19 @@ impl From<box_unpack::Error> for Error {
     }
 }
 
+impl From<box_host::Error> for Error {
+    fn from(error: box_host::Error) -> Self {
+        match error {
+            box_host::Error::Io { path, source } => Self::io("read", &path, source),
+            box_host::Error::Format { path, reason } => Self::Corrupt {
+                path,
+                reason: reason.to_owned(),
+            },
+            other => Self::Run(box_run::Error::Caller(other.into())),
+        }
+    }
+}
+
 impl From<Error> for box_run::Error {
     /// Wraps an error for a callback.
     fn from(error: Error) -> Self {

@@ -130,7 +130,7 @@ impl Log {
     pub fn read(&mut self, each: Each<'_>) -> Result<io::Result<()>, Error> {
         let mut buffer = vec![0; BUFFER];
         let (last, end) = self.newest().map_err(|error| self.failed(error))?;
-        // There are at most so many files; more are read only if some are removed meanwhile.
+        // At most `count` files exist at once; more are read only if a rotation removes some meanwhile.
         for _ in 0..=self.count {
             // Looked up first: once there is a newer file, nothing is added to this one.
             let newer = self.newer()?;

@@ -40,7 +40,7 @@ const WORKS: &str = ".overlay";
 /// The directory of the trial.
 const TRIAL: &str = ".overlay.trial";
 
-/// Chooses an overlay if the kernel and the file system of `containers` support it for so many layers, otherwise a copy, with a
+/// Chooses an overlay if the kernel and the file system of `containers` support one of `layers` layers, otherwise a copy, with a
 /// warning. A successful trial is recorded beside the containers and not repeated.
 pub(crate) fn choose(containers: &Path, layers: usize) -> Result<Storage, Error> {
     if layers > MOST_LAYERS {

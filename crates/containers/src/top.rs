@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use box_host::process::{Stat, Status};
 use serde::Serialize;
 
 use crate::accounts::Accounts;
@@ -70,35 +71,12 @@ fn in_namespace_of(pid: i32) -> BTreeSet<i32> {
 }
 
 fn read(pid: i32, boot: u64) -> Option<(Process, u32)> {
-    let file = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).ok();
-    let text = |name: &str| Some(String::from_utf8_lossy(&file(name)?).into_owned());
-    let (stat, status) = (text("stat")?, text("status")?);
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-    };
-    let uid = field("Uid")?
-        .split_ascii_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()?;
-    let container_pid =
-        field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back()?.parse().ok());
-    let memory = field("VmRSS")
-        .and_then(|size| size.split(' ').next()?.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 1024;
-    // The second field is a name in parentheses, which may contain anything.
-    let (head, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let (stat, status) = (Stat::of(pid).ok()?, Status::of(pid).ok()?);
     let tick = rustix::param::clock_ticks_per_second();
-    let arguments = file("cmdline")?;
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let command = match arguments.is_empty() {
         // Zombies and kernel threads have no command line.
-        true => format!("[{}]", head.split_once('(')?.1),
+        true => format!("[{}]", stat.name),
         false => String::from_utf8_lossy(&arguments)
             .trim_end_matches('\0')
             .replace('\0', " "),
@@ -106,15 +84,15 @@ fn read(pid: i32, boot: u64) -> Option<(Process, u32)> {
     let process = Process {
         user: String::new(),
         pid,
-        container_pid: container_pid.unwrap_or(pid),
-        parent: fields.get(1)?.parse().ok()?,
-        state: fields.first()?.chars().next()?,
-        cpu_seconds: (number(11)? + number(12)?) as f64 / tick as f64,
-        memory,
-        started: boot + number(19)? / tick,
+        container_pid: status.innermost_pid().unwrap_or(pid),
+        parent: stat.parent,
+        state: stat.state,
+        cpu_seconds: stat.own_time.iter().sum::<u64>() as f64 / tick as f64,
+        memory: status.resident_bytes().unwrap_or(0),
+        started: boot + stat.start_time / tick,
         command,
     };
-    Some((process, uid))
+    Some((process, status.effective_uid()?))
 }
 
 /// Seconds since the epoch, proc_stat(5).

@@ -14,7 +14,7 @@ fn runc_runs_the_bundle() {
     runs_the_bundle("runc", "exec runc");
 }
 
-/// crun wants the control groups of a host to be of one version: it sees no others here.
+/// crun requires that all control groups of a host have the same version: the others are hidden from it here.
 #[test]
 fn crun_runs_the_bundle() {
     runs_the_bundle(
@@ -35,7 +35,7 @@ fn runs_the_bundle(name: &str, script: &str) {
     let container = engine
         .create_with(Some(&bundle), asked, false, RunOptions::default())
         .unwrap();
-    // The engine's own lock is not for other runtimes.
+    // Other runtimes do not know box's lock.
     drop(container);
     let container = engine.containers.get(&bundle).unwrap();
     let rootfs = container.mount().unwrap();
@@ -167,4 +167,57 @@ fn a_failing_hook_stops_the_start() {
         "createContainer hook /bin/false: it exited with status 1"
     );
     assert!(engine.left().is_empty(), "{:?}", engine.left());
+}
+
+/// A start in one process whose container another one looks after: what ties the two together is optional.
+#[test]
+fn a_container_outlives_its_starter_only_if_it_is_to() {
+    for outlives_caller in [false, true] {
+        let engine = Engine::new();
+        let asked = command(&["sleep", "100"]);
+        let container = engine
+            .create_with(Some("tied"), asked, false, RunOptions::default())
+            .unwrap();
+        drop(container);
+        let container = engine.containers.get("tied").unwrap();
+        container.mount().unwrap();
+        let bundle = box_run::Bundle {
+            id: format!("box-test-tied-{}", std::process::id()),
+            directory: container.dir().to_owned(),
+            spec: container.spec().unwrap(),
+        };
+        let options = box_run::Options {
+            outlives_caller,
+            ..box_run::Options::default()
+        };
+        // The kernel sends the death signal when the thread ends that made the process, prctl(2).
+        let start = move || {
+            let plan = box_run::Plan::new(&bundle, &options).unwrap();
+            let running = box_run::process::launch((), plan).unwrap();
+            let (pid, group) = (running.pid(), running.cgroup().unwrap().path().to_owned());
+            if outlives_caller {
+                assert_eq!(running.release().unwrap(), pid);
+            } else {
+                // As if the starter had been killed: nothing is dropped.
+                std::mem::forget(running);
+            }
+            (pid, group)
+        };
+        let (pid, group) = std::thread::spawn(start).join().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        let options = rustix::process::WaitOptions::empty();
+        if outlives_caller {
+            let none = rustix::process::WaitOptions::NOHANG;
+            assert!(rustix::process::waitpid(Some(pid), none).unwrap().is_none());
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        let (_, status) = rustix::process::waitpid(Some(pid), options)
+            .unwrap()
+            .unwrap();
+        assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
+        let group = box_run::cgroup::Cgroup::open(&group).unwrap();
+        assert!(group.exists());
+        group.remove().unwrap();
+        container.unmount().unwrap();
+    }
 }

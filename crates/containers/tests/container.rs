@@ -1,4 +1,4 @@
-//! What a container is, seen from inside.
+//! A container as seen from inside.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -154,7 +154,7 @@ fn a_user_namespace_maps_root_and_shows_the_image_as_its_own() {
         seen.contains("300000      65536") && seen.contains("container\nfine"),
         "{seen}"
     );
-    // With the host's network, whose sysfs root of the namespace may not mount.
+    // With the host's network, as root of a user namespace may not mount its sysfs.
     let seen = engine.output("ls /sys/class; touch /sys/class/x", |asked| {
         asked.userns = UserNamespace::Range {
             first: 300_000,
@@ -220,10 +220,10 @@ fn preserved_descriptors_have_to_be_there_and_no_way_out() {
         engine.containers.remove(&name, true).unwrap();
         error
     };
-    // Ours are close-on-exec, so whatever has these numbers is not the caller's.
+    // Descriptors of this process are close-on-exec, so these numbers are not inherited.
     let error = refused(40);
     assert!(
-        error.starts_with("preserved descriptors: 40 were asked for"),
+        error.starts_with("preserved descriptors: 40 are requested"),
         "{error}"
     );
 }

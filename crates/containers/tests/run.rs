@@ -1,4 +1,4 @@
-//! How containers start and end, and how that is told.
+//! How containers start and end, and how that is reported.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -18,14 +18,14 @@ fn the_status_of_the_command_is_the_status() {
         engine.run(shell("exit 7")).unwrap().status,
         ExitStatus::Exited(7)
     );
-    // As PID 1 it can be killed from outside only, so its child is.
+    // PID 1 can be killed from outside only, so the child is killed.
     let ended = engine.run(shell("sh -c 'kill -9 $$'; exit $?")).unwrap();
     assert_eq!(ended.code, 137);
     assert!(engine.left().is_empty(), "{:?}", engine.left());
 }
 
 #[test]
-fn what_cannot_be_executed_says_why() {
+fn a_command_that_cannot_be_executed_is_reported_with_the_reason() {
     let engine = Engine::new();
     let layer = engine.layer();
     let write = |name: &str, text: &[u8], mode: u32| {
@@ -108,7 +108,7 @@ fn failing_steps_name_the_step_and_leave_nothing() {
             .run(asked)
             .unwrap_err()
             .to_string()
-            .contains("not a parameter of a namespace")
+            .contains("does not belong to a namespace")
     );
     assert!(engine.left().is_empty(), "{:?}", engine.left());
 }
@@ -241,7 +241,7 @@ fn an_init_reaps_and_passes_the_status_on() {
 
 #[test]
 fn killed_while_being_set_up_it_is_no_end_of_the_command() {
-    // The hook gets the pid before the container is let into its control group, so that it cannot have got far.
+    // The hook gets the pid before the container enters its control group, so it cannot have got far.
     let script = r#"kill -9 $(sed 's/.*"pid":\([0-9]*\).*/\1/')"#;
     let args = ["sh", "-c", script].map(str::to_owned).to_vec();
     let hook = HookBuilder::default()

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use box_cache::words;
+use box_cache::Reason;
 use box_transfer::{Attempts, Printable, with_causes};
 
 use crate::BoxError;
@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Alpine(#[from] AlpineError),
     /// A system call failed.
-    #[error("cannot {action} {}: {}", path.display(), words(source))]
+    #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
         /// What was attempted, as a verb that fits after "cannot".
         action: &'static str,
@@ -106,13 +106,19 @@ pub enum Error {
         why: String,
     },
     /// The image is not in the cache, and nothing may be fetched.
-    #[error("cannot fetch {reference} offline; cached: {}", list(cached))]
+    #[error(
+        "cannot fetch {reference} offline, and it is not in the cache; cached: {}",
+        list(cached)
+    )]
     Offline {
         /// The reference requested.
         reference: String,
         /// The references in the cache.
         cached: Vec<String>,
     },
+    /// Something has to be fetched, and nothing may be.
+    #[error("cannot fetch {0} offline")]
+    OfflineFetch(String),
     /// Only locked images may be used, and the lock file does not name this one.
     #[error("cannot use {reference} ({platform}): it is not in {}", path.display())]
     NotLocked {
@@ -172,7 +178,7 @@ impl Error {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Unreachable { attempts, .. } => attempts.is_outage(),
-            Self::Offline { .. } | Self::OtherPlatform { .. } => true,
+            Self::Offline { .. } | Self::OfflineFetch(_) | Self::OtherPlatform { .. } => true,
             _ => false,
         }
     }

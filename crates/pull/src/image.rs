@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use box_cache::{
-    Cache, DiffId, Hold, Image, Layer, NewImage, Platform, Provenance, Reference, Whole,
+    Cache, Compression, DiffId, Hold, Image, Layer, NewImage, Platform, Provenance, Reference,
+    Whole,
 };
 use oci_spec::image::{
     ConfigBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
@@ -15,46 +16,19 @@ use crate::error::{Error, Result};
 use crate::layer::StagedLayer;
 use crate::resolved::Descriptor;
 
-/// The media type of a layer that is a plain tar archive.
-pub(crate) const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
-
-/// The search path of an image that sets none.
+/// The search path written into the configuration of an image whose archive has none. It is a property of the image, which other
+/// engines read, and not the default of the runtime, although both are the same.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What an image of a root filesystem starts by default.
 pub(crate) const SHELL: &str = "/bin/sh";
 
-/// How a tarball is compressed, as far as images care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    /// In a way that OCI layers may be, with the media type of such a layer.
-    Layer(&'static str),
-    /// In a way that OCI layers may not be: it has to be decompressed to a plain tar archive first.
-    Other,
-}
-
-impl Packing {
-    /// Detects the compression by the first bytes (RFC 1952, RFC 8878, and the formats of xz and bzip2).
-    pub(crate) fn detect(head: &[u8]) -> Self {
-        match head {
-            [0x1f, 0x8b, ..] => Self::Layer("application/vnd.oci.image.layer.v1.tar+gzip"),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                Self::Layer("application/vnd.oci.image.layer.v1.tar+zstd")
-            }
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] | [b'B', b'Z', b'h', b'1'..=b'9', ..] => {
-                Self::Other
-            }
-            _ => Self::Layer(PLAIN),
-        }
-    }
-}
-
-/// The first bytes of a file: enough for [`Packing::detect`].
-pub(crate) fn head_of(file: File) -> Result<Vec<u8>> {
+/// How a file is compressed, by its first bytes.
+pub(crate) fn compression_of(file: File) -> Result<Compression> {
     let mut head = Vec::new();
-    let read = file.take(6).read_to_end(&mut head);
+    let read = file.take(Compression::HEAD as u64).read_to_end(&mut head);
     read.map_err(Error::io("read", Path::new("the download")))?;
-    Ok(head)
+    Ok(Compression::detect(&head))
 }
 
 /// The layer that a file is.
@@ -66,13 +40,14 @@ pub(crate) fn layer(
 ) -> Result<Layer> {
     let media_type = match &descriptor.media_type {
         Some(media_type) => media_type.clone(),
-        None => match Packing::detect(&head_of(file)?) {
-            Packing::Layer(media_type) => media_type.to_owned(),
-            Packing::Other => {
+        None => {
+            let media_type = compression_of(file)?.layer_media_type();
+            let media_type = media_type.ok_or_else(|| {
                 let why = "an OCI layer cannot be compressed like this; import it instead";
-                return Err(Error::layer(descriptor.digest.to_string())(why));
-            }
-        },
+                Error::layer(descriptor.digest.to_string())(why)
+            })?;
+            media_type.to_owned()
+        }
     };
     Ok(Layer {
         digest: descriptor.digest,

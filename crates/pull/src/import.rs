@@ -11,9 +11,12 @@ use box_transfer::{Blob, Body, Download, Downloaded, Fetcher, Location};
 
 use crate::BoxError;
 use crate::error::{Error, Result};
-use crate::image::{self, PLAIN, Packing, SHELL, head_of};
+use crate::image::{self, SHELL};
 use crate::layer::{LayerSink, LayerTap, StagedLayer};
 use crate::options::PullOptions;
+
+/// The media type of a layer that is a plain tar archive.
+const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What to make an image from.
 pub struct Import {
@@ -131,10 +134,7 @@ fn get(
     let key = match &location {
         Location::File(_) => PartialKey::Anonymous,
         Location::Http(_) if options.offline => {
-            return Err(Error::Offline {
-                reference: blob.name.clone(),
-                cached: Vec::new(),
-            });
+            return Err(Error::OfflineFetch(location.to_string()));
         }
         Location::Http(_) => PartialKey::Source(location.to_string()),
     };
@@ -152,9 +152,10 @@ fn layer(
     decompress: Decompress<'_>,
 ) -> Result<(Partial, Layer)> {
     let diff_id = *tree.diff_id();
-    let (partial, digest, media_type) = match Packing::detect(&head_of(got.partial.reader()?)?) {
-        Packing::Layer(media_type) => (got.partial, got.digest, media_type),
-        Packing::Other => {
+    let compression = image::compression_of(got.partial.reader()?)?;
+    let (partial, digest, media_type) = match compression.layer_media_type() {
+        Some(media_type) => (got.partial, got.digest, media_type),
+        None => {
             let plain = decompressed(cache, &got.partial, decompress, &got.url)?;
             got.partial.discard()?;
             (plain, diff_id.0, PLAIN)

@@ -1,7 +1,7 @@
 //! From a reference to an image in the cache.
 //!
-//! [`pull`] brings an image into the cache: a source resolves the reference to descriptors of blobs, and each blob is
-//! downloaded, verified, kept and handed to the caller's [`LayerSink`] in one pass. [`import`] does the same with a tarball.
+//! [`pull()`] brings an image into the cache: a source resolves the reference to descriptors of blobs, and each blob is
+//! downloaded, verified, kept and handed to the caller's [`LayerSink`] in one pass. [`import()`] does the same with a tarball.
 //! [`Remote`] answers what mirrors offer. [`Pins`] are the lock file.
 
 mod error;

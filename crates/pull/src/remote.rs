@@ -100,10 +100,7 @@ impl<'a> Remote<'a> {
 
     fn query<'q>(&'q self, reference: &'q Reference) -> Result<Query<'q>> {
         match self.options.offline {
-            true => Err(Error::Offline {
-                reference: reference.to_string(),
-                cached: Vec::new(),
-            }),
+            true => Err(Error::OfflineFetch(format!("releases of {reference}"))),
             false => Ok(Query {
                 reference,
                 platform: &self.options.platform,

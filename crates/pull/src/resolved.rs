@@ -69,8 +69,8 @@ impl Resolved {
             .is_some_and(|tarball| tarball.digest == *digest)
     }
 
-    /// Whether an image of the cache is this release. Only that of a tarball is known by its layer; what else an image of
-    /// several layers says, only its manifest tells.
+    /// Whether an image of the cache is this release. Only the image of one tarball is identified by its layer; images of
+    /// several layers differ in their manifests.
     pub(crate) fn is_image(&self, image: &Image) -> bool {
         self.tarball()
             .is_some_and(|tarball| image.is_of(&tarball.digest))

@@ -134,7 +134,7 @@ impl Keyring {
                 continue;
             };
             check_terms(&signature, key, &signer, now)?;
-            let data = open().map_err(|e| box_cache::words(&e))?;
+            let data = open().map_err(|e| box_cache::Reason(&e).to_string())?;
             let checked = match signer {
                 Signer::Primary => signature.verify(&key.primary_key, data),
                 Signer::Subkey(subkey) => signature.verify(&subkey.key, data),

@@ -1,51 +1,37 @@
-//! Control groups: what a container may use of the machine, what it has used, and how it is stopped as a whole.
+//! Control groups: the limits of a container, its resource usage, and signals to all its processes.
 //!
-//! Works on the unified hierarchy (v2), on the old one hierarchy for each controller (v1), and on hosts that mount both.
-//! Hierarchies are looked for at their standard place, `/sys/fs/cgroup`, by file system type, as reading the table of
-//! mounts costs more than making a group. On v1 only the groups that are needed are made: memory, pids and
-//! devices, others where a limit asks for them, the freezer at the first pause. See cgroups(7) and the kernel's
-//! `admin-guide/cgroup-v2.rst`.
+//! Works on the unified hierarchy (v2), on v1 with its hierarchy for each controller, and on hosts that mount both. On v1 only the
+//! groups that are needed are made: memory, pids and devices always, others for a limit, and the freezer at the first pause. See
+//! cgroups(7) and the kernel's `admin-guide/cgroup-v2.rst`.
 
+mod backoff;
+mod delegation;
 mod device_program;
 mod directory;
 mod freezer;
 mod host;
-mod patience;
+mod join;
 mod place;
+mod request;
 mod setting;
 mod stats;
 mod systemd;
 mod v1;
 mod v2;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
-use rustix::io::Errno;
 
 use crate::Error;
 use host::Host;
-pub use place::Place;
+pub(crate) use join::Join;
+pub(crate) use place::Place;
+pub(crate) use request::Request;
 pub use setting::shares_of_weight;
 pub use stats::{Io, Stats};
 
-/// What a container's group shall be.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Where. Its last component must be unique on the machine.
-    pub place: &'a Place,
-    /// `linux.resources`. The nodes every container has are allowed in addition to its device rules, all others denied.
-    pub resources: &'a LinuxResources,
-    /// The pids limit is box's default: where it cannot be set it is dropped with a warning.
-    pub pids_by_default: bool,
-    /// Access to devices must be confined or the start fails, as the container can make device nodes of any number.
-    pub confine_devices: bool,
-    /// Count the CPU time of all its processes, those that end unseen included. On v1 that takes one group more.
-    pub count_cpu: bool,
-}
-
-/// The group of one container. Groups that [`Cgroup::create`] made are removed on drop, unless [`Cgroup::keep`] was called.
+/// The control group of a container. A group made by [`Cgroup::create`] is removed on drop, unless [`Cgroup::keep`] was called.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -54,41 +40,34 @@ pub struct Cgroup {
     owned: bool,
 }
 
-/// The directories of a container's group.
+/// The directories of the group.
 #[derive(Debug)]
 enum Groups {
     /// One directory with all controllers.
     Unified(v2::Group),
     /// One directory in each hierarchy that is used.
     Legacy(v1::Groups),
-    /// None: cgroups are not usable here.
+    /// None, as control groups cannot be used here.
     Missing,
 }
 
-/// How a process gets into the group, prepared by the parent.
-#[derive(Debug)]
-pub enum Join {
-    /// Through clone3(2) with `CLONE_INTO_CGROUP` and this descriptor.
-    Clone(OwnedFd),
-    /// By writing `0` to these `tasks`, see [`Join::enter`].
-    Write(Vec<OwnedFd>),
-    /// There is no group.
-    None,
-}
-
 impl Cgroup {
-    /// Makes the group and sets its limits. A limit that was asked for and cannot be set is an error; defaults that
-    /// cannot are told by [`Cgroup::warning`].
-    pub fn create(request: &Request) -> Result<Self, Error> {
+    /// Makes the group and sets its limits. A limit of the spec that cannot be set is an error; defaults that cannot be set are
+    /// reported by [`Cgroup::warning`].
+    pub(crate) fn create(request: &Request) -> Result<Self, Error> {
         let path = request.place.path();
         let (groups, warning) = match host::detect() {
             Host::Unified(root) => {
                 if let Some(scope) = request.place.scope() {
                     scope.enter(&root)?;
                 }
-                v2::create(&root, path, request)?
+                let (group, warning) = v2::create(&root, path, request)?;
+                (group.map_or(Groups::Missing, Groups::Unified), warning)
             }
-            Host::Legacy(hierarchies) => v1::create(&hierarchies, path, request)?,
+            Host::Legacy(hierarchies) => {
+                let (groups, warning) = v1::create(&hierarchies, path, request)?;
+                (groups.map_or(Groups::Missing, Groups::Legacy), warning)
+            }
             Host::Missing(reason) => {
                 setting::refuse_all(request, &reason)?;
                 (
@@ -105,12 +84,14 @@ impl Cgroup {
         })
     }
 
-    /// The group of a container that runs or ran, by its [`Cgroup::path`]; what is not there any more is left out.
+    /// Opens the group of a container that was started, by its [`Cgroup::path`]. Directories that no longer exist are left out.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = place::below_root(path)?;
         let groups = match host::detect() {
-            Host::Unified(root) => v2::open(&root, &path),
-            Host::Legacy(hierarchies) => v1::open(&hierarchies, &path),
+            Host::Unified(root) => v2::open(&root, &path).map_or(Groups::Missing, Groups::Unified),
+            Host::Legacy(hierarchies) => {
+                v1::open(&hierarchies, &path).map_or(Groups::Missing, Groups::Legacy)
+            }
             Host::Missing(_) => Groups::Missing,
         };
         Ok(Self {
@@ -121,28 +102,28 @@ impl Cgroup {
         })
     }
 
-    /// Its place below the hierarchy's root.
+    /// Its path below the hierarchy's root.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which defaults could not be set and why; one line for the user.
-    pub fn warning(&self) -> Option<&str> {
+    /// The defaults that could not be set, and why; one line for the user.
+    pub(crate) fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// Whether there is a group at all.
+    /// Whether the group exists.
     pub fn exists(&self) -> bool {
         !self.directories().is_empty()
     }
 
-    /// The group stays when this value is dropped.
-    pub fn keep(&mut self) {
+    /// Keeps the group when this value is dropped.
+    pub(crate) fn keep(&mut self) {
         self.owned = false;
     }
 
-    /// Opens what a process needs to get in.
-    pub fn join(&self) -> Result<Join, Error> {
+    /// Opens the files by which a process enters the group.
+    pub(crate) fn join(&self) -> Result<Join, Error> {
         match &self.groups {
             Groups::Unified(group) => group.directory().open().map(Join::Clone),
             Groups::Legacy(groups) => groups
@@ -155,15 +136,16 @@ impl Cgroup {
         }
     }
 
-    /// Moves a process that exists already, by its pid in the caller's pid namespace.
-    pub fn add(&self, pid: i32) -> Result<(), Error> {
+    #[cfg(test)]
+    /// Moves an existing process into the group, by its pid in the caller's pid namespace.
+    pub(crate) fn add(&self, pid: i32) -> Result<(), Error> {
         for directory in self.directories() {
             directory.write("cgroup.procs", &pid.to_string())?;
         }
         Ok(())
     }
 
-    /// Changes the limits that `resources` names and leaves the others.
+    /// Changes the limits that `resources` has, and keeps the others.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.update(resources),
@@ -172,7 +154,7 @@ impl Cgroup {
         }
     }
 
-    /// What it uses and has used.
+    /// Its resource usage.
     pub fn stats(&self) -> Result<Stats, Error> {
         match &self.groups {
             Groups::Unified(group) => group.stats(),
@@ -182,7 +164,7 @@ impl Cgroup {
     }
 
     /// How many of its processes the kernel's OOM killer ended.
-    pub fn oom_kills(&self) -> Result<u64, Error> {
+    pub(crate) fn oom_kills(&self) -> Result<u64, Error> {
         match &self.groups {
             Groups::Unified(group) => group.oom_kills(),
             Groups::Legacy(groups) => groups.oom_kills(),
@@ -197,8 +179,8 @@ impl Cgroup {
             .map_or(Ok(Vec::new()), |directory| directory.pids())
     }
 
-    /// Ends every process in it with SIGKILL and returns when none is left; at most some seconds, as a
-    /// process in an uninterruptible wait cannot be ended.
+    /// Kills every process in it and returns when none is left. Gives up after some seconds, as a process in uninterruptible sleep
+    /// does not end.
     pub fn kill(&self) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.kill(),
@@ -207,7 +189,7 @@ impl Cgroup {
         }
     }
 
-    /// Stops every process in it where it is.
+    /// Freezes all its processes.
     pub fn freeze(&self) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.set_frozen(true),
@@ -216,7 +198,7 @@ impl Cgroup {
         }
     }
 
-    /// Lets them go on. A group that has gone has nothing to let go.
+    /// Thaws all its processes. Does nothing if the group no longer exists.
     pub fn thaw(&self) -> Result<(), Error> {
         match &self.groups {
             Groups::Unified(group) => group.set_frozen(false),
@@ -234,7 +216,7 @@ impl Cgroup {
         }
     }
 
-    /// Removes the group with all groups the container made below it. Processes that are still in it are killed first.
+    /// Removes the group and all groups that the container made below it. Remaining processes are killed first.
     pub fn remove(mut self) -> Result<(), Error> {
         self.owned = false;
         self.remove_directories()
@@ -245,7 +227,7 @@ impl Cgroup {
             groups.remove_later_ones();
         }
         let directories = self.directories();
-        // Nearly always the last process has gone and this is all there is to do.
+        // Nearly always the last process has ended, and nothing else is left to do.
         let left: Vec<_> = directories
             .into_iter()
             .filter(|directory| !directory.remove_if_empty())
@@ -272,35 +254,13 @@ impl Drop for Cgroup {
         if self.owned
             && let Err(error) = self.remove_directories()
         {
-            tracing::warn!(%error, "a control group is left over");
+            tracing::warn!(%error, "a control group could not be removed");
         }
     }
 }
 
-impl Join {
-    /// The descriptor for clone3(2), where that is the way in.
-    pub fn clone_descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Clone(descriptor) => Some(descriptor.as_fd()),
-            Self::Write(_) | Self::None => None,
-        }
-    }
-
-    /// Moves the calling process in, where clone3(2) has not done it. Allocates nothing.
-    ///
-    /// A cgroup namespace made by the same clone3 call has the parent's group as its root: make it with
-    /// unshare(2) afterwards.
-    pub fn enter(&self) -> Result<(), Errno> {
-        if let Self::Write(descriptors) = self {
-            for descriptor in descriptors {
-                rustix::io::write(descriptor, b"0")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether the group with this path is frozen; one that is not there is not. Looks at nothing else, as lists of many containers ask.
+/// Whether the group with this path is frozen; false if it does not exist. Reads one file only, as lists of many containers call
+/// it.
 pub fn is_frozen(path: &Path) -> Result<bool, Error> {
     let path = place::below_root(path)?;
     Ok(match host::detect() {

@@ -1,7 +1,8 @@
-//! The line between box and the container's first process: messages over a socket pair, each sent and received as a whole.
+//! The channel between box and the container's first process: a socket pair that carries whole messages.
 //!
-//! The child's end goes on to the sealed program (see [`crate::sealed`]), and closes when that executes the command, so "end of file" tells the parent that the command runs; the parent's end closes with
-//! the parent, so the child learns of its death without a race.
+//! The child hands its end to the sealed program (see [`crate::sealed`]). It closes when that executes the command, so end of file
+//! means to the parent that the command runs. The parent's end closes with the parent, so the child learns of its death without a
+//! race.
 
 pub(crate) mod progress;
 mod step;
@@ -20,20 +21,20 @@ use crate::hooks::failure::{HookEnd, HookFailure, Point};
 use crate::sealed::layout::{self, Facts, HEAD, HOOK, MOST_READ};
 pub use step::{Failed, Step};
 
-/// The longest message: that a command could not be executed, with what its file looks like.
+/// The length of the longest message, `NotExecuted`.
 const SIZE: usize = HEAD + size_of::<Facts>() + MOST_READ;
 
-/// The most descriptors that come with an order: a control group of each v1 hierarchy, and a sealed program.
+/// The most descriptors that an order carries: a control group of each v1 hierarchy, and a sealed program with its task.
 pub const MOST_FILES: usize = 16 + 2;
 
-/// One end.
+/// One end of the socket pair.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
-/// What the child says.
+/// A message from the child.
 #[derive(Debug)]
 pub enum Message {
-    /// Set up; waits for [`Order::Go`]. With the master side of its terminal if it has one.
+    /// The set-up is done and the child waits for [`Order::Go`]; or, with a descriptor, the master side of its terminal.
     Ready(Option<OwnedFd>),
     /// A step failed, and the child has exited.
     Failed(Failed),
@@ -41,18 +42,18 @@ pub enum Message {
     Hook(HookFailure),
     /// The command could not be executed, and the child has exited.
     NotExecuted {
-        /// Which candidate of the plan.
+        /// The index of the candidate path in the plan.
         index: u16,
-        /// What execve(2) said.
+        /// The error number of execve(2).
         errno: i32,
-        /// What the file looks like.
+        /// The properties of the file.
         facts: Facts,
-        /// How it begins, see [`crate::error::diagnosis`].
+        /// The first bytes of the file, see [`crate::error::diagnosis`].
         head: Vec<u8>,
     },
-    /// The process that joins a container is in there and waits for [`Order::Go`]. With what the kernel says of its sender: the pid
-    /// for the receiver.
-    There(i32),
+    /// The joining process is in the container and waits for [`Order::Go`]. The kernel adds the sender's pid, in the receiver's pid
+    /// namespace.
+    Arrived(i32),
 }
 
 impl From<Failed> for Message {
@@ -61,20 +62,20 @@ impl From<Failed> for Message {
     }
 }
 
-/// What the parent says.
+/// An order from the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Order {
-    /// The child is in its control group, and its id maps are written. With the sealed program and its task, and then the files to
-    /// get into the group by.
+    /// The id maps are written and the control group exists. Carries the sealed program and its task, and on v1 the files by which
+    /// the child enters the group.
     Placed = 1,
     /// Execute the command.
     Go = layout::GO,
-    /// The root file system comes with this, attached nowhere; without it the child is to mount it.
+    /// Carries the root file system as a detached mount. Without one the child mounts it itself.
     Root = 3,
 }
 
-/// The parent's and the child's end.
+/// Makes the parent's and the child's end.
 pub fn pair() -> Result<(Channel, Channel), Errno> {
     let (parent, child) = socketpair(
         AddressFamily::UNIX,
@@ -86,7 +87,7 @@ pub fn pair() -> Result<(Channel, Channel), Errno> {
 }
 
 impl Channel {
-    /// Child to parent. Allocates nothing.
+    /// Sends from child to parent. Does not allocate.
     pub fn send(&self, message: &Message) -> Result<(), Errno> {
         let (kind, second, index, number) = match message {
             Message::Ready(_) => (0, 0, 0, 0),
@@ -100,8 +101,8 @@ impl Channel {
                 let (kind, number) = numbers(failure.end);
                 (kind, failure.point as u8, failure.index, number)
             }
-            // These are the sealed program's.
-            Message::NotExecuted { .. } | Message::There(_) => return Err(Errno::INVAL),
+            // Only the sealed program sends these.
+            Message::NotExecuted { .. } | Message::Arrived(_) => return Err(Errno::INVAL),
         };
         let mut bytes = [0u8; HEAD];
         bytes[0] = kind;
@@ -124,13 +125,13 @@ impl Channel {
         .map(drop)
     }
 
-    /// From now on the kernel says who sent a message. unix(7), SO_PASSCRED
+    /// Has the kernel add the sender's credentials to each message. unix(7), SO_PASSCRED
     pub fn name_senders(&self) -> Result<(), Errno> {
         rustix::net::sockopt::set_socket_passcred(&self.0, true)
     }
 
-    /// What the child says next; `None` when it executed the command or died. A container may have got hold of its end: whatever
-    /// comes is read with care.
+    /// Receives the child's next message; `None` when it has executed the command or died. The container may have got hold of the
+    /// child's end, so nothing in a message is trusted.
     pub fn receive(&self) -> Result<Option<Message>, Errno> {
         let mut bytes = [0u8; SIZE];
         let mut space =
@@ -143,7 +144,7 @@ impl Channel {
                 &mut ancillary,
                 RecvFlags::CMSG_CLOEXEC,
             ) {
-                // Told once when the child closed its end with an order unread; its message is still there.
+                // Reported once if the child closed its end with an order unread. Its messages can still be received.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other?,
             }
@@ -185,7 +186,7 @@ impl Channel {
                     head: head.to_vec(),
                 }
             }
-            layout::THERE => Message::There(sender),
+            layout::ARRIVED => Message::Arrived(sender),
             kind @ HOOK..=layout::HOOK_TIMED_OUT => Message::Hook(HookFailure {
                 point: Point::from_number(bytes[1]).ok_or(Errno::PROTO)?,
                 index,
@@ -195,8 +196,8 @@ impl Channel {
         }))
     }
 
-    /// Parent to child, with at most [`MOST_FILES`] descriptors. A child that is gone is not an error here: its own
-    /// message says why.
+    /// Sends from parent to child, with at most [`MOST_FILES`] descriptors. A child that has ended is not an error here: its own
+    /// message gives the reason.
     pub fn order(&self, order: Order, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -214,8 +215,7 @@ impl Channel {
         }
     }
 
-    /// Waits in the child for an order and hands over each descriptor that comes with it. The parent's death is
-    /// [`Errno::PIPE`].
+    /// Waits in the child for an order, and passes each of its descriptors to `each`. [`Errno::PIPE`] if the parent has died.
     pub fn await_order(
         &self,
         expected: Order,
@@ -250,18 +250,18 @@ impl Channel {
         Ok(())
     }
 
-    /// This end, for the program that goes on with it.
+    /// The descriptor, for the sealed program.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// In the child: makes this end descriptor `number`, so that all above it can be closed.
+    /// In the child: moves this end to descriptor `number`, so that all higher ones can be closed.
     pub fn move_to(self, number: i32) -> Result<Self, Errno> {
         let moved = crate::sys::process::move_owned(self.0, number)?;
         Ok(Self(moved))
     }
 
-    /// Whether the other end is closed, without waiting.
+    /// Whether the other end is closed. Does not wait.
     pub fn is_hung_up(&self) -> Result<bool, Errno> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut descriptors = [PollFd::new(&self.0, PollFlags::empty())];
@@ -276,7 +276,7 @@ impl Channel {
     }
 }
 
-/// Of what came from outside: the kernel's numbers go up to 4095, and 0 is none.
+/// Checks an error number from a message: the kernel's are 1 to 4095.
 fn error_number(number: i32) -> Result<Errno, Errno> {
     match number {
         1..=4095 => Ok(Errno::from_raw_os_error(number)),
@@ -284,7 +284,7 @@ fn error_number(number: i32) -> Result<Errno, Errno> {
     }
 }
 
-/// The facts and the bytes of the file after them.
+/// Splits off the facts from the bytes of the file after them.
 fn facts(bytes: &[u8]) -> Option<(Facts, &[u8])> {
     let (facts, head) = bytes.split_at_checked(size_of::<Facts>())?;
     let (mode, flags) = facts.split_at(size_of::<u32>());

@@ -1,7 +1,7 @@
-//! Device nodes: which every container has, and which numbers it may use at all.
+//! Devices: the nodes that every container has, and the rules about which ones it may use.
 
 pub(crate) mod nodes;
-pub mod null;
+pub(crate) mod null;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::Error;
 pub struct Node {
     /// Its name below `/dev`.
     pub name: &'static str,
-    /// Its driver.
+    /// The number of its driver.
     pub major: u32,
-    /// Its number there.
+    /// Its number within the driver.
     pub minor: u32,
 }
 
@@ -56,7 +56,7 @@ pub const DEFAULT_NODES: [Node; 6] = [
     },
 ];
 
-/// The links of `/dev`: name and target.
+/// The symbolic links in `/dev`: name and target.
 pub const DEFAULT_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
@@ -65,13 +65,13 @@ pub const DEFAULT_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// The container's own terminals: `ptmx`, and everything in its devpts.
+/// The container's terminals: `ptmx`, and everything in its devpts.
 const TERMINALS: [(u32, Option<u32>); 2] = [(5, Some(2)), (136, None)];
 
-/// Which devices a rule is about.
+/// The devices that a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// All of both kinds.
+pub enum DeviceKind {
+    /// All devices of both kinds.
     All,
     /// Character devices.
     Character,
@@ -79,7 +79,7 @@ pub enum Kind {
     Block,
 }
 
-/// What is done with a device.
+/// Kinds of access to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Open it for reading.
@@ -90,29 +90,30 @@ pub struct Access {
     pub mknod: bool,
 }
 
-/// One rule; of several that match the last decides. The display form is what the devices controller of v1 reads.
+/// A rule. Of several that match, the last decides. The display form is that of the v1 devices controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Whether it allows or denies.
     pub allow: bool,
     /// Which devices.
-    pub kind: Kind,
-    /// Of this driver; none: of all.
+    pub kind: DeviceKind,
+    /// The driver; `None` for all.
     pub major: Option<u32>,
-    /// This one; none: all of the driver.
+    /// The device; `None` for all of the driver.
     pub minor: Option<u32>,
-    /// Doing what.
+    /// The access that is allowed or denied.
     pub access: Access,
 }
 
-/// All rules of a container: everything denied, then what its spec says, then the nodes that every container has.
+/// All rules of a container: everything is denied, then come the rules of its spec, then the nodes that every container has are
+/// allowed.
 ///
-/// runc and docker also let every node be made, as opening it is denied. Not here: a node that was made on a volume works
+/// runc and docker allow every node to be made, because opening it is denied. That is not done here: a node made on a volume works
 /// outside the container, where a user of the host may open it.
 pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
     let mut rules = vec![Rule {
         allow: false,
-        kind: Kind::All,
+        kind: DeviceKind::All,
         major: None,
         minor: None,
         access: Access::ALL,
@@ -125,7 +126,7 @@ pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
         .map(|node| (node.major, Some(node.minor)));
     rules.extend(nodes.chain(TERMINALS).map(|(major, minor)| Rule {
         allow: true,
-        kind: Kind::Character,
+        kind: DeviceKind::Character,
         major: Some(major),
         minor,
         access: Access::ALL,
@@ -133,12 +134,12 @@ pub fn rules(own: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Error> {
     Ok(rules)
 }
 
-/// Where the host has the node of a device: the kernel's own name for it, below `/dev` (devtmpfs).
-pub fn host_node(kind: Kind, major: u32, minor: u32) -> Option<PathBuf> {
+/// The path of a device's node on the host, by the kernel's own name for it below `/dev` (devtmpfs).
+pub fn host_node(kind: DeviceKind, major: u32, minor: u32) -> Option<PathBuf> {
     let class = match kind {
-        Kind::Block => "block",
-        Kind::Character => "char",
-        Kind::All => return None,
+        DeviceKind::Block => "block",
+        DeviceKind::Character => "char",
+        DeviceKind::All => return None,
     };
     let properties =
         std::fs::read_to_string(format!("/sys/dev/{class}/{major}:{minor}/uevent")).ok()?;
@@ -177,9 +178,9 @@ impl Access {
 impl fmt::Display for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::All => return out.write_str("a"),
-            Kind::Character => 'c',
-            Kind::Block => 'b',
+            DeviceKind::All => return out.write_str("a"),
+            DeviceKind::Character => 'c',
+            DeviceKind::Block => 'b',
         };
         let number =
             |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
@@ -194,7 +195,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// One rule, or two where it is about both kinds but not about all their devices.
+/// Converts a rule of a spec; two if it applies to both kinds of devices, but not to all of them.
 fn from_oci(rule: &LinuxDeviceCgroup) -> Result<Vec<Rule>, Error> {
     let number = |number: Option<i64>| match number {
         None | Some(-1) => Ok(None),
@@ -207,17 +208,17 @@ fn from_oci(rule: &LinuxDeviceCgroup) -> Result<Vec<Rule>, Error> {
     };
     let (major, minor) = (number(rule.major())?, number(rule.minor())?);
     let access = Access::parse(rule.access().as_deref().unwrap_or_default())?;
-    let kinds: &[Kind] = match rule.typ().unwrap_or_default() {
+    let kinds: &[DeviceKind] = match rule.typ().unwrap_or_default() {
         LinuxDeviceType::A if major.is_none() && minor.is_none() && access == Access::ALL => {
-            &[Kind::All]
+            &[DeviceKind::All]
         }
-        LinuxDeviceType::A => &[Kind::Character, Kind::Block],
-        LinuxDeviceType::C | LinuxDeviceType::U => &[Kind::Character],
-        LinuxDeviceType::B => &[Kind::Block],
+        LinuxDeviceType::A => &[DeviceKind::Character, DeviceKind::Block],
+        LinuxDeviceType::C | LinuxDeviceType::U => &[DeviceKind::Character],
+        LinuxDeviceType::B => &[DeviceKind::Block],
         LinuxDeviceType::P => {
             return Err(Error::spec(
                 "linux.resources.devices",
-                "type p: a pipe is no device",
+                "type p: a pipe is not a device",
             ));
         }
     };
@@ -277,9 +278,12 @@ mod tests {
 
     #[test]
     fn the_host_names_its_devices() {
-        assert_eq!(host_node(Kind::Character, 1, 11), Some("/dev/kmsg".into()));
-        assert_eq!(host_node(Kind::Character, 1, 200), None);
-        assert_eq!(host_node(Kind::All, 1, 11), None);
+        assert_eq!(
+            host_node(DeviceKind::Character, 1, 11),
+            Some("/dev/kmsg".into())
+        );
+        assert_eq!(host_node(DeviceKind::Character, 1, 200), None);
+        assert_eq!(host_node(DeviceKind::All, 1, 11), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! What can go wrong, in words. One enum for the crate; `cli` adds the `error:` prefix and the exit status.
+//! The errors of this crate, one enum for all.
 
 pub(crate) mod diagnosis;
-mod words;
 
 use std::ffi::CString;
 use std::io;
@@ -9,28 +8,28 @@ use std::path::{Path, PathBuf};
 
 use crate::ExitStatus;
 use crate::channel::Step;
+use box_host::Reason;
 pub use diagnosis::ExecFailure;
-pub use words::Words;
 
-/// A failure of somebody else's making.
+/// An error of the caller's callbacks.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure of the runtime. The display form is one lower-case line that says what was tried on what and why it failed.
+/// A failure of the runtime. The display form is one lower-case line: the action, its object, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file operation of the parent failed.
-    #[error("{action} {}: {}", path.display(), Words(source))]
+    #[error("{action} {}: {}", path.display(), Reason(source))]
     Io {
         /// The verb, such as `create directory`.
         action: &'static str,
-        /// What it was done to.
+        /// Its object.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
     },
-    /// A system call of the parent that has no path failed.
-    #[error("{action}: {}", Words(source))]
+    /// A system call of the parent without a path failed.
+    #[error("{action}: {}", Reason(source))]
     System {
         /// The verb and its object, such as `clone the container's first process`.
         action: String,
@@ -38,7 +37,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A step of the container's set-up failed in the child.
-    #[error("{action}: {}", Words(source))]
+    #[error("{action}: {}", Reason(source))]
     Setup {
         /// The step.
         step: Step,
@@ -47,14 +46,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// The set-up ended without a message: the child was killed.
+    /// The child was killed during the set-up, without a message.
     #[error("the container was killed while being set up, at the step \"{step}\" ({status})")]
     Died {
-        /// The step that it had begun, such as `mount proc on /proc`.
+        /// The last step that it began, such as `mount proc on /proc`.
         step: String,
         /// How it ended.
         status: ExitStatus,
-        /// What the user can do about it.
+        /// Advice for the user.
         hint: Option<String>,
     },
     /// The command could not be executed (exit status 126 or 127).
@@ -75,13 +74,13 @@ pub enum Error {
         kind: &'static str,
         /// The hook's program.
         path: PathBuf,
-        /// What it did.
+        /// How it failed.
         reason: String,
     },
-    /// Not a capability that the kernel or we know.
+    /// A capability of this name does not exist.
     #[error("unknown capability {name}")]
     UnknownCapability {
-        /// What was asked for.
+        /// The name as given.
         name: String,
     },
     /// The kernel would refuse this capability.
@@ -98,21 +97,21 @@ pub enum Error {
         /// What is wrong, with the value.
         reason: String,
     },
-    /// What the caller does during a start failed, see [`crate::Lifecycle`] and [`crate::RootFilesystem`].
+    /// A callback of the caller failed, see [`crate::Lifecycle`] and [`crate::RootFilesystem`].
     #[error(transparent)]
     Caller(BoxError),
-    /// A resource limit that was asked for and cannot be enforced.
+    /// A resource limit of the spec that cannot be enforced.
     #[error("{limit} cannot be enforced: {reason}")]
     Limit {
-        /// Which, with its value, such as `memory limit 64.0 MiB`.
+        /// The limit and its value, such as `memory limit 64.0 MiB`.
         limit: String,
-        /// The controller and file, and why it did not work.
+        /// The controller and file, and why it failed.
         reason: String,
     },
 }
 
 impl Error {
-    /// The exit status for it: 126 and 127 where the command is at fault, 125 otherwise.
+    /// The exit status that box reports: 126 or 127 if the command is at fault, 125 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exec(failure) => failure.exit_code(),
@@ -120,7 +119,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where the failure itself says so.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Died { hint, .. } => hint.clone(),
@@ -129,7 +128,7 @@ impl Error {
         }
     }
 
-    /// A failed file operation: `action`, a verb, on `path`.
+    /// An [`Error::Io`]: `action` is the verb.
     pub fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Io {
             action,
@@ -138,7 +137,7 @@ impl Error {
         }
     }
 
-    /// A system call without a path failed: `action` is the verb and its object.
+    /// An [`Error::System`]: `action` is the verb and its object.
     pub fn system(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::System {
             action: action.into(),
@@ -146,7 +145,7 @@ impl Error {
         }
     }
 
-    /// A field of the spec has a value that is not valid.
+    /// An [`Error::Spec`]: the value of a field is not valid.
     pub fn spec(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Spec {
             field: field.into(),
@@ -155,7 +154,7 @@ impl Error {
     }
 }
 
-/// The text of a spec as the kernel takes it.
+/// Converts a text of the spec for the kernel, which allows no zero byte.
 pub fn c_string(bytes: &[u8]) -> Result<CString, Error> {
     CString::new(bytes)
         .map_err(|_| Error::spec(String::from_utf8_lossy(bytes), "it holds a zero byte"))

@@ -1,32 +1,28 @@
-//! Programs that a bundle wants run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They are
-//! the host's administrator's, not the image's, and run with box's rights; `startContainer` alone runs with the container's.
+//! Programs that a bundle has run at points of a container's life, runtime-spec config.md "POSIX-platform Hooks". They come from
+//! the host's administrator, not from the image, and run with box's privileges; only `startContainer` runs with the container's.
 
+mod execution;
 pub(crate) mod failure;
 
 use std::ffi::CString;
-use std::io::Write;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use box_host::Reason;
 use oci_spec::runtime::{ContainerState, Hook, Spec, StateBuilder};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Error;
 use crate::channel::Step;
 use crate::error::c_string;
 use crate::sealed::{Script, layout};
+use execution::run;
 pub(crate) use failure::{HookEnd, HookFailure, Point};
 
 /// The hooks of a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
-    /// For the state that hooks are told.
+    /// The id in the state that hooks read.
     id: String,
     bundle: PathBuf,
     create_runtime: Vec<Hook>,
@@ -37,7 +33,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Checks the hooks of a spec. `prestart` is the old name of `createRuntime`, and comes before.
+    /// Checks the hooks of a spec. Hooks of `prestart`, the old name of `createRuntime`, run first.
     pub fn plan(spec: &Spec, id: &str, bundle: &Path) -> Result<Self, Error> {
         let Some(hooks) = spec.hooks() else {
             return Ok(Self::default());
@@ -74,19 +70,19 @@ impl Hooks {
             if hook.timeout().is_some_and(|timeout| timeout <= 0) {
                 return Err(Error::spec(
                     "hooks",
-                    format!("{path}: a timeout is more than zero seconds"),
+                    format!("{path}: a timeout must be more than zero seconds"),
                 ));
             }
         }
         Ok(out)
     }
 
-    /// Whether there are any for that point.
+    /// Whether there are hooks for that point.
     pub fn any(&self, point: Point) -> bool {
         !self.list(point).is_empty()
     }
 
-    /// Runs those of one point in order; the first that fails is the error, and the rest is not run.
+    /// Runs the hooks of one point in order, up to the first that fails.
     pub fn run(&self, point: Point, pid: i32) -> Result<(), HookFailure> {
         let hooks = self.list(point);
         if hooks.is_empty() {
@@ -104,7 +100,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// Those of one point for the sealed program to run, when the script is carried out.
+    /// Has the sealed program run the hooks of one point.
     pub fn run_by(&self, script: &mut Script, point: Point, pid: i32) -> Result<(), HookFailure> {
         let hooks = self.list(point);
         if hooks.is_empty() {
@@ -148,7 +144,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// The same after the fact: all are run, and what fails is only logged, as the spec asks.
+    /// Runs all hooks of one point. Failures are only logged, as the spec demands for hooks after the fact.
     pub fn run_all(&self, point: Point, pid: i32) {
         if !self.any(point) {
             return;
@@ -165,16 +161,16 @@ impl Hooks {
         }
     }
 
-    /// Words a failure: the point, the program, and how it failed.
+    /// Turns a failure into an error that names the point, the program and how it failed.
     pub fn error(&self, failure: HookFailure) -> Error {
         let hook = self.list(failure.point).get(usize::from(failure.index));
         let limit = hook.and_then(Hook::timeout).unwrap_or_default();
-        let words = |errno: Errno| crate::error::Words(&errno.into()).to_string();
+        let words = |errno: Errno| Reason(&errno.into()).to_string();
         Error::Hook {
             kind: failure.point.name(),
             path: hook.map(|hook| hook.path().clone()).unwrap_or_default(),
             reason: match failure.end {
-                HookEnd::NoState => "the state that it reads cannot be made".to_owned(),
+                HookEnd::NoState => "the state that it reads cannot be written".to_owned(),
                 HookEnd::NotExecuted(errno) => format!("it cannot be executed: {}", words(errno)),
                 HookEnd::NotSeen(errno) => format!("its end cannot be seen: {}", words(errno)),
                 HookEnd::Exited(status) => format!("it exited with status {status}"),
@@ -196,7 +192,7 @@ impl Hooks {
         }
     }
 
-    /// What hooks read, runtime-spec runtime.md "State".
+    /// The state that hooks read, runtime-spec runtime.md "State".
     fn state(&self, point: Point, pid: i32) -> Option<Vec<u8>> {
         let status = match point {
             Point::CreateRuntime | Point::CreateContainer => ContainerState::Creating,
@@ -215,76 +211,6 @@ impl Hooks {
             state.pid(pid)
         };
         serde_json::to_vec(&state.build().ok()?).ok()
-    }
-}
-
-fn run(hook: &Hook, state: &[u8]) -> Result<(), HookEnd> {
-    let mut command = Command::new(hook.path());
-    let args = hook.args().as_deref().unwrap_or(&[]);
-    if let Some(name) = args.first() {
-        command.arg0(name);
-    }
-    command
-        .args(args.iter().skip(1))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
-    command.envs(
-        hook.env()
-            .iter()
-            .flatten()
-            .filter_map(|entry| entry.split_once('=')),
-    );
-    let mut child = command
-        .spawn()
-        .map_err(|error| HookEnd::NotExecuted(number(&error)))?;
-    let input = child.stdin.take();
-    // One that does not read its state is no failure; it is shorter than a pipe, so this does not wait.
-    if let Some(mut input) = input {
-        let _ = input.write_all(state);
-    }
-    if let Some(limit) = hook
-        .timeout()
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        && !ended_within(&child, Duration::from_secs(limit)).map_err(HookEnd::NotSeen)?
-    {
-        child.kill().and_then(|()| child.wait()).map_err(not_seen)?;
-        return Err(HookEnd::TimedOut);
-    }
-    let status = child.wait().map_err(not_seen)?;
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(HookEnd::Exited(code)),
-        (None, signal) => Err(HookEnd::Signaled(signal.unwrap_or_default())),
-    }
-}
-
-fn not_seen(error: std::io::Error) -> HookEnd {
-    HookEnd::NotSeen(number(&error))
-}
-
-fn number(error: &std::io::Error) -> Errno {
-    // What has none is a string with a zero byte.
-    Errno::from_io_error(error).unwrap_or(Errno::INVAL)
-}
-
-fn ended_within(child: &Child, limit: Duration) -> Result<bool, Errno> {
-    let pidfd = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        match poll(
-            &mut [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)],
-            Some(&left),
-        ) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
     }
 }
 

@@ -1,22 +1,21 @@
 //! The OCI runtime: from a bundle to a process.
 //!
-//! The road: [`Plan::new`] checks a [`Bundle`] and allocates all that its start needs, [`process::prepare`] makes the container
-//! ready, [`Prepared::start`] lets it go and [`Running::wait`] returns how it ended. What the caller does in between (note a
-//! state, write a record) are the callbacks of [`Lifecycle`]. [`exec`](process::exec::exec) starts a process in a container that
-//! runs.
+//! [`Plan::new`] checks a [`Bundle`] and allocates everything its start needs, [`process::prepare`] sets the container up,
+//! [`Prepared::start`] runs its command and [`Running::wait`] returns how it ended. In between, the caller acts in the callbacks of
+//! [`Lifecycle`], to save a state or write a record. [`exec`](process::exec::exec) starts a process in a running container.
 //!
-//! Nothing in here knows of images, of names, or of logs.
+//! This crate knows nothing of images, names or logs.
 
 pub mod cgroup;
 mod channel;
-pub mod devices;
+mod devices;
 pub mod error;
 mod hooks;
 mod init;
 pub mod mounts;
 pub mod namespaces;
 pub mod plan;
-pub mod privileges;
+mod privileges;
 pub mod process;
 mod sealed;
 pub mod signals;
@@ -28,4 +27,5 @@ pub use error::Error;
 pub use plan::{Bundle, Options, Plan, RootFilesystem};
 pub use privileges::{capabilities, rlimits, seccomp};
 pub use process::{Ended, Lifecycle, Prepared, Reason, Running};
+pub use sealed::DEFAULT_PATH;
 pub use sys::ExitStatus;

@@ -1,4 +1,4 @@
-//! Which namespaces a container gets, and how: by clone3(2), by unshare(2) once it runs, or by joining one that exists.
+//! The namespaces of a container: made by clone3(2) or later by unshare(2), or joined by path.
 
 pub mod idmap;
 
@@ -15,19 +15,19 @@ use crate::Error;
 pub(crate) struct Namespaces {
     /// `CLONE_NEW*` for clone3.
     pub clone: u64,
-    /// A network namespace is made by the child: it takes longest of all, and the parent has other work meanwhile.
+    /// The child makes a network namespace. That takes longest of all, and the parent has other work meanwhile.
     pub network: bool,
-    /// A control group namespace is made by the child once it is in its group: that group is the namespace's root.
+    /// The child makes a cgroup namespace once it is in its group, which becomes the namespace's root.
     pub cgroup: bool,
-    /// A time namespace holds for children only, so it is entered just before the command, time_namespaces(7).
+    /// The offsets of a time namespace, time_namespaces(7).
     pub time: Option<Vec<u8>>,
-    /// Namespaces by path.
-    pub joined: Vec<Joined>,
+    /// Namespaces that are joined by path.
+    pub joined: Vec<JoinedNamespace>,
 }
 
-/// A namespace that exists.
+/// An existing namespace.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct JoinedNamespace {
     pub kind: LinuxNamespaceType,
     pub path: PathBuf,
     pub file: Option<OwnedFd>,
@@ -51,7 +51,7 @@ impl Namespaces {
                     let reason = format!("a {kind} namespace cannot be joined by path");
                     return Err(Error::spec("linux.namespaces", reason));
                 }
-                out.joined.push(Joined {
+                out.joined.push(JoinedNamespace {
                     kind,
                     path: path.clone(),
                     file: None,
@@ -74,7 +74,7 @@ impl Namespaces {
         Ok(out)
     }
 
-    /// Opens the namespaces that are joined.
+    /// Opens the namespaces that are joined by path.
     pub fn open(&mut self) -> Result<(), Error> {
         for joined in &mut self.joined {
             let file = rustix::fs::openat(
@@ -89,7 +89,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Whether the container has such a namespace that the host does not use.
+    /// Whether the container's namespace of this kind is not the host's.
     pub fn owns(&self, flag: i32) -> bool {
         let joined =
             |kind: LinuxNamespaceType| self.joined.iter().any(|joined| joined.kind == kind);
@@ -102,7 +102,7 @@ impl Namespaces {
         }
     }
 
-    /// Their names, for people.
+    /// Their names, for users.
     pub fn names(&self) -> Vec<&'static str> {
         let flags = [
             (libc::CLONE_NEWUSER, "user"),
@@ -123,7 +123,7 @@ impl Namespaces {
     }
 }
 
-/// What /proc/self/timens_offsets takes.
+/// The content for /proc/self/timens_offsets.
 fn time_offsets(linux: &Linux) -> Vec<u8> {
     let mut lines: Vec<_> = linux
         .time_offsets()

@@ -1,4 +1,4 @@
-//! What a container's processes may do: capabilities, system calls, resource limits of processes.
+//! The privileges of a container's processes: capabilities, system calls, resource limits.
 
 pub mod capabilities;
 pub mod rlimits;

@@ -1,10 +1,11 @@
-//! The program that takes box's place in a process of a container before anything of the container is executed.
+//! The program that replaces box in a process of a container before any file of the container is executed.
 //!
-//! The kernel looks up `#!/proc/self/exe`, a loader of that name or a link to it in the process that calls execve(2): were that box, it
-//! would execute the host's box, and the container could write to it afterwards (CVE-2019-5736). No check of paths finds all the ways to
-//! get there. So box finishes what needs box, and executes a program of a few kilobytes from memory, made for this one start and
-//! sealed. That one is told by a list of system calls what is left: to give up privileges, to install the filter, and to execute the
-//! command. The filter comes after it, so a profile need not allow execveat. With `--init` it stays as PID 1.
+//! A command can be a script with `#!/proc/self/exe`, a program with a loader of that name, or a link to it. The kernel resolves
+//! these in the process that calls execve(2): if that ran box, the host's binary of box would be executed, and the container could
+//! write to it afterwards (CVE-2019-5736). No check of paths finds all such ways. So box does all the work that needs box, and then
+//! executes a program of a few kilobytes from sealed memory, made for this one start. A list of system calls, its task, has it give
+//! up privileges, install the filter and execute the command. The filter is installed after this exec, so a profile need not allow
+//! execveat. If the options ask for an init process, the program stays as PID 1.
 
 mod execve;
 pub(crate) mod layout;
@@ -20,12 +21,13 @@ use crate::channel::{Channel, Step};
 use crate::sys::mount;
 use crate::sys::process::{self, Strings};
 pub(crate) use execve::Command;
+pub use execve::DEFAULT_PATH;
 use layout::{BASE, Operation, Task};
 
 /// Compiled by build.rs from `sealed/program.rs`.
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sealed"));
 
-/// What the program is called in a process list and in /proc.
+/// The program's name in a process list and in /proc.
 const NAME: &CStr = c"box-init";
 
 /// A task that is being written.
@@ -43,7 +45,7 @@ pub(crate) struct Sealed {
 }
 
 impl Script {
-    /// For a process whose line to box will be descriptor `channel`.
+    /// A task for a process whose channel to box will be descriptor `channel`.
     pub fn new(channel: i32) -> Self {
         Self {
             bytes: vec![0; size_of::<Task>()],
@@ -52,12 +54,12 @@ impl Script {
         }
     }
 
-    /// A system call, by its arguments.
+    /// Adds a system call.
     pub fn call(&mut self, number: libc::c_long, arguments: &[usize], step: Step, index: usize) {
         self.add(number as u32, arguments, step, index);
     }
 
-    /// One of the operations that `layout` names.
+    /// Adds a system call, or one of the operations in [`layout`].
     pub fn add(&mut self, number: u32, arguments: &[usize], step: Step, index: usize) {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
@@ -69,16 +71,16 @@ impl Script {
         });
     }
 
-    /// Puts bytes into the task and tells their address in the program.
+    /// Adds bytes to the task and returns their address in the program.
     pub fn place(&mut self, bytes: &[u8]) -> usize {
-        // Whatever it is, the kernel finds it aligned.
+        // Aligned for any type.
         let start = self.bytes.len().next_multiple_of(size_of::<usize>());
         self.bytes.resize(start, 0);
         self.bytes.extend_from_slice(bytes);
         BASE + start
     }
 
-    /// The same for numbers of the size of an address.
+    /// Adds numbers of the size of an address.
     pub fn place_numbers(&mut self, numbers: &[usize]) -> usize {
         let bytes: Vec<u8> = numbers
             .iter()
@@ -87,7 +89,7 @@ impl Script {
         self.place(&bytes)
     }
 
-    /// Strings, and the array of their addresses, which ends with a null pointer.
+    /// Adds strings, and returns the address of an array of their addresses, which ends with a null pointer.
     pub fn place_strings(&mut self, strings: &[CString]) -> usize {
         let mut addresses: Vec<usize> = Vec::with_capacity(strings.len() + 1);
         for string in strings {
@@ -97,7 +99,7 @@ impl Script {
         self.place_numbers(&addresses)
     }
 
-    /// The end of it: the command is executed.
+    /// Completes the task: it ends with the execution of the command.
     pub fn execute(mut self, command: &Command) -> Result<Sealed, Errno> {
         let candidates = self.place_strings(&command.candidates);
         let arguments = self.place_strings(command.arguments.as_slice());
@@ -135,17 +137,17 @@ impl Script {
 }
 
 impl Sealed {
-    /// The descriptors, to be sent to the process that is to hand over.
+    /// The descriptors, to be sent to the process that will execute the program.
     pub fn files(&self) -> [BorrowedFd<'_>; 2] {
         [self.program.as_fd(), self.task.as_fd()]
     }
 
-    /// What was sent.
+    /// Takes the descriptors that were received.
     pub fn received(program: OwnedFd, task: OwnedFd) -> Self {
         Self { program, task }
     }
 
-    /// In the child: makes the line descriptor `number` and closes all above it but the program and its task.
+    /// In the child: moves the channel to descriptor `number` and closes all higher ones but the program and its task.
     pub fn keep(self, line: &mut Option<Channel>, number: i32) -> Result<Self, Errno> {
         let program = above(self.program, number)?;
         let task = above(self.task, number)?;
@@ -167,7 +169,7 @@ impl Sealed {
         Ok(Self { program, task })
     }
 
-    /// In the child: executes the program, which knows `channel` by the task. Returns only if that failed.
+    /// In the child: executes the program. The task already has the number of `channel`. Returns only on failure.
     pub fn take_over(&self, channel: BorrowedFd<'_>) -> Errno {
         let length = match rustix::fs::fstat(&self.task) {
             Ok(found) => found.st_size,
@@ -193,7 +195,7 @@ impl Sealed {
     }
 }
 
-/// The descriptor, or a copy with a number above `number`.
+/// The descriptor, or a copy of it with a number above `number`.
 fn above(file: OwnedFd, number: i32) -> Result<OwnedFd, Errno> {
     if file.as_raw_fd() > number {
         return Ok(file);
@@ -201,13 +203,13 @@ fn above(file: OwnedFd, number: i32) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(&file, number + 1)
 }
 
-/// The program as a file of its own that nobody can write to. memfd_create(2)
+/// The program as a new file in memory that no process can write to. memfd_create(2)
 fn program() -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = match memfd_create(NAME, flags | MemfdFlags::EXEC) {
-        // Kernels before 6.3 know no such flag, and let every memory file be executed.
+        // Kernels before 6.3 lack this flag, and every file in memory is executable.
         Err(Errno::INVAL) => memfd_create(NAME, flags)?,
-        // vm.memfd_noexec is 2.
+        // The sysctl vm.memfd_noexec is 2.
         Err(Errno::ACCESS) => return on_a_read_only_mount(),
         made => made?,
     };
@@ -217,7 +219,8 @@ fn program() -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
-/// As safe: a file system that holds nothing else, is attached nowhere, and read-only once the program is in it.
+/// Where files in memory may not be executed: a detached file system that holds only the program and is read-only, which is as
+/// safe.
 fn on_a_read_only_mount() -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
@@ -228,7 +231,7 @@ fn on_a_read_only_mount() -> Result<OwnedFd, Errno> {
     )?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(&mounted, NAME, flags, Mode::from_raw_mode(0o777))?;
-    // Whatever the umask took away.
+    // Independent of the umask.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o777))?;
     write_all(file.as_fd(), PROGRAM)?;
     drop(file);
@@ -248,8 +251,7 @@ fn write_all(file: BorrowedFd<'_>, mut rest: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The signals that PID 1 of `--init` passes on: all but those that a process causes for itself, and those that cannot be
-/// blocked.
+/// The signals that an init process forwards: all but those that a fault of a process causes.
 pub(crate) fn forwarded() -> u64 {
     let own = [
         libc::SIGSEGV,

@@ -1,15 +1,16 @@
-//! Signals for a container: which are passed on, and which would be lost.
+//! Signals for a container: those that box forwards, and those that would be lost.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use box_host::process::{SignalSet, Status};
 use rustix::io::Errno;
 
 use crate::sys::process;
 
-/// The signals that reach the container. They are blocked while this value lives, and read from its descriptor.
+/// The signals that are forwarded. They are blocked while this value lives, and read from its descriptor.
 ///
-/// SIGTTIN and SIGTTOU are blocked as well: a job in the background is not stopped by its terminal, which box leaves alone then (see
-/// [`crate::tty`]). Signals that a fault of box raises keep their meaning.
+/// SIGTTIN and SIGTTOU are blocked as well: the terminal does not stop box in the background, and box leaves the terminal alone
+/// then (see [`crate::tty`]). Signals caused by a fault of box keep their effect.
 #[derive(Debug)]
 pub struct Forwarding {
     file: OwnedFd,
@@ -17,10 +18,10 @@ pub struct Forwarding {
     stops: bool,
 }
 
-/// Sent to a job by its terminal because it is in the background.
+/// The terminal sends these to a job in the background.
 const OF_BACKGROUND: [i32; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 
-/// What box passes on, besides the real-time signals.
+/// The signals that box forwards, besides the real-time signals.
 const FORWARDED: [i32; 9] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -33,36 +34,37 @@ const FORWARDED: [i32; 9] = [
     libc::SIGWINCH,
 ];
 
-/// What [`Forwarding`] got.
+/// A signal that [`Forwarding`] received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// A signal for the container.
     Signal(i32),
-    /// The container is to end as if this signal had ended it.
+    /// A request to kill the container as if this signal had ended it.
     End(i32),
 }
 
-/// The signal that carries the request for an end, whose own number may be one that would end box.
+/// The signal that carries such a request. The requested signal itself may be one that would end box.
 const END: i32 = libc::SIGTERM;
 
-/// With the number of the signal in the lowest byte.
+/// Marks such a request; the lowest byte is the number of the requested signal.
 const ASKED: i32 = 0x626f_7800;
 
-/// Asks the process that watches a container to end it as if `signal` had, which its first process would not hear.
+/// Asks the process that watches a container to kill it as if `signal` had ended it. For a signal that its first process would not
+/// receive.
 pub fn ask_to_end(watcher: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     process::queue_signal(watcher, END, ASKED | signal)
 }
 
-/// Signals that end a process which does nothing about them, and that users send to end one.
+/// Signals that users send to end a process, and whose default action does so.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 impl Forwarding {
-    /// Blocks the signals from now on. Those that stop a job are for the container too, as with docker: what is in it is the job.
+    /// Blocks the signals. Like docker, box also forwards SIGTSTP: the container is the job.
     pub fn to_container() -> Result<Self, Errno> {
         Self::begin(true)
     }
 
-    /// The same, but SIGTSTP stops box itself: for a command that is one of many in a container, and would stay stopped there.
+    /// The same, but SIGTSTP stops box itself: for a command that joined a container, which would stay stopped there.
     pub fn to_command() -> Result<Self, Errno> {
         Self::begin(false)
     }
@@ -82,7 +84,7 @@ impl Forwarding {
         })
     }
 
-    /// The next signal that came; `None` if there is none.
+    /// The next pending signal; `None` if there is none.
     pub fn next(&self) -> Result<Option<i32>, Errno> {
         Ok(self.next_request()?.map(|request| match request {
             Request::Signal(signal) => signal,
@@ -90,11 +92,11 @@ impl Forwarding {
         }))
     }
 
-    /// The same for the process that watches a container: the signal may be a request of [`ask_to_end`].
+    /// The same for the process that watches a container: the signal may carry a request of [`ask_to_end`].
     pub(crate) fn next_request(&self) -> Result<Option<Request>, Errno> {
         loop {
             match self.read()? {
-                // The kernel does not send them where they are blocked: this is somebody's who wanted to stop box.
+                // The terminal does not send these to a process that blocks them, so someone sent this one to stop box.
                 Some(Request::Signal(signal)) if !self.stops && OF_BACKGROUND.contains(&signal) => {
                 }
                 request => return Ok(request),
@@ -123,7 +125,7 @@ impl Forwarding {
         }
     }
 
-    /// The descriptor, to wait on.
+    /// The descriptor to wait for.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -131,18 +133,18 @@ impl Forwarding {
 
 impl Drop for Forwarding {
     fn drop(&mut self) {
-        // Restoring a mask that was valid before cannot fail.
+        // Restoring a valid mask cannot fail.
         let _ = process::set_signal_mask(self.before);
     }
 }
 
-/// Whether `signal` would do nothing to the container: it has to end a process, but PID 1 of a pid namespace, alone of all
-/// processes, ignores what it has no handler for, pid_namespaces(7). `pid` is that process for the caller.
+/// Whether `signal`, which users send to end a process, would do nothing to the container: PID 1 of a pid namespace ignores signals
+/// that it has no handler for, pid_namespaces(7). `pid` is that process in the caller's pid namespace.
 pub fn would_be_lost(pid: i32, signal: i32) -> bool {
     ENDING.contains(&signal) && is_without_handler(pid, signal)
 }
 
-/// Whether `signal` would end any process that does nothing about it, signal(7), but not the container's first one.
+/// Whether the default action of `signal` would end any other process, signal(7), but not the container's first one.
 pub fn would_end_others(pid: i32, signal: i32) -> bool {
     let others = [
         libc::SIGCHLD,
@@ -152,7 +154,7 @@ pub fn would_end_others(pid: i32, signal: i32) -> bool {
         libc::SIGTSTP,
         libc::SIGTTIN,
         libc::SIGTTOU,
-        // These two are never lost.
+        // PID 1 cannot ignore these two.
         libc::SIGKILL,
         libc::SIGSTOP,
     ];
@@ -160,38 +162,25 @@ pub fn would_end_others(pid: i32, signal: i32) -> bool {
 }
 
 fn is_without_handler(pid: i32, signal: i32) -> bool {
-    // Gone already: nothing to decide.
-    std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .is_ok_and(|status| is_lost(&status, signal))
+    // For a process that is gone there is nothing to decide.
+    Status::of(pid).is_ok_and(|status| is_lost(&status, signal))
 }
 
-/// From the text of /proc/PID/status: PID 1 of an inner namespace, that neither catches nor ignores nor blocks (to
-/// read it from a signalfd) the signal.
-fn is_lost(status: &str, signal: i32) -> bool {
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-    };
-    let has = |name: &str| {
-        let mask = field(name)
-            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-            .unwrap_or(0);
-        mask >> (signal - 1) & 1 == 1
-    };
-    let innermost = field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back());
-    innermost == Some("1") && !has("SigCgt") && !has("SigIgn") && !has("SigBlk")
+/// Whether the process is PID 1 of an inner namespace, and neither catches nor ignores the signal, nor blocks it to read it from a
+/// signalfd.
+fn is_lost(status: &Status, signal: i32) -> bool {
+    let sets = [SignalSet::Caught, SignalSet::Ignored, SignalSet::Blocked];
+    status.innermost_pid() == Some(1) && !sets.iter().any(|set| status.has_signal(*set, signal))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn status(nspid: &str, caught: u64, ignored: u64, blocked: u64) -> String {
-        format!(
+    fn status(nspid: &str, caught: u64, ignored: u64, blocked: u64) -> Status {
+        Status::new(format!(
             "Name:\tx\nNSpid:\t{nspid}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n"
-        )
+        ))
     }
 
     #[test]
@@ -209,7 +198,7 @@ mod tests {
                 libc::SIGTERM
             ));
         }
-        assert!(!is_lost("", libc::SIGTERM));
+        assert!(!is_lost(&Status::new(""), libc::SIGTERM));
         assert!(!would_be_lost(std::process::id() as i32, libc::SIGUSR1));
     }
 }

@@ -1,19 +1,19 @@
-//! Raw system calls that rustix lacks: the only place with `unsafe`.
+//! System calls that rustix lacks. The only module with `unsafe`.
 #![allow(unsafe_code)]
 
 mod bpf;
 mod exit;
-pub mod memory;
+pub(crate) mod memory;
 pub mod mount;
-pub mod network;
+pub(crate) mod network;
 pub mod process;
 #[cfg(test)]
 mod seccomp;
 
-pub use bpf::{attach_device_program, load_device_program};
+pub(crate) use bpf::{attach_device_program, load_device_program};
 pub use exit::ExitStatus;
 #[cfg(test)]
-pub use seccomp::{call, seccomp_filter};
+pub(crate) use seccomp::{call, seccomp_filter};
 
 /// The result of libc's `syscall`, with `errno` read at once.
 fn result(status: libc::c_long) -> Result<libc::c_long, rustix::io::Errno> {

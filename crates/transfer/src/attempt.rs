@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use box_cache::{Digest, words};
+use box_cache::{Digest, Reason};
 
 use crate::printable::Printable;
 
@@ -155,7 +155,7 @@ pub enum Cause {
     #[error("invalid answer: {0}")]
     Protocol(String),
     /// A local file or stream cannot be read.
-    #[error("{}", words(.0))]
+    #[error("{}", Reason(.0))]
     File(io::Error),
 }
 

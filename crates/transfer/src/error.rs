@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use box_cache::words;
+use box_cache::{Reason, is_full};
 
 use crate::BoxError;
 use crate::printable::Printable;
@@ -20,7 +20,7 @@ pub enum Error {
     #[error(transparent)]
     Cache(#[from] box_cache::Error),
     /// A system call failed.
-    #[error("cannot {action} {}: {}", path.display(), words(source))]
+    #[error("cannot {action} {}: {}", path.display(), Reason(source))]
     Io {
         /// What was attempted, as a verb that fits after "cannot".
         action: &'static str,
@@ -105,14 +105,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// Whether a file system has no room left (ENOSPC, EDQUOT).
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 /// An error and its causes on one line, for error types whose messages leave their causes out.

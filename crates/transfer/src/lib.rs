@@ -24,9 +24,10 @@ mod retry;
 
 pub use attempt::{Attempt, Attempts, Cause};
 pub use body::{Body, Validators};
+pub use box_cache::is_full;
 pub use client::{CaCerts, Client, ClientOptions, Netrc, Proxies, Request, Response, Resume};
 pub use download::{Blob, Download, Downloaded, Tap};
-pub use error::{Error, Result, is_full, with_causes};
+pub use error::{Error, Result, with_causes};
 pub use fetcher::{FailedTry, Fetcher};
 pub use location::Location;
 pub use printable::Printable;

@@ -110,7 +110,7 @@ fn the_budget_drops_images_that_no_container_needs() {
     .unwrap();
     let text = home.run(["gc"]).succeeds();
     assert!(
-        text.text().contains("dropped alpine:3.20"),
+        text.text().contains("removed alpine:3.20"),
         "{}",
         text.text()
     );

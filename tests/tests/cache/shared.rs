@@ -68,9 +68,9 @@ fn a_link_in_the_place_of_a_directory_is_an_error() {
     fs::remove_dir(&partial).unwrap();
     symlink(&elsewhere, &partial).unwrap();
     home.run(["pull", "-q", "alpine:3.20"])
-        .fails(&["/partial", "a symbolic link is in its place"]);
+        .fails(&["/partial", "a symbolic link is on the path"]);
     home.run(["rmi", "alpine:3.18"])
-        .fails(&["/partial", "a symbolic link is in its place"]);
+        .fails(&["/partial", "a symbolic link is on the path"]);
     assert!(crate::check::names(&elsewhere).is_empty());
 }
 

@@ -95,6 +95,21 @@ fn the_binary_is_static() {
 
 /// The page on security says by which tests each hole of the peers is tried: none of them is gone or was renamed.
 #[test]
+fn the_files_that_the_page_on_architecture_names_are_there() {
+    let page = std::fs::read_to_string(checkout().join("docs/architecture.md")).unwrap();
+    let named = page.split('`').filter(|word| word.starts_with("crates/"));
+    let named: Vec<&str> = named.collect();
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        assert!(checkout().join(name).exists(), "there is no {name}");
+    }
+    for entry in std::fs::read_dir(checkout().join("crates")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(page.contains(&format!("`crates/{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn the_tests_that_the_page_on_security_names_are_there() {
     let page = std::fs::read_to_string(checkout().join("docs/security.md")).unwrap();
     let mut command = Command::new("grep");

@@ -43,7 +43,7 @@ fn formats_and_filters() {
         ""
     );
     home.run(["ps", "--format", "name,size"])
-        .fails(&["no field size"])
+        .fails(&["unknown field size"])
         .hints(&["name"]);
     home.run(["ps", "--format", "{{.Name}}"])
         .fails(&["name,image,status"]);

@@ -411,7 +411,7 @@ fn drivers_are_those_of_podman() {
     let script = "echo out; echo err >&2; echo in >/dev/stdout";
     finish(&home, "none", &["--log-driver", "none"], script);
     home.run(["logs", "none"])
-        .fails(&["none has no log: it was made with --log-driver none"]);
+        .fails(&["none has no log: it was created with --log-driver none"]);
     assert!(!log(&home, "none").exists());
     // Started in the background, it writes to what box was given.
     let flags = ["run", "-d", "--name", "pass", "--log-driver", "passthrough"];

@@ -39,7 +39,8 @@ fn a_killed_monitor_takes_its_container_along() {
     });
     home.run(["exec", "web", "true"])
         .fails(&["web is not running (lost"]);
-    home.run(["wait", "web"]).fails(&["nobody knows"]);
+    home.run(["wait", "web"])
+        .fails(&["exit status of web is unknown"]);
     // It works again, with its files.
     home.run(["start", "web"]).succeeds();
     assert_eq!(field(&home, "web", "status"), "running");

@@ -146,7 +146,7 @@ fn a_file_that_is_not_there_is_said_to_be_so_and_no_mirror_is_blamed() {
         .run(["import", "/nonexistent/rootfs.tar", "mine:1"])
         .fails(&["/nonexistent/rootfs.tar: not found"]);
     assert!(
-        failed.stderr.contains("hint: name a tarball"),
+        failed.stderr.contains("hint: give the path of a tarball"),
         "{}",
         failed.stderr
     );

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::cache::beneath;
 use crate::index::select::spellings;
 use crate::index::{Entry, Index};
-use crate::reason::is_unwritable;
 use crate::{
     Cache, Digest, Error, Event, Phase, Platform, Progress, Reference, Result, TaskId,
     VerifiedReader,
 };
+use box_host::is_unwritable;
 
 /// The result of verifying blobs.
 #[derive(Debug, Default)]

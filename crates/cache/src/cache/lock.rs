@@ -10,8 +10,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use crate::cache::beneath;
-use crate::reason::is_unwritable;
 use crate::{Error, Layout, Result};
+use box_host::is_unwritable;
 
 /// Mode of the directory of locks. A user who can open a lock file can lock it, and keep everybody else waiting.
 pub(crate) const DIRECTORY_MODE: u32 = 0o700;

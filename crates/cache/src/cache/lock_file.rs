@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::blob::partial::remove;
 use crate::cache::beneath;
 use crate::cache::survey::files;
-use crate::reason::{is_full, is_unwritable};
 use crate::{Cache, Digest, Error, Result};
+use box_host::{is_full, is_unwritable};
 
 /// The longest path of a note in bytes: the kernel's own limit.
 const MAX_PATH: u64 = 4096;

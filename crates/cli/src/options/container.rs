@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use box_containers::overrides::{Network, Seccomp, Sharing, UserNamespace};
+use box_containers::overrides::{Network, Seccomp, UserNamespace};
 use box_containers::{Containers, Overrides, volumes::Volume};
 use box_run::capabilities::{self, Change, Set};
 use box_run::rlimits::Rlimit;
 
 use crate::options::flag::{Flag, Slot};
 use crate::options::limits::LimitArgs;
-use crate::options::{self, ids};
+use crate::options::{self, ids, namespaces};
 use crate::report::Failure;
 
 /// Settings of a container beyond those of its image.
@@ -66,6 +66,8 @@ pub struct ContainerArgs {
     volumes: Vec<String>,
     /// Add a mount: type=bind|tmpfs,source=SRC,target=DST[,readonly]
     #[arg(long = "mount", value_name = "SPEC", help_heading = "Files")]
+    // The help's brackets mark what is optional, and no link.
+    #[allow(rustdoc::broken_intra_doc_links)]
     mounts: Vec<String>,
     /// Mount a tmpfs
     #[arg(long, value_name = "DST[:size=64m]", help_heading = "Files")]
@@ -317,15 +319,15 @@ impl ContainerArgs {
                 .transpose()?
                 .map(|signal| signal.to_string()),
             read_only: self.read_only,
-            net: network(self.net.as_deref())?,
-            pid: sharing("--pid", self.pid.as_deref())?,
-            ipc: sharing("--ipc", self.ipc.as_deref())?,
-            uts: sharing("--uts", self.uts.as_deref())?,
-            cgroupns: sharing("--cgroupns", self.cgroupns.as_deref())?,
+            net: namespaces::network(self.net.as_deref())?,
+            pid: namespaces::sharing("--pid", self.pid.as_deref())?,
+            ipc: namespaces::sharing("--ipc", self.ipc.as_deref())?,
+            uts: namespaces::sharing("--uts", self.uts.as_deref())?,
+            cgroupns: namespaces::sharing("--cgroupns", self.cgroupns.as_deref())?,
             userns: match self.userns.as_deref() {
                 None | Some("host") => UserNamespace::Host,
                 Some("auto") => ids::unused(containers)?,
-                Some(range) => user_namespace(range)?,
+                Some(range) => namespaces::user(range)?,
             },
             time: self.time,
             volumes: self.volumes(base)?,
@@ -426,14 +428,6 @@ impl ContainerArgs {
     }
 }
 
-fn network(text: Option<&str>) -> Result<Network, Failure> {
-    match text {
-        None | Some("host") => Ok(Network::Host),
-        Some("none") => Ok(Network::None),
-        Some(other) => Err(options::refused("--net", other, "expected host or none")),
-    }
-}
-
 fn is_linux32(personality: Option<&str>) -> Result<bool, Failure> {
     match personality {
         None | Some("linux") => Ok(false),
@@ -443,27 +437,6 @@ fn is_linux32(personality: Option<&str>) -> Result<bool, Failure> {
             Err(options::refused("--personality", other, expected))
         }
     }
-}
-
-fn sharing(flag: &str, text: Option<&str>) -> Result<Sharing, Failure> {
-    match text {
-        None | Some("private") => Ok(Sharing::Private),
-        Some("host") => Ok(Sharing::Host),
-        Some(other) => Err(options::refused(flag, other, "expected private or host")),
-    }
-}
-
-/// `FIRST[:SIZE]`.
-fn user_namespace(text: &str) -> Result<UserNamespace, Failure> {
-    let expected = "expected host, auto, or the first host id and how many, such as 100000:65536";
-    let bad = || options::refused("--userns", text, expected);
-    let (first, size) = text.split_once(':').unwrap_or((text, "65536"));
-    let first: u32 = first.parse().map_err(|_| bad())?;
-    let size: u32 = size.parse().map_err(|_| bad())?;
-    if first == 0 || size == 0 || first.checked_add(size).is_none() {
-        return Err(bad());
-    }
-    Ok(UserNamespace::Range { first, size })
 }
 
 fn changes(names: &[String]) -> Result<Vec<capabilities::Change>, Failure> {

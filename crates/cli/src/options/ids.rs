@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use box_containers::Containers;
 use box_containers::overrides::UserNamespace;
+use box_host::subordinate;
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 use crate::report::Failure;
@@ -20,7 +21,9 @@ const ROOM: Range<u32> = 0x0008_0000..0x6fff_0000;
 pub fn unused(containers: &Containers) -> Result<UserNamespace, Failure> {
     let mut taken = Vec::new();
     for file in ["/etc/subuid", "/etc/subgid"] {
-        taken.extend(subordinate(&read(file)));
+        let text = read(file);
+        let entries = subordinate::entries(&text);
+        taken.extend(entries.map(|entry| entry.first..entry.first.saturating_add(entry.count)));
     }
     for file in ["/etc/passwd", "/etc/group"] {
         taken.extend(accounts(&read(file)));
@@ -44,15 +47,6 @@ pub fn unused(containers: &Containers) -> Result<UserNamespace, Failure> {
 /// The content of a file. Any of the files may be missing on a host.
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
-}
-
-/// The ranges in lines of `user:first:count`, subuid(5).
-fn subordinate(text: &str) -> impl Iterator<Item = Range<u32>> {
-    text.lines().filter_map(|line| {
-        let mut fields = line.split(':').skip(1).map(str::parse::<u32>);
-        let (first, count) = (fields.next()?.ok()?, fields.next()?.ok()?);
-        Some(first..first.saturating_add(count))
-    })
 }
 
 /// The ids in the third field of passwd(5) and group(5).
@@ -107,9 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_accounts_are_read() {
-        let found: Vec<_> = subordinate("me:524288:65536\nbad\nyou:x:1\n").collect();
-        assert_eq!(found, [524_288..589_824]);
+    fn accounts_are_read() {
         let found: Vec<_> = accounts("root:x:0:0:::\nodd:x:600000:7::\n:::\n").collect();
         assert_eq!(found, [0..1, 600_000..600_001]);
     }

@@ -241,7 +241,7 @@ mod tests {
         let refused = LISTING
             .print(&[], &ListFormat::Fields(vec!["size".to_owned()]), false)
             .unwrap_err();
-        assert!(refused.message().contains("no field size"));
+        assert!(refused.message().contains("unknown field size"));
     }
 
     #[test]

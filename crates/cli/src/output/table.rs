@@ -1,7 +1,5 @@
 //! Columns of text.
 
-use crate::output::shortened;
-
 /// Spaces between two columns.
 pub const GAP: usize = 3;
 
@@ -29,4 +27,23 @@ pub fn lines<const N: usize>(rows: &[[String; N]], widths: &[usize; N]) -> Strin
         lines.push('\n');
     }
     lines
+}
+
+/// Cuts a text to at most `most` characters, the last one being an ellipsis.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_shortened() {
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("äbcd", 3), "äb…");
+    }
 }

@@ -38,7 +38,9 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
         }
         Error::Untrusted { .. } => "use it as it is: --verify prefer",
         Error::NotSigned { .. } => "accept its checksums alone: --verify prefer",
-        Error::Offline { .. } => "fetch it once without --offline and BOX_OFFLINE",
+        Error::Offline { .. } | Error::OfflineFetch(_) => {
+            "fetch it once without --offline and BOX_OFFLINE"
+        }
         Error::NotLocked { reference, .. } => return Some(format!("add it: box lock {reference}")),
         Error::Layer { source, .. } => return of_chain(source.as_ref()),
         _ => return None,
@@ -135,7 +137,7 @@ fn of_step(step: Step, errno: Errno) -> Option<String> {
         (Step::Seal, Errno::PERM | Errno::NOSYS) => {
             "box executes a program from memory, but its environment does not permit execveat(2)"
         }
-        (Step::Enter | Step::Meet | Step::Session, Errno::PERM | Errno::NOSYS) => {
+        (Step::Enter | Step::Announce | Step::Session, Errno::PERM | Errno::NOSYS) => {
             "the container's seccomp profile must allow clone, setsid, ioctl, read and write for a process to join"
         }
         (Step::Enter, Errno::AGAIN) => {

@@ -18,7 +18,7 @@ use crate::storage::{self, Storage};
 /// The lowest layer of each container, see [`Container::lower`]. Not a valid name of a container.
 pub(super) const MOUNT_POINTS: &str = ".mount-points";
 
-/// How many generated names may be taken before a number is appended.
+/// Number of generated names to try before a number is appended.
 const TRIES: usize = 8;
 
 impl Containers {
@@ -171,7 +171,8 @@ impl Container {
             }
         }
         if self.record.remove {
-            // The garbage collector has to know before the start what is in use. The spec is written while the child sets itself up.
+            // The record tells the garbage collector what is in use, so it is on disk before the start. The spec is written while the
+            // child sets itself up.
             self.save()
         } else {
             self.write_bundle()

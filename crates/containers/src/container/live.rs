@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use box_host::process::{self, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -213,23 +214,11 @@ fn reacts(pid: i32, signal: i32) -> bool {
     if signal == libc::SIGKILL || signal == libc::SIGSTOP {
         return false;
     }
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-    };
-    let has = |name: &str| {
-        let mask = field(name)
-            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-            .unwrap_or(0);
-        mask >> (signal - 1) & 1 == 1
-    };
+    let status = process::Status::of(pid).unwrap_or_else(|_| process::Status::new(""));
+    let has = |set| status.has_signal(set, signal);
     // The kernel's default action ends a process that is not PID 1 of its namespace.
-    let first =
-        field("NSpid").and_then(|pids| pids.split_ascii_whitespace().next_back()) == Some("1");
-    has("SigCgt") || has("SigBlk") || (!first && !has("SigIgn"))
+    let first = status.innermost_pid() == Some(1);
+    has(SignalSet::Caught) || has(SignalSet::Blocked) || (!first && !has(SignalSet::Ignored))
 }
 
 /// Waits for the end of a supervisor; false if the time is over before.

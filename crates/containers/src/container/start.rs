@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use box_host::process::Stat;
 use box_run::error::BoxError;
 use box_run::{Bundle, Ended, Lifecycle, Plan, Prepared, RootFilesystem, Running};
 
 use super::bundle::remove_bundle;
 use super::record::{NewContainer, Started, now};
 use super::state::State;
-use super::{Container, Containers, boot_id, rename, spare, start_time, waiter};
+use super::{Container, Containers, rename, spare, waiter};
 use crate::Error;
 use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
@@ -96,7 +97,7 @@ impl Lifecycle for Container {
     fn created(&mut self, pid: i32, cgroup: &Path) -> Result<(), BoxError> {
         let state = State {
             pid,
-            start_time: start_time(pid)?,
+            start_time: Stat::of(pid)?.start_time,
             monitor: rustix::process::getpid().as_raw_nonzero().get(),
             running: true,
             started: now(),
@@ -110,7 +111,7 @@ impl Lifecycle for Container {
             self.take_written_options();
             self.record.started = Some(Started {
                 at: state.started,
-                boot_id: boot_id()?,
+                boot_id: box_host::process::boot_id()?,
             });
             self.record.ended = None;
             self.save()?;

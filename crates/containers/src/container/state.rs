@@ -14,9 +14,9 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::start_time;
 use crate::Error;
 use crate::files::{self, removal};
+use box_host::process::Stat;
 use box_run::ExitStatus;
 use box_run::cgroup::Cgroup;
 
@@ -113,7 +113,7 @@ impl RunDir {
             // A supervisor holds the lock for as long as its container runs; anybody else holds it for a moment, such as a process
             // that dies with its killed supervisor before it has executed the command.
             let runs = State::read(run, name)?
-                .is_some_and(|state| state.is_alive() && start_time(state.monitor).is_ok());
+                .is_some_and(|state| state.is_alive() && Stat::of(state.monitor).is_ok());
             if runs || Instant::now() >= deadline {
                 return Ok(None);
             }
@@ -223,7 +223,7 @@ impl RunDir {
 impl State {
     /// Whether the container's init process exists.
     pub fn is_alive(&self) -> bool {
-        start_time(self.pid).is_ok_and(|time| time == self.start_time)
+        Stat::of(self.pid).is_ok_and(|stat| stat.start_time == self.start_time)
     }
 
     /// Reads `<run>/<name>/state.json`; `None` if it does not exist.

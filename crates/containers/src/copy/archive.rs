@@ -61,7 +61,7 @@ impl<W: Write> Stream<'_, W> {
         depth: usize,
     ) -> Result<(), Error> {
         if depth > DEEPEST {
-            let why = format!("directories are more than {DEEPEST} deep");
+            let why = format!("directories are nested more than {DEEPEST} deep");
             return Err(Error::copy("archive", path, why));
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {

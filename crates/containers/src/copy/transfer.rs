@@ -181,7 +181,7 @@ impl<'a> Transfer<'a> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES || depth > DEEPEST {
             let why = match depth > DEEPEST {
-                true => format!("directories are more than {DEEPEST} deep"),
+                true => format!("directories are nested more than {DEEPEST} deep"),
                 false => format!("more than {MOST_ENTRIES} files"),
             };
             return Err(Failure::Explained(Error::copy("copy to", shown, why)));

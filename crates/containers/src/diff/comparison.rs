@@ -40,19 +40,19 @@ fn same_content(one: &File, other: &File) -> Result<bool, Errno> {
     let reader = |file: &File| reopen(&file.handle, OFlags::RDONLY).map(std::fs::File::from);
     let (mut one, mut other) = (reader(one)?, reader(other)?);
     let mut buffers = [vec![0; 128 << 10], vec![0; 128 << 10]];
-    let told = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     loop {
         let [first, second] = &mut buffers;
-        let count = one.read(first).map_err(told)?;
+        let count = one.read(first).map_err(errno)?;
         if count == 0 {
-            return Ok(other.read(&mut second[..1]).map_err(told)? == 0);
+            return Ok(other.read(&mut second[..1]).map_err(errno)? == 0);
         }
         match other.read_exact(&mut second[..count]) {
             Ok(()) if first[..count] == second[..count] => {}
             Ok(()) => return Ok(false),
             // The running container has truncated it.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(told(error)),
+            Err(error) => return Err(errno(error)),
         }
     }
 }

@@ -110,7 +110,7 @@ impl Writer {
             return true;
         };
         let mut record = prefix(&stamp(now()), Stream::Stderr, true).to_vec();
-        let reason = box_run::error::Words(&reason.into()).to_string();
+        let reason = box_host::Reason(&reason.into()).to_string();
         let text = format!("box: {bytes} bytes of output are missing here: {reason}\n");
         record.extend_from_slice(text.as_bytes());
         let room = self.size + record.len() as u64 <= self.limits.0;

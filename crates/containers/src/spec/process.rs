@@ -9,9 +9,6 @@ use super::overrides::{Network, Overrides};
 use crate::Error;
 use crate::accounts::Identity;
 
-/// `PATH` if neither the image nor the flags set it.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 pub(super) fn process(
     image: &ImageConfiguration,
     asked: &Overrides,
@@ -88,7 +85,8 @@ fn arguments(image: &ImageConfiguration, asked: &Overrides) -> Result<Vec<String
 
 /// The environment of the image, then that of the flags. The last value of a name wins and has the position of the first.
 fn environment(image: &ImageConfiguration, asked: &Overrides, identity: &Identity) -> Vec<String> {
-    let mut out: Vec<(String, String)> = vec![("PATH".to_owned(), PATH.to_owned())];
+    let mut out: Vec<(String, String)> =
+        vec![("PATH".to_owned(), box_run::DEFAULT_PATH.to_owned())];
     let mut set = |key: &str, value: &str| match out.iter_mut().find(|(known, _)| known == key) {
         Some((_, old)) => value.clone_into(old),
         None => out.push((key.to_owned(), value.to_owned())),

@@ -1,7 +1,7 @@
-//! Device rules as an eBPF program for cgroup v2, which has no devices controller: the kernel runs it at each mknod(2)
-//! and open(2) of a device (`BPF_PROG_TYPE_CGROUP_DEVICE`, bpf(2)).
+//! Compiles device rules to an eBPF program for cgroup v2, which has no devices controller. The kernel runs it at each mknod(2) and
+//! open(2) of a device (`BPF_PROG_TYPE_CGROUP_DEVICE`, bpf(2)).
 
-use crate::devices::{Access, Kind, Rule};
+use crate::devices::{Access, DeviceKind, Rule};
 
 /// Registers of the eBPF machine.
 const RESULT: u64 = 0;
@@ -22,7 +22,8 @@ const JUMP_IF_EQUAL: u64 = 0x15;
 const JUMP_IF_NOT: u64 = 0x55;
 const EXIT: u64 = 0x95;
 
-/// Assembles the program: rules from the last to the first, and the first that matches decides; denied if none does.
+/// Assembles the program: it tests the rules from the last to the first, and the first match decides. Without a match, access is
+/// denied.
 pub fn assemble(rules: &[Rule]) -> Vec<u64> {
     // struct bpf_cgroup_dev_ctx { u32 access_type (access << 16 | type), major, minor }
     let mut program = vec![
@@ -36,7 +37,7 @@ pub fn assemble(rules: &[Rule]) -> Vec<u64> {
     for rule in rules.iter().rev() {
         program.extend(judge(rule));
         // The verifier refuses instructions that cannot be reached.
-        if rule.kind == Kind::All {
+        if rule.kind == DeviceKind::All {
             return program;
         }
     }
@@ -44,9 +45,9 @@ pub fn assemble(rules: &[Rule]) -> Vec<u64> {
     program
 }
 
-/// Decides when the rule matches, else goes on behind itself.
+/// Code that decides if the rule matches, and otherwise falls through.
 fn judge(rule: &Rule) -> Vec<u64> {
-    /// A test: what precedes it, the jump taken when the rule does not match, its register and number.
+    /// A test: the code before it, the jump taken if the rule does not match, and the jump's register and number.
     struct Test {
         before: Vec<u64>,
         jump: u64,
@@ -63,9 +64,9 @@ fn judge(rule: &Rule) -> Vec<u64> {
         })
     };
     match rule.kind {
-        Kind::All => {}
-        Kind::Block => differs(TYPE, 1),
-        Kind::Character => differs(TYPE, 2),
+        DeviceKind::All => {}
+        DeviceKind::Block => differs(TYPE, 1),
+        DeviceKind::Character => differs(TYPE, 2),
     }
     if let Some(major) = rule.major {
         differs(MAJOR, major);
@@ -74,7 +75,7 @@ fn judge(rule: &Rule) -> Vec<u64> {
         differs(MINOR, minor);
     }
     if rule.access != Access::ALL {
-        // Allowed is a request for nothing but the rule's access; denied is one for any of it.
+        // An allowing rule matches a request for nothing beyond its access, a denying rule one for any part of it.
         let (mask, jump) = if rule.allow {
             (!bits(rule.access) & 7, JUMP_IF_NOT)
         } else {
@@ -211,24 +212,24 @@ mod tests {
             write: false,
             mknod: false,
         };
-        let program = assemble(&[rule(true, Kind::Block, read)]);
+        let program = assemble(&[rule(true, DeviceKind::Block, read)]);
         assert!(allowed(&program, BLOCK, 8, 3, READ));
         assert!(!allowed(&program, BLOCK, 8, 3, READ | WRITE));
         assert!(!allowed(&program, CHARACTER, 8, 3, READ));
         let program = assemble(&[
-            rule(true, Kind::Block, Access::ALL),
-            rule(false, Kind::Block, read),
+            rule(true, DeviceKind::Block, Access::ALL),
+            rule(false, DeviceKind::Block, read),
         ]);
         assert!(!allowed(&program, BLOCK, 8, 3, READ | WRITE));
         assert!(allowed(&program, BLOCK, 8, 3, WRITE));
         let everything = Rule {
             allow: true,
-            kind: Kind::All,
+            kind: DeviceKind::All,
             major: None,
             minor: None,
             access: Access::ALL,
         };
-        let program = assemble(&[everything, rule(false, Kind::Block, Access::ALL)]);
+        let program = assemble(&[everything, rule(false, DeviceKind::Block, Access::ALL)]);
         assert!(
             allowed(&program, CHARACTER, 8, 3, WRITE) && !allowed(&program, BLOCK, 8, 3, WRITE)
         );

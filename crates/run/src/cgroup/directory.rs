@@ -1,4 +1,4 @@
-//! One directory of a hierarchy: reads, writes and removal that say which file they were about.
+//! One directory of a hierarchy. Its errors name the file.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,17 +19,16 @@ pub struct Directory {
     path: PathBuf,
 }
 
-/// Waits between attempts to remove a group: a process leaves its group a moment after its parent has seen it end.
-const PATIENCE: [u64; 10] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500];
+/// Waits between attempts to remove a group, in milliseconds: a process leaves its group a moment after its parent has seen it end.
+const REMOVAL_WAITS: [u64; 10] = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500];
 
 impl Directory {
-    /// Names it; nothing is looked at.
+    /// Makes a value without looking at the host.
     pub fn new(controller: &'static str, path: PathBuf) -> Self {
         Self { controller, path }
     }
 
-    /// Makes it, and the groups above it where they are missing. A group of that name which is left over from a
-    /// crash and holds no process is replaced.
+    /// Makes the directory, and missing ones above it. An existing one without processes, left over from a crash, is replaced.
     pub fn create(controller: &'static str, path: PathBuf) -> io::Result<Self> {
         let directory = Self { controller, path };
         match rustix::fs::mkdirat(CWD, &directory.path, MODE) {
@@ -56,12 +55,12 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is there.
+    /// Whether it exists.
     pub fn exists(&self) -> bool {
         self.path.is_dir()
     }
@@ -73,20 +72,20 @@ impl Directory {
             .map_err(|errno| Error::io("open cgroup", &self.path, errno))
     }
 
-    /// Opens one of its files to be written later.
+    /// Opens one of its files for writing.
     pub fn open_for_writing(&self, file: &str) -> Result<OwnedFd, Error> {
         let path = self.path.join(file);
         rustix::fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::io("open", &path, errno))
     }
 
-    /// Writes one value with one write(2), as the kernel wants it.
+    /// Writes a value with a single write(2), as the kernel demands.
     pub fn write(&self, file: &str, value: &str) -> Result<(), Error> {
         self.set(file, value)
             .map_err(|errno| Error::io("write to", &self.path.join(file), errno))
     }
 
-    /// The same with the bare reason.
+    /// Like [`write`](Self::write), but fails with the bare error number.
     pub fn set(&self, file: &str, value: &str) -> Result<(), Errno> {
         let path = self.path.join(file);
         let descriptor =
@@ -100,12 +99,12 @@ impl Directory {
         std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))
     }
 
-    /// The number in a file; none where it says `max`, holds no number or is not there.
+    /// The number in a file; `None` if it is `max` or another text, or if the file does not exist.
     pub fn number(&self, file: &str) -> Option<u64> {
         self.read(file).ok()?.trim().parse().ok()
     }
 
-    /// The number behind `key` in a file of lines `key number`.
+    /// The number after `key` in a file of lines `key number`.
     pub fn keyed(&self, file: &str, key: &str) -> Option<u64> {
         self.read(file).ok()?.lines().find_map(|line| {
             line.strip_prefix(key)?
@@ -116,7 +115,7 @@ impl Directory {
         })
     }
 
-    /// The processes directly in it.
+    /// The pids of the processes directly in it.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         Ok(self
             .read("cgroup.procs")?
@@ -125,25 +124,25 @@ impl Directory {
             .collect())
     }
 
-    /// The processes in it and in all groups below.
+    /// The pids of the processes in it and in all groups below.
     pub fn all_pids(&self) -> Vec<i32> {
         let mut pids = Vec::new();
         for directory in self.tree() {
-            // A group that vanishes while we look has no process.
+            // A group that disappears meanwhile has no process.
             pids.extend(directory.pids().unwrap_or_default());
         }
         pids
     }
 
-    /// Removes it; false when processes or groups are left in it.
+    /// Removes it. Returns false if processes or groups are left in it.
     pub fn remove_if_empty(&self) -> bool {
         matches!(rustix::fs::rmdir(&self.path), Ok(()) | Err(Errno::NOENT))
     }
 
-    /// Removes it and the groups below it, waiting for processes that are just ending.
+    /// Removes it and the groups below it, and waits for processes that are ending.
     pub fn remove_tree(&self) -> Result<(), Error> {
         let mut failure = Errno::BUSY;
-        for wait in PATIENCE {
+        for wait in REMOVAL_WAITS {
             sleep(Duration::from_millis(wait));
             let mut gone = true;
             for directory in self.tree().iter().rev() {
@@ -162,7 +161,7 @@ impl Directory {
         Err(Error::io("remove cgroup", &self.path, failure))
     }
 
-    /// This group and all below it, parents first.
+    /// This directory and all below it, parents first.
     fn tree(&self) -> Vec<Directory> {
         let mut all = vec![Self::new(self.controller, self.path.clone())];
         let mut next = 0;

@@ -1,25 +1,24 @@
-//! Signals to all processes of a group where the kernel has no file for that.
+//! Kills all processes of a group on kernels without `cgroup.kill`.
 
 use std::collections::HashSet;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::backoff::Backoff;
 use super::directory::Directory;
-use super::patience::Patience;
 use crate::Error;
 
-/// Sends SIGKILL to every process of the group and of those below until none is left.
+/// Kills every process of the group and of groups below, until none is left.
 ///
-/// Each process is held by a descriptor before it is looked for in the group once more, so that a pid which
-/// was given to another process in between is not signalled.
+/// Each process is opened as a pidfd and then looked up in the group again, so that a reused pid is not signalled.
 pub fn kill_one_by_one(directory: &Directory) -> Result<(), Error> {
-    let mut patience = Patience::new();
+    let mut backoff = Backoff::new();
     loop {
         let pids = directory.all_pids();
         if pids.is_empty() {
             return Ok(());
         }
-        if !patience.wait(pids.len()) {
+        if !backoff.wait(pids.len()) {
             let busy = rustix::io::Errno::BUSY;
             return Err(Error::io("end the processes of", directory.path(), busy));
         }
@@ -36,7 +35,7 @@ pub fn kill_one_by_one(directory: &Directory) -> Result<(), Error> {
         let still_there: HashSet<i32> = directory.all_pids().into_iter().collect();
         for (pid, descriptor) in held {
             if still_there.contains(&pid) {
-                // Failing means that it has ended meanwhile.
+                // This fails only for a process that has ended.
                 let _ended = pidfd_send_signal(&descriptor, Signal::KILL);
             }
         }

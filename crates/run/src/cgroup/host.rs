@@ -1,85 +1,63 @@
-//! What hierarchies this host has.
+//! The hierarchies of this host.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statfs;
+use box_host::Reason;
+pub use box_host::cgroup::V1_CONTROLLERS as CONTROLLERS;
+use box_host::cgroup::{Layout, MOUNT, is_v1_hierarchy};
 
-/// Where every distribution mounts cgroups.
-const MOUNT: &str = "/sys/fs/cgroup";
-
-/// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
-const V2: i64 = 0x6367_7270;
-/// `CGROUP_SUPER_MAGIC`.
-const V1: i64 = 0x0027_e0eb;
-
-/// The controllers of v1 that are used here, by the names of their hierarchies.
-pub const CONTROLLERS: [&str; 9] = [
-    "memory", "pids", "devices", "cpu", "cpuset", "blkio", "cpuacct", "freezer", "hugetlb",
-];
-
-/// How cgroups are mounted.
+/// How control groups are mounted.
 #[derive(Debug)]
 pub enum Host {
-    /// v2 alone, mounted here.
+    /// v2 only, mounted here.
     Unified(PathBuf),
     /// v1, with or without a v2 hierarchy beside it.
     Legacy(Hierarchies),
-    /// Neither, and why.
+    /// Neither, for this reason.
     Missing(String),
 }
 
-/// The v1 hierarchies. Each is looked at when it is asked for.
+/// The v1 hierarchies. Each is probed on demand.
 #[derive(Debug)]
 pub struct Hierarchies(PathBuf);
 
 impl Hierarchies {
-    /// Where the hierarchy of one controller would be.
+    /// The path at which the hierarchy of a controller is expected.
     pub fn expected(&self, controller: &str) -> PathBuf {
         self.0.join(controller)
     }
 
-    /// The hierarchy of one controller.
+    /// The path of a controller's hierarchy, if it is mounted.
     pub fn root(&self, controller: &str) -> Option<PathBuf> {
         let path = self.expected(controller);
-        is_type(&path, V1).unwrap_or(false).then_some(path)
+        is_v1_hierarchy(&path).then_some(path)
     }
 }
 
-/// Finds out, with one or two system calls.
+/// Finds out how this host mounts control groups.
 pub fn detect() -> Host {
     detect_at(Path::new(MOUNT))
 }
 
 fn detect_at(mount: &Path) -> Host {
-    match is_type(mount, V2) {
-        Ok(true) => return Host::Unified(mount.to_owned()),
-        Ok(false) => {}
-        Err(error) => {
-            let error = crate::error::Words(&error).to_string();
-            return Host::Missing(format!("no cgroups at {}: {error}", mount.display()));
-        }
+    match Layout::at(mount) {
+        Ok(Some(Layout::Unified)) => Host::Unified(mount.to_owned()),
+        Ok(Some(Layout::Hybrid | Layout::Legacy)) => Host::Legacy(Hierarchies(mount.to_owned())),
+        Ok(None) => Host::Missing(format!(
+            "no cgroup hierarchy is mounted at {}",
+            mount.display()
+        )),
+        Err(error) => Host::Missing(format!(
+            "no cgroups at {}: {}",
+            mount.display(),
+            Reason(&error)
+        )),
     }
-    let hierarchies = Hierarchies(mount.to_owned());
-    if CONTROLLERS
-        .iter()
-        .any(|controller| hierarchies.root(controller).is_some())
-    {
-        return Host::Legacy(hierarchies);
-    }
-    Host::Missing(format!(
-        "no cgroup hierarchy is mounted at {}",
-        mount.display()
-    ))
 }
 
-fn is_type(path: &Path, magic: i64) -> io::Result<bool> {
-    #[allow(clippy::unnecessary_cast)] // the field's width differs between architectures
-    Ok(statfs(path)?.f_type as i64 == magic)
-}
-
-/// The group of the calling process in the hierarchy of `controller`, or the unified one for the empty name,
-/// from `/proc/self/cgroup` (cgroups(7)): relative to the hierarchy's root.
+/// The group of the calling process in the hierarchy of `controller`, or in the unified one for an empty name, relative to the
+/// hierarchy's root. From `/proc/self/cgroup`, cgroups(7).
 pub fn own_group(controller: &str) -> io::Result<Option<PathBuf>> {
     let text = std::fs::read_to_string("/proc/self/cgroup")?;
     Ok(parse_own_group(&text, controller))

@@ -1,22 +1,22 @@
-//! Where a container's group is made: what `linux.cgroupsPath` means for this process on this host.
+//! The path of a container's group: `linux.cgroupsPath` as it applies to this process and host.
 
 use std::path::{Component, Path, PathBuf};
 
+use super::delegation::delegated_to_us;
 use super::host::{self, Host};
 use super::systemd::Scope;
-use super::v2;
 use crate::Error;
 
-/// The place of a group that is about to be made.
+/// The path of a new group, and the scope that systemd has to make first.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     scope: Option<Scope>,
 }
 
 impl Place {
-    /// Reads `linux.cgroupsPath`. A path is meant below the hierarchy's root, or below the group that was delegated to
-    /// this process; `SLICE:PREFIX:NAME` is a scope that systemd is asked for, on cgroup v2.
+    /// Reads `linux.cgroupsPath`. A path is relative to the hierarchy's root, or to the group that was delegated to this process.
+    /// `SLICE:PREFIX:NAME` requests a scope from systemd, on cgroup v2.
     pub fn of(cgroups_path: &Path) -> Result<Self, Error> {
         let host = host::detect();
         if let Some(scope) = Scope::parse(&cgroups_path.to_string_lossy())? {
@@ -27,7 +27,7 @@ impl Place {
                 }),
                 Host::Legacy(_) => Err(refused(
                     cgroups_path,
-                    "a slice of systemd can be had on cgroup v2 alone, and this host has v1; give a path such as /containers",
+                    "a slice of systemd needs cgroup v2, and this host has v1; give a path such as /containers",
                 )),
                 Host::Missing(reason) => Err(refused(cgroups_path, &reason)),
             };
@@ -35,25 +35,25 @@ impl Place {
         let path = below_root(cgroups_path)?;
         Ok(Self {
             path: match host {
-                Host::Unified(root) => v2::delegated_to_us(&root).join(path),
+                Host::Unified(root) => delegated_to_us(&root).join(path),
                 Host::Legacy(_) | Host::Missing(_) => path,
             },
             scope: None,
         })
     }
 
-    /// Below the hierarchy's root, the same for every process of this host.
+    /// The path below the hierarchy's root, the same for every process of this host.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The scope that must be asked for first.
+    /// The scope that systemd has to make first.
     pub(super) fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
     }
 }
 
-/// Refuses paths that lead elsewhere, and makes the rest relative to a hierarchy's root.
+/// Makes a path relative to a hierarchy's root, and refuses one with `..`.
 pub fn below_root(path: &Path) -> Result<PathBuf, Error> {
     let mut normal = PathBuf::new();
     for component in path.components() {

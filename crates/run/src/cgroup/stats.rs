@@ -1,29 +1,30 @@
-//! What a container uses.
+//! The resource usage of a container.
 
+use box_host::process::Stat;
 use serde::Serialize;
 
-/// One reading. What the host does not count is none.
+/// The usage at one time. Values that the host does not count are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// CPU time used by all its processes, in nanoseconds.
+    /// CPU time of all its processes, in nanoseconds.
     pub cpu_nanoseconds: Option<u64>,
-    /// Of it in the kernel.
+    /// The part spent in the kernel, in nanoseconds.
     pub cpu_system_nanoseconds: Option<u64>,
-    /// How long it had to wait as its CPU limit was used up, in nanoseconds.
+    /// Time that its CPU limit made it wait, in nanoseconds.
     pub cpu_throttled_nanoseconds: Option<u64>,
-    /// Memory in use, page cache included, in bytes.
+    /// Memory in use including page cache, in bytes.
     pub memory: Option<u64>,
-    /// Of it page cache that can be given back at once.
+    /// The part that is inactive page cache, which can be reclaimed at once, in bytes.
     pub memory_inactive_file: Option<u64>,
-    /// The most it has used.
+    /// The peak of memory in use, in bytes.
     pub memory_peak: Option<u64>,
-    /// How much it may use.
+    /// The memory limit, in bytes.
     pub memory_limit: Option<u64>,
-    /// Processes that the OOM killer ended.
+    /// Number of processes killed by the OOM killer.
     pub oom_kills: Option<u64>,
-    /// Processes and threads.
+    /// Number of processes and threads.
     pub pids: Option<u64>,
-    /// How many it may have.
+    /// The limit of processes and threads.
     pub pids_limit: Option<u64>,
     /// Block I/O.
     pub io: Option<Io>,
@@ -84,15 +85,18 @@ impl Io {
     }
 }
 
-/// User and system time that the processes and their reaped children have used, in nanoseconds, from `/proc/PID/stat`
-/// (proc_pid_stat(5)). For hosts where no controller counts it for the group.
+/// Total and system CPU time of the processes and their reaped children, in nanoseconds, from `/proc/PID/stat`. For hosts where no
+/// controller counts it for the group.
 pub fn cpu_of_processes(pids: &[i32]) -> (u64, u64) {
-    // USER_HZ is 100 on every architecture that box runs on.
+    // USER_HZ is 100 on every architecture that box supports.
     let tick = 10_000_000;
     pids.iter().fold((0, 0), |(all, system), pid| {
         // A process that ends while we look counts as nothing.
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let [user, kernel, children_user, children_kernel] = times(&text).unwrap_or_default();
+        let Ok(stat) = Stat::of(*pid) else {
+            return (all, system);
+        };
+        let ([user, kernel], [children_user, children_kernel]) =
+            (stat.own_time, stat.children_time);
         let in_kernel = kernel + children_kernel;
         (
             all + (user + children_user + in_kernel) * tick,
@@ -101,8 +105,8 @@ pub fn cpu_of_processes(pids: &[i32]) -> (u64, u64) {
     })
 }
 
-/// Bytes that the processes and their reaped children have read from and written to storage, from `/proc/PID/io`
-/// (proc_pid_io(5)). None where not one of them can be read: the kernel does not count, or they have all ended.
+/// Bytes that the processes and their reaped children have read from and written to storage, from `/proc/PID/io` (proc_pid_io(5)).
+/// `None` if no file can be read: the kernel does not count, or all processes have ended.
 pub fn io_of_processes(pids: &[i32]) -> Option<Io> {
     let texts = pids
         .iter()
@@ -113,14 +117,6 @@ pub fn io_of_processes(pids: &[i32]) -> Option<Io> {
             read: sum.read + one.read,
             written: sum.written + one.written,
         })
-}
-
-/// Fields 14 to 17. The name in field 2 may hold spaces and parentheses, so counting starts behind its last one.
-fn times(stat: &str) -> Option<[u64; 4]> {
-    let (_, behind) = stat.rsplit_once(')')?;
-    let mut fields = behind.split_ascii_whitespace().skip(11);
-    let mut next = || fields.next()?.parse().ok();
-    Some([next()?, next()?, next()?, next()?])
 }
 
 #[cfg(test)]
@@ -155,14 +151,6 @@ mod tests {
         assert_eq!(Io::of_process(process), one);
         // Nobody to ask is not the same as nothing read.
         assert_eq!(io_of_processes(&[]), None);
-    }
-
-    #[test]
-    fn times_are_read_behind_a_hostile_process_name() {
-        let stat = "7 (a) R 1 (b)) S 1 7 7 0 -1 4194304 1 2 3 4 11 12 13 14 20 0 1 0 5 6 7";
-        assert_eq!(times(stat), Some([11, 12, 13, 14]));
-        assert_eq!(times("7 (a"), None);
-        assert_eq!(times("7 (a) S 1"), None);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! systemd's cgroup driver, for those who ask for a slice: box has systemd make a scope for the process that stays with
-//! the container, delegated to it, and makes the container's group in there. systemd takes the scope away when that process
-//! has gone. See <https://systemd.io/CGROUP_DELEGATION> and org.freedesktop.systemd1(5).
+//! The systemd cgroup driver, for specs that name a slice: systemd makes a delegated scope for the process that stays with the
+//! container, and box makes the container's group inside it. systemd removes the scope when that process has ended. See
+//! <https://systemd.io/CGROUP_DELEGATION> and org.freedesktop.systemd1(5).
 //!
-//! systemd is asked on its own socket, where root needs no message bus. This is the one call that is needed, in the
-//! D-Bus specification's wire format; a library for all of D-Bus would outweigh the rest of this crate.
+//! box calls systemd on its private socket, where root needs no message bus. Only one call is needed, in the D-Bus wire format; a
+//! library for all of D-Bus would be larger than the rest of this crate.
 
 mod message;
 
@@ -21,11 +21,11 @@ use message::{Reply, Value};
 /// Where systemd listens as the init process of the system.
 const SOCKET: &str = "/run/systemd/private";
 
-/// What D-Bus libraries wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// How long to wait for an answer, as D-Bus libraries do.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The container's group in its scope; the process that stays with it is in [`SUPERVISOR`], as a group with processes
-/// cannot hand controllers down.
+/// The container's group in its scope. The process that stays with it is in [`SUPERVISOR`], as a group with processes cannot pass
+/// controllers on.
 const CONTAINER: &str = "container";
 const SUPERVISOR: &str = "supervisor";
 
@@ -37,7 +37,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Reads `SLICE:PREFIX:NAME`, as the OCI runtimes write it; none where the text is a path.
+    /// Reads `SLICE:PREFIX:NAME`, as runc defines it; `None` if the text is a path.
     pub fn parse(text: &str) -> Result<Option<Self>, Error> {
         let fields: Vec<&str> = text.split(':').collect();
         let [slice, prefix, name] = fields[..] else {
@@ -82,7 +82,7 @@ impl Scope {
         self.directory().join(CONTAINER)
     }
 
-    /// systemd's group for the scope: `a-b.slice` is in `a.slice` (systemd.slice(5)).
+    /// systemd's group of the scope: `a-b.slice` is in `a.slice`, systemd.slice(5).
     fn directory(&self) -> PathBuf {
         let mut path = PathBuf::new();
         let parts = self.slice.strip_suffix(".slice").unwrap_or_default();
@@ -95,7 +95,7 @@ impl Scope {
         path.join(&self.unit)
     }
 
-    /// Has systemd make the scope with the calling process in it, and moves on to the group for supervisors.
+    /// Has systemd make the scope with the calling process in it, and moves the process to the supervisor's group.
     pub fn enter(&self, root: &Path) -> Result<(), Error> {
         self.ask().map_err(|reason| Error::Limit {
             limit: format!("a place in {}", self.slice),
@@ -110,12 +110,16 @@ impl Scope {
 
     fn ask(&self) -> Result<(), String> {
         let failed = |error: std::io::Error| {
-            let words = crate::error::Words(&error).to_string();
+            let words = box_host::Reason(&error).to_string();
             format!("ask systemd for {} at {SOCKET}: {words}", self.unit)
         };
         let mut socket = UnixStream::connect(SOCKET).map_err(failed)?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        socket
+            .set_read_timeout(Some(ANSWER_TIMEOUT))
+            .map_err(failed)?;
+        socket
+            .set_write_timeout(Some(ANSWER_TIMEOUT))
+            .map_err(failed)?;
         greet(&mut socket).map_err(failed)?;
         let call = message::start_transient_unit(&self.unit, &self.properties());
         socket.write_all(&call).map_err(failed)?;
@@ -138,17 +142,17 @@ impl Scope {
             ),
             ("Slice", Value::Text(self.slice.clone())),
             ("PIDs", Value::Numbers(vec![std::process::id()])),
-            // All controllers, and systemd's mark on the group.
+            // Delegates all controllers and marks the group.
             ("Delegate", Value::Flag(true)),
-            // The container's own limit is the one that counts.
+            // The container's own limit applies.
             ("TasksMax", Value::Long(u64::MAX)),
             ("DefaultDependencies", Value::Flag(false)),
-            // Forgotten when it ends, however it ends.
+            // Removed when it ends, even if it fails.
             ("CollectMode", Value::Text("inactive-or-failed".to_owned())),
         ]
     }
 
-    /// systemd answers when the job is queued, and moves the process some time after.
+    /// systemd answers when the job is queued, and moves the process later.
     fn wait_until_in(&self, directory: &Path) -> Result<(), Error> {
         for wait in [
             0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000, 8000,
@@ -167,7 +171,7 @@ impl Scope {
     }
 }
 
-/// The handshake of the D-Bus specification, as the user that the socket's credentials show.
+/// The D-Bus handshake, as the user of the socket's credentials.
 fn greet(socket: &mut UnixStream) -> std::io::Result<()> {
     let user = rustix::process::geteuid().as_raw().to_string();
     let hex: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -180,7 +184,7 @@ fn greet(socket: &mut UnixStream) -> std::io::Result<()> {
     }
     if !line.starts_with(b"OK ") {
         let said = String::from_utf8_lossy(&line).trim().to_owned();
-        return Err(std::io::Error::other(format!("it says {said:?}")));
+        return Err(std::io::Error::other(format!("it answers {said:?}")));
     }
     socket.write_all(b"BEGIN\r\n")
 }

@@ -1,4 +1,4 @@
-//! The old hierarchies, one for each controller.
+//! The v1 hierarchies, one for each controller.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -8,26 +8,27 @@ use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::freezer;
 use super::host::{self, CONTROLLERS, Hierarchies};
+use super::request::Request;
 use super::setting::{self, Need, Setting};
 use super::stats::{self, Io, Stats};
-use super::{Groups as AnyGroups, Request, freezer};
-use crate::error::Words;
 use crate::{Error, devices};
+use box_host::Reason;
 
 /// The groups of one container.
 #[derive(Debug)]
 pub struct Groups {
     /// One for each controller in use, in the order of [`CONTROLLERS`].
     made: Vec<Directory>,
-    /// Where the group of each controller is or would be. `box pause` and `box update` make some later.
+    /// The path of each controller's group, whether it exists or not. A pause or an update makes some of them later.
     places: Vec<(&'static str, PathBuf)>,
 }
 
-/// Those that every container gets: they tell what it used, stop fork bombs and keep it from devices.
+/// Every container gets these: they measure its usage, stop fork bombs and confine devices.
 const ALWAYS: [&str; 3] = ["memory", "pids", "devices"];
 
-/// What the kernel shows where v1 sets no memory limit: the largest number of whole pages, rounded down from 2^63.
+/// Without a memory limit the kernel shows a number above this: 2^63 rounded down to whole pages.
 const UNLIMITED: u64 = 1 << 62;
 
 /// Makes the groups that are needed and sets the limits.
@@ -35,7 +36,7 @@ pub fn create(
     hosts: &Hierarchies,
     path: &Path,
     request: &Request,
-) -> Result<(AnyGroups, Option<String>), Error> {
+) -> Result<(Option<Groups>, Option<String>), Error> {
     let mut settings = setting::legacy(request.resources);
     setting::soften(&mut settings, request);
     let mut groups = Groups {
@@ -44,13 +45,13 @@ pub fn create(
     };
     match groups.set_up(hosts, path, &settings, request) {
         Ok(warning) if groups.made.is_empty() => Ok((
-            AnyGroups::Missing,
+            None,
             Some(format!(
                 "the container runs without limits: {}",
                 warning.unwrap_or_default()
             )),
         )),
-        Ok(warning) => Ok((AnyGroups::Legacy(groups), warning)),
+        Ok(warning) => Ok((Some(groups), warning)),
         Err(error) => {
             for directory in &groups.made {
                 directory.remove_if_empty();
@@ -60,8 +61,8 @@ pub fn create(
     }
 }
 
-/// The groups of a container that was made before.
-pub fn open(hosts: &Hierarchies, path: &Path) -> AnyGroups {
+/// Opens the groups of a container that was started.
+pub fn open(hosts: &Hierarchies, path: &Path) -> Option<Groups> {
     let by_root = is_root();
     let places: Vec<_> = CONTROLLERS
         .iter()
@@ -71,17 +72,13 @@ pub fn open(hosts: &Hierarchies, path: &Path) -> AnyGroups {
         .iter()
         .map(|(controller, place)| Directory::new(controller, place.clone()));
     let made: Vec<_> = made.filter(Directory::exists).collect();
-    if made.is_empty() {
-        AnyGroups::Missing
-    } else {
-        AnyGroups::Legacy(Groups { made, places })
-    }
+    (!made.is_empty()).then_some(Groups { made, places })
 }
 
-/// What freezer.state says when all processes are stopped.
+/// The content of freezer.state when all processes are frozen.
 const FROZEN: &str = "FROZEN";
 
-/// Whether the group of this path is frozen.
+/// Whether the group with this path is frozen.
 pub fn is_frozen(hosts: &Hierarchies, path: &Path) -> bool {
     place(hosts, is_root(), "freezer", path)
         .and_then(|place| Directory::new("freezer", place).read("freezer.state").ok())
@@ -89,12 +86,12 @@ pub fn is_frozen(hosts: &Hierarchies, path: &Path) -> bool {
 }
 
 impl Groups {
-    /// All that exist or may exist by now, so that removal forgets none.
+    /// The groups that were made, or found at the beginning.
     pub fn directories(&self) -> Vec<&Directory> {
         self.made.iter().collect()
     }
 
-    /// Removes what was made by others for this container after us. Those that hold processes stay.
+    /// Removes groups that other processes made for this container later. Groups with processes stay.
     pub fn remove_later_ones(&self) {
         for (controller, place) in &self.places {
             if self.group(controller).is_none() {
@@ -123,7 +120,7 @@ impl Groups {
         let keyed =
             |controller: &str, file: &str, key: &str| self.group(controller)?.keyed(file, key);
         let (cpuacct, blkio) = (self.group("cpuacct"), self.group("blkio"));
-        // What no group counts is the sum over the processes that live.
+        // What no group counts is summed over the live processes.
         let pids = match (self.made.first(), cpuacct, blkio) {
             (None, ..) | (_, Some(_), Some(_)) => Vec::new(),
             (Some(members), ..) => members.all_pids(),
@@ -169,7 +166,7 @@ impl Groups {
     }
 
     pub fn kill(&self) -> Result<(), Error> {
-        // A frozen process dies when it is thawed.
+        // A frozen process only dies once it is thawed.
         if self.is_frozen()? {
             self.set_frozen(false)?;
         }
@@ -192,7 +189,7 @@ impl Groups {
         };
         for wait in [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] {
             sleep(Duration::from_millis(wait));
-            // Written each time: a process forked meanwhile may have missed it (freezer-subsystem.rst).
+            // Written again each time, because a process forked meanwhile may have missed it (freezer-subsystem.rst).
             group.write("freezer.state", word)?;
             if group.read("freezer.state")?.trim() == word {
                 return Ok(());
@@ -208,7 +205,7 @@ impl Groups {
         Ok(group.read("freezer.state")?.trim() == FROZEN)
     }
 
-    /// Makes the groups and sets every limit; returns the warning about defaults that cannot be set.
+    /// Makes the groups and sets every limit. Returns a warning about defaults that cannot be set.
     fn set_up(
         &mut self,
         hosts: &Hierarchies,
@@ -283,20 +280,20 @@ impl Groups {
         Ok((!dropped.is_empty()).then(|| dropped.join("; ")))
     }
 
-    /// The group of a controller as far as we made it or found it at the beginning.
+    /// The group of a controller, if it was made or found at the beginning.
     fn group(&self, controller: &str) -> Option<&Directory> {
         self.made
             .iter()
             .find(|directory| directory.controller == controller)
     }
 
-    /// The same, looked for anew: another process may have made it.
+    /// The group of a controller, probed again because another process may have made it.
     fn existing(&self, controller: &str) -> Option<Directory> {
         let (controller, place) = self.places.iter().find(|(name, _)| *name == controller)?;
         Some(Directory::new(controller, place.clone())).filter(Directory::exists)
     }
 
-    /// The group that `one` needs, made and filled with the container's processes where it is missing.
+    /// The group that a setting needs. If it is missing, it is made and the container's processes are moved there.
     fn ensure(&self, one: &Setting) -> Result<Directory, Error> {
         match self.existing(one.controller) {
             Some(directory) => Ok(directory),
@@ -306,7 +303,7 @@ impl Groups {
         }
     }
 
-    /// Makes a group for a container that runs, and moves its processes there.
+    /// Makes a group for a running container and moves its processes there.
     fn make(&self, controller: &str) -> Result<Directory, String> {
         let found = self.places.iter().find(|(name, _)| *name == controller);
         let (controller, place) =
@@ -315,7 +312,7 @@ impl Groups {
         let Some(members) = self.made.first() else {
             return Ok(directory);
         };
-        // Children that were forked before their parent was moved are found in the next round.
+        // The next round finds children that were forked before their parent was moved.
         for _ in 0..100 {
             let inside = directory.all_pids();
             let outside: Vec<i32> = members
@@ -333,7 +330,7 @@ impl Groups {
                         return Err(format!(
                             "move process {pid} to {}: {}",
                             place.display(),
-                            Words(&errno.into())
+                            Reason(&errno.into())
                         ));
                     }
                 }
@@ -345,7 +342,7 @@ impl Groups {
         ))
     }
 
-    /// A memory limit above the limit of memory and swap is refused by the kernel, so the larger one must be raised first.
+    /// The kernel refuses a memory limit above the limit of memory and swap, so the larger one must be raised first.
     fn order_swap(&self, settings: &mut [Setting]) {
         let place = |settings: &[Setting], file: &str| {
             settings
@@ -370,7 +367,8 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where a container's group is in the hierarchy of `controller`: at its root for root, below the own group for others.
+/// The path of a container's group in the hierarchy of `controller`: relative to its root for root, to the own group for other
+/// users.
 fn place(hosts: &Hierarchies, by_root: bool, controller: &str, path: &Path) -> Option<PathBuf> {
     let root = hosts.root(controller)?;
     if by_root {
@@ -381,14 +379,14 @@ fn place(hosts: &Hierarchies, by_root: bool, controller: &str, path: &Path) -> O
 
 fn make(controller: &'static str, place: &Path) -> Result<Directory, String> {
     let directory = Directory::create(controller, place.to_owned())
-        .map_err(|error| format!("create cgroup {}: {}", place.display(), Words(&error)))?;
+        .map_err(|error| format!("create cgroup {}: {}", place.display(), Reason(&error)))?;
     if controller == "cpuset" {
         inherit_cpuset(&directory)?;
     }
     Ok(directory)
 }
 
-/// A new cpuset is empty and takes no process before it has CPUs and memory nodes: those of its parent.
+/// A new cpuset is empty, and accepts processes only once it has CPUs and memory nodes. It gets those of its parent.
 fn inherit_cpuset(directory: &Directory) -> Result<(), String> {
     let mut levels: Vec<Directory> = directory
         .path()
@@ -415,7 +413,7 @@ fn inherit_cpuset(directory: &Directory) -> Result<(), String> {
 
 fn confine(directory: &Directory, request: &Request) -> Result<(), Error> {
     let rules = devices::rules(request.resources.devices().as_deref().unwrap_or_default())?;
-    // One write(2) for each rule, but not one open(2): they cost more.
+    // Each rule takes one write(2), but not an open(2) of its own, which would cost more.
     let deny = directory.open_for_writing("devices.deny")?;
     let allow = directory.open_for_writing("devices.allow")?;
     for rule in rules {
@@ -425,7 +423,7 @@ fn confine(directory: &Directory, request: &Request) -> Result<(), Error> {
             reason: format!(
                 "devices controller, {}: rule {rule}: {}",
                 directory.path().display(),
-                Words(&errno.into())
+                Reason(&errno.into())
             ),
         })?;
     }

@@ -1,7 +1,6 @@
 //! The unified hierarchy.
 
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -9,18 +8,20 @@ use std::time::Duration;
 use oci_spec::runtime::LinuxResources;
 use rustix::io::Errno;
 
+use super::backoff::Backoff;
+use super::delegation::base;
 use super::directory::Directory;
-use super::patience::Patience;
+use super::request::Request;
 use super::setting::{self, Need, Setting};
 use super::stats::{self, Io, Stats};
-use super::{Groups, Request, device_program, freezer, host};
+use super::{device_program, freezer};
 use crate::{Error, devices};
 
 /// The group of one container.
 #[derive(Debug)]
 pub struct Group {
     directory: Directory,
-    /// The group whose `cgroup.subtree_control` hands controllers down, as far as it is ours.
+    /// The topmost group whose `cgroup.subtree_control` this process may write.
     base: PathBuf,
 }
 
@@ -29,7 +30,7 @@ pub fn create(
     root: &Path,
     path: &Path,
     request: &Request,
-) -> Result<(Groups, Option<String>), Error> {
+) -> Result<(Option<Group>, Option<String>), Error> {
     let place = root.join(path);
     let base = base(root, path);
     let mut settings = setting::unified(request.resources);
@@ -37,18 +38,18 @@ pub fn create(
     let directory = match Directory::create("cgroup", place.clone()) {
         Ok(directory) => directory,
         Err(error) => {
-            let words = crate::error::Words(&error).to_string();
+            let words = box_host::Reason(&error).to_string();
             let reason = format!("create cgroup {}: {words}", place.display());
             setting::refuse_all(request, &reason)?;
             return Ok((
-                Groups::Missing,
+                None,
                 Some(format!("the container runs without limits: {reason}")),
             ));
         }
     };
     let group = Group { directory, base };
     match group.set_up(&settings, request) {
-        Ok(warning) => Ok((Groups::Unified(group), warning)),
+        Ok(warning) => Ok((Some(group), warning)),
         Err(error) => {
             group.directory.remove_if_empty();
             Err(error)
@@ -57,17 +58,15 @@ pub fn create(
 }
 
 /// The group of a container that was made before.
-pub fn open(root: &Path, path: &Path) -> Groups {
+pub fn open(root: &Path, path: &Path) -> Option<Group> {
     let directory = Directory::new("cgroup", root.join(path));
-    if directory.exists() {
-        let base = base(root, path);
-        Groups::Unified(Group { directory, base })
-    } else {
-        Groups::Missing
-    }
+    directory.exists().then(|| Group {
+        directory,
+        base: base(root, path),
+    })
 }
 
-/// Whether the group of this path is frozen.
+/// Whether the group with this path is frozen.
 pub fn is_frozen(root: &Path, path: &Path) -> bool {
     let directory = Directory::new("cgroup", root.join(path));
     directory.keyed("cgroup.events", "frozen") == Some(1)
@@ -105,7 +104,7 @@ impl Group {
                 .read("io.stat")
                 .ok()
                 .map(|text| Io::from_unified(&text))
-                // The controller is not handed down.
+                // The io controller is not enabled for the group.
                 .or_else(|| stats::io_of_processes(&directory.all_pids())),
         })
     }
@@ -121,7 +120,7 @@ impl Group {
         match self.directory.set("cgroup.kill", "1") {
             Ok(()) => self.wait_until_empty(),
             Err(Errno::NOENT) if !self.directory.exists() => Ok(()),
-            // Linux before 5.14 has no such file.
+            // Linux before 5.14 lacks this file.
             Err(Errno::NOENT) => freezer::kill_one_by_one(&self.directory),
             Err(errno) => Err(Error::io(
                 "write to",
@@ -134,7 +133,7 @@ impl Group {
     pub fn set_frozen(&self, frozen: bool) -> Result<(), Error> {
         let word = if frozen { "1" } else { "0" };
         match self.directory.write("cgroup.freeze", word) {
-            // It ended meanwhile: nothing is left to let go.
+            // The group was removed meanwhile, so nothing is left to thaw.
             Err(_) if !frozen && !self.directory.exists() => return Ok(()),
             written => written?,
         }
@@ -149,7 +148,7 @@ impl Group {
         Ok(self.directory.keyed("cgroup.events", "frozen") == Some(1))
     }
 
-    /// Sets every limit; returns the warning about defaults that cannot be set.
+    /// Sets every limit. Returns a warning about defaults that cannot be set.
     fn set_up(&self, settings: &[Setting], request: &Request) -> Result<Option<String>, Error> {
         let mut dropped = Vec::new();
         for one in settings {
@@ -171,8 +170,7 @@ impl Group {
         Ok((!dropped.is_empty()).then(|| dropped.join("; ")))
     }
 
-    /// Sets one limit. Only where its file is missing are the controllers looked at: nearly always they are handed down
-    /// already.
+    /// Sets a limit. If its file is missing, its controller is enabled first; nearly always it is enabled already.
     fn set(&self, one: &Setting) -> Result<(), Error> {
         let present = one
             .ways
@@ -185,7 +183,7 @@ impl Group {
         setting::apply(&self.directory, one)
     }
 
-    /// Has every group from the base down to our parent hand `controller` to its children.
+    /// Enables `controller` for the children of every group from the base down to the parent of this group.
     fn hand_down(&self, controller: &str) -> Result<(), String> {
         let parent = self.directory.path().parent().unwrap_or(&self.base);
         let mut above: Vec<&Path> = parent
@@ -208,7 +206,7 @@ impl Group {
                 _ => format!(
                     "the {controller} controller cannot be enabled in {}: {}",
                     file.display(),
-                    crate::error::Words(&errno.into())
+                    box_host::Reason(&errno.into())
                 ),
             })?;
         }
@@ -223,7 +221,7 @@ impl Group {
             reason: format!(
                 "bpf for {}: {}",
                 self.directory.path().display(),
-                crate::error::Words(&errno.into())
+                box_host::Reason(&errno.into())
             ),
         };
         let loaded = crate::sys::load_device_program(&program).map_err(refused)?;
@@ -232,10 +230,10 @@ impl Group {
     }
 
     fn wait_until_empty(&self) -> Result<(), Error> {
-        let mut patience = Patience::new();
-        // Said by an event, as the last ones to go are no longer listed. Without the file the group has gone.
+        let mut backoff = Backoff::new();
+        // Processes that are ending are no longer listed, so the event file is read. Without that file the group no longer exists.
         while self.directory.keyed("cgroup.events", "populated") == Some(1) {
-            if !patience.wait(self.directory.all_pids().len()) {
+            if !backoff.wait(self.directory.all_pids().len()) {
                 let place = self.directory.path();
                 return Err(Error::io("end the processes of", place, Errno::BUSY));
             }
@@ -243,64 +241,16 @@ impl Group {
         Ok(())
     }
 
-    /// Waits for an event that the kernel reaches soon, at most some seconds.
+    /// Waits for a value in the event file, at most some seconds.
     fn wait_for(&self, event: &str, value: u64, action: &'static str) -> Result<(), Error> {
         for wait in [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] {
             sleep(Duration::from_millis(wait));
             match self.directory.keyed("cgroup.events", event) {
                 Some(now) if now != value => {}
-                // Reached, or the group has gone.
+                // The value is reached, or the group no longer exists.
                 _ => return Ok(()),
             }
         }
         Err(Error::io(action, self.directory.path(), Errno::BUSY))
     }
-}
-
-/// The group below which ours are made, below the root of the hierarchy: the nearest one above this process that was
-/// delegated to its user, else the root.
-pub fn delegated_to_us(root: &Path) -> PathBuf {
-    let own = host::own_group("").ok().flatten().unwrap_or_default();
-    // A process outside its cgroup namespace's root sees its group as `/../..`.
-    if own
-        .components()
-        .any(|component| component == std::path::Component::ParentDir)
-    {
-        return PathBuf::new();
-    }
-    // A group with processes, as our own one, cannot hand controllers to groups below it: it comes last.
-    let above = groups_above(&own).chain([own.as_path()]);
-    nearest_delegated(root, above).map_or(PathBuf::new(), Path::to_owned)
-}
-
-/// The group above the one at `path` that was delegated to our user and so hands controllers down as we like, else the
-/// root of the hierarchy.
-fn base(root: &Path, path: &Path) -> PathBuf {
-    nearest_delegated(root, groups_above(path)).map_or(root.to_owned(), |place| root.join(place))
-}
-
-/// The nearest one first, without the root of the hierarchy.
-fn groups_above(path: &Path) -> impl Iterator<Item = &Path> {
-    path.ancestors()
-        .skip(1)
-        .filter(|place| !place.as_os_str().is_empty())
-}
-
-fn nearest_delegated<'a>(
-    root: &Path,
-    mut places: impl Iterator<Item = &'a Path>,
-) -> Option<&'a Path> {
-    let user = rustix::process::geteuid().as_raw();
-    places.find(|place| !place.as_os_str().is_empty() && is_delegated(&root.join(place), user))
-}
-
-/// Whether the group belongs to `user`. Root owns nearly all of them, so there systemd's mark must be on it as well
-/// (<https://systemd.io/CGROUP_DELEGATION>).
-fn is_delegated(place: &Path, user: u32) -> bool {
-    let owned = std::fs::metadata(place.join("cgroup.procs")).is_ok_and(|file| file.uid() == user);
-    let marked = |name| {
-        let mut value = [0_u8; 8];
-        matches!(rustix::fs::getxattr(place, name, &mut value), Ok(1) if value[0] == b'1')
-    };
-    owned && (user != 0 || marked("trusted.delegate") || marked("user.delegate"))
 }

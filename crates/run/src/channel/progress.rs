@@ -1,4 +1,4 @@
-//! How far the container's first process has come, for when it is killed before it can say a word.
+//! The progress of the container's first process, in case it is killed before it can report anything.
 
 use rustix::io::Errno;
 
@@ -9,26 +9,26 @@ use crate::sys::memory::SharedNumber;
 #[derive(Debug)]
 pub(crate) struct Progress(SharedNumber);
 
-/// The command is being executed: what happens from here on is its own.
+/// The command is being executed, and later failures are its own.
 const DONE: u32 = u32::MAX;
 
 impl Progress {
-    /// To be made before the child is.
+    /// Must be called before the child is cloned.
     pub(crate) fn new() -> Result<Self, Errno> {
         SharedNumber::new().map(Self)
     }
 
-    /// This step begins; with `index`, that one of several.
+    /// Records that this step begins. `index` selects one of several.
     pub(crate) fn at(&self, step: Step, index: usize) {
         self.0.set(step as u32 | (index as u32) << 8);
     }
 
-    /// All steps are done.
+    /// Records that all steps are done.
     pub(crate) fn done(&self) {
         self.0.set(DONE);
     }
 
-    /// The step that was begun last and its index; `None` when all are done.
+    /// The last step that began and its index; `None` when all are done.
     pub(crate) fn step(&self) -> Option<(Step, usize)> {
         let number = self.0.get();
         let step = Step::from_number(number as u8).unwrap_or(Step::Handshake);

@@ -1,8 +1,8 @@
-//! The steps of a set-up, by number.
+//! The numbered steps of a set-up.
 
 use rustix::io::Errno;
 
-/// A failing step of the child.
+/// A step of the child that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// Which.
@@ -15,7 +15,7 @@ pub struct Failed {
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The steps of the child that can fail, for the parent to word.
+        /// The steps of the child that can fail. The parent turns them into errors.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Step { $($(#[$doc])* $name,)* }
@@ -32,7 +32,7 @@ macro_rules! steps {
 }
 
 steps! {
-    /// Tie the child's life to the parent's.
+    /// Have the child die with its parent.
     DieWithParent,
     /// Join namespace number `index` of the plan.
     JoinNamespace,
@@ -46,7 +46,7 @@ steps! {
     Propagation,
     /// The overlay, or the bind of the root file system.
     Rootfs,
-    /// Find or make the place of mount number `index`.
+    /// Find or make the mount point of mount number `index`.
     MountTarget,
     /// Mount number `index`.
     Mount,
@@ -64,7 +64,7 @@ steps! {
     ReadOnlyPath,
     /// Make the root file system read-only.
     ReadOnlyRoot,
-    /// Find out what a hook inside the container is told.
+    /// Prepare the state that a hook in the container reads.
     Hook,
     /// Change the root.
     Pivot,
@@ -104,14 +104,14 @@ steps! {
     CloseDescriptors,
     /// Signal mask and handlers.
     Signals,
-    /// Start the command below PID 1 of `--init`.
+    /// Fork the command from the PID 1 that reaps orphans.
     Fork,
     /// Execute the sealed program.
     Seal,
-    /// Go from the sealed program to a process in the container's pid namespace.
+    /// Fork a process in the container's pid namespace from the sealed program.
     Enter,
-    /// Let box know of that process.
-    Meet,
+    /// Report that process to box.
+    Announce,
 }
 
 impl Step {

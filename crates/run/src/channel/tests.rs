@@ -109,10 +109,10 @@ fn why_a_command_was_not_executed_arrives_as_sent() {
     };
     assert_eq!((facts.mode, facts.flags), (0o100_755, 17));
     assert_eq!(head, [b'x'; MOST_READ]);
-    let there: Vec<u8> = [layout::THERE].into_iter().chain([0; HEAD - 1]).collect();
+    let there: Vec<u8> = [layout::ARRIVED].into_iter().chain([0; HEAD - 1]).collect();
     rustix::io::write(child.as_fd(), &there).unwrap();
     let own = std::process::id() as i32;
-    assert!(matches!(parent.receive().unwrap(), Some(Message::There(pid)) if pid == own));
+    assert!(matches!(parent.receive().unwrap(), Some(Message::Arrived(pid)) if pid == own));
 }
 
 /// A container with CAP_SYS_PTRACE can get hold of the child's end and write to it.

@@ -1,8 +1,8 @@
-//! The nodes and links below a container's /dev, and its null device.
+//! Makes the nodes and links below a container's /dev.
 //!
-//! A node of the host is reached through a read-only mount, wherever one has to be: that opens for reading and writing like any
-//! other, but its mode, owner, times and attributes cannot be changed through it (mount_setattr(2); the kernel asks the mount,
-//! not the inode, whether metadata may be written).
+//! Where a node of the host has to be used, it is bound through a read-only mount. Such a node can be opened for reading and
+//! writing, but its mode, owner, times and attributes cannot be changed (mount_setattr(2); the kernel checks the mount, not the
+//! inode, before it writes metadata).
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,10 +21,10 @@ use super::null::{behind_read_only_mount, null_device};
 use crate::Error;
 use crate::devices::{self, DEFAULT_LINKS, DEFAULT_NODES};
 use crate::error::c_string;
-use crate::mounts::{Kind, MountStep};
+use crate::mounts::{MountKind, MountStep};
 use crate::namespaces::idmap::NO_ID;
 
-/// What is made in the file system that mount number `base` puts on /dev.
+/// The nodes and links in the file system that mount number `base` makes on /dev.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     pub base: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Nodes {
 struct Node {
     /// Below /dev.
     name: CString,
-    /// On the host, for where nodes cannot be made and the host's is bound instead.
+    /// The host's node, to be bound where nodes cannot be made.
     host: CString,
     kind: FileType,
     device: u64,
@@ -47,10 +47,10 @@ struct Node {
 }
 
 impl Nodes {
-    /// `None` if /dev is not a fresh tmpfs, such as a bind mount of the host's.
+    /// Checks the devices of a spec. `None` if /dev is not a new tmpfs, but a bind mount for example.
     pub fn plan(linux: &Linux, mounts: &[MountStep]) -> Result<Option<Self>, Error> {
         let base = mounts.iter().rposition(|step| {
-            step.destination == Path::new("/dev") && matches!(&step.kind, Kind::Filesystem { name, .. } if name.as_c_str() == c"tmpfs")
+            step.destination == Path::new("/dev") && matches!(&step.kind, MountKind::Filesystem { name, .. } if name.as_c_str() == c"tmpfs")
         });
         let Some(base) = base else { return Ok(None) };
         let mut nodes = DEFAULT_NODES
@@ -68,7 +68,7 @@ impl Nodes {
             };
             let below = path
                 .strip_prefix("/dev")
-                .map_err(|_| bad("a device node is made below /dev only"))?;
+                .map_err(|_| bad("a device node must be below /dev"))?;
             let kind = match device.typ() {
                 LinuxDeviceType::B => FileType::BlockDevice,
                 LinuxDeviceType::C | LinuxDeviceType::U => FileType::CharacterDevice,
@@ -80,13 +80,15 @@ impl Nodes {
             let (major, minor) = (number(device.major())?, number(device.minor())?);
             let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
             if [owner.0, owner.1].contains(&NO_ID) {
-                return Err(bad("4294967295 is no id of an owner"));
+                return Err(bad("4294967295 is not a valid id of an owner"));
             }
-            // The container's path for it may be another one.
+            // The path on the host may differ from the one in the container.
             let host = match kind {
-                FileType::BlockDevice => devices::host_node(devices::Kind::Block, major, minor),
+                FileType::BlockDevice => {
+                    devices::host_node(devices::DeviceKind::Block, major, minor)
+                }
                 FileType::CharacterDevice => {
-                    devices::host_node(devices::Kind::Character, major, minor)
+                    devices::host_node(devices::DeviceKind::Character, major, minor)
                 }
                 _ => None,
             };
@@ -104,7 +106,7 @@ impl Nodes {
         Ok(Some(Self { base, nodes, links }))
     }
 
-    /// Makes them. In the child, with an umask of 0. The error's number counts nodes, then links.
+    /// Makes them. In the child, with a umask of 0. The number in an error counts the nodes, then the links.
     pub fn make(&self, dev: BorrowedFd<'_>) -> Result<(), (usize, Errno)> {
         for (index, node) in self.nodes.iter().enumerate() {
             node.make(dev).map_err(|errno| (index, errno))?;
@@ -118,8 +120,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// Opens the null device that [`Nodes::make`] has just made, before anything can be mounted over it. `None` if the spec puts
-    /// another device there, or it does not open.
+    /// Opens the null device that [`Nodes::make`] made, before anything can be mounted over it. `None` if the spec has another
+    /// device of that name, or if it cannot be opened.
     pub fn open_null(&self, dev: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
         let is_null =
             |node: &Node| node.kind == FileType::CharacterDevice && node.device == null_device();
@@ -129,7 +131,7 @@ impl Nodes {
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         match openat(dev, NULL, flags, Mode::empty()) {
-            // Devices do not open there: a tmpfs of the user's own, with nodev.
+            // The spec mounts this tmpfs with nodev.
             Err(Errno::ACCESS) => Ok(None),
             opened => opened.map(Some),
         }
@@ -172,7 +174,7 @@ impl Node {
                 make_parents(dev, &self.name)?;
                 mknodat(dev, self.name.as_c_str(), self.kind, mode, self.device)?;
             }
-            // In a user namespace, or confined by an outer container.
+            // In a user namespace, or in an outer container.
             Err(Errno::PERM) => return self.bind(dev),
             Err(errno) => return Err(errno),
         }
@@ -220,7 +222,7 @@ impl Node {
 
 const NULL: &CStr = c"null";
 
-/// The directories of a name such as `net/tun`.
+/// Makes the directories of a name such as `net/tun`.
 fn make_parents(dev: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let name = name.to_bytes();
     for (at, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {

@@ -1,4 +1,4 @@
-//! The null device, and files of the host that a container gets but shall not change.
+//! The null device, and other files of the host that a container may use but not change.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,13 +16,13 @@ pub(super) fn null_device() -> u64 {
     makedev(1, 3)
 }
 
-/// Whether that is a null device, of whichever file system.
+/// Whether the file is a null device, on any file system.
 pub fn is_null(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
         && found.st_rdev == null_device()
 }
 
-/// A file of the host that is no directory, on a read-only mount of its own that is attached nowhere.
+/// Opens a file of the host on a detached read-only mount of its own. It must not be a directory.
 pub fn behind_read_only_mount(path: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags)?;
@@ -34,7 +34,7 @@ pub fn behind_read_only_mount(path: &CStr) -> Result<OwnedFd, Errno> {
     Ok(tree)
 }
 
-/// Opens a device or pipe of the host for a container, which shall not change what the inode says of itself.
+/// Opens a device or pipe of the host for a container that must not change its metadata.
 pub fn open_unchangeable(path: &CStr) -> Result<OwnedFd, Errno> {
     reopen(&behind_read_only_mount(path)?)
 }
@@ -44,8 +44,8 @@ pub fn host_null() -> Result<OwnedFd, Errno> {
     open_unchangeable(c"/dev/null")
 }
 
-/// The null device of a running container, whose root directory is given; the host's if the container has put something else
-/// there. From outside: what is opened is what was looked at, and nothing is followed.
+/// Opens the null device below the root directory of a running container, or the host's if the container has put another file
+/// there. The file that is opened is the one that was checked, and no link is followed.
 pub fn null_of(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -56,7 +56,7 @@ pub fn null_of(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Opens for reading and writing what a descriptor stands for. Needs the host's /proc.
+/// Opens the file of a descriptor for reading and writing. Needs the host's /proc.
 fn reopen(file: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut text = [0u8; 32];

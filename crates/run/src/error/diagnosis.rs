@@ -1,5 +1,5 @@
-//! Why a command could not be executed: seen in the container by the sealed program, judged ([`examine`]) and worded by
-//! box.
+//! Why a command could not be executed. The sealed program looks at the file in the container, and box concludes from that
+//! ([`examine`]).
 
 use std::path::PathBuf;
 
@@ -7,30 +7,30 @@ use rustix::io::Errno;
 
 use crate::sealed::layout::{self, Facts};
 
-/// The command was found wanting. Statuses as shells have them: 127 not found, 126 found and not executable.
+/// A command that cannot be executed. The exit statuses are those of shells: 127 for not found, 126 for not executable.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecFailure {
-    /// No file of that name, in PATH or where the path says.
+    /// There is no such file, in PATH or at the given path.
     #[error("{command}: {}", if command.contains('/') { "no such file in the container" } else { "command not found in the container's PATH" })]
     NotFound {
-        /// The command as given.
+        /// The command, as given.
         command: String,
     },
-    /// The file is there but cannot be executed.
+    /// The file exists but cannot be executed.
     #[error("{}: {reason}", path.display())]
     NotExecutable {
         /// The file in the container.
         path: PathBuf,
-        /// What is wrong, in words.
+        /// Why not.
         reason: String,
-        /// What to do.
+        /// Advice for the user.
         hint: Option<String>,
     },
 }
 
 impl ExecFailure {
-    /// 126 or 127.
+    /// The exit status that box reports: 126 or 127.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. } => 127,
@@ -38,7 +38,7 @@ impl ExecFailure {
         }
     }
 
-    /// What the user can do about it, where there is something.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => None,
@@ -46,10 +46,10 @@ impl ExecFailure {
         }
     }
 
-    /// Words what was found about the file `path`, for which execve(2) gave `errno`.
+    /// Makes an error of a finding about the file `path`, for which execve(2) failed with `errno`.
     pub(crate) fn new(path: PathBuf, errno: i32, finding: Finding, text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
-        let plain = || super::words::Words(&std::io::Error::from_raw_os_error(errno)).to_string();
+        let plain = || box_host::Reason(&std::io::Error::from_raw_os_error(errno)).to_string();
         let (reason, hint) = match finding {
             Finding::Missing => {
                 return Self::NotFound {
@@ -60,22 +60,18 @@ impl ExecFailure {
             Finding::Directory => ("it is a directory".to_owned(), None),
             Finding::NoExecuteBit => {
                 let hint = format!(
-                    "make it executable (chmod +x), or give it to its interpreter: sh {}",
+                    "make it executable (chmod +x), or pass it to its interpreter: sh {}",
                     path.display()
                 );
                 ("it has no execute permission".to_owned(), Some(hint))
             }
             Finding::NoExecMount => {
-                let hint =
-                    "the mount it is on has the option noexec; mount it with exec".to_owned();
-                (
-                    "the file system it is on is mounted noexec".to_owned(),
-                    Some(hint),
-                )
+                let hint = "its mount has the option noexec; mount it with exec".to_owned();
+                ("its file system is mounted noexec".to_owned(), Some(hint))
             }
             Finding::ScriptInterpreter => {
                 let hint = match text.strip_suffix('\r') {
-                    Some(_) => "its first line ends with a carriage return; save the file with Unix line ends".to_owned(),
+                    Some(_) => "its first line ends with a carriage return; save the file with Unix line endings".to_owned(),
                     None => format!("install {text} in the image, or change the first line of the file"),
                 };
                 (
@@ -94,7 +90,7 @@ impl ExecFailure {
                     path.display()
                 );
                 (
-                    "it is neither a program of this machine nor a script with a #! line"
+                    "it is neither a program for this machine nor a script with a #! line"
                         .to_owned(),
                     Some(hint),
                 )
@@ -108,25 +104,26 @@ impl ExecFailure {
 /// What is wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// Nothing beyond the error number.
+    /// Nothing more than the error number.
     Unknown,
     /// There is no such file.
     Missing,
     /// It is a directory.
     Directory,
-    /// Nobody may execute it.
+    /// It has no execute permission for anyone.
     NoExecuteBit,
-    /// The mount says noexec.
+    /// It is on a mount with noexec.
     NoExecMount,
-    /// The text is the missing interpreter of its `#!` line.
+    /// The interpreter of its `#!` line is missing; the text is its path.
     ScriptInterpreter,
-    /// The text is the missing interpreter of its program header, a NUL byte, and `musl` or `glibc`: what the image has.
+    /// The interpreter of its program header is missing; the text is its path, a zero byte, and the image's C library, `musl` or
+    /// `glibc`.
     ElfInterpreter,
-    /// The text is the number of its ELF machine and its class, in decimal.
+    /// It is for another machine; the text is the number of its ELF machine and its class, in decimal.
     Machine,
-    /// Neither ELF nor `#!`.
+    /// It is neither ELF nor a script.
     NotAProgram,
-    /// No bytes.
+    /// It is empty.
     Empty,
 }
 
@@ -141,11 +138,11 @@ fn elf_interpreter(text: &str) -> (String, Option<String>) {
         "" => format!("its loader {interpreter} does not exist in the container"),
         libc if libc == built_for => {
             format!(
-                "its loader {interpreter} does not exist in the container, which has another one for {libc}"
+                "its loader {interpreter} does not exist in the container, which has another loader for {libc}"
             )
         }
         libc => {
-            format!("it is built for {built_for} (loader {interpreter}), this image has {libc}")
+            format!("it is built for {built_for} (loader {interpreter}), but this image has {libc}")
         }
     };
     let hint = match (built_for, libc) {
@@ -178,15 +175,15 @@ fn machine(text: &str) -> (String, Option<String>) {
         _ => "an unknown machine",
     };
     let host = std::env::consts::ARCH;
-    let reason = format!("it is built for {name}, this machine is {host}");
+    let reason = format!("it is built for {name}, but this machine is {host}");
     let hint = format!(
-        "take the image for {host}, or register an emulator for {name} with binfmt_misc (qemu-user-static)"
+        "use the image for {host}, or register an emulator for {name} with binfmt_misc (qemu-user-static)"
     );
     (reason, Some(hint))
 }
 
-/// Says what is wrong with a file that execve(2) refused with `errno`, by what the sealed program saw in the container. Writes to `text`
-/// what the finding is about: an interpreter, a machine.
+/// Concludes why execve(2) refused a file with `errno`, from the facts that the sealed program reported. Writes the interpreter or
+/// machine that the finding is about to `text`.
 pub(crate) fn examine(facts: &Facts, head: &[u8], errno: Errno, text: &mut Text) -> Finding {
     let has = |flag: u32| facts.flags & flag != 0;
     if !has(layout::EXISTS) {
@@ -265,7 +262,7 @@ fn judge(head: &[u8], library: &[u8], errno: Errno, text: &mut Text) -> Finding 
     Finding::Machine
 }
 
-/// PT_INTERP of a little-endian ELF file, elf(5). The table and the string are at the front of nearly every file.
+/// PT_INTERP of a little-endian ELF file, elf(5). In nearly every file the table and the string are near the beginning.
 fn interpreter(head: &[u8]) -> Option<&[u8]> {
     const PT_INTERP: u32 = 3;
     let wide = head[4] == 2;
@@ -304,14 +301,14 @@ fn interpreter(head: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// A short text that is written without allocating; what does not fit is cut off.
+/// A short text that is written without allocating. Excess bytes are cut off.
 pub(crate) struct Text {
     bytes: [u8; 200],
     length: usize,
 }
 
 impl Text {
-    /// An empty one.
+    /// An empty text.
     pub fn new() -> Self {
         Self {
             bytes: [0; 200],
@@ -319,7 +316,7 @@ impl Text {
         }
     }
 
-    /// What was written.
+    /// The bytes written so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
@@ -388,7 +385,7 @@ mod tests {
         let (reason, hint) = elf_interpreter("/lib64/ld-linux-x86-64.so.2\0musl");
         assert_eq!(
             reason,
-            "it is built for glibc (loader /lib64/ld-linux-x86-64.so.2), this image has musl"
+            "it is built for glibc (loader /lib64/ld-linux-x86-64.so.2), but this image has musl"
         );
         assert!(hint.is_some_and(|hint| hint.contains("gcompat")));
     }

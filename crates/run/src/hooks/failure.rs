@@ -1,4 +1,4 @@
-//! When hooks run, and how one failed: what crosses the line between the container's first process and box.
+//! When hooks run, and how one failed: these values cross the channel between the container's first process and box.
 
 use rustix::io::Errno;
 
@@ -6,39 +6,39 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Point {
-    /// The namespaces are made, nothing else. In the host's namespaces.
+    /// After the namespaces are made, before anything else. In the host's namespaces.
     CreateRuntime,
-    /// The mounts are made, the root is still the host's. In the container's namespaces.
+    /// After the mounts are made, before the root changes. In the container's namespaces.
     CreateContainer,
     /// Just before the command. In the container.
     StartContainer,
-    /// The command runs. On the host.
+    /// After the command was executed. On the host.
     Poststart,
-    /// The container is gone. On the host.
+    /// After the container has ended. On the host.
     Poststop,
 }
 
-/// A hook that failed, in numbers: it may have been the child that ran it, and the parent words it.
+/// A hook that failed, in numbers: the child may have run it, and the parent turns it into an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HookFailure {
-    /// When it was to run.
+    /// The point at which it ran.
     pub point: Point,
-    /// Which one of that point.
+    /// Its index among the hooks of that point.
     pub index: u16,
-    /// What it did.
+    /// How it failed.
     pub end: HookEnd,
 }
 
 /// How a hook failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HookEnd {
-    /// There was nothing to tell it.
+    /// The state that it reads could not be written.
     NoState,
     /// It could not be executed.
     NotExecuted(Errno),
-    /// Its end could not be seen.
+    /// Waiting for it failed.
     NotSeen(Errno),
-    /// With this status, which is not 0.
+    /// It exited with this status, which is not 0.
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),

@@ -1,5 +1,5 @@
-//! What makes a process a container's: limits, privileges, filter, working directory. Shared by the first process and by those that
-//! join later; nothing in here looks at the host. What gives up powers is left to the sealed program (see [`crate::sealed`]).
+//! Confines a process: limits, privileges, filter, working directory. Shared by the first process and those that join later. The
+//! sealed program (see [`crate::sealed`]) gives up the privileges.
 
 use std::ffi::CStr;
 
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::sealed::{Script, layout};
 use crate::sys::process;
 
-/// The first half: what does not take away the power to do the rest. In the child.
+/// The first half: everything that takes away no privilege. In the child.
 pub(crate) fn confine(plan: &Plan, missing: Missing) -> Result<(), Failed> {
     if let Some(personality) = plan.personality {
         process::set_personality(personality).map_err(Step::Personality.failed(0))?;
@@ -24,19 +24,19 @@ pub(crate) fn confine(plan: &Plan, missing: Missing) -> Result<(), Failed> {
     process::reset_signals().map_err(Step::Signals.failed(0))
 }
 
-/// A working directory that does not exist.
+/// What to do about a working directory that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Is made, for a container's first process.
+    /// Make it, for a container's first process.
     Make,
-    /// Is an error, for one that joins.
+    /// Fail, for a process that joins.
     Refuse,
 }
 
-/// The second half: afterwards the process is what the command will be.
+/// The second half, as a task of the sealed program: afterwards the process has exactly the command's privileges.
 pub(crate) fn script(plan: &Plan, channel: i32) -> Result<Script, Error> {
     let mut script = Script::new(channel);
-    // Nobody looks into the process on its way, whoever can see it; the exec of the command ends that.
+    // No process may inspect this one until it executes the command.
     let undumpable = [libc::PR_SET_DUMPABLE as usize, 0];
     script.call(libc::SYS_prctl, &undumpable, Step::DieWithParent, 1);
     for (index, &(number, soft, hard)) in plan.rlimits.iter().enumerate() {
@@ -49,7 +49,8 @@ pub(crate) fn script(plan: &Plan, channel: i32) -> Result<Script, Error> {
         script.call(libc::SYS_prctl, &arguments, Step::NoNewPrivileges, 0);
     }
     plan.capabilities.before_user_change(&mut script);
-    // Without no_new_privs a filter takes CAP_SYS_ADMIN, which the container's sets may not have: it comes before them.
+    // Without no_new_privs, installing a filter takes CAP_SYS_ADMIN, which the container's sets may lack, so the filter comes
+    // first.
     if let (Some(filter), false) = (&plan.seccomp, plan.no_new_privileges) {
         filter.install_by(&mut script);
     }
@@ -61,14 +62,14 @@ pub(crate) fn script(plan: &Plan, channel: i32) -> Result<Script, Error> {
     Ok(script)
 }
 
-/// Asks for SIGKILL when box dies, as a change of the user takes that away; it may have died meanwhile. prctl(2)
+/// Requests SIGKILL at box's death once more, as a change of the user cancels that, and exits if box has died meanwhile. prctl(2)
 pub(crate) fn die_with_box(script: &mut Script) {
     let arguments = [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize];
     script.call(libc::SYS_prctl, &arguments, Step::DieWithParent, 0);
-    script.add(layout::LIVE_WITH_BOX, &[], Step::Handshake, 2);
+    script.add(layout::EXIT_IF_ORPHANED, &[], Step::Handshake, 2);
 }
 
-/// The plan has refused [`NO_ID`]; were it to get here all the same, the command would keep box's own ids, credentials(7).
+/// The plan refuses [`NO_ID`]. It is checked again here, as the command would keep box's own ids, credentials(7).
 fn become_user(plan: &Plan, script: &mut Script) -> Result<(), Error> {
     let mut ids = plan.groups.iter().map(|group| group.as_raw());
     if [plan.uid, plan.gid].contains(&NO_ID) || ids.any(|group| group == NO_ID) {
@@ -86,8 +87,8 @@ fn become_user(plan: &Plan, script: &mut Script) -> Result<(), Error> {
     Ok(())
 }
 
-/// Changes to the working directory, and checks that it is in the container: a path such as
-/// /proc/self/fd/7 could lead out through a descriptor of the host (CVE-2024-21626).
+/// Changes to the working directory and checks that it is inside the container: a path such as /proc/self/fd/7 could lead out
+/// through a descriptor of the host (CVE-2024-21626).
 fn enter_working_directory(path: &CStr, missing: Missing) -> Result<(), Failed> {
     let enter = || rustix::process::chdir(path);
     match enter() {
@@ -98,7 +99,7 @@ fn enter_working_directory(path: &CStr, missing: Missing) -> Result<(), Failed> 
         }
         other => other.map_err(Step::WorkingDirectory.failed(0))?,
     }
-    // Where the directory cannot be reached from the root, the kernel says "(unreachable)" or nothing, getcwd(3).
+    // For a directory that cannot be reached from the root, getcwd(3) returns "(unreachable)" or an error.
     let found = rustix::process::getcwd(Vec::with_capacity(256)).map_err(|_| Errno::NOENT);
     match found {
         Ok(found) if found.to_bytes().starts_with(b"/") => Ok(()),

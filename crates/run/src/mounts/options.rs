@@ -1,4 +1,4 @@
-//! Mount options of the OCI runtime spec to what the mount API takes. Pure.
+//! Mount options of the OCI runtime spec, translated for the mount API. Makes no system call.
 
 use std::ffi::CString;
 
@@ -8,9 +8,9 @@ use crate::sys::mount::Attributes;
 /// The options of one mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
-    /// For the mount itself.
+    /// Attributes of the mount itself.
     pub own: Attributes,
-    /// For the mount and all below it (`rro` and the like).
+    /// Attributes of the mount and all below it (`rro` and the like).
     pub tree: Attributes,
     /// `bind` (false) or `rbind` (true).
     pub bind: Option<bool>,
@@ -18,7 +18,7 @@ pub struct MountOptions {
     pub data: Vec<(CString, Option<CString>)>,
 }
 
-/// What an option does to the attributes: set and clear.
+/// An option and the attributes that it sets and clears.
 struct Flag(&'static str, u64, u64);
 
 const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
@@ -107,7 +107,7 @@ impl MountOptions {
         Ok(())
     }
 
-    /// The attributes of a new file system, `MOUNT_ATTR_*`: a tree of one mount.
+    /// The `MOUNT_ATTR_*` of a new file system, which is a tree of one mount.
     pub fn of_new(&self) -> u32 {
         (self.own.set & !self.tree.clear | self.tree.set) as u32
     }
@@ -119,7 +119,7 @@ impl MountOptions {
 }
 
 fn merge(attributes: &mut Attributes, Flag(_, set, clear): &Flag) {
-    // Setting an access-time mode means clearing the field first, mount_setattr(2).
+    // The field of access-time modes must be cleared before one is set, mount_setattr(2).
     attributes.set = attributes.set & !clear | set;
     attributes.clear = attributes.clear & !(set & !ATIME) | clear;
 }

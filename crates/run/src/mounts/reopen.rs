@@ -1,23 +1,23 @@
-//! Mounts of a spec outside of a start, for who looks into a container that does not run.
+//! Opens mounts of a spec outside a start, to look into a container that is not running.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
-use super::{Kind, MountStep};
+use super::step::{MountKind, MountStep};
 use crate::Error;
 
-/// A mount as it would be made now.
+/// A mount of a spec, as a start would make it now.
 #[derive(Debug)]
 pub struct Reopened {
-    /// The file of the host that is bound; `None` for a file system of the container's own, which is there while it runs.
+    /// The source on the host; `None` for a file system of the container's own, which exists only while it runs.
     pub source: Option<PathBuf>,
-    /// That file as a mount that is attached nowhere, or why it cannot be had.
+    /// The source as a detached mount, or why it cannot be opened.
     pub tree: Result<Option<OwnedFd>, Error>,
 }
 
-/// Opens what a mount of a spec binds; with `userns` its ids are shown as that namespace's where the mount asks for that.
+/// Opens the source of a bind mount of a spec. Files of the bundle are mapped to the ids of `userns`, if there is one.
 pub fn reopen(
     bundle: &Path,
     mount: &Mount,
@@ -27,7 +27,7 @@ pub fn reopen(
     let one = |mut step: MountStep| {
         let opened = step.open(userns);
         match step.kind {
-            Kind::Bind { source, tree, .. } => Reopened {
+            MountKind::Bind { source, tree, .. } => Reopened {
                 source: Some(source),
                 tree: opened.map(|()| tree),
             },

@@ -1,4 +1,4 @@
-//! User namespaces: the ids of a container on the host, and mounts shown with them.
+//! User namespaces: the host ids of a container, and mounts that are mapped to them.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ impl IdMap {
             if !has_root || !maps.iter().all(fits) {
                 return Err(Error::spec(
                     field,
-                    "a user namespace needs a map of ids that includes root and stays in range",
+                    "a user namespace needs id maps that include root and stay in range",
                 ));
             }
             let lines = maps
@@ -58,8 +58,8 @@ impl IdMap {
         })
     }
 
-    /// A user and a group of the container as the host has them; its root for one that is not mapped.
-    pub fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
+    /// The host ids of a user and a group of the container. An id that is not mapped is taken for root.
+    pub(crate) fn on_the_host(&self, user: u32, group: u32) -> (u32, u32) {
         let find = |maps: &str, id: u32| {
             maps.lines().find_map(|line| {
                 let mut numbers = line.split(' ').map(str::parse::<u32>);
@@ -80,8 +80,8 @@ impl IdMap {
         self.root
     }
 
-    /// Writes the maps of a process that is alone in a new user namespace.
-    pub fn write(&self, pid: i32) -> Result<(), Error> {
+    /// Writes the maps of the process that was cloned into a new user namespace.
+    pub(crate) fn write(&self, pid: i32) -> Result<(), Error> {
         for (file, text) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
             let path = PathBuf::from(format!("/proc/{pid}/{file}"));
             std::fs::write(&path, text)
@@ -90,7 +90,7 @@ impl IdMap {
         Ok(())
     }
 
-    /// A user namespace with these maps. mount_setattr(2) takes the maps from one.
+    /// Makes a user namespace with these maps, for mount_setattr(2).
     pub fn namespace(&self) -> Result<OwnedFd, Error> {
         let failed = |errno| Error::system("make a user namespace", errno);
         let cloned = process::clone3(libc::CLONE_NEWUSER as u64, None).map_err(failed)?;
@@ -103,7 +103,7 @@ impl IdMap {
             rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| Error::io("open namespace", &path, errno))
         });
-        // Its namespace lives on in the descriptor.
+        // The descriptor keeps the namespace alive.
         process::send_signal(pidfd.as_fd(), libc::SIGKILL)
             .and_then(|()| process::wait(pidfd.as_fd()))
             .map_err(failed)?;
@@ -111,7 +111,7 @@ impl IdMap {
     }
 }
 
-/// Shows a detached mount with the ids of a user namespace.
+/// Maps the ids of a detached mount as in a user namespace.
 pub fn map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     let mapped = Attributes {
         set: libc::MOUNT_ATTR_IDMAP,
@@ -119,16 +119,6 @@ pub fn map(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno>
         ..Attributes::default()
     };
     set_attributes(tree, &mapped, false)
-}
-
-/// The first range of subordinate ids of `user` in the text of /etc/subuid or /etc/subgid, subuid(5): first id and count.
-pub fn subordinate_range(text: &str, user: &str) -> Option<(u32, u32)> {
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, first, count) = (fields.next()?, fields.next()?, fields.next()?);
-        let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
-        (name == user && count > 0 && first.checked_add(count).is_some()).then_some((first, count))
-    })
 }
 
 #[cfg(test)]
@@ -157,13 +147,5 @@ mod tests {
             assert!(plan(container, host, size).is_err());
         }
         assert!(IdMap::plan(&Linux::default()).is_err());
-    }
-
-    #[test]
-    fn subordinate_ranges() {
-        let text = "# no\nother:1:2\nbox:x:5\nbox:100000:65536\nbox:1:1\n";
-        assert_eq!(subordinate_range(text, "box"), Some((100_000, 65_536)));
-        assert_eq!(subordinate_range("box:4294967295:2\n", "box"), None);
-        assert_eq!(subordinate_range("", "box"), None);
     }
 }

@@ -1,15 +1,15 @@
-//! A bundle: what the runtime is handed.
+//! A bundle, the input of the runtime.
 
 use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
-/// A container to be: a directory and what its `config.json` says, runtime-spec bundle.md. Who made it does not matter.
+/// A directory and its parsed `config.json`, runtime-spec bundle.md.
 #[derive(Clone, Debug)]
 pub struct Bundle {
-    /// The container's id, as hooks are told it; the default control group is named after it.
+    /// The container's id: hooks receive it, and the default control group is named after it.
     pub id: String,
-    /// The directory, which relative paths of the spec start from. Absolute.
+    /// The absolute path of the directory. Relative paths of the spec start there.
     pub directory: PathBuf,
     /// The runtime spec.
     pub spec: Spec,

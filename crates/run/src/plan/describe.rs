@@ -1,15 +1,18 @@
-//! A plan in words: for `--dry-run`, and for the step at which a start failed.
+//! Describes a plan, and the step at which a start failed.
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use super::Plan;
 use crate::Error;
-use crate::channel::{Failed, Step};
+use crate::channel::{Failed, Message, Step};
+use crate::error::diagnosis::{ExecFailure, Finding, Text, examine};
 use crate::mounts::{ASTRAY, TAKEN};
 use crate::privileges::capabilities::Set;
 
 impl fmt::Display for Plan {
-    /// What `--dry-run` prints: root, mounts in order, namespaces, user, control group, filter, command.
+    /// One line each for the root, the mounts in order, namespaces, user, control group, filter and command.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "rootfs      {}", self.root.describe())?;
         for step in &self.mounts {
@@ -50,7 +53,40 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// Words a failed step of the child.
+    /// Turns a message of the child that failed into an error.
+    pub(crate) fn refusal(&self, message: Message) -> Error {
+        match message {
+            Message::Ready(_) | Message::Arrived(_) => {
+                Error::system("start the command", Errno::PROTO)
+            }
+            Message::Failed(failed) => self.failure(failed),
+            Message::Hook(failure) => self.hooks.error(failure),
+            Message::NotExecuted {
+                index,
+                errno,
+                facts,
+                head,
+            } => {
+                let mut text = Text::new();
+                let errno = Errno::from_raw_os_error(errno);
+                let finding = examine(&facts, &head, errno, &mut text);
+                if finding == Finding::Missing {
+                    return ExecFailure::NotFound {
+                        command: self.command.name.clone(),
+                    }
+                    .into();
+                }
+                let path = self.command.candidates.get(usize::from(index));
+                let path = path.map_or_else(
+                    || self.command.name.clone(),
+                    |path| path.to_string_lossy().into_owned(),
+                );
+                ExecFailure::new(path.into(), errno.raw_os_error(), finding, text.as_bytes()).into()
+            }
+        }
+    }
+
+    /// Turns a failed step of the child into an error.
     pub(crate) fn failure(&self, failed: Failed) -> Error {
         let step = failed.step;
         if let Some((action, source)) = self.plain_failure(failed) {
@@ -61,7 +97,7 @@ impl Plan {
             };
         }
         if failed.step == Step::Capabilities
-            && failed.errno == rustix::io::Errno::PERM
+            && failed.errno == Errno::PERM
             && let Err(named) = Set::held().and_then(|held| self.capabilities.check(held))
         {
             return named;
@@ -142,36 +178,36 @@ impl Plan {
         }
     }
 
-    /// Failures whose error number does not say what happened.
+    /// Describes failures whose error number alone would mislead.
     fn plain_failure(&self, failed: Failed) -> Option<(String, std::io::Error)> {
         let cwd = self.cwd.to_string_lossy();
         match failed.step {
             Step::WorkingDirectoryOutside => Some((
                 format!("change to the working directory {cwd}"),
-                std::io::Error::other("it is outside of the container's root"),
+                std::io::Error::other("it is outside the container's root"),
             )),
             Step::MountTarget if matches!(failed.errno, ASTRAY | TAKEN) => {
                 let step = self.mounts.get(usize::from(failed.index))?;
                 Some((
                     format!("mount {} on {}", step.what(), step.destination.display()),
                     std::io::Error::other(if failed.errno == ASTRAY {
-                        "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc"
+                        "a symbolic link in the image leads from there to a device, or to a kernel file system such as /proc"
                     } else {
-                        "by a symbolic link in the image that is the place of another volume"
+                        "a symbolic link in the image leads from there to where another volume is mounted"
                     }),
                 ))
             }
             Step::Mask | Step::ReadOnlyPath if failed.errno == ASTRAY => Some((
                 self.describe(failed.step, usize::from(failed.index)),
                 std::io::Error::other(
-                    "a symbolic link in the image leads from there to a device, or to a file system of the kernel's such as /proc",
+                    "a symbolic link in the image leads from there to a device, or to a kernel file system such as /proc",
                 ),
             )),
-            Step::Sysctl if failed.errno == rustix::io::Errno::NOENT => Some((
+            Step::Sysctl if failed.errno == Errno::NOENT => Some((
                 self.describe(failed.step, usize::from(failed.index)),
                 std::io::Error::other("the container's namespaces have no such parameter"),
             )),
-            Step::MountTarget if failed.errno == rustix::io::Errno::LOOP => {
+            Step::MountTarget if failed.errno == Errno::LOOP => {
                 let step = self.mounts.get(usize::from(failed.index))?;
                 let reason = "the image has a symbolic link there, where only a directory is safe";
                 Some((
@@ -187,14 +223,14 @@ impl Plan {
 /// Steps that have no object.
 fn fixed(step: Step) -> &'static str {
     match step {
-        Step::DieWithParent => "tie the container to box's life",
+        Step::DieWithParent => "have the container die with box",
         Step::Unshare => "make a namespace",
         Step::Loopback => "set the loopback device up",
         Step::Session => "make a session",
         Step::Propagation => "make the mounts private",
         Step::Terminal => "allocate a terminal",
         Step::Handshake => "wait for box",
-        Step::Hook => "find out what a hook is told",
+        Step::Hook => "prepare the state that a hook reads",
         Step::ReadOnlyRoot => "make the root file system read-only",
         Step::Pivot => "change the root",
         Step::Domainname => "set the domain name",
@@ -212,7 +248,7 @@ fn fixed(step: Step) -> &'static str {
         Step::Fork => "start the command below the init process",
         Step::Seal => "execute the program that executes the command",
         Step::Enter => "enter the pid namespace",
-        Step::Meet => "let box know of the process",
+        Step::Announce => "report the process to box",
         _ => "set the container up",
     }
 }

@@ -1,25 +1,29 @@
-//! How a bundle is run, beyond what its spec can say.
+//! Options of a start that a runtime spec has no field for.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How a bundle is run, beyond what a runtime spec can say.
+/// Options of a start that a runtime spec has no field for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// A reaper as PID 1, and the command below it.
+    /// Run the command below a PID 1 that reaps orphans and forwards signals.
     pub init: bool,
-    /// Change the root by chroot(2), for hosts whose root is the initramfs.
+    /// Change the root with chroot(2) instead of pivot_root(2), for hosts whose root is the initramfs.
     pub no_pivot: bool,
-    /// Descriptors 3 to 2 + N reach the command.
+    /// Number of the caller's descriptors, from 3 on, that the command inherits.
     pub preserve_fds: u32,
-    /// TERM after this, and status 124.
+    /// Time limit: the command gets SIGTERM then, and the exit status is 124.
     pub timeout: Option<Duration>,
-    /// KILL this long after the TERM of `timeout`; 10 seconds if `None`.
+    /// Delay between the SIGTERM of `timeout` and SIGKILL; 10 seconds if `None`.
     pub kill_after: Option<Duration>,
-    /// Ask the control group for the peak of memory at the end; without it that of the largest process is reported.
+    /// Read the peak memory from the control group at the end; otherwise the peak of the largest process is reported.
     pub measure: bool,
-    /// The pids limit of the spec is a default: where it cannot be set it is dropped with a warning.
+    /// The container outlives its caller once its command runs: the death of neither box nor the thread that started it ends it.
+    /// Until then a start whose caller dies is given up, as always. See [`Running::release`](crate::Running::release).
+    #[serde(skip)]
+    pub outlives_caller: bool,
+    /// The pids limit of the spec is a default: where it cannot be set, it is dropped with a warning.
     pub pids_by_default: bool,
 }

@@ -1,11 +1,11 @@
-//! Mounts that a container in a user namespace cannot make by itself.
+//! Mounts that a container in a user namespace may not make itself.
 
 use oci_spec::runtime::Mount;
 
 use crate::namespaces::Namespaces;
 
-/// A file system that shows a namespace can be mounted by who owns that namespace. Where the container shares the host's,
-/// it gets the host's mount instead.
+/// Only the owner of a namespace may mount a file system that shows it. Where the container shares the host's namespace, it gets
+/// the host's mount instead.
 pub(super) fn without_ownership(mounts: &[Mount], namespaces: &Namespaces) -> Vec<Mount> {
     let borrowed = |mount: &Mount| match mount.typ().as_deref() {
         Some("sysfs") => !namespaces.owns(libc::CLONE_NEWNET),

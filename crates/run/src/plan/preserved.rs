@@ -1,17 +1,18 @@
-//! Descriptors of the caller that the command inherits.
+//! Descriptors that the command inherits from the caller.
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::Error;
 
-/// Descriptors from 3 on, so many as the options say, are the caller's. Ours are close-on-exec, so one that is not is the caller's.
+/// Checks that descriptors 3 to 2 + `count` are open and the caller's. Those of box are close-on-exec, so any other is the
+/// caller's.
 pub(super) fn check_preserved(count: u32) -> Result<(), Error> {
     for number in 3..3 + count {
         let path = format!("/proc/self/fd/{number}");
         let missing = || {
             Error::spec(
                 "preserved descriptors",
-                format!("{count} were asked for, but descriptor {number} is not open"),
+                format!("{count} are requested, but descriptor {number} is not open"),
             )
         };
         let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
@@ -35,7 +36,9 @@ pub(super) fn check_preserved(count: u32) -> Result<(), Error> {
         if directory.is_ok() {
             return Err(Error::spec(
                 "preserved descriptors",
-                format!("descriptor {number} is a directory: a way out of the container"),
+                format!(
+                    "descriptor {number} is a directory, which would lead out of the container"
+                ),
             ));
         }
     }

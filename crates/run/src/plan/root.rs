@@ -1,4 +1,4 @@
-//! Where a container's root file system comes from.
+//! The root file system of a container.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -20,16 +20,16 @@ use crate::sys::mount::{Attributes, set_attributes};
 pub struct UserIds<'a> {
     /// Its maps.
     pub map: &'a IdMap,
-    /// A user namespace with these maps: what mount_setattr(2) takes them from.
+    /// A user namespace with these maps, for mount_setattr(2).
     pub namespace: BorrowedFd<'a>,
 }
 
-/// Why there is no root file system.
+/// Why the root file system could not be made.
 #[derive(Debug)]
 pub enum Failure {
-    /// The system call that mounts it failed.
+    /// The system call that mounts it failed, with this number.
     Errno(Errno),
-    /// What comes before that failed.
+    /// An earlier step failed.
     Error(Error),
 }
 
@@ -47,39 +47,39 @@ impl From<Error> for Failure {
 
 /// A root file system: the directory that the spec names, or what the caller mounts instead.
 ///
-/// It is made in one of three places: by [`open`](Self::open), before there is a process; by [`detached`](Self::detached), in the
-/// parent while the first process makes its namespaces; or by [`mount`](Self::mount), in that process.
+/// Exactly one of three methods mounts it: [`open`](Self::open), before the first process exists; [`detached`](Self::detached), in
+/// the parent while the first process makes its namespaces; or [`mount`](Self::mount), in that process.
 pub trait RootFilesystem: fmt::Debug {
-    /// The place that it is attached to, an absolute path. It is seen in the container's mount namespace alone.
+    /// The absolute path that it is attached to, in the container's mount namespace only.
     fn target(&self) -> &CStr;
 
-    /// Makes what has to be there before the first process. A mount that is returned is attached nowhere; with `ids` it is the
-    /// root file system as these see it, and `None` is an error.
+    /// Prepares whatever must exist before the first process. A mount that it returns is detached. With `ids` it has to return one
+    /// that is mapped to these ids.
     fn open(&mut self, ids: Option<UserIds<'_>>) -> Result<Option<OwnedFd>, Error>;
 
-    /// Whether [`detached`](Self::detached) makes it: the first process waits for that.
+    /// Whether [`detached`](Self::detached) mounts it. The first process then waits for the parent.
     fn is_sent(&self) -> bool {
         false
     }
 
-    /// Makes it in the parent, attached nowhere. `None`: this kernel cannot, and [`mount`](Self::mount) is called.
+    /// Mounts it in the parent, detached. `None` if this kernel cannot; [`mount`](Self::mount) is called then.
     fn detached(&self) -> Result<Option<OwnedFd>, Failure> {
         Ok(None)
     }
 
-    /// Mounts it on its target. In the child, between clone3(2) and execve(2): nothing may be allocated, no lock taken.
+    /// Mounts it on its target. Called in the child, between clone3(2) and execve(2): it must not allocate or take a lock.
     fn mount(&self) -> Result<(), Errno> {
         Err(Errno::BADF)
     }
 
-    /// What it is, for people: `overlay on /a (lowerdir=...)`.
+    /// A description for users: `overlay on /a (lowerdir=...)`.
     fn describe(&self) -> String;
 
     /// The step of mounting it, for errors: `mount the overlay on /a`.
     fn step(&self) -> String;
 }
 
-/// The directory that the spec names, with all that is mounted below it.
+/// The directory that the spec names, with everything mounted below it.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,

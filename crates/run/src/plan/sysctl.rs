@@ -1,4 +1,4 @@
-//! Kernel parameters that a container asks for.
+//! Kernel parameters of a spec.
 
 use std::ffi::CString;
 
@@ -16,8 +16,8 @@ pub(crate) struct Sysctl {
     pub value: Vec<u8>,
 }
 
-/// Only parameters that belong to a namespace the container has for itself: others would change the host. And not what the spec has
-/// a field of its own for that is set: that one would win.
+/// Accepts only parameters of namespaces that the container does not share, as others would change the host. A parameter that the
+/// spec also sets by a field of its own is refused, because the field would win.
 pub(super) fn sysctls(
     spec: &Spec,
     linux: &Linux,
@@ -38,7 +38,8 @@ pub(super) fn sysctls(
         return Ok(vec![]);
     };
     let one = |(key, value): (&String, &String)| {
-        // Both forms of sysctl(8): a dot separates, unless slashes do, and then dots are part of names (net/ipv4/conf/eth0.1).
+        // Both forms of sysctl(8) are accepted: names are separated by dots or by slashes, and with slashes a dot is part of a name
+        // (net/ipv4/conf/eth0.1).
         let name = if key.contains('/') {
             key.replace('/', "\0").replace('.', "/").replace('\0', ".")
         } else {
@@ -53,7 +54,7 @@ pub(super) fn sysctls(
         } else {
             return Err(Error::spec(
                 "linux.sysctl",
-                format!("{key} is not a parameter of a namespace; set it on the host"),
+                format!("{key} does not belong to a namespace; set it on the host"),
             ));
         };
         let set = match name.as_str() {

@@ -1,10 +1,10 @@
-//! Fields of a spec that this engine does not act on.
+//! Fields of a spec that this runtime does not implement.
 
 use oci_spec::runtime::{Linux, Process};
 
 use crate::Error;
 
-/// What we would have to ignore is refused: a limit or a label that was asked for is enforced or an error.
+/// Refuses fields that would otherwise be ignored: a limit or label in the spec is either enforced or an error.
 pub(super) fn refuse(process: &Process, linux: &Linux) -> Result<(), Error> {
     let unsupported = [
         (

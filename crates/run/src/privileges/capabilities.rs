@@ -1,7 +1,6 @@
-//! Capabilities: what root in the container may do beyond an ordinary user.
+//! Capabilities: the privileges of root in the container.
 //!
-//! Sets are plain bit masks so that the child applies them without allocating. Names are the kernel's with their
-//! `CAP_` prefix, as the OCI runtime specification writes them. See capabilities(7).
+//! Sets are bit masks. Names are the kernel's with their `CAP_` prefix, as in the OCI runtime spec. See capabilities(7).
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,25 +20,25 @@ pub struct Capability(u8);
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Set(u64);
 
-/// The five sets of a thread, as `process.capabilities` of an OCI runtime spec says them.
+/// The five sets of a thread, as in `process.capabilities` of a runtime spec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The ceiling of what any exec below this thread can gain.
+    /// The most that any exec can gain.
     pub bounding: Set,
-    /// What permission checks look at.
+    /// The set that permission checks use.
     pub effective: Set,
-    /// What the thread may make effective.
+    /// The set that the thread may make effective.
     pub permitted: Set,
-    /// What survives an exec of a file with matching inheritable file capabilities.
+    /// The set that survives an exec of a file with matching inheritable file capabilities.
     pub inheritable: Set,
-    /// What an unprivileged user keeps over an exec.
+    /// The set that an unprivileged user keeps over an exec.
     pub ambient: Set,
 }
 
-/// What `--cap-add` and `--cap-drop` take: a name, or all of them.
+/// A change of a set: one capability or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `ALL`: every capability that box itself holds.
+    /// Every capability that box itself holds, `ALL`.
     All,
     /// One capability.
     One(Capability),
@@ -50,7 +49,7 @@ impl Capability {
     pub const MKNOD: Self = Self(27);
     /// Sockets that see and forge every packet of a network, packet(7), raw(7).
     pub const NET_RAW: Self = Self(13);
-    /// The catch-all: mounts, namespaces, and much else.
+    /// Mounts, namespaces, and much else.
     pub const SYS_ADMIN: Self = Self(21);
 
     /// The name with its prefix, such as `CAP_CHOWN`.
@@ -97,11 +96,11 @@ impl Set {
     /// No capability.
     pub const EMPTY: Self = Self(0);
 
-    /// Every capability this release knows.
+    /// Every capability that this release knows.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
 
-    /// What a container with a network of its own gets unless told otherwise: Docker's default set without MKNOD, as containers have no use
-    /// for device nodes, and AUDIT_WRITE, as they have none for the host's audit log.
+    /// The default of a container with its own network: Docker's default set without MKNOD, as containers need no device nodes, and
+    /// without AUDIT_WRITE, as they do not need the host's audit log.
     pub const DEFAULT: Self = Self(
         1 << 0 // CHOWN
             | 1 << 1 // DAC_OVERRIDE
@@ -117,7 +116,7 @@ impl Set {
             | 1 << 31, // SETFCAP
     );
 
-    /// What this process holds and so can hand on: its permitted set.
+    /// The permitted set of this process, which is what it can pass on.
     pub fn held() -> Result<Self, Error> {
         let sets = capabilities(None)
             .map_err(|errno| Error::system("read box's own capabilities", errno))?;
@@ -146,20 +145,20 @@ impl Set {
         Self(self.0 & !(1 << capability.0))
     }
 
-    /// What is in both.
+    /// The members of both sets.
     #[must_use]
-    pub fn intersection(self, other: Self) -> Self {
+    pub(crate) fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
+    /// The members of either set.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What a container gets unless told otherwise. On the host's network it could read what passes over the host's interfaces,
-    /// loopback included, and speak in the name of others: there, [`Capability::NET_RAW`] is only given where it is asked for.
+    /// The default set of a container. On the host's network [`Capability::NET_RAW`] is left out: with it a container could read
+    /// all traffic of the host's interfaces, loopback included, and forge packets.
     #[must_use]
     pub fn default_on(hosts_network: bool) -> Self {
         match hosts_network {
@@ -168,27 +167,27 @@ impl Set {
         }
     }
 
-    /// What is here and not in `other`.
+    /// The members of this set that are not in `other`.
     #[must_use]
     pub fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether nothing is in it.
+    /// Whether it has no members.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Its members by rising number.
+    /// Its members in ascending order.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         (0..NAMES.len() as u8)
             .map(Capability)
             .filter(move |capability| self.contains(*capability))
     }
 
-    /// The set after `--cap-add` and `--cap-drop`, in Docker's order: `ALL` first on either side, then the named ones,
-    /// so that `--cap-drop ALL --cap-add CHOWN` leaves CHOWN and `--cap-add ALL --cap-drop CHOWN` all but CHOWN; what is
-    /// both added and dropped by name is dropped. `held` is what `ALL` stands for, see [`Set::held`].
+    /// Adds and drops capabilities in Docker's order: `ALL` first on either side, then the named ones. So dropping `ALL` and adding
+    /// CHOWN leaves CHOWN, and adding `ALL` and dropping CHOWN leaves all but CHOWN. A capability that is both added and dropped by
+    /// name is dropped. `held` is the set that `ALL` stands for, see [`Set::held`].
     #[must_use]
     pub fn changed(self, add: &[Change], drop: &[Change], held: Self) -> Self {
         let mut set = self;
@@ -209,14 +208,14 @@ impl Set {
         set.union(named(add)).difference(named(drop))
     }
 
-    /// As the OCI documents hold it.
+    /// The form in OCI documents.
     pub fn to_oci(self) -> OciSet {
         self.iter()
             .filter_map(|capability| OciCapability::from_str(NAMES[usize::from(capability.0)]).ok())
             .collect()
     }
 
-    /// From an OCI document; none means the empty set.
+    /// From an OCI document; `None` is the empty set.
     pub fn from_oci(set: Option<&OciSet>) -> Self {
         set.into_iter()
             .flatten()
@@ -235,8 +234,8 @@ impl fmt::Debug for Set {
 }
 
 impl Capabilities {
-    /// The sets of a process that runs as root with `set`: bounding, permitted and effective. Nothing is inheritable,
-    /// so that a file with inheritable capabilities gives nothing away (CVE-2022-24769).
+    /// The sets of a process that runs as root with `set`: bounding, permitted and effective. None is inheritable, so that files
+    /// with inheritable capabilities grant nothing (CVE-2022-24769).
     pub fn for_root(set: Set) -> Self {
         Self {
             bounding: set,
@@ -246,8 +245,8 @@ impl Capabilities {
         }
     }
 
-    /// The sets of a process that runs as an ordinary user: `set` bounds what set-user-ID programs can gain, and what
-    /// was asked for by name, `added`, is there from the start and survives exec as ambient capabilities.
+    /// The sets of a process that runs as an ordinary user: `set` bounds what set-user-ID programs can gain. Capabilities that were
+    /// added by name, `added`, are effective from the start and survive an exec as ambient ones.
     pub fn for_user(set: Set, added: Set) -> Self {
         let given = set.intersection(added);
         Self {
@@ -281,8 +280,8 @@ impl Capabilities {
         oci
     }
 
-    /// Refuses sets that the kernel would refuse later, when only a number could be said: what box does not hold,
-    /// effective or ambient beyond permitted, ambient beyond inheritable (capabilities(7)).
+    /// Refuses sets that the kernel would refuse later with an error number only: capabilities that box does not hold, effective or
+    /// ambient ones that are not permitted, and ambient ones that are not inheritable, capabilities(7).
     pub fn check(&self, held: Set) -> Result<(), Error> {
         let wanted = self.permitted.union(self.inheritable);
         let missing = |set: Set, reason: &'static str| match set.iter().next() {
@@ -307,7 +306,7 @@ impl Capabilities {
         )
     }
 
-    /// First half, before the change of the user: shrinks the bounding set and asks the kernel to keep the permitted set over
+    /// First half, before the change of the user: shrinks the bounding set, and has the kernel keep the permitted set over
     /// setresuid(2).
     pub(crate) fn before_user_change(&self, script: &mut Script) {
         let kept = [self.bounding.0 as usize];
@@ -316,7 +315,8 @@ impl Capabilities {
         script.call(libc::SYS_prctl, &keep, Step::BoundingSet, 1);
     }
 
-    /// Second half, after it: the remaining four sets. capset(2), version 3: two words of each set, the lower ones first.
+    /// Second half, after the change of the user: the remaining four sets. capset(2), version 3, takes two words of each set, the
+    /// lower ones first.
     pub(crate) fn after_user_change(&self, script: &mut Script) {
         const VERSION_3: u32 = 0x2008_0522;
         let numbers = |numbers: &[u32]| -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Resource limits of a process. See getrlimit(2).
+//! Resource limits of a process, see getrlimit(2).
 
 use std::str::FromStr;
 
@@ -11,13 +11,13 @@ use crate::Error;
 pub struct Rlimit {
     /// Which one.
     pub kind: PosixRlimitType,
-    /// What is enforced; `u64::MAX` is unlimited.
+    /// The limit that is enforced; `u64::MAX` is unlimited.
     pub soft: u64,
-    /// How far the process may raise it; `u64::MAX` is unlimited.
+    /// The limit that the process may raise it to; `u64::MAX` is unlimited.
     pub hard: u64,
 }
 
-/// Names as docker and ulimit(1) users write them, and the kernel's numbers (asm-generic/resource.h).
+/// Names as in docker, and the kernel's numbers (asm-generic/resource.h).
 const KINDS: [(&str, PosixRlimitType, u32); 16] = [
     ("cpu", PosixRlimitType::RlimitCpu, 0),
     ("fsize", PosixRlimitType::RlimitFsize, 1),
@@ -76,7 +76,7 @@ impl FromStr for Rlimit {
     }
 }
 
-/// A spec that sets one limit twice is not valid, config.md.
+/// Refuses a spec that sets one limit twice, runtime-spec config.md.
 pub(crate) fn check_once(limits: &[PosixRlimit]) -> Result<(), Error> {
     for (index, limit) in limits.iter().enumerate() {
         if limits[..index]
@@ -99,7 +99,7 @@ pub(crate) fn number(kind: PosixRlimitType) -> u32 {
         .expect("every kind is in the table")
 }
 
-/// The name a user knows it by.
+/// The name for users.
 pub(crate) fn name(kind: PosixRlimitType) -> &'static str {
     KINDS
         .iter()

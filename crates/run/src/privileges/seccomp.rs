@@ -1,11 +1,11 @@
-//! Seccomp: which system calls a container may make at all, see seccomp(2).
+//! Seccomp: the system calls that a container may make, see seccomp(2).
 //!
-//! The default policy is an allow-list. For the default capabilities it is compiled to BPF while box is built, so that a
-//! start costs one system call; for other capabilities and for profiles it is compiled at the start.
+//! The default policy is an allow-list. For the default capabilities the build script compiles it to BPF, so that a start costs one
+//! system call. For other capabilities and for profiles it is compiled at the start.
 //!
-//! The compiler is our own. `seccompiler` gives one answer to all calls that match and one to the rest, and judges one
-//! architecture; EPERM for the forbidden and ENOSYS for clone3 and the unknown would take several filters, each run at
-//! every system call, and it compares numbers one after the other.
+//! The compiler is box's own. `seccompiler` supports one action for all calls that match and one for the rest, and one
+//! architecture. EPERM for forbidden calls and ENOSYS for clone3 and unknown ones would take several filters that all run at every
+//! system call, and it compares numbers one after the other.
 
 mod bpf;
 mod default;
@@ -31,14 +31,15 @@ use crate::sealed::Script;
 #[cfg(test)]
 use crate::sys;
 
-/// The default policy for [`Set::DEFAULT`], and for each set that differs in nothing it depends on, on the architecture box is built for, compiled by the build script.
+/// The default policy for [`Set::DEFAULT`] and the target architecture, compiled by the build script. It applies to every set that
+/// differs only in capabilities that the policy does not depend on.
 static DEFAULT: &[Instruction] = include!(concat!(env!("OUT_DIR"), "/default_filter.rs"));
 
-/// The annotation that says that `linux.seccomp` of a spec is the default policy, unchanged: a start then uses the filter that was
-/// compiled with box, and does not read the profile.
+/// The annotation that marks `linux.seccomp` of a spec as the unchanged default policy. A start then uses the filter that was
+/// compiled with box and does not read the profile.
 pub const DEFAULT_ANNOTATION: (&str, &str) = ("box.seccomp", "default");
 
-/// Whether the spec says that its filter is the default one.
+/// Whether the spec marks its filter as the default one.
 pub fn is_default(spec: &Spec) -> bool {
     let (key, value) = DEFAULT_ANNOTATION;
     let annotations = spec.annotations().as_ref();
@@ -70,8 +71,8 @@ impl Filter {
 
     /// The filter that an OCI profile describes.
     ///
-    /// System calls that this release does not know are skipped: they cannot be named, so they get the default answer. Calls younger
-    /// than all that the profile names are answered ENOSYS, unless its default lets calls pass.
+    /// System calls that this release does not know are skipped, and get the default action. Calls newer than all that the profile
+    /// names fail with ENOSYS, unless its default lets calls pass.
     pub fn compile(profile: &LinuxSeccomp) -> Result<Self, Error> {
         Self::assemble(
             &profile::policy(profile, native()?)?,
@@ -79,7 +80,7 @@ impl Filter {
         )
     }
 
-    /// Installs the filter, when the script is carried out. That must have CAP_SYS_ADMIN then, or no_new_privs. seccomp(2)
+    /// Has the sealed program install the filter. The process needs CAP_SYS_ADMIN or no_new_privs then, seccomp(2).
     pub(crate) fn install_by(&self, script: &mut Script) {
         const SET_MODE_FILTER: usize = 1;
         let mut bytes = Vec::with_capacity(self.program.len() * size_of::<Instruction>());
@@ -89,7 +90,7 @@ impl Filter {
             bytes.extend_from_slice(&instruction.k.to_ne_bytes());
         }
         let filter = script.place(&bytes);
-        // struct sock_fprog: a short, padded, and the address.
+        // struct sock_fprog: a padded 16-bit length and the address.
         let mut head = [0u8; 8];
         head[..2].copy_from_slice(&(self.program.len() as u16).to_ne_bytes());
         let program = script.place_numbers(&[usize::from_ne_bytes(head), filter]);
@@ -97,10 +98,17 @@ impl Filter {
         script.call(libc::SYS_seccomp, &arguments, Step::Seccomp, 0);
     }
 
-    /// Installs the filter on the calling thread. It must have CAP_SYS_ADMIN or no_new_privs.
+    /// Installs the filter on the calling thread, which needs CAP_SYS_ADMIN or no_new_privs.
     #[cfg(test)]
     pub fn install(&self) -> Result<(), Errno> {
-        sys::seccomp_filter(&self.program, self.flags)
+        let of_kernel = |one: &Instruction| libc::sock_filter {
+            code: one.code,
+            jt: one.jt,
+            jf: one.jf,
+            k: one.k,
+        };
+        let program: Vec<_> = self.program.iter().map(of_kernel).collect();
+        sys::seccomp_filter(&program, self.flags)
     }
 
     /// How many instructions it has, at most 4096.
@@ -108,7 +116,7 @@ impl Filter {
         self.program.len()
     }
 
-    /// Whether it has no instruction; it never is.
+    /// Always false: a filter has instructions.
     pub fn is_empty(&self) -> bool {
         self.program.is_empty()
     }
@@ -117,7 +125,7 @@ impl Filter {
         let program = bpf::compile(policy, &syscalls::Table::load());
         if program.len() > bpf::MOST_INSTRUCTIONS {
             let reason = format!(
-                "it takes {} instructions, the kernel accepts {}: fewer conditions on arguments would help",
+                "it needs {} instructions and the kernel accepts {}; use fewer conditions on arguments",
                 program.len(),
                 bpf::MOST_INSTRUCTIONS
             );
@@ -144,8 +152,8 @@ pub fn default_profile(capabilities: Set) -> Result<LinuxSeccomp, Error> {
     )))
 }
 
-/// Reads a profile in Docker's or the OCI's JSON; conditions on capabilities are decided by the container's bounding set,
-/// those on architecture and kernel by this host.
+/// Reads a profile in Docker's or the OCI's JSON. Conditions on capabilities are evaluated for the container's bounding set, those
+/// on architecture and kernel for this host.
 pub fn read_profile(text: &str, capabilities: Set) -> Result<LinuxSeccomp, Error> {
     profile::read(
         text,
@@ -160,14 +168,14 @@ pub fn read_profile(text: &str, capabilities: Set) -> Result<LinuxSeccomp, Error
 fn native() -> Result<Arch, Error> {
     Arch::from_target(std::env::consts::ARCH).ok_or_else(|| Error::SeccompProfile {
         reason: format!(
-            "box has no table of system calls for {}, so that a container runs here without a filter only",
+            "box has no table of system calls for {}, so a container can only run without a filter",
             std::env::consts::ARCH
         ),
     })
 }
 
-/// Major and minor version; `(0, 0)` where the kernel's release does not begin with them, so that no rule applies that
-/// needs a certain kernel.
+/// Major and minor version of the kernel; `(0, 0)` if its release does not begin with them, so that no rule with a minimum version
+/// applies.
 fn running_kernel() -> (u32, u32) {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();

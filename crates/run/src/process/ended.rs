@@ -9,11 +9,11 @@ use crate::ExitStatus;
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// What the command left.
+    /// The exit status or signal of the command.
     pub status: ExitStatus,
     /// Why.
     pub reason: Reason,
-    /// The exit status for it: that of the command, or 124 after a timeout.
+    /// The exit status that box reports: the command's, or 124 after a timeout.
     pub code: u8,
     /// From the start of the command to its end.
     pub wall: Duration,
@@ -33,7 +33,7 @@ pub enum Reason {
     Exited,
     /// A signal ended it.
     Signaled,
-    /// It was killed for want of memory.
+    /// The OOM killer ended it.
     Oom,
     /// Its time limit ended it.
     Timeout,

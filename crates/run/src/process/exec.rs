@@ -1,10 +1,10 @@
-//! A process that joins a running container, with all that confines the container's own.
+//! A process that joins a running container, under the same confinement as the container's own processes.
 //!
-//! The container sees the process as soon as it is in the pid namespace, and may be hostile: with CAP_SYS_PTRACE it stops it there,
-//! looks into it, and makes it do what it likes. So a helper that is not in there joins all else, enters the control group, takes
-//! standard input and output, closes what is the host's, executes the sealed program (see [`crate::sealed`]), and gives up its powers.
-//! Then that makes the process which the container sees: of box it has nothing but one end of a socket, on which box believes little
-//! (CVE-2016-9962, CVE-2019-5736, CVE-2024-21626).
+//! A hostile container sees the process as soon as it is in the pid namespace: with CAP_SYS_PTRACE it can stop it, read its memory
+//! and take it over. So a helper outside that namespace joins all others, enters the control group, takes standard input and
+//! output, closes the host's descriptors, executes the sealed program (see `sealed.rs`), and gives up its privileges. Only
+//! then does the program fork the process that the container sees. All this process has from box is one end of a socket, whose
+//! messages box does not trust (CVE-2016-9962, CVE-2019-5736, CVE-2024-21626).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,30 +19,31 @@ use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::foreground::Foreground;
-use super::supervise::Supervised;
+use super::supervised::Supervised;
 use crate::cgroup::{Cgroup, Join};
 use crate::channel::{self, Channel, Failed, Message, Order, Step};
 use crate::devices::null::{is_null, null_of};
-use crate::init::{self, confine};
+use crate::init::{self, confine, namespaces, ties};
 use crate::plan::{Bundle, Plan};
 use crate::sealed::{Sealed, layout};
 use crate::signals::Forwarding;
 use crate::sys::process::{self as sys, Cloned};
-use crate::{Error, ExitStatus, tty};
+use crate::tty::allocation;
+use crate::{Error, ExitStatus};
 
-/// A running container that is joined.
+/// The running container to join.
 #[derive(Debug)]
 pub struct Target<'a> {
     /// Its first process, in the caller's pid namespace.
     pub pid: i32,
-    /// The same, held.
+    /// A descriptor of the first process.
     pub pidfd: BorrowedFd<'a>,
     /// Its control group; `None` if it has none.
     pub cgroup: Option<Cgroup>,
 }
 
-/// Runs the process of the bundle's spec in a container that runs already. Returns how it ended; `None` if `detach` is given: then it
-/// lives on without box, and nobody reads what it prints.
+/// Runs the process of the bundle's spec in a running container. Returns its exit status, or `None` at once with `detach`: then the
+/// process outlives box, and its output goes nowhere.
 pub fn exec(
     target: &Target<'_>,
     bundle: &Bundle,
@@ -67,19 +68,19 @@ pub fn exec(
             child(&plan, &join, theirs, sealed)
         }
     };
-    let helper = Helper(Joined { pid, pidfd });
+    let helper = Helper(JoinedProcess { pid, pidfd });
     drop((theirs, join, sealed));
     let (joined, terminal) = helper.follow(&plan, &channel)?;
     if detach {
-        // It is not to be killed with this value, and nobody waits for it.
+        // Dropping this value would kill the process, which is to live on.
         std::mem::forget(joined);
         return Ok(None);
     }
     joined.wait(&signals, terminal).map(Some)
 }
 
-/// What the command gets as 0, 1 and 2: the container's null device in the place of the caller's, or of all three if nobody is
-/// to read and write. The host's is not handed in: its mode and owner could be changed through the descriptor.
+/// The command's standard input, output and error: the container's null device replaces each that is a null device, or all three if
+/// `detach` is set. The host's is never passed in, because its mode and owner could be changed through the descriptor.
 fn stdio(root: &Path, detach: bool) -> Result<Option<[OwnedFd; 3]>, Errno> {
     let ours = [stdin(), stdout(), stderr()];
     let mut nothing = [detach; 3];
@@ -98,7 +99,7 @@ fn stdio(root: &Path, detach: bool) -> Result<Option<[OwnedFd; 3]>, Errno> {
     Ok(Some([one(0)?, one(1)?, one(2)?]))
 }
 
-/// What the child needs to get in.
+/// What the child needs to enter the container.
 struct Joining {
     target: OwnedFd,
     namespaces: ThreadNameSpaceType,
@@ -120,21 +121,21 @@ impl Joining {
         })
     }
 
-    /// All of them, but that the pid namespace is for children alone, setns(2).
+    /// Enters all namespaces. The pid namespace only takes effect for children, setns(2).
     fn enter(&self) -> Result<(), Errno> {
         if self.namespaces.is_empty() {
             return Ok(());
         }
         move_into_thread_name_spaces(self.target.as_fd(), self.namespaces)?;
         if self.namespaces.contains(ThreadNameSpaceType::USER) {
-            // Outside of its ids, exec would take all capabilities away.
-            init::become_root()?;
+            // With an unmapped id, execve(2) would drop all capabilities.
+            namespaces::become_root()?;
         }
         Ok(())
     }
 }
 
-/// The namespaces of a process that are not ours.
+/// The namespaces of a process that this one is not in.
 fn foreign_namespaces(pid: i32) -> Result<ThreadNameSpaceType, Error> {
     // linux/sched.h, and not in rustix for all kernels.
     const TIME: ThreadNameSpaceType = ThreadNameSpaceType::TIME;
@@ -163,8 +164,8 @@ fn foreign_namespaces(pid: i32) -> Result<ThreadNameSpaceType, Error> {
     Ok(foreign)
 }
 
-/// The helper: out of the container's sight, it makes itself what the command will be. Then the sealed program, which it ends in, makes
-/// a process in the container's pid namespace. Does not return.
+/// The helper, which the container cannot see. It takes on the command's properties and executes the sealed program, which forks a
+/// process in the container's pid namespace. Does not return.
 fn child(plan: &Plan, join: &Joining, channel: Channel, sealed: Sealed) -> ! {
     let mut line = Some(channel);
     let failed = match set_up(plan, join, &mut line, sealed) {
@@ -182,12 +183,12 @@ fn child(plan: &Plan, join: &Joining, channel: Channel, sealed: Sealed) -> ! {
 
 fn tell(line: &Option<Channel>, failed: Failed) {
     if let Some(line) = line {
-        // If the parent is gone there is nobody to tell.
+        // Without a parent there is no one to report to.
         let _ = line.send(&Message::Failed(failed));
     }
 }
 
-/// The number of the line to box in the helper from there on; the sealed program and its task are above it.
+/// The descriptor of the channel to box in the helper from then on. The sealed program and its task have higher numbers.
 const LINE: i32 = 3;
 
 fn set_up(
@@ -202,12 +203,12 @@ fn set_up(
         .map_err(Step::Handshake.failed(0))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Step::DieWithParent.failed(1))?;
     join.group.enter().map_err(Step::Handshake.failed(1))?;
-    // Not of the caller's job, whose signals box answers.
+    // Out of the caller's job: box answers the signals that a job gets.
     rustix::process::setsid().map_err(Step::Session.failed(0))?;
     join.enter().map_err(Step::JoinNamespace.failed(0))?;
     if !join.detach {
-        // After the change of ids, which clears it, prctl(2).
-        init::die_with_parent(channel)?;
+        // After the change of ids, which clears the death signal, prctl(2).
+        ties::die_with_parent(channel)?;
     }
     sys::new_session_keyring()
         .or_else(init::without_keys)
@@ -220,9 +221,9 @@ fn set_up(
             .map_err(Step::Handshake.failed(2))?;
         terminal = Some(line);
     }
-    tty::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, None)
+    allocation::take_stdio(terminal.as_ref(), plan.stdio.as_ref(), plan.uid, None)
         .map_err(Step::Stdio.failed(0))?;
-    // All at once, by number.
+    // `keep` closes it with all other descriptors, by number, as in the first process (see `init`).
     std::mem::forget(terminal);
     let sealed = sealed
         .keep(line, LINE)
@@ -231,7 +232,7 @@ fn set_up(
     Ok(sealed)
 }
 
-/// What the sealed program does: it gives up what the container's processes do not have, and only then goes to where they are.
+/// The task of the sealed program: give up the privileges that the container's processes do not have, and only then join them.
 fn seal(plan: &Plan, detach: bool) -> Result<Sealed, Error> {
     let mut script = confine::script(plan, LINE)?;
     if !detach {
@@ -246,14 +247,14 @@ fn seal(plan: &Plan, detach: bool) -> Result<Sealed, Error> {
     if !detach {
         confine::die_with_box(&mut script);
     }
-    script.add(layout::MEET, &[], Step::Meet, 0);
+    script.add(layout::ANNOUNCE, &[], Step::Announce, 0);
     script
         .execute(&plan.command)
         .map_err(|errno| Error::system("make the program that executes the command", errno))
 }
 
-/// Takes a terminal from what is mounted on the container's /dev/pts, if that is a devpts: the container could have put
-/// anything there (CVE-2025-52565).
+/// Allocates a terminal from the container's /dev/pts, if that is a devpts: the container could have mounted anything there
+/// (CVE-2025-52565).
 fn open_terminal() -> Result<(OwnedFd, OwnedFd), Errno> {
     const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -261,30 +262,35 @@ fn open_terminal() -> Result<(OwnedFd, OwnedFd), Errno> {
     if rustix::fs::fstatfs(&devpts)?.f_type as u64 != DEVPTS_SUPER_MAGIC {
         return Err(Errno::NOTTY);
     }
-    tty::allocate(devpts.as_fd(), None)
+    allocation::allocate(devpts.as_fd(), None)
 }
 
-/// A child of box. Dropped, it is killed.
-struct Joined {
+/// A child of box. It is killed on drop.
+struct JoinedProcess {
     pid: i32,
     pidfd: OwnedFd,
 }
 
-/// The child that makes the one that joins, and ends then.
-struct Helper(Joined);
+/// The child that forks the joining process, and then ends.
+struct Helper(JoinedProcess);
 
 impl Helper {
-    /// Waits until the command runs in a process of its own. With the master side of its terminal, if it has one.
-    fn follow(self, plan: &Plan, channel: &Channel) -> Result<(Joined, Option<OwnedFd>), Error> {
+    /// Waits until the command runs in a process of its own. Returns that process, and the master side of its terminal if it has
+    /// one.
+    fn follow(
+        self,
+        plan: &Plan,
+        channel: &Channel,
+    ) -> Result<(JoinedProcess, Option<OwnedFd>), Error> {
         let failed = |errno: Errno| Error::system("wait for the command", errno);
         let (mut joined, mut terminal) = (None, None);
         while let Some(message) = channel.receive().map_err(failed)? {
             match message {
-                // Before the process was there that the container could make say something else.
+                // Accepted only before the joining process exists: the container could forge messages of that one.
                 Message::Ready(master) if joined.is_none() && plan.terminal.is_some() => {
                     terminal = master.or(terminal);
                 }
-                Message::There(sender) if joined.is_none() => {
+                Message::Arrived(sender) if joined.is_none() => {
                     joined = Some(self.sibling(sender).map_err(failed)?);
                     channel.order(Order::Go, &[]).map_err(failed)?;
                 }
@@ -301,21 +307,21 @@ impl Helper {
         }
     }
 
-    /// The process of that number, if it is a child of box that the helper made. The kernel said the number.
-    fn sibling(&self, pid: i32) -> Result<Joined, Errno> {
+    /// The process with this pid, as the kernel reported it, if it is a child of box that the helper forked.
+    fn sibling(&self, pid: i32) -> Result<JoinedProcess, Errno> {
         let number = Pid::from_raw(pid)
             .filter(|_| pid != self.0.pid)
             .ok_or(Errno::PROTO)?;
         let pidfd = pidfd_open(number, PidfdFlags::empty())?;
-        // ECHILD for all that are not: it could be any process that got hold of the line.
+        // ECHILD for any other process that got hold of the channel.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         waitid(WaitId::PidFd(pidfd.as_fd()), options)?;
-        Ok(Joined { pid, pidfd })
+        Ok(JoinedProcess { pid, pidfd })
     }
 }
 
-impl Joined {
-    /// Waits for the end, passing on signals and what is typed and written meanwhile.
+impl JoinedProcess {
+    /// Waits for the end and forwards signals and the terminal's data meanwhile.
     fn wait(self, signals: &Forwarding, terminal: Option<OwnedFd>) -> Result<ExitStatus, Error> {
         let failed = |errno: Errno| Error::system("wait for the command", errno);
         let mut streams = Foreground::new(terminal).map_err(failed)?;
@@ -338,9 +344,9 @@ impl Joined {
     }
 }
 
-impl Drop for Joined {
+impl Drop for JoinedProcess {
     fn drop(&mut self) {
-        // It may have ended by itself, and be reaped.
+        // It may have ended already, and be reaped.
         let _ = sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = sys::wait(self.pidfd.as_fd());
     }

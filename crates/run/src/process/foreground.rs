@@ -1,4 +1,4 @@
-//! The terminal of a process in the foreground, carried to and from the caller's. A process without one has the caller's streams
+//! Connects the terminal of a foreground process with the caller's. A process without a terminal has the caller's streams
 //! themselves.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -9,9 +9,10 @@ use rustix::io::Errno;
 use rustix::stdio::stdin;
 
 use super::supervise::Streams;
-use crate::tty::{self, RawMode, Relay};
+use crate::tty::relay::Relay;
+use crate::tty::{self, RawMode};
 
-/// What box carries for a process in the foreground.
+/// The terminal of a foreground process, if it has one.
 #[derive(Default)]
 pub(super) struct Foreground(Option<Terminal>);
 
@@ -22,7 +23,7 @@ struct Terminal {
 }
 
 impl Foreground {
-    /// Of a process with that terminal, whose master side is given, or without one.
+    /// Takes the master side of the process' terminal; `None` for a process without one.
     pub fn new(master: Option<OwnedFd>) -> Result<Self, Errno> {
         let Some(master) = master else {
             return Ok(Self(None));
@@ -34,7 +35,7 @@ impl Foreground {
 }
 
 impl Terminal {
-    /// Takes the caller's terminal if box has come to the foreground. When to look again, if it is not there.
+    /// Takes the caller's terminal if box has come to the foreground. Returns when to check again if it has not.
     fn catch_up(&self) -> Result<Option<Instant>, Errno> {
         let Some(raw) = &self.raw else {
             return Ok(None);
@@ -45,7 +46,7 @@ impl Terminal {
         Ok(raw.is_away().then(|| Instant::now() + tty::LOOK_AGAIN))
     }
 
-    /// What is typed, and the signal that a key of it stands for.
+    /// Forwards typed keys, and returns the signal that one of them stands for.
     fn read_keys(&mut self) -> Result<Option<i32>, Errno> {
         let typed = self.relay.read_input()?;
         let signal = typed.iter().find_map(|key| match *key {
@@ -113,7 +114,7 @@ impl Streams for Foreground {
         };
         match signal {
             libc::SIGWINCH => tty::copy_size(relay.master())?,
-            // Keys of the caller's terminal that stop a job go to the one inside; these are for box.
+            // Keys that stop a job reach the one in the container; these signals are for box itself.
             libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => {
                 if let Some(raw) = raw {
                     raw.stop()?;

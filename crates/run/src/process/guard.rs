@@ -1,8 +1,8 @@
-//! The end of a container whose box is killed.
+//! Kills a container whose box was killed.
 //!
-//! A process gets a signal when its parent dies (`PR_SET_PDEATHSIG`), but only as long as it wants to: it can switch that
-//! off, and the kernel does when the process changes its user or executes a set-user-ID program, prctl(2). So a second
-//! process stands by that no container reaches. It sleeps, and shares box's memory but for a few pages.
+//! A process can ask for a signal at its parent's death (`PR_SET_PDEATHSIG`), but it can also cancel that, and the kernel cancels
+//! it when the process changes its user or executes a set-user-ID program, prctl(2). So a second process that no container can
+//! reach stands guard. It sleeps, and shares all but a few pages of memory with box.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -10,18 +10,18 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::descent;
-use super::supervise::Supervised;
+use super::session;
+use super::supervised::Supervised;
 use crate::sys::memory;
 use crate::sys::process::{self as sys, Cloned};
 
-/// Kills a container when this process is killed. Dropped, it goes; it goes by itself when the container has ended.
+/// A process that kills a container when this process is killed. It ends on drop, or when the container has ended.
 #[derive(Debug)]
 pub(super) struct Guard(OwnedFd);
 
 impl Guard {
-    /// Stands by the process and everything in its control group; by one that joined a container, and so has none of its
-    /// own, and what it starts. The caller must have one thread.
+    /// Guards a process and everything in its control group. A process that joined a container has no group of its own: it and the
+    /// processes it starts are guarded. The caller must have one thread.
     pub(super) fn stand(watched: &Supervised<'_>) -> Result<Self, Errno> {
         let caller = pidfd_open(getpid(), PidfdFlags::empty())?;
         match sys::clone3(0, None)? {
@@ -33,19 +33,19 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // It may have gone by itself; either way it is reaped.
+        // It may have ended already. Either way it is reaped.
         let _ = sys::send_signal(self.0.as_fd(), libc::SIGKILL);
         let _ = sys::wait(self.0.as_fd());
     }
 }
 
 fn stand_by(caller: OwnedFd, stood_by: &Supervised<'_>) -> Result<(), Errno> {
-    // What is sent to box and its job, or to all processes of that name, is box's to answer.
+    // Signals to box's job, or to all processes of its name, are box's to handle.
     sys::set_signal_mask(u64::MAX)?;
     rustix::process::setsid()?;
     let watched = stood_by.pidfd.try_clone_to_owned();
     let watched = watched.map_err(|_| Errno::MFILE)?;
-    // Nothing of box is held: its locks are free when it is gone, and its output ends with it.
+    // Holds no descriptor of box, so that box's locks are released and its output ends when box dies.
     let caller = sys::move_owned(caller, 0)?;
     let watched = sys::move_owned(watched, 1)?;
     sys::close_from(2)?;
@@ -68,13 +68,13 @@ fn stand_by(caller: OwnedFd, stood_by: &Supervised<'_>) -> Result<(), Errno> {
         if stood_by.group.is_some() {
             return Ok(());
         }
-        // One that joined ends before what it started. Its descriptor stays readable, and is not looked at again.
+        // A process that joined ends before the processes it started. Its pidfd stays readable and is not polled again.
         both = 1;
     }
     let Some(group) = stood_by.group else {
-        return descent::kill_session(stood_by.pid);
+        return session::kill_session(stood_by.pid);
     };
     sys::send_signal(watched.as_fd(), libc::SIGKILL)?;
-    // Without a pid namespace of its own the rest of the container lives on.
+    // Without a pid namespace of its own, the other processes of the container would live on.
     group.kill().map_err(|_| Errno::BUSY)
 }

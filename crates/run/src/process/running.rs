@@ -5,43 +5,43 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 
+use super::container::Container;
 use super::ended::{Ended, Reason};
 use super::foreground::Foreground;
 use super::guard::Guard;
 use super::lifecycle::Lifecycle;
-use super::supervise::{Streams, Supervised, Verdict};
-use super::{Container, Prepared};
+use super::supervise::{Streams, Verdict};
+use super::supervised::Supervised;
 use crate::cgroup::Cgroup;
 use crate::hooks::Point;
 use crate::signals::Forwarding;
-use crate::{Error, ExitStatus};
+use crate::{Error, ExitStatus, Options};
 
-/// A container whose command runs. Dropped, it is killed.
+/// A container whose command runs. It is killed on drop.
 #[derive(Debug)]
 pub struct Running<L> {
     container: Container<L>,
     timeout: Option<Duration>,
     kill_after: Option<Duration>,
-    /// Ask the control group, too, what was used; nobody waits for that where nobody reads it.
+    /// Also read the usage from the control group at the end.
     measure: bool,
+    outlives_caller: bool,
     started: Instant,
 }
 
 impl<L: Lifecycle> Running<L> {
-    pub(super) fn new(prepared: Prepared<L>) -> Self {
-        let Prepared {
-            container, plan, ..
-        } = prepared;
+    pub(super) fn new(container: Container<L>, options: &Options) -> Self {
         Self {
-            timeout: plan.options.timeout,
-            kill_after: plan.options.kill_after,
-            measure: plan.options.measure || container.lifecycle.wants_usage(),
+            timeout: options.timeout,
+            kill_after: options.kill_after,
+            outlives_caller: options.outlives_caller,
+            measure: options.measure || container.lifecycle.wants_usage(),
             container,
             started: Instant::now(),
         }
     }
 
-    /// The caller's.
+    /// The caller's callbacks.
     pub fn lifecycle(&self) -> &L {
         &self.container.lifecycle
     }
@@ -71,7 +71,7 @@ impl<L: Lifecycle> Running<L> {
         self.container.cgroup.as_ref()
     }
 
-    /// Waits for the end, passing signals and the terminal's data on meanwhile, and cleans up.
+    /// Waits for the end, forwards signals and the terminal's data meanwhile, and cleans up.
     pub fn wait(mut self) -> Result<Ended, Error> {
         let mut streams = Foreground::new(self.container.terminal.take()).map_err(not_seen)?;
         let verdict = self.supervised().wait(None, &mut streams);
@@ -79,11 +79,11 @@ impl<L: Lifecycle> Running<L> {
         self.finish(&verdict.map_err(not_seen)?)
     }
 
-    /// The same for a process that stays with the container for no other purpose, and carries the standard streams in its own way. They
+    /// Like [`wait`](Self::wait), for a monitor: a guard is set up first, and the caller carries the standard streams itself. They
     /// are drained and dropped before the end is reported.
     pub fn supervise(self, mut streams: impl Streams) -> Result<Ended, Error> {
         let guard = Guard::stand(&self.supervised())
-            .map_err(|errno| Error::system("make the process that outlives this one", errno))?;
+            .map_err(|errno| Error::system("start the process that guards the container", errno))?;
         let verdict = self.supervised().wait(Some(guard), &mut streams);
         drop(streams);
         self.finish(&verdict.map_err(not_seen)?)
@@ -92,6 +92,23 @@ impl<L: Lifecycle> Running<L> {
     /// Takes the master side of the command's terminal, to carry its data.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.container.terminal.take()
+    }
+
+    /// Leaves the container to itself, with its control group, and returns its first process. That process is reparented when this one
+    /// ends; until then it has to be waited for, or it stays as a zombie.
+    ///
+    /// Fails unless [`Options::outlives_caller`] is set, as the container would die with this process; it is killed then.
+    pub fn release(mut self) -> Result<i32, Error> {
+        if !self.outlives_caller {
+            let reason = "it was started to die with its caller";
+            let reason = std::io::Error::other(reason);
+            return Err(Error::system("release the container", reason));
+        }
+        self.container.child.release();
+        if let Some(group) = &mut self.container.cgroup {
+            group.keep();
+        }
+        Ok(self.pid())
     }
 
     fn supervised(&self) -> Supervised<'_> {
@@ -105,8 +122,8 @@ impl<L: Lifecycle> Running<L> {
         }
     }
 
-    /// Reaps the first process, which has ended, and cleans up. A signal for which box killed the container itself counts as the one
-    /// that ended it.
+    /// Reaps the first process, which has ended, and cleans up. If box killed the container in place of a signal that would have
+    /// been lost, that signal counts as the one that ended it.
     fn finish(mut self, verdict: &Verdict) -> Result<Ended, Error> {
         let Verdict { forced, timed_out } = *verdict;
         let exit = self.container.child.wait()?;
@@ -116,7 +133,7 @@ impl<L: Lifecycle> Running<L> {
             (_, status) => status,
         };
         let group = self.container.cgroup.take();
-        // A shell as the first process tells of its child's death by the same number.
+        // A shell as the first process reports its child's death by the same status.
         let oom = forced.is_none()
             && status.code() == KILLED
             && group
@@ -137,7 +154,7 @@ impl<L: Lifecycle> Running<L> {
             },
             code: if timed_out { TIMED_OUT } else { status.code() },
             wall,
-            // The kernel adds to the parent's count only children that were waited for.
+            // The kernel counts only children that were waited for.
             cpu: exit
                 .cpu
                 .max(Duration::from_nanos(used.cpu_nanoseconds.unwrap_or(0))),

@@ -1,7 +1,7 @@
-//! The one loop that waits for a process of a container: in the foreground, for a monitor, and for what joined.
+//! The one loop that waits for a process of a container: in the foreground, in a monitor, and for a process that joined.
 //!
-//! It passes signals on, lets the standard streams be carried ([`Streams`]), keeps the time limit, and has a guard stand by for the
-//! case that box is killed.
+//! It forwards signals, has the standard streams carried ([`Streams`]), enforces the time limit, and sets up a guard in case box is
+//! killed.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -10,77 +10,64 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::guard::Guard;
-use crate::cgroup::Cgroup;
-use crate::signals::{Forwarding, Request, would_be_lost};
+use super::supervised::Supervised;
+use crate::signals::{Request, would_be_lost};
 use crate::sys::{memory, process as sys};
 
-/// How long a container may take to obey the TERM of its time limit, if nothing else was asked for.
+/// Default delay between the SIGTERM of a time limit and SIGKILL.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// How long there was nothing to do before memory is given back.
+/// Idle time after which memory is released.
 const QUIET_AFTER: Duration = Duration::from_millis(100);
 
-/// How long until a guard is tried again, where that failed.
+/// Delay before another attempt to start a guard.
 const GUARD_AGAIN: Duration = Duration::from_secs(1);
 
-/// The standard streams of a process, as far as box carries them.
+/// The standard streams of a process that box carries.
 pub trait Streams {
-    /// What is to be done before each wait. When to wake up, whatever happens.
+    /// Called before each wait. Returns when to wake up at the latest.
     fn due(&mut self) -> Result<Option<Instant>, Errno> {
         Ok(None)
     }
 
-    /// Adds what is waited for.
+    /// Adds the files to wait for.
     fn poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>);
 
-    /// Carries what is there. `ready` is the answer for the files that [`poll`](Self::poll) added, in their order. Returns the signal
-    /// that a key of the process' terminal stands for, if such a key was typed.
+    /// Carries the data that is ready. `ready` holds the results for the files that [`poll`](Self::poll) added, in their order.
+    /// Returns the signal that a typed key of the process' terminal stands for, if any.
     fn carry(&mut self, ready: &[PollFlags]) -> Result<Option<i32>, Errno>;
 
     /// The master side of the process' terminal, if it has one.
     fn terminal(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Reacts to a signal that is to be passed on. True: it was for the streams, and the process does not get it.
+    /// Handles a signal that is about to be forwarded. Returns true if it was for the streams, and must not be forwarded.
     fn signal(&mut self, _signal: i32) -> Result<bool, Errno> {
         Ok(false)
     }
 
-    /// Whether carrying takes memory that is worth giving back each time there is nothing to do.
+    /// Whether carrying data takes memory that is worth releasing after each idle period.
     fn takes_memory(&self) -> bool {
         false
     }
 
-    /// Carries what is left, once the process has ended.
+    /// Carries the remaining data once the process has ended.
     fn drain(&mut self) -> Result<(), Errno>;
 }
 
-/// A process that is waited for: the first one of a container, or one that joined it.
-#[derive(Clone, Copy)]
-pub(super) struct Supervised<'a> {
-    pub pid: i32,
-    pub pidfd: BorrowedFd<'a>,
-    pub signals: &'a Forwarding,
-    /// `None` for one that joined: its group is the container's.
-    pub group: Option<&'a Cgroup>,
-    /// When it is to have ended.
-    pub deadline: Option<Instant>,
-    pub kill_after: Option<Duration>,
-}
-
-/// What the loop did to the process.
+/// What the loop did to end the process.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// The signal for which it was killed.
+    /// The signal in whose place it was killed.
     pub forced: Option<i32>,
-    /// Its time was over.
+    /// Its time limit was exceeded.
     pub timed_out: bool,
 }
 
-/// What the loop has found out so far.
+/// The state of the loop.
 struct Watch<'s> {
     streams: &'s mut dyn Streams,
     deadline: Option<Instant>,
-    /// When to give back the memory that the start took, and to set a guard up; a short command is over before.
+    /// When to release the memory that the start took and to set up a guard. A short command ends before that.
     quiet: Option<Instant>,
     /// Ends the container if box is killed.
     guard: Option<Guard>,
@@ -88,7 +75,7 @@ struct Watch<'s> {
 }
 
 impl Supervised<'_> {
-    /// Waits for the end. A guard that stands by already is dropped then.
+    /// Waits for the end. A guard that exists already is dropped then.
     pub fn wait(&self, guard: Option<Guard>, streams: &mut dyn Streams) -> Result<Verdict, Errno> {
         let mut watch = Watch {
             streams,
@@ -102,7 +89,7 @@ impl Supervised<'_> {
         Ok(watch.verdict)
     }
 
-    /// Waits for one thing to happen and does what it takes. True when the process has ended.
+    /// Waits for one event and handles it. Returns true when the process has ended.
     fn turn(&self, watch: &mut Watch<'_>) -> Result<bool, Errno> {
         let due = watch.streams.due()?;
         let mut files = vec![
@@ -112,9 +99,9 @@ impl Supervised<'_> {
         watch.streams.poll(&mut files);
         let next = watch.deadline.into_iter().chain(watch.quiet).chain(due);
         match poll(&mut files, time_until(next.min()).as_ref()) {
-            // Nothing but the time: what is due is done below.
+            // A timeout: the due work is done below.
             Ok(0) => {}
-            // Not later because of what comes meanwhile: a container that always writes would keep this process large.
+            // The deadline is not moved by later events: a container that writes all the time would keep this process large.
             Ok(_) | Err(Errno::INTR) => {
                 if watch.streams.takes_memory() {
                     let quiet = || Instant::now() + QUIET_AFTER;
@@ -152,7 +139,7 @@ impl Supervised<'_> {
         Ok(())
     }
 
-    /// Sends a signal, or ends the container where the signal would end any process but this one.
+    /// Sends a signal, or kills the container if the signal would end any process but PID 1.
     fn signal(&self, watch: &mut Watch<'_>, signal: i32) -> Result<(), Errno> {
         if would_be_lost(self.pid, signal) {
             return self.end(watch, signal);
@@ -160,7 +147,7 @@ impl Supervised<'_> {
         self.send(signal)
     }
 
-    /// Ends the container as if the signal had.
+    /// Kills the container as if the signal had ended it.
     fn end(&self, watch: &mut Watch<'_>, signal: i32) -> Result<(), Errno> {
         watch.verdict.forced = watch.verdict.forced.or(Some(signal));
         self.send(libc::SIGKILL)
@@ -173,7 +160,7 @@ impl Supervised<'_> {
         }
     }
 
-    /// Whether a key of the terminal has just sent `signal` to PID 1, which cannot hear it.
+    /// Whether a key of the terminal has just sent `signal` to a PID 1 that does not receive it.
     fn is_deaf_job(&self, master: BorrowedFd<'_>, signal: i32) -> Result<bool, Errno> {
         use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
         let modes = tcgetattr(master)?.local_modes;
@@ -190,7 +177,7 @@ impl Supervised<'_> {
             if watch.guard.is_none() {
                 match Guard::stand(self) {
                     Ok(guard) => watch.guard = Some(guard),
-                    // No room for one more process is no reason to end those that run.
+                    // Failing to start one more process is no reason to end the running ones.
                     Err(errno) => {
                         tracing::debug!(%errno, "no guard yet");
                         watch.quiet = Some(Instant::now() + GUARD_AGAIN);

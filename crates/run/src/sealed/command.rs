@@ -1,13 +1,13 @@
-//! The command: the last thing that is done, or why it cannot be.
+//! Executes the command, or reports why that is not possible.
 
 use crate::layout::{self, Facts, HEAD, Task};
-use crate::message::{MESSAGE, tell};
+use crate::message::{MESSAGE, report};
 use crate::system::{
     AT_FDCWD, CLOEXEC, EACCES, EINVAL, ELIBBAD, ENOENT, ENOEXEC, ENOTDIR, NOT_SET_UP, call, exit,
     number,
 };
 
-/// Tries the candidates in order. If none can be executed, says why.
+/// Tries the candidates in order. If none can be executed, reports why.
 pub fn execute(task: &Task) -> ! {
     // SAFETY: an array in the task that ends with 0.
     let candidate = |at: usize| unsafe { *(task.candidates as *const usize).add(at) };
@@ -18,7 +18,7 @@ pub fn execute(task: &Task) -> ! {
         let path = candidate(at);
         match call(number::EXECVE, [path, task.arguments, task.environment, 0]) {
             ENOENT | ENOTDIR if !exists(path) => {}
-            // As shells do: the search goes on, and this is the answer if nothing better is found.
+            // As in shells, the search continues, and this error is reported if nothing else is found.
             EACCES if many => refused = refused.or(Some(at)),
             error => not_executed(task, at, error),
         }
@@ -27,9 +27,9 @@ pub fn execute(task: &Task) -> ! {
     match refused {
         Some(at) => not_executed(task, at, EACCES),
         None => {
-            // SAFETY: nobody else uses the message; facts of a file that does not exist are zeroes.
+            // SAFETY: the program has one thread, and no reference to the message lives; facts of a file that does not exist are zeroes.
             unsafe { MESSAGE[HEAD..HEAD + size_of::<Facts>()].fill(0) };
-            tell(
+            report(
                 task,
                 layout::NOT_EXECUTED,
                 0,
@@ -46,12 +46,12 @@ fn exists(path: usize) -> bool {
     call(number::FACCESSAT, [AT_FDCWD, path, 0, 0]) == 0
 }
 
-/// Tells what the file looks like; box finds the words.
+/// Reports the facts about the file, from which box makes the message.
 fn not_executed(task: &Task, at: usize, error: isize) -> ! {
     // SAFETY: an array in the task, in which this one is.
     let path = unsafe { *(task.candidates as *const usize).add(at) };
     let mut facts = Facts { mode: 0, flags: 0 };
-    // struct stat and struct statfs of the kernel, which are shorter; the place of st_mode.
+    // Room for the kernel's struct stat and struct statfs, which are shorter; then the offset of st_mode.
     let mut space = [0usize; 32];
     let mode = if cfg!(target_arch = "x86_64") { 24 } else { 16 };
     let place = &raw mut space as usize;
@@ -64,7 +64,7 @@ fn not_executed(task: &Task, at: usize, error: isize) -> ! {
         facts.flags |= layout::ON_NOEXEC;
     }
     let mut length = size_of::<Facts>();
-    // Of a device or pipe nothing is read.
+    // Devices and pipes are not read.
     if matches!(error, ENOENT | ENOEXEC | EINVAL | ELIBBAD) && facts.mode & 0o170_000 == 0o100_000 {
         facts.flags |= libraries();
         const NONBLOCK: usize = 0o4000;
@@ -79,13 +79,13 @@ fn not_executed(task: &Task, at: usize, error: isize) -> ! {
             length += read as usize;
         }
     }
-    // SAFETY: nobody else uses the message; there is room for the facts after its head.
+    // SAFETY: the program has one thread, and no reference to the message lives; there is room for the facts after its head.
     unsafe { ((&raw mut MESSAGE as usize + HEAD) as *mut Facts).write_unaligned(facts) };
-    tell(task, layout::NOT_EXECUTED, 0, at as u16, -error, length);
+    report(task, layout::NOT_EXECUTED, 0, at as u16, -error, length);
     exit(NOT_SET_UP)
 }
 
-/// Which C library the image has, by the loaders where distributions put them.
+/// The C libraries of the image, by their loaders at the paths that distributions use.
 fn libraries() -> u32 {
     let exists = |path: &core::ffi::CStr| exists(path.as_ptr() as usize);
     let musl = exists(c"/lib/ld-musl-x86_64.so.1")

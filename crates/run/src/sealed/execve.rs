@@ -8,15 +8,16 @@ use crate::Error;
 use crate::error::c_string;
 use crate::sys::process::Strings;
 
-/// Where a command is looked for if its environment has no PATH.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The search path of a container without a PATH of its own: of a command whose environment has none, and of an image that sets none.
+/// The runtime spec leaves the choice to the runtime; this is Docker's.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Program, arguments and environment.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// As given.
+    /// The command, as given.
     pub name: String,
-    /// The files to try in order: one for each directory of PATH, or the path given.
+    /// The paths to try in order: one for each directory of PATH, or the given path.
     pub candidates: Vec<CString>,
     pub arguments: Strings,
     pub environment: Strings,
@@ -30,7 +31,7 @@ impl Command {
         Self::new(args, environment)
     }
 
-    /// The same from plain lists.
+    /// From plain lists.
     pub fn new(args: &[String], environment: &[String]) -> Result<Self, Error> {
         let name = args.first().filter(|name| !name.is_empty());
         let name = name
@@ -40,11 +41,11 @@ impl Command {
             .iter()
             .rev()
             .find_map(|entry| entry.strip_prefix("PATH="))
-            .unwrap_or(PATH);
+            .unwrap_or(DEFAULT_PATH);
         let candidates = if name.contains('/') {
             vec![c_string(name.as_bytes())?]
         } else {
-            // An empty element means the working directory to shells; it has no place in a lookup that nobody typed.
+            // An empty element, which means the working directory to shells, is ignored.
             let directories = path.split(':').filter(|directory| !directory.is_empty());
             directories
                 .map(|directory| c_string(format!("{directory}/{name}").as_bytes()))

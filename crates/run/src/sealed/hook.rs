@@ -1,16 +1,16 @@
-//! Hooks that run in the container, just before the command.
+//! Runs hooks in the container, just before the command.
 
 use crate::layout::{self, Hook, Operation, Task};
-use crate::message::tell;
+use crate::message::report;
 use crate::system::{
     AT_FDCWD, CLOEXEC, EINTR, NOT_SET_UP, PIDFD_OPEN, Poll, SET_SIZE, SIGCHLD, SIGKILL, call,
     call6, ended_by, exit, number, wait,
 };
 
-/// Runs a hook; one that fails is told, and the end.
+/// Runs a hook. If it fails, reports that and exits.
 pub fn run(task: &Task, operation: &Operation, hook: &Hook) -> isize {
     let failed = |kind: u8, number: isize| -> ! {
-        tell(task, kind, hook.point as u8, operation.index, number, 0);
+        report(task, kind, hook.point as u8, operation.index, number, 0);
         exit(NOT_SET_UP)
     };
     let not_seen = |result: isize| {
@@ -19,27 +19,27 @@ pub fn run(task: &Task, operation: &Operation, hook: &Hook) -> isize {
         }
         result as usize
     };
-    let (mut input, mut report) = ([0i32; 2], [0i32; 2]);
-    for pipe in [&mut input, &mut report] {
+    let (mut input, mut outcome) = ([0i32; 2], [0i32; 2]);
+    for pipe in [&mut input, &mut outcome] {
         not_seen(call(
             number::PIPE2,
             [&raw mut *pipe as usize, CLOEXEC, 0, 0],
         ));
     }
-    // Before there is a reader that could close its end; it is shorter than a pipe, so this does not wait.
+    // Written before there is a reader that could close its end. The state is shorter than a pipe's buffer, so this does not block.
     let state = [input[1] as usize, hook.state, hook.length, 0];
     not_seen(call(number::WRITE, state));
     let pid = not_seen(call6(number::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]));
     if pid == 0 {
-        become_hook(hook, input[0] as usize, report[1] as usize);
+        become_hook(hook, input[0] as usize, outcome[1] as usize);
     }
-    for end in [input[0], input[1], report[1]] {
+    for end in [input[0], input[1], outcome[1]] {
         call(number::CLOSE, [end as usize, 0, 0, 0]);
     }
     let mut error = 0i32;
     let place = &raw mut error as usize;
-    let length = call(number::READ, [report[0] as usize, place, 4, 0]);
-    call(number::CLOSE, [report[0] as usize, 0, 0, 0]);
+    let length = call(number::READ, [outcome[0] as usize, place, 4, 0]);
+    call(number::CLOSE, [outcome[0] as usize, 0, 0, 0]);
     let in_time = hook.limit == 0 || length != 0 || ends_within(not_seen, pid, hook.limit);
     if !in_time {
         call(number::KILL, [pid, SIGKILL, 0, 0]);
@@ -65,8 +65,8 @@ pub fn run(task: &Task, operation: &Operation, hook: &Hook) -> isize {
     }
 }
 
-/// In the child. What it prints goes nowhere.
-fn become_hook(hook: &Hook, input: usize, report: usize) -> ! {
+/// Executes the hook in the child, with its output discarded.
+fn become_hook(hook: &Hook, input: usize, outcome: usize) -> ! {
     const READ_WRITE: usize = 2;
     let null = c"/dev/null".as_ptr() as usize;
     let mut result = call(number::OPENAT, [AT_FDCWD, null, READ_WRITE | CLOEXEC, 0]);
@@ -83,7 +83,7 @@ fn become_hook(hook: &Hook, input: usize, report: usize) -> ! {
         );
     }
     let error = -result as i32;
-    call(number::WRITE, [report, &raw const error as usize, 4, 0]);
+    call(number::WRITE, [outcome, &raw const error as usize, 4, 0]);
     exit(127)
 }
 
@@ -94,7 +94,7 @@ fn ends_within(not_seen: impl Fn(isize) -> usize, pid: usize, seconds: usize) ->
         wanted: 1,
         found: 0,
     };
-    // The kernel writes back what is left of it, ppoll(2).
+    // The kernel writes the remaining time back, ppoll(2).
     let mut limit = [seconds, 0];
     let ready = loop {
         let arguments = [

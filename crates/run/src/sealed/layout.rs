@@ -1,10 +1,10 @@
-//! What box writes for the sealed program, and what that says to box. Shared by both: no library, plain numbers; addresses are those of
-//! the program's memory, where the task lies at [`BASE`].
+//! The task that box writes for the sealed program, and the messages that the program sends. Compiled into both, so it uses no
+//! library. Addresses are those in the program, which maps the task at [`BASE`].
 
-/// Where the program maps its task: far above itself, and far below all that the kernel places by itself.
+/// Where the program maps its task: far above the program, and far below all mappings that the kernel places.
 pub const BASE: usize = 0x1_0000_0000;
 
-/// The first thing of a task.
+/// The head of a task.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Task {
@@ -12,25 +12,25 @@ pub struct Task {
     pub operations: usize,
     /// How many there are.
     pub count: usize,
-    /// Address of the paths to try for the command: an array of addresses that ends with 0, like the next two.
+    /// Address of the paths to try for the command: an array of addresses that ends with 0. The next two fields have the same form.
     pub candidates: usize,
     /// Its arguments.
     pub arguments: usize,
     /// Its environment.
     pub environment: usize,
-    /// The descriptor of the line to box.
+    /// The descriptor of the channel to box.
     pub channel: usize,
 }
 
-/// One thing to do.
+/// A step of a task.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Operation {
-    /// A system call of the machine, or one of the constants below.
+    /// The number of a system call, or one of the constants below.
     pub number: u32,
-    /// The `Step` of which a failure is told.
+    /// The `Step` that a failure is reported as.
     pub step: u16,
-    /// Which one of several.
+    /// The index of that step.
     pub index: u16,
     /// Its arguments.
     pub arguments: [usize; 6],
@@ -38,18 +38,19 @@ pub struct Operation {
 
 /// Shrinks the bounding set to the bits of the first argument.
 pub const SHRINK_BOUNDING_SET: u32 = 0x1_0000;
-/// Ends the process if box is gone: it may have died before the death signal was asked for.
-pub const LIVE_WITH_BOX: u32 = 0x1_0001;
+/// Exits if box has died, which may have happened before the death signal was requested.
+pub const EXIT_IF_ORPHANED: u32 = 0x1_0001;
 /// Runs the hook at the address of the first argument.
 pub const RUN_HOOK: u32 = 0x1_0002;
-/// Goes on in a child, and becomes what reaps and passes signals on (`--init`). The first argument is the set of signals.
+/// Continues in a child, while this process becomes the init process, which reaps orphans and forwards signals. The first argument
+/// is the set of signals.
 pub const BECOME_REAPER: u32 = 0x1_0003;
-/// Goes on in a child of the caller's parent, in the pid namespace that was chosen for children, and ends.
+/// Continues in a sibling, in the pid namespace that was chosen for children, while this process exits.
 pub const ENTER_PID_NAMESPACE: u32 = 0x1_0004;
-/// Says that it is there, and waits for box to let it go on.
-pub const MEET: u32 = 0x1_0005;
+/// Reports this process to box, and waits for the order to go on.
+pub const ANNOUNCE: u32 = 0x1_0005;
 
-/// A program to be run and waited for. box writes it number by number.
+/// A program to run and to wait for. box writes these fields one by one.
 #[allow(dead_code)]
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -60,9 +61,9 @@ pub struct Hook {
     pub arguments: usize,
     /// Its environment.
     pub environment: usize,
-    /// Address of what it reads.
+    /// Address of the state that it reads.
     pub state: usize,
-    /// How long that is.
+    /// Length of the state.
     pub length: usize,
     /// Seconds after which it is killed; 0 for none.
     pub limit: usize,
@@ -70,30 +71,30 @@ pub struct Hook {
     pub point: usize,
 }
 
-/// Bytes of a message before what follows: kind, a byte, an index (2), an error number (4), a length (2), nothing (2).
+/// Length of a message's head: kind (1), a byte (1), an index (2), an error number (4), the length of the rest (4).
 pub const HEAD: usize = 12;
 /// A step failed.
 pub const FAILED: u8 = 1;
 /// The command could not be executed; [`Facts`] follow.
 pub const NOT_EXECUTED: u8 = 2;
-/// The first kind of message that is about a hook; there is one for each way to fail.
+/// The first kind of message about a hook. Each way to fail has its own kind.
 pub const HOOK: u8 = 3;
 /// It could not be executed.
 pub const HOOK_NOT_EXECUTED: u8 = HOOK + 1;
-/// Its end could not be seen.
+/// Waiting for it failed.
 pub const HOOK_NOT_SEEN: u8 = HOOK + 2;
 /// Its status was not 0.
 pub const HOOK_EXITED: u8 = HOOK + 3;
 /// A signal ended it.
 pub const HOOK_SIGNALED: u8 = HOOK + 4;
-/// It took too long.
+/// It exceeded its time limit.
 pub const HOOK_TIMED_OUT: u8 = HOOK + 5;
-/// A process is in the container's pid namespace.
-pub const THERE: u8 = 9;
-/// What it is answered: `Order::Go`.
+/// A joining process is in the container's pid namespace.
+pub const ARRIVED: u8 = 9;
+/// The answer to that, `Order::Go`.
 pub const GO: u8 = 2;
 
-/// What the file of a command looks like that could not be executed. After it in the message: its first bytes.
+/// Facts about the file of a command that could not be executed. In a message, the first bytes of the file follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -103,15 +104,15 @@ pub struct Facts {
     pub flags: u32,
 }
 
-/// There is such a file.
+/// The file exists.
 pub const EXISTS: u32 = 1;
-/// On a mount with `noexec`.
+/// It is on a mount with `noexec`.
 pub const ON_NOEXEC: u32 = 2;
-/// The container has musl's loader where distributions put it.
+/// The container has musl's loader.
 pub const HAS_MUSL: u32 = 4;
-/// And that of glibc.
+/// The container has glibc's loader.
 pub const HAS_GLIBC: u32 = 8;
-/// The first bytes are those of the file.
+/// The file was read, and its first bytes follow.
 pub const WAS_READ: u32 = 16;
-/// The most bytes of the file.
+/// The most bytes of the file that follow.
 pub const MOST_READ: usize = 4096;

@@ -1,8 +1,8 @@
-//! What takes box's place in a process of a container, see `sealed.rs`. A program by itself, without the standard library, that
-//! build.rs compiles: `box-init DESCRIPTOR LENGTH`. It maps its task from the descriptor, does it, and executes the command; with
-//! `--init` it stays, as PID 1.
+//! The program that replaces box in a process of a container, see `sealed.rs`. build.rs compiles it by itself, without the standard
+//! library. Called as `box-init DESCRIPTOR LENGTH`, it maps its task from the descriptor, performs it, and executes the command, or
+//! stays as the init process.
 //!
-//! Nothing in here is secret or has rights of its own: the container may execute it again, by whatever link or interpreter line.
+//! It holds no secrets and has no privileges of its own: the container may execute it again, by a link or an interpreter line.
 #![no_std]
 #![no_main]
 
@@ -16,7 +16,7 @@ mod system;
 use core::arch::global_asm;
 
 use layout::{HEAD, Hook, Operation, Task};
-use message::tell;
+use message::report;
 use system::{EINTR, EINVAL, NOT_SET_UP, Poll, SET_SIZE, SIGCHLD, call, call6, exit, number};
 
 // The kernel enters with argc, argv and the environment on the stack, and nothing else.
@@ -63,9 +63,9 @@ extern "C" fn main(stack: *const usize) -> ! {
         alone()
     }
     call(number::CLOSE, [file, 0, 0, 0]);
-    // SAFETY: mapped, and written by box; whoever else starts this program with something else harms its own process alone.
+    // SAFETY: mapped, and written by box. A container that starts this program with another file only harms its own process.
     let task = unsafe { &*(base as *const Task) };
-    // Before the filter. From the exec of the command on, box reads the end of the line.
+    // Done before the filter is installed. When the command is executed, box reads end of file.
     const SET_FLAGS: usize = 2;
     call(number::FCNTL, [task.channel, SET_FLAGS, 1, 0]);
     for at in 0..task.count {
@@ -76,7 +76,7 @@ extern "C" fn main(stack: *const usize) -> ! {
     command::execute(task)
 }
 
-/// The container has executed this program itself, by way of /proc/self/exe.
+/// The container executed this program itself, through /proc/self/exe.
 fn alone() -> ! {
     let text = c"box-init: this executes a container's command, and is none itself\n";
     let text = text.to_bytes();
@@ -88,22 +88,22 @@ fn perform(task: &Task, operation: &Operation) {
     let [first, ..] = operation.arguments;
     let result = match operation.number {
         layout::SHRINK_BOUNDING_SET => shrink_bounding_set(first),
-        layout::LIVE_WITH_BOX => live_with_box(task.channel),
+        layout::EXIT_IF_ORPHANED => live_with_box(task.channel),
         // SAFETY: the address of a hook in the task.
         layout::RUN_HOOK => hook::run(task, operation, unsafe { &*(first as *const Hook) }),
         layout::BECOME_REAPER => reaper::split(first),
         layout::ENTER_PID_NAMESPACE => enter_pid_namespace(),
-        layout::MEET => meet(task.channel),
+        layout::ANNOUNCE => meet(task.channel),
         number => call6(number as usize, operation.arguments),
     };
     if result < 0 {
         let step = operation.step as u8;
-        tell(task, layout::FAILED, step, operation.index, -result, 0);
+        report(task, layout::FAILED, step, operation.index, -result, 0);
         exit(NOT_SET_UP)
     }
 }
 
-/// What is not in the set is given up; the kernel's last capability is where it says EINVAL, prctl(2).
+/// Drops all capabilities that are not in the set. After the kernel's last one, prctl(2) fails with EINVAL.
 fn shrink_bounding_set(kept: usize) -> isize {
     const CAPBSET_DROP: usize = 24;
     for number in 0..64 {
@@ -119,7 +119,7 @@ fn shrink_bounding_set(kept: usize) -> isize {
     0
 }
 
-/// box's end of the line is closed with box. poll(2)
+/// Exits if box has died, which closes its end of the channel. poll(2)
 fn live_with_box(channel: usize) -> isize {
     const HANGUP: u16 = 0x10;
     let mut poll = Poll {
@@ -145,7 +145,7 @@ fn live_with_box(channel: usize) -> isize {
     result
 }
 
-/// Goes on in the child. The parent ends: it has nothing in the namespace.
+/// Continues in the child. The parent exits, as it is not in the namespace.
 fn enter_pid_namespace() -> isize {
     // A sibling, so that box can wait for it.
     const CLONE_PARENT: usize = 0x8000;
@@ -155,10 +155,10 @@ fn enter_pid_namespace() -> isize {
     }
 }
 
-/// box sees by the message who it is, and answers, or is gone.
+/// The kernel adds the sender to the message. box answers, unless it has died.
 fn meet(channel: usize) -> isize {
     let mut message = [0u32; HEAD / 4];
-    message[0] = u32::from(layout::THERE);
+    message[0] = u32::from(layout::ARRIVED);
     let sent = call(
         number::WRITE,
         [channel, &raw const message as usize, HEAD, 0],
@@ -176,7 +176,7 @@ fn meet(channel: usize) -> isize {
     }
 }
 
-/// The number that the word says.
+/// Parses a decimal number.
 unsafe fn parse(mut word: *const u8) -> usize {
     let mut number = 0usize;
     // SAFETY: the caller's word ends with a zero byte, which is no digit.

@@ -1,14 +1,14 @@
-//! PID 1 with `--init`: passes signals on to the command and reaps what is left to it.
+//! The init process, PID 1: forwards signals to the command and reaps orphans.
 
 use crate::system::{
     CLOSE_RANGE, EINTR, NOT_SET_UP, SET_SIZE, SIGCHLD, WNOHANG, call, call6, ended_by, exit, number,
     wait,
 };
 
-/// Goes on in the child; what is PID 1 stays and does not return.
+/// Continues in the child. In PID 1 it does not return.
 pub fn split(forwarded: usize) -> isize {
     const SET_MASK: usize = 2;
-    // Blocked before the fork, so that no signal finds PID 1 deaf.
+    // Blocked before the fork, so that PID 1 loses no signal.
     let set = |mask: usize| {
         let place = &raw const mask as usize;
         call(number::RT_SIGPROCMASK, [SET_MASK, place, 0, SET_SIZE])
@@ -19,14 +19,15 @@ pub fn split(forwarded: usize) -> isize {
     }
     match call6(number::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]) {
         0 => {
-            // A job of its own, in the foreground if there is a terminal, so that Control-C reaches it and not PID 1.
+            // The command gets a job of its own, in the foreground if there is a terminal, so that Control-C reaches it and not PID
+            // 1.
             const SET_FOREGROUND: usize = 0x5410;
             let result = call(number::SETPGID, [0, 0, 0, 0]);
             if result < 0 {
                 return result;
             }
             let own = call(number::GETPID, [0, 0, 0, 0]) as i32;
-            // Without a terminal of this session there is nothing to do.
+            // This fails without a controlling terminal, where it is not needed.
             call(
                 number::IOCTL,
                 [0, SET_FOREGROUND, &raw const own as usize, 0],
@@ -39,9 +40,9 @@ pub fn split(forwarded: usize) -> isize {
 }
 
 fn reap_and_forward(command: usize, forwarded: usize) -> ! {
-    // Those of the command: it holds them itself.
+    // Closes the command's descriptors, which the command holds itself.
     call(CLOSE_RANGE, [0, u32::MAX as usize, 0, 0]);
-    // As any program is that was just executed: a change of user has taken that away, prctl(2).
+    // Dumpable, as after any exec: the change of the user has cleared that, prctl(2).
     const SET_DUMPABLE: usize = 4;
     call(number::PRCTL, [SET_DUMPABLE, 1, 0, 0]);
     const SET_NAME: usize = 15;
@@ -55,14 +56,14 @@ fn reap_and_forward(command: usize, forwarded: usize) -> ! {
             signal if signal > 0 => {
                 call(number::KILL, [command, signal as usize, 0, 0]);
             }
-            // A filter that does not let us wait for signals: none are passed on, and what ends is reaped all the same.
+            // The filter forbids waiting for signals: none is forwarded, but processes are still reaped.
             _ => reap(command, 0),
         }
     }
 }
 
-/// Reaps all that have ended; if the command has, its end is ours, and the kernel ends what is left in the pid namespace.
-/// Without `WNOHANG` it waits until then, and does not return.
+/// Reaps ended processes. When the command has ended, exits with its status, and the kernel kills all others in the pid namespace.
+/// Without `WNOHANG` it waits until then and does not return.
 fn reap(command: usize, options: usize) {
     loop {
         let mut status = 0i32;
@@ -74,7 +75,7 @@ fn reap(command: usize, options: usize) {
             if options == WNOHANG {
                 return;
             }
-            // Waiting is forbidden as well, so that the command's end would never be seen.
+            // The filter forbids waiting as well, so the command's end would never be noticed.
             exit(NOT_SET_UP)
         }
         if pid as usize == command {

@@ -1,4 +1,4 @@
-//! The kernel's calls, by number, and what they take and give.
+//! System calls by number, and their constants.
 
 use core::arch::asm;
 
@@ -56,7 +56,7 @@ pub mod number {
     pub const PIPE2: usize = 59;
 }
 
-/// The same on both machines.
+/// Numbers that are the same on both architectures.
 pub const PIDFD_OPEN: usize = 434;
 pub const CLOSE_RANGE: usize = 436;
 
@@ -72,9 +72,9 @@ pub const SIGCHLD: usize = 17;
 pub const WNOHANG: usize = 1;
 pub const CLOEXEC: usize = 0o2_000_000;
 pub const AT_FDCWD: usize = -100isize as usize;
-/// Of the kernel's signal set.
+/// The size of the kernel's signal set, in bytes.
 pub const SET_SIZE: usize = 8;
-/// What box exits with where a container could not be set up.
+/// The exit status of box if a container could not be set up.
 pub const NOT_SET_UP: usize = 125;
 
 #[repr(C)]
@@ -88,7 +88,7 @@ pub fn wait(pid: usize, status: &mut i32, options: usize) -> isize {
     call(number::WAIT4, [pid, &raw mut *status as usize, options, 0])
 }
 
-/// wait(2): the signal in the low seven bits, else the exit status in the next byte.
+/// Splits a status of wait(2): a signal in the low seven bits, or else an exit status in the next byte.
 pub fn ended_by(status: i32) -> Result<i32, i32> {
     match status & 0x7f {
         0 => Ok(status >> 8 & 0xff),
@@ -123,11 +123,11 @@ pub fn call6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     result
 }
 
-/// The compiler makes calls of it where many bytes become the same; there is no library that has it.
+/// The compiler emits calls of memset, and no library provides it here.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(start: *mut u8, byte: i32, length: usize) -> *mut u8 {
     for at in 0..length {
-        // SAFETY: the caller's range. Volatile, so that this loop does not become a call of itself.
+        // SAFETY: the caller's range. Volatile, so that the compiler does not turn this loop into a call of itself.
         unsafe { start.add(at).write_volatile(byte as u8) };
     }
     start

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
-/// Loads an eBPF program of the type that judges device access, `BPF_PROG_TYPE_CGROUP_DEVICE`.
-/// See <https://man7.org/linux/man-pages/man2/bpf.2.html>.
+/// Loads an eBPF program that decides about device access, `BPF_PROG_TYPE_CGROUP_DEVICE`. See
+/// <https://man7.org/linux/man-pages/man2/bpf.2.html>.
 pub fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno> {
     #[repr(C)]
     struct Load {
@@ -44,11 +44,11 @@ pub fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno> {
         )
     };
     let descriptor = super::result(descriptor)?;
-    // SAFETY: the kernel has just returned this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just returned this descriptor, and it has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
 }
 
-/// Attaches a device program to a cgroup, beside those that are there already: all must agree.
+/// Attaches a device program to a cgroup, in addition to existing ones. Access needs the consent of all.
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: &OwnedFd) -> Result<(), Errno> {
     #[repr(C)]
     struct Attach {

@@ -1,4 +1,4 @@
-//! What a process leaves behind: its exit status.
+//! The exit status of a process.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The status for a shell: the command's own, or 128 + signal.
+    /// The status in a shell: the command's own, or 128 + signal.
     pub fn code(self) -> u8 {
         match self {
             Self::Exited(code) => code,

@@ -1,4 +1,4 @@
-//! Memory that two processes see, and giving memory back while box does nothing but wait.
+//! Memory that two processes share, and releasing memory while box only waits.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,9 +13,14 @@ unsafe extern "C" {
 
 const PAGE: usize = 4096;
 
-/// Takes out of this process' resident memory what the waiting does not need: the program's code and constants, which stay in
-/// the page cache and come back when they are used, free memory of the allocator, and the stack below the caller's frame. What
-/// the start needed of them is some three megabytes, the waiting a few pages. To be called on the main thread alone. madvise(2)
+/// Releases resident memory that a waiting process does not need: the program's code and constants, free memory of the allocator,
+/// and the stack below the caller's frame. Must be called on the main thread, while there is no other. madvise(2)
+///
+/// A process of box stays for as long as its container runs. A start makes some three megabytes resident, and waiting needs a few
+/// pages of them: with this a monitor takes 0.66 MB, see docs/containers.md.
+///
+/// That this function advises away the pages that it runs on is sound. The code is a private, read-only mapping of a file, so a
+/// page that is touched again is mapped from the page cache, at the cost of a minor fault. To save these faults, the code comes last.
 pub fn release() -> Result<(), Errno> {
     let (start, end) = (
         &raw const __executable_start as usize,
@@ -26,21 +31,21 @@ pub fn release() -> Result<(), Errno> {
     // SAFETY: it takes a number of bytes to keep.
     unsafe { libc::malloc_trim(0) };
     release_stack()?;
-    // Last, as all of this was code to run.
     advise(start, end, libc::MADV_DONTNEED)
 }
 
-/// Makes small mappings of a large one, by a flag that every second one has. Since Linux 6.18 one touch brings all of a
-/// page cache folio back that lies in one mapping, and that may be two megabytes. The second time nothing changes.
+/// Splits the mapping of the code into small ones, by a flag that every second one gets. Since Linux 6.18 one touch maps a whole
+/// folio of the page cache, up to two megabytes, as far as it lies in one mapping. A second call changes nothing.
 fn split(start: usize, end: usize) {
     const PART: usize = 64 << 10;
     for part in (start..end).step_by(2 * PART) {
-        // That leaves a part of the program out of core dumps, and matters so little that it may fail.
+        // The flag only leaves a part of the code out of core dumps. A failure does not matter.
         advise(part, end.min(part + PART), libc::MADV_DONTDUMP).ok();
     }
 }
 
-/// What deeper calls left below this frame; 256 bytes are enough for the calls from here and what the ABI lets a leaf use there.
+/// Releases the stack below this frame, which deeper calls have used. It spares 256 bytes, enough for the calls from here and for the
+/// red zone that the ABI allows a leaf function.
 #[inline(never)]
 fn release_stack() -> Result<(), Errno> {
     /// Far less than the kernel keeps free below a stack, however small its limit is: 128 MiB, mmap_base() in arch/*/mm.
@@ -50,7 +55,7 @@ fn release_stack() -> Result<(), Errno> {
     advise(end.saturating_sub(DEEPEST), end, libc::MADV_DONTNEED)
 }
 
-/// Of the pages in the range; where there are none that is no error.
+/// Calls madvise(2) for the mapped pages of a range. Unmapped ones are not an error.
 fn advise(start: usize, end: usize, advice: libc::c_int) -> Result<(), Errno> {
     if start >= end {
         return Ok(());
@@ -62,18 +67,18 @@ fn advise(start: usize, end: usize, advice: libc::c_int) -> Result<(), Errno> {
         return Ok(());
     }
     match Errno::from_io_error(&std::io::Error::last_os_error()) {
-        // Between the parts of the program, and below the stack, nothing is mapped; the rest was done all the same.
+        // Nothing is mapped between the parts of the program and below the stack. The call has handled the other pages.
         Some(Errno::NOMEM) => Ok(()),
         errno => Err(errno.unwrap_or(Errno::IO)),
     }
 }
 
-/// A number that this process and those it clones afterwards all see; 0 at first. mmap(2), MAP_SHARED
+/// A number that this process shares with those that it clones afterwards; 0 at first. mmap(2), MAP_SHARED
 #[derive(Debug)]
 pub struct SharedNumber(NonNull<AtomicU32>);
 
 impl SharedNumber {
-    /// A page of its own, made when it is first written to.
+    /// Maps a page for it, which the kernel allocates at the first write.
     pub fn new() -> Result<Self, Errno> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;

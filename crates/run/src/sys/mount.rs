@@ -1,4 +1,4 @@
-//! Mount attributes, which no crate of ours wraps, and what goes with them.
+//! mount_setattr(2), which rustix lacks, and helpers for mounts.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -23,7 +23,7 @@ pub struct Attributes {
     pub userns_fd: u64,
 }
 
-/// Changes the mount that the descriptor stands for, and those below it if `recursive`.
+/// Changes the mount of a descriptor, and those below it if `recursive`.
 pub fn set_attributes(
     mount: BorrowedFd<'_>,
     attributes: &Attributes,
@@ -32,8 +32,8 @@ pub fn set_attributes(
     mount_setattr(mount, c"", libc::AT_EMPTY_PATH, attributes, recursive)
 }
 
-/// The same for the mount that a path leads to.
-pub fn set_attributes_of(
+/// The same for the mount at a path.
+pub(crate) fn set_attributes_of(
     path: &CStr,
     attributes: &Attributes,
     recursive: bool,
@@ -63,7 +63,7 @@ fn mount_setattr(
     result(status).map(drop)
 }
 
-/// Keeps mounts of this namespace from reaching the one it was copied from.
+/// Makes all mounts private, so that changes do not reach the namespace that this one was copied from.
 pub fn make_private() -> Result<(), Errno> {
     rustix::mount::mount_change(
         c"/",
@@ -72,7 +72,7 @@ pub fn make_private() -> Result<(), Errno> {
 }
 
 /// `/proc/self/fd/N` without allocating.
-pub fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
+pub(crate) fn descriptor_path(buffer: &mut [u8; 32], descriptor: i32) -> &CStr {
     const HEAD: &[u8] = b"/proc/self/fd/";
     buffer[..HEAD.len()].copy_from_slice(HEAD);
     let mut digits = [0u8; 10];

@@ -1,11 +1,11 @@
-//! The loopback device of a fresh network namespace.
+//! The loopback device of a new network namespace.
 
 use std::os::fd::AsRawFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// Sets `lo` up, which gives it 127.0.0.1 and ::1. netdevice(7)
+/// Sets `lo` up, which also gives it 127.0.0.1 and ::1. netdevice(7)
 pub fn set_loopback_up() -> Result<(), Errno> {
     let socket = socket_with(
         AddressFamily::INET,

@@ -1,4 +1,4 @@
-//! Making, waiting for and replacing processes.
+//! System calls that make, wait for and replace processes.
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::result;
 
-/// Which side of [`clone3`] this is.
+/// The side on which [`clone3`] returned.
 pub enum Cloned {
     /// The caller.
     Parent {
@@ -22,7 +22,7 @@ pub enum Cloned {
     Child,
 }
 
-/// How a process ended, with what it and its waited-for children used.
+/// How a process ended, and the usage of it and the children that it waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
     /// The exit status or signal.
@@ -33,8 +33,8 @@ pub struct Exit {
     pub peak_resident: u64,
 }
 
-/// Makes a process as fork does, in new namespaces of `flags` and, if given, in the v2 control group `cgroup`.
-/// The caller should have one thread: the child of another one must not rely on locks, such as the allocator's.
+/// Forks a process into new namespaces of `flags` and, if given, the v2 control group `cgroup`. The caller should have one thread:
+/// with several, the child must not use locks, such as the allocator's.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain data, for which zeroes are valid.
@@ -43,7 +43,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errn
     args.pidfd = ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     if let Some(cgroup) = cgroup {
-        // libc has it as a c_int, in which it does not fit (linux/sched.h).
+        // In libc it is a c_int, which is too small for it (linux/sched.h).
         const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -54,7 +54,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errn
     if pid == 0 {
         return Ok(Cloned::Child);
     }
-    // SAFETY: the kernel stored a new descriptor in pidfd, which nobody else owns.
+    // SAFETY: the kernel stored a new descriptor in pidfd, which has no other owner.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Cloned::Parent {
         pid: pid as i32,
@@ -100,7 +100,7 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit, Errno> {
     })
 }
 
-/// Sends any signal by number through a pidfd. pidfd_send_signal(2)
+/// Sends a signal by number through a pidfd. pidfd_send_signal(2)
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
     // SAFETY: a null siginfo makes it what kill(2) sends.
     let status = unsafe {
@@ -115,9 +115,9 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
     result(status).map(drop)
 }
 
-/// Sends a signal with a number, as sigqueue(3) does, through a pidfd. pidfd_send_signal(2)
-pub fn queue_signal(pidfd: BorrowedFd<'_>, signal: c_int, value: i32) -> Result<(), Errno> {
-    /// The beginning of the kernel's siginfo_t for a signal of a process, sigaction(2): 128 bytes in all.
+/// Sends a signal with a value through a pidfd, as sigqueue(3) does. pidfd_send_signal(2)
+pub(crate) fn queue_signal(pidfd: BorrowedFd<'_>, signal: c_int, value: i32) -> Result<(), Errno> {
+    /// The kernel's siginfo_t for a queued signal, sigaction(2).
     #[repr(C)]
     struct Queued {
         signal: c_int,
@@ -163,14 +163,14 @@ pub fn unshare(flags: c_int) -> Result<(), Errno> {
     }
 }
 
-/// Argument or environment strings as execve(2) takes them: pointers into strings that are kept alive beside them.
-pub struct Strings {
+/// Argument or environment strings for execve(2): pointers, and the strings that they point to.
+pub(crate) struct Strings {
     strings: Vec<std::ffi::CString>,
     pointers: Vec<*const c_char>,
 }
 
 impl Strings {
-    /// Owns the strings; the pointers stay right as a CString's bytes do not move with it.
+    /// Takes the strings. The pointers stay valid because moving a CString does not move its bytes.
     pub fn new(strings: Vec<std::ffi::CString>) -> Self {
         let pointers = strings
             .iter()
@@ -192,8 +192,8 @@ impl std::fmt::Debug for Strings {
     }
 }
 
-/// Waits to be killed.
-pub fn sleep() -> ! {
+/// Sleeps until it is killed.
+pub(crate) fn sleep() -> ! {
     // SAFETY: pause(2) takes nothing and touches no memory; should the parent die, so does this process.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -203,8 +203,8 @@ pub fn sleep() -> ! {
     }
 }
 
-/// execveat(2) of an open file; returns only if it failed.
-pub fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
+/// execveat(2) of an open file. Returns only on failure.
+pub(crate) fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
     // SAFETY: both arrays end with a null pointer and point to strings that live in `Strings`; the empty path with AT_EMPTY_PATH means the file itself.
     unsafe {
         libc::syscall(
@@ -219,16 +219,16 @@ pub fn execveat(file: BorrowedFd<'_>, arguments: &Strings, environment: &Strings
     last_error()
 }
 
-/// _exit(2): ends the process without running anything of the copied memory.
+/// _exit(2): ends the process without running exit handlers of the copied memory.
 pub fn exit(code: u8) -> ! {
     // SAFETY: it does not return and touches no memory.
     unsafe { libc::_exit(c_int::from(code)) }
 }
 
-/// Gives every signal its default action and unblocks all of them, as a fresh login has it. signal(7)
+/// Gives every signal its default action and unblocks all of them, as after a login. signal(7)
 ///
-/// By the system call, as the C library keeps two signals from its own function, and an ignored one is inherited.
-pub fn reset_signals() -> Result<(), Errno> {
+/// Uses the system call, because the C library's function refuses two signals, and an ignored signal would be inherited.
+pub(crate) fn reset_signals() -> Result<(), Errno> {
     // struct sigaction of the kernel: handler SIG_DFL, no flags, no restorer, an empty mask of 64 bits.
     let default = [0u64; 4];
     for signal in 1..=64 {
@@ -249,7 +249,7 @@ pub fn reset_signals() -> Result<(), Errno> {
     set_signal_mask(0).map(drop)
 }
 
-/// Sets the signal mask (bit N-1 is signal N); returns the one of before.
+/// Sets the signal mask (bit N-1 is signal N), and returns the previous one.
 pub fn set_signal_mask(mask: u64) -> Result<u64, Errno> {
     let mut old = 0u64;
     // SAFETY: the kernel's sigset_t is 64 bits, rt_sigprocmask(2); both masks live over the call.
@@ -266,27 +266,27 @@ pub fn set_signal_mask(mask: u64) -> Result<u64, Errno> {
 }
 
 /// A descriptor from which the signals of `mask` (bit N-1 is signal N) are read. signalfd(2)
-pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
+pub(crate) fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the mask lives over the call and is as long as is said.
     let descriptor = result(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &mask, 8, flags) })?;
-    // SAFETY: it is a new descriptor that nobody else owns.
+    // SAFETY: it is a new descriptor without another owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) })
 }
 
 /// Closes all descriptors from `first` up.
-pub fn close_from(first: u32) -> Result<(), Errno> {
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
     close_range(first, u32::MAX)
 }
 
 /// Closes all descriptors from `first` to `last`. close_range(2)
-pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: the caller is a child about to exec: no owner of these descriptors will run again.
     result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Clears close-on-exec. fcntl(2)
-pub fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
+pub(crate) fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
     // SAFETY: F_SETFD takes an integer.
     let status = unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
     if status == -1 {
@@ -296,8 +296,8 @@ pub fn keep_over_exec(descriptor: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// Makes `from` also be number `to`, for a child about to exec. dup3(2); a no-op but for the flag if they are equal.
-pub fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<(), Errno> {
+/// Duplicates `from` to number `to`, in a child about to exec. dup3(2); if they are equal, only the flag is changed.
+pub(crate) fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<(), Errno> {
     if from == to {
         return if close_on_exec {
             Ok(())
@@ -306,7 +306,7 @@ pub fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<()
         };
     }
     let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
-    // SAFETY: whoever owned number `to` in the parent's memory image does not run in this child.
+    // SAFETY: the owner of number `to` in the parent's memory image does not run in this child.
     let status = unsafe { libc::dup3(from, to, flags) };
     if status == -1 {
         Err(last_error())
@@ -315,30 +315,30 @@ pub fn move_descriptor(from: RawFd, to: RawFd, close_on_exec: bool) -> Result<()
     }
 }
 
-/// Makes an owned descriptor number `to`, close-on-exec, in a child about to exec.
-pub fn move_owned(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
+/// Moves an owned descriptor to number `to`, close-on-exec, in a child about to exec.
+pub(crate) fn move_owned(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
     if from.as_raw_fd() == to {
         return Ok(from);
     }
     move_descriptor(from.as_raw_fd(), to, true)?;
-    // SAFETY: dup3 made number `to` ours; whoever owned it in the parent's memory image does not run in this child.
+    // SAFETY: dup3 has just made number `to`; its owner in the parent's memory image does not run in this child.
     Ok(unsafe { OwnedFd::from_raw_fd(to) })
 }
 
-/// A session keyring of its own, so that the caller's keys are out of reach. keyctl(2), KEYCTL_JOIN_SESSION_KEYRING
-pub fn new_session_keyring() -> Result<(), Errno> {
+/// Joins a new session keyring, so that the caller's keys are out of reach. keyctl(2), KEYCTL_JOIN_SESSION_KEYRING
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: c_int = 1;
     // SAFETY: a null name asks for an anonymous keyring.
     result(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0, 0, 0, 0) }).map(drop)
 }
 
 /// personality(2)
-pub fn set_personality(persona: u32) -> Result<(), Errno> {
+pub(crate) fn set_personality(persona: u32) -> Result<(), Errno> {
     // SAFETY: it takes an integer.
     result(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
 }
 
-/// Closes all descriptors above 2 that are not close-on-exec: ours all are, so those that are not are the caller's.
+/// Closes all descriptors above 2 that are not close-on-exec. Those of box all are, so the others are the caller's.
 pub fn close_inherited() -> Result<(), Errno> {
     let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     for entry in std::fs::read_dir("/proc/self/fd").map_err(failed)? {

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use box_cache::words;
+use box_cache::Reason;
 
 use crate::attempt::Cause;
 use crate::printable::Printable;
@@ -34,7 +34,7 @@ pub(super) fn of_body(error: &io::Error, stall_timeout: Duration) -> Cause {
     match inner {
         Some(e) if e.is_timeout() => Cause::Stalled(stall_timeout),
         Some(e) => Cause::Broken(deepest(e)),
-        None => Cause::Broken(words(error)),
+        None => Cause::Broken(Reason(error).to_string()),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn deepest(error: &reqwest::Error) -> String {
         reason = inner;
     }
     let text = match reason.downcast_ref::<io::Error>() {
-        Some(io) => words(io),
+        Some(io) => Reason(io).to_string(),
         None => reason.to_string(),
     };
     Printable::new(&text).to_string()

@@ -167,7 +167,7 @@ fn decimal(digits: &[u8]) -> Result<u64, Problem> {
         .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     text.and_then(|text| text.parse().ok())
         .filter(|&number| number <= i64::MAX as u64)
-        .ok_or(Problem::Sparse("a number was expected"))
+        .ok_or(Problem::Sparse("not a number"))
 }
 
 #[cfg(test)]

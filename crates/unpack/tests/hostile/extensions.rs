@@ -18,20 +18,28 @@ fn attributes(numbers: std::ops::Range<usize>, length: usize) -> Vec<u8> {
 
 #[test]
 fn extended_headers() {
-    let text = |text: &[u8]| Tar::new().pax_text(b'x', text).file("x", "x").end();
     let claims = |kind: u8| {
         Tar::new()
             .head(Head::new(kind, "x").size(1 << 30))
             .raw([0; 4 * BLOCK])
             .cut()
     };
-    let many = (0..9).fold(Tar::new(), |tar, _| tar.pax(&[("comment", "x")]));
     assert_refused(
         vec![
             fixed("PAX header of 1 GiB", "limit header", claims(b'x')),
             fixed("global header of 1 GiB", "limit header", claims(b'g')),
             fixed("long name of 1 GiB", "limit header", claims(b'L')),
             fixed("long link of 1 GiB", "limit header", claims(b'K')),
+        ],
+        &[Way::NewDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn records_of_extended_headers() {
+    let text = |text: &[u8]| Tar::new().pax_text(b'x', text).file("x", "x").end();
+    assert_refused(
+        vec![
             fixed(
                 "record beyond the header",
                 "longer than the header",
@@ -52,6 +60,16 @@ fn extended_headers() {
             fixed("record without value", "without", text(b"8 pathx\n")),
             fixed("record without key", "empty key", text(b"6 =xx\n")),
             fixed("records of zeros", "extended header", text(&[0; 100])),
+        ],
+        &[Way::NewDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn extended_headers_in_the_wrong_number_or_place() {
+    let many = (0..9).fold(Tar::new(), |tar, _| tar.pax(&[("comment", "x")]));
+    assert_refused(
+        vec![
             fixed(
                 "thousands of attributes",
                 "extended attributes",
@@ -115,23 +133,6 @@ fn sparse_files() {
             .with(Head::new(b'S', "x").gnu_sparse(map, false, size), content)
             .end()
     };
-    let listed = |map: &str, size: &str| {
-        Tar::new()
-            .pax(&[("GNU.sparse.map", map), ("GNU.sparse.size", size)])
-            .file("x", "12345678")
-            .end()
-    };
-    let inside = |map: &[u8]| {
-        let records = [
-            ("GNU.sparse.major", "1"),
-            ("GNU.sparse.minor", "0"),
-            ("GNU.sparse.realsize", "100"),
-        ];
-        Tar::new()
-            .pax(&records)
-            .file("x", [map, &vec![0; BLOCK - map.len()]].concat())
-            .end()
-    };
     let endless = (0..200).fold(
         Tar::new().head(Head::new(b'S', "x").gnu_sparse(&[], true, 10)),
         |tar, _| {
@@ -168,6 +169,32 @@ fn sparse_files() {
                 old(&[(0, 4)], 100, b"12345678"),
             ),
             fixed("endless map", "limit header", endless.cut()),
+        ],
+        &[Way::NewDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn sparse_files_of_pax() {
+    let listed = |map: &str, size: &str| {
+        Tar::new()
+            .pax(&[("GNU.sparse.map", map), ("GNU.sparse.size", size)])
+            .file("x", "12345678")
+            .end()
+    };
+    let inside = |map: &[u8]| {
+        let records = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.realsize", "100"),
+        ];
+        Tar::new()
+            .pax(&records)
+            .file("x", [map, &vec![0; BLOCK - map.len()]].concat())
+            .end()
+    };
+    assert_refused(
+        vec![
             fixed("odd list", "odd number", listed("0,4,10", "100")),
             fixed("list of letters", "not a number", listed("0,x", "100")),
             fixed("list of negatives", "not a number", listed("0,-8", "100")),

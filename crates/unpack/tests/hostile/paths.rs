@@ -7,7 +7,7 @@ use super::support::arena::{Arena, WAYS, Way};
 use super::{assert_refused, bytes, case, fixed};
 
 #[test]
-fn names() {
+fn names_that_lead_upwards() {
     assert_refused(
         vec![
             fixed(
@@ -62,6 +62,15 @@ fn names() {
                     .file("x", "")
                     .end(),
             ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn names_that_are_none() {
+    assert_refused(
+        vec![
             fixed(
                 "no name",
                 "the name is empty",
@@ -96,6 +105,15 @@ fn names() {
                     .dir("x")
                     .end(),
             ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn names_that_are_no_place_for_their_kind() {
+    assert_refused(
+        vec![
             fixed(
                 "root as file",
                 "root can only be a directory",
@@ -135,7 +153,7 @@ fn names() {
 }
 
 #[test]
-fn links() {
+fn paths_through_links_to_the_outside() {
     assert_refused(
         vec![
             case(
@@ -172,6 +190,27 @@ fn links() {
                     .file("l/secret", "x")
                     .end(),
             ),
+            case(
+                "link swapped in for a directory",
+                "does not lead to a directory",
+                |outside| {
+                    Tar::new()
+                        .dir("d")
+                        .file("d/a", "a")
+                        .symlink("d", bytes(outside))
+                        .file("d/secret", "x")
+                        .end()
+                },
+            ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn paths_through_circles_and_links_of_proc() {
+    assert_refused(
+        vec![
             fixed(
                 "circle",
                 "does not lead to a directory",
@@ -202,18 +241,15 @@ fn links() {
                     .file("p/x", "x")
                     .end(),
             ),
-            case(
-                "link swapped in for a directory",
-                "does not lead to a directory",
-                |outside| {
-                    Tar::new()
-                        .dir("d")
-                        .file("d/a", "a")
-                        .symlink("d", bytes(outside))
-                        .file("d/secret", "x")
-                        .end()
-                },
-            ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn hard_links() {
+    assert_refused(
+        vec![
             case(
                 "hard link to the outside",
                 "not in the archive before it",
@@ -272,6 +308,15 @@ fn links() {
                     .hard_link("d", "d/f")
                     .end(),
             ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn targets_of_links() {
+    assert_refused(
+        vec![
             fixed(
                 "link without target",
                 "no target",
@@ -320,7 +365,7 @@ fn detours() {
 }
 
 #[test]
-fn whiteouts() {
+fn whiteouts_of_nothing() {
     assert_refused(
         vec![
             fixed(
@@ -353,6 +398,15 @@ fn whiteouts() {
                 "whiteout",
                 Tar::new().file(".wh.d/x", "").end(),
             ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn whiteouts_that_are_links_or_lie_behind_them() {
+    assert_refused(
+        vec![
             fixed(
                 "whiteout as link",
                 "whiteout",

@@ -19,23 +19,34 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
-#[test]
-fn damaged_streams() {
-    let good = || {
-        Tar::new()
-            .dir("d")
-            .file("d/f", "x".repeat(3000))
-            .file("g", "y".repeat(700))
-            .end()
-    };
-    let flip = |mut packed: Vec<u8>, at_end: usize| {
-        let at = packed.len() - at_end;
-        packed[at] ^= 0x40;
-        packed
-    };
-    let half = |packed: Vec<u8>| packed[..packed.len() / 2].to_vec();
+/// A sound archive of two files.
+fn good() -> Vec<u8> {
+    Tar::new()
+        .dir("d")
+        .file("d/f", "x".repeat(3000))
+        .file("g", "y".repeat(700))
+        .end()
+}
+
+/// A sound archive that stays large when it is compressed.
+fn large() -> Vec<u8> {
     let noise = noise(100_000);
-    let large = || Tar::new().file("d", &noise).file("e", &noise).end();
+    Tar::new().file("d", &noise).file("e", &noise).end()
+}
+
+/// Changes one bit of the byte so far from the end.
+fn flip(mut packed: Vec<u8>, from_end: usize) -> Vec<u8> {
+    let at = packed.len() - from_end;
+    packed[at] ^= 0x40;
+    packed
+}
+
+fn half(packed: Vec<u8>) -> Vec<u8> {
+    packed[..packed.len() / 2].to_vec()
+}
+
+#[test]
+fn damaged_archives() {
     assert_refused(
         vec![
             fixed("nothing", "empty", Vec::new()),
@@ -66,11 +77,6 @@ fn damaged_streams() {
                 Tar::new().pax(&[("mtime", "1")]).cut(),
             ),
             fixed(
-                "gzip cut between entries",
-                "truncated",
-                gzip(&good()[..2 * BLOCK + 3072])[..60].to_vec(),
-            ),
-            fixed(
                 "lone zero block",
                 "single block of zeros",
                 Tar::new()
@@ -78,6 +84,20 @@ fn damaged_streams() {
                     .raw([0; BLOCK])
                     .file("y", "y")
                     .end(),
+            ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn damaged_gzip() {
+    assert_refused(
+        vec![
+            fixed(
+                "gzip cut between entries",
+                "truncated",
+                gzip(&good()[..2 * BLOCK + 3072])[..60].to_vec(),
             ),
             fixed("gzip cut", "truncated", half(gzip(&large()))),
             fixed(
@@ -115,6 +135,15 @@ fn damaged_streams() {
                 "gzip stream is damaged",
                 [&[0x1f, 0x8b][..], &[0xff; 600]].concat(),
             ),
+        ],
+        &WAYS,
+    );
+}
+
+#[test]
+fn damaged_bzip2_xz_and_zstd() {
+    assert_refused(
+        vec![
             fixed("bzip2 cut", "truncated", half(bzip2(&large()))),
             fixed(
                 "bzip2 damaged",

@@ -4,14 +4,81 @@ use super::support::archive::{BLOCK, Head, Tar};
 use super::support::arena::Way;
 use super::{assert_refused, fixed};
 
+/// A file with this extended attribute.
+fn xattr(name: &str, value: &[u8]) -> Vec<u8> {
+    Tar::new()
+        .pax(&[(format!("SCHILY.xattr.{name}").as_bytes(), value)])
+        .file("x", "x")
+        .end()
+}
+
 #[test]
-fn attributes() {
-    let xattr = |name: &str, value: &[u8]| {
-        Tar::new()
-            .pax(&[(format!("SCHILY.xattr.{name}").as_bytes(), value)])
-            .file("x", "x")
-            .end()
-    };
+fn attributes_that_steer_the_overlay() {
+    assert_refused(
+        vec![
+            fixed(
+                "opaque",
+                "control the overlay",
+                xattr("trusted.overlay.opaque", b"y"),
+            ),
+            fixed(
+                "redirect",
+                "control the overlay",
+                xattr("trusted.overlay.redirect", b"/etc"),
+            ),
+            fixed(
+                "metacopy",
+                "control the overlay",
+                xattr("trusted.overlay.metacopy", b""),
+            ),
+            fixed(
+                "nested",
+                "control the overlay",
+                xattr("trusted.overlay.overlay.opaque", b"y"),
+            ),
+            fixed(
+                "unprivileged opaque",
+                "control the overlay",
+                xattr("user.overlay.opaque", b"y"),
+            ),
+            fixed(
+                "unprivileged whiteout",
+                "control the overlay",
+                xattr("user.overlay.whiteout", b""),
+            ),
+            fixed(
+                "fuse opaque",
+                "control the overlay",
+                xattr("user.fuseoverlayfs.opaque", b"y"),
+            ),
+            fixed(
+                "owner override",
+                "control the overlay",
+                xattr("user.containers.override_stat", b"0:0:0755"),
+            ),
+            fixed(
+                "opaque in libarchive's words",
+                "control the overlay",
+                Tar::new()
+                    .pax(&[("LIBARCHIVE.xattr.trusted%2Eoverlay.opaque", "eQ")])
+                    .dir("x")
+                    .end(),
+            ),
+            fixed(
+                "opaque for all",
+                "control the overlay",
+                Tar::new()
+                    .global(&[("SCHILY.xattr.trusted.overlay.opaque", "y")])
+                    .dir("x")
+                    .end(),
+            ),
+        ],
+        &[Way::NewDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn attributes_that_are_malformed() {
     let acl = |text: &str| {
         Tar::new()
             .pax(&[("SCHILY.acl.access", text)])
@@ -20,62 +87,6 @@ fn attributes() {
     };
     assert_refused(
         vec![
-            fixed(
-                "opaque",
-                "steer the overlay",
-                xattr("trusted.overlay.opaque", b"y"),
-            ),
-            fixed(
-                "redirect",
-                "steer the overlay",
-                xattr("trusted.overlay.redirect", b"/etc"),
-            ),
-            fixed(
-                "metacopy",
-                "steer the overlay",
-                xattr("trusted.overlay.metacopy", b""),
-            ),
-            fixed(
-                "nested",
-                "steer the overlay",
-                xattr("trusted.overlay.overlay.opaque", b"y"),
-            ),
-            fixed(
-                "unprivileged opaque",
-                "steer the overlay",
-                xattr("user.overlay.opaque", b"y"),
-            ),
-            fixed(
-                "unprivileged whiteout",
-                "steer the overlay",
-                xattr("user.overlay.whiteout", b""),
-            ),
-            fixed(
-                "fuse opaque",
-                "steer the overlay",
-                xattr("user.fuseoverlayfs.opaque", b"y"),
-            ),
-            fixed(
-                "owner override",
-                "steer the overlay",
-                xattr("user.containers.override_stat", b"0:0:0755"),
-            ),
-            fixed(
-                "opaque in libarchive's words",
-                "steer the overlay",
-                Tar::new()
-                    .pax(&[("LIBARCHIVE.xattr.trusted%2Eoverlay.opaque", "eQ")])
-                    .dir("x")
-                    .end(),
-            ),
-            fixed(
-                "opaque for all",
-                "steer the overlay",
-                Tar::new()
-                    .global(&[("SCHILY.xattr.trusted.overlay.opaque", "y")])
-                    .dir("x")
-                    .end(),
-            ),
             fixed(
                 "no base64",
                 "base64",
@@ -112,9 +123,17 @@ fn attributes() {
     );
 }
 
+fn head() -> Head {
+    Head::new(b'0', "x")
+}
+
+/// A file with this extended header.
+fn pax(key: &str, value: &str) -> Vec<u8> {
+    Tar::new().pax(&[(key, value)]).file("x", "x").end()
+}
+
 #[test]
-fn numbers() {
-    let head = || Head::new(b'0', "x");
+fn sizes() {
     let minus_one = [0xffu8; 12];
     let huge = [
         0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -122,7 +141,6 @@ fn numbers() {
     let beyond = [
         0x80, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     ];
-    let pax = |key: &str, value: &str| Tar::new().pax(&[(key, value)]).file("x", "x").end();
     assert_refused(
         vec![
             fixed(
@@ -166,6 +184,15 @@ fn numbers() {
                 "size is",
                 pax("size", "99999999999999999999"),
             ),
+        ],
+        &[Way::EmptyDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn owners_modes_times_and_devices() {
+    assert_refused(
+        vec![
             fixed(
                 "owner that means none",
                 "owner is",
@@ -201,6 +228,15 @@ fn numbers() {
                     .char_device("x", 0, 0)
                     .end(),
             ),
+        ],
+        &[Way::EmptyDirectory, Way::Layer],
+    );
+}
+
+#[test]
+fn headers_of_no_known_kind() {
+    assert_refused(
+        vec![
             fixed(
                 "checksum",
                 "bad checksum",

@@ -6,11 +6,11 @@ use box_cache::{Cache, Collection, GarbageKind, LayerTrees as _, Policy, Survey,
 use serde::Serialize;
 
 use crate::commands::cache::gc::failure;
+use crate::image::trees::LayersInUse;
 use crate::output;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trees::LayersInUse;
 
 /// Shows disk usage by kind, and how much of it `box gc` would free. Sizes are disk usage as the file system reports it.
 #[derive(Debug, clap::Args)]

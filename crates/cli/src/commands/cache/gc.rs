@@ -3,12 +3,12 @@
 use box_cache::{Cache, Collection, Expiry, Policy};
 use serde::Serialize;
 
+use crate::image::trees::LayersInUse;
 use crate::options;
 use crate::output;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trees::LayersInUse;
 
 /// Deletes data that no image and no container uses: blobs, layers, old incomplete downloads, and files left by killed processes.
 /// With --max-size, also removes the least recently used images, except those that containers were created from.

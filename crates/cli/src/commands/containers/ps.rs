@@ -114,7 +114,7 @@ const LISTING: Listing<Row, 5> = Listing {
         },
         Column {
             heading: "COMMAND",
-            cell: |row, _| output::shortened(&row.command.join(" "), 30),
+            cell: |row, _| output::table::shortened(&row.command.join(" "), 30),
             least: 10,
         },
         Column {

@@ -4,10 +4,10 @@ use clap_complete::ArgValueCandidates;
 
 use crate::commands::containers;
 use crate::commands::containers::start::check_passthrough;
+use crate::image::trust;
 use crate::options;
 use crate::report::{Failure, hint};
 use crate::settings::{Settings, require_root};
-use crate::trust;
 
 /// Stops running containers and starts them again in the background, with the files they had.
 #[derive(Debug, clap::Args)]

@@ -9,12 +9,12 @@ use box_containers::accounts::Accounts;
 use box_containers::{EtcFiles, NewContainer, Overrides, RunOptions, Storage, spec};
 
 use crate::commands::containers::start;
-use crate::fetch::FetchArgs;
+use crate::image::fetch::FetchArgs;
+use crate::image::supply::{ImageRequest, PullPolicy, Supplied};
 use crate::options::container::ContainerArgs;
 use crate::options::flag::{Flag, Slot};
 use crate::report::Failure;
 use crate::settings::{Settings, require_root};
-use crate::supply::{ImageRequest, PullPolicy, Supplied};
 use crate::{options, output};
 
 /// Runs a command in a new container and exits with the command's status: 128+N if signal N killed it, 125 if box itself failed,

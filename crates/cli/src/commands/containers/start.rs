@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use crate::commands::containers;
 use crate::files::destination;
+use crate::image::trust;
 use crate::options::limits::flag_size;
 use crate::output::{self, binary_size};
 use crate::report::{Failure, cause, hint};
 use crate::settings::{Settings, require_root};
-use crate::trust;
 
 /// Starts stopped containers in the background, with the files they had when they exited. With --attach, runs one in the
 /// foreground and exits with its command's status.

@@ -8,13 +8,14 @@ use box_unpack::Limits;
 
 use crate::bars::Bars;
 use crate::commands::images::list;
-use crate::decoded::Decoded;
-use crate::fetch::FetchArgs;
+use crate::image::decoded::Decoded;
+use crate::image::fetch::FetchArgs;
+use crate::image::layers;
+use crate::image::trust::vouched;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trust::vouched;
-use crate::{layers, options, output};
+use crate::{options, output};
 
 /// Creates an image from a tarball of a root filesystem: plain, gzip, zstd, xz or bzip2.
 #[derive(Debug, clap::Args)]

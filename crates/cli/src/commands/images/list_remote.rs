@@ -5,7 +5,7 @@ use box_pull::{Offer, Remote};
 use serde::Serialize;
 
 use crate::bars::Bars;
-use crate::fetch::FetchArgs;
+use crate::image::fetch::FetchArgs;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;

@@ -10,7 +10,7 @@ use box_unpack::Limits;
 
 use crate::bars::Bars;
 use crate::commands::images::list::Row;
-use crate::decoded::Decoded;
+use crate::image::decoded::Decoded;
 use crate::options;
 use crate::output;
 use crate::report::Failure;

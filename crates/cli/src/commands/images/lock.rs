@@ -4,11 +4,12 @@ use box_cache::{Cache, Platform, Reference};
 use box_pull::{Pin, Pins, PullOptions};
 
 use crate::bars::Bars;
-use crate::fetch::FetchArgs;
 use crate::files::destination;
+use crate::image::fetch::FetchArgs;
+use crate::image::layers;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::{layers, options, output};
+use crate::{options, output};
 
 /// Records the exact release of each image, with its digests, in a lock file: `pull` and `run` use exactly these from then on.
 #[derive(Debug, clap::Args)]

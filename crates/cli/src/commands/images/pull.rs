@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use crate::bars::Bars;
 use crate::commands::images::list;
-use crate::fetch::FetchArgs;
+use crate::image::fetch::FetchArgs;
+use crate::image::supply::fetch;
+use crate::image::trust::vouched;
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::trust::vouched;
-use crate::{layers, options, output};
+use crate::{options, output};
 
 /// Fetches images, verifies them and stores them in the cache. Images that are cached and unchanged are not fetched again.
 #[derive(Debug, clap::Args)]
@@ -72,25 +73,6 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         }
     }
     Failure::all(failures)
-}
-
-/// Fetches an image if necessary. Shared by all commands that take an image.
-pub fn fetch(
-    settings: &Settings,
-    reference: &Reference,
-    options: &PullOptions,
-) -> Result<(Image, Outcome), box_pull::Error> {
-    let cache = match options.offline {
-        true => Cache::open_existing(&settings.dirs.cache),
-        false => Cache::open(&settings.dirs.cache)?,
-    };
-    if let Some(pins) = &options.pins {
-        cache.note_lock_file(pins.path())?;
-    }
-    let bars = Bars::new(settings);
-    let sink = layers::sink(settings);
-    let pulled = box_pull::pull(&cache, reference, options, sink.as_ref(), &bars)?;
-    Ok((pulled.image, pulled.outcome))
 }
 
 fn one(

@@ -9,10 +9,10 @@ use box_pull::VerifyPolicy;
 
 use crate::bars::Bars;
 use crate::files::destination::{self, Destination};
+use crate::image::{supply, trust};
 use crate::options;
 use crate::report::Failure;
 use crate::settings::Settings;
-use crate::{supply, trust};
 
 /// Size of the write buffer in bytes.
 const WRITE: usize = 1 << 20;

@@ -11,13 +11,14 @@ use box_unpack::{Layer, LimitKind, Limits, Summary, unpack_archive, unpack_layer
 use serde::Serialize;
 
 use crate::bars::Bars;
-use crate::fetch::FetchArgs;
+use crate::image::fetch::FetchArgs;
+use crate::image::layers;
+use crate::image::supply::{ImageRequest, PullPolicy};
 use crate::interrupt::Interrupts;
 use crate::output::Format;
 use crate::report::{Failure, cause};
 use crate::settings::{Settings, require_root};
-use crate::supply::{ImageRequest, PullPolicy};
-use crate::{layers, options, output};
+use crate::{options, output};
 
 /// Writes the files of an image into a directory. If that fails, the directory is left as it was before.
 #[derive(Debug, clap::Args)]

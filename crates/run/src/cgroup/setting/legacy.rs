@@ -1,8 +1,10 @@
-//! The files of v1, of the kernel's `admin-guide/cgroup-v1`.
+//! The files of v1, see the kernel's `admin-guide/cgroup-v1`.
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{List, Setting, cpuset, hugepages, leaf_weight, pids, size, soften_swap, throttles};
+use super::list::{
+    List, Setting, cpuset, hugepages, leaf_weight, pids, size, soften_swap, throttles,
+};
 
 /// The settings of v1.
 pub fn settings(resources: &LinuxResources) -> Vec<Setting> {
@@ -78,7 +80,7 @@ fn legacy_cpu(list: &mut List, cpu: &LinuxCpu) {
             format!("cpu shares {shares}"),
         );
     }
-    // The period first: a quota must not be below 1 ms of it.
+    // The period comes first, as the kernel checks the quota against it.
     if let Some(period) = cpu.period() {
         list.ask(
             "cpu",

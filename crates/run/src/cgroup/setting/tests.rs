@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use super::list::{size, weight_of_shares};
 use super::*;
 
 fn both(json: &str) -> (Vec<String>, Vec<String>) {

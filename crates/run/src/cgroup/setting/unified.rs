@@ -1,8 +1,8 @@
-//! The files of v2, of the kernel's `admin-guide/cgroup-v2.rst`.
+//! The files of v2, see the kernel's `admin-guide/cgroup-v2.rst`.
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{
+use super::list::{
     List, Setting, cpuset, hugepages, leaf_weight, pids, size, soften_swap, throttles,
     weight_of_shares,
 };
@@ -26,7 +26,7 @@ pub fn settings(resources: &LinuxResources) -> Vec<Setting> {
             file.strip_prefix(**known)
                 .is_some_and(|rest| rest.starts_with('.'))
         });
-        // The name becomes part of a path.
+        // The name becomes part of a path, and must not lead elsewhere.
         let files: &[&str] = if file.contains('/') || file.starts_with('.') {
             &[]
         } else {
@@ -42,7 +42,7 @@ pub fn settings(resources: &LinuxResources) -> Vec<Setting> {
     list.0
 }
 
-/// The controllers of v2 by the prefix of their files.
+/// The v2 controllers, which are also the prefixes of their files.
 const KNOWN: [&str; 6] = ["memory", "cpuset", "cpu", "pids", "io", "hugetlb"];
 
 fn unified_memory(list: &mut List, memory: &LinuxMemory) {
@@ -53,11 +53,11 @@ fn unified_memory(list: &mut List, memory: &LinuxMemory) {
             bytes(limit),
             format!("memory limit {}", size(limit)),
         );
-        // Half a container is no use: what the killer begins it ends.
+        // If the OOM killer ends one process, it ends the whole container.
         list.quiet("memory", "memory.oom.group", 1);
     }
     if let Some(swap) = memory.swap() {
-        // The OCI counts memory and swap together, as v1 does; v2 counts swap alone.
+        // The runtime spec counts memory and swap together, as v1 does; v2 counts swap alone.
         let limit = memory.limit().filter(|limit| *limit > 0).unwrap_or(0);
         let alone = if swap < 0 {
             swap
@@ -135,7 +135,7 @@ fn unified_block(list: &mut List, block: &LinuxBlockIo) {
             weight,
             format!("block I/O weight {weight}"),
         );
-        // 10 to 1000 of bfq becomes 1 to 10000.
+        // The range 10 to 1000 of bfq is mapped to 1 to 10000.
         let general = 1 + u64::from(weight).saturating_sub(10) * 9999 / 990;
         if let Some(last) = list.0.last_mut() {
             last.ways

@@ -1,4 +1,4 @@
-//! The messages of D-Bus that the scope needs: one call, and the answers to it.
+//! The D-Bus messages for a scope: one call, and the answers to it.
 //!
 //! <https://dbus.freedesktop.org/doc/dbus-specification.html#message-protocol-marshaling>, little endian.
 
@@ -16,18 +16,18 @@ pub enum Value {
     Numbers(Vec<u32>),
 }
 
-/// What systemd sends.
+/// A message from systemd.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It answers our call.
+    /// The call succeeded.
     Done,
-    /// It refuses it.
+    /// The call was refused, for this reason.
     Refused(String),
-    /// A signal, or something else that is not about our call.
+    /// A signal, or another message that does not answer the call.
     Other,
 }
 
-/// The serial number of our only call.
+/// The serial number of the only call.
 const SERIAL: u32 = 1;
 
 const CALL: u8 = 1;
@@ -93,7 +93,7 @@ pub fn read(from: &mut impl Read) -> io::Result<Reply> {
         |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
     let (body_length, fields_length) = (number(4), number(12));
     if fixed[0] != b'l' || fixed[3] != 1 {
-        return Err(bad("it is not in the format of D-Bus"));
+        return Err(bad("it is not a D-Bus message"));
     }
     if body_length.max(fields_length) > LARGEST {
         return Err(bad("it is longer than D-Bus allows"));
@@ -108,7 +108,7 @@ pub fn read(from: &mut impl Read) -> io::Result<Reply> {
     Ok(match fixed[1] {
         RETURN if fields.reply_to == Some(SERIAL) => Reply::Done,
         ERROR if fields.reply_to == Some(SERIAL) => {
-            // The first argument of an error is its text, if it has one.
+            // The first argument of an error is its message, if it has one.
             let text = Reader {
                 bytes: &body,
                 at: 0,
@@ -121,7 +121,7 @@ pub fn read(from: &mut impl Read) -> io::Result<Reply> {
     })
 }
 
-/// Of a header's fields those that matter here.
+/// The fields of a header that are used here.
 #[derive(Default)]
 struct Fields {
     reply_to: Option<u32>,
@@ -141,7 +141,7 @@ impl Fields {
                 (_, "u") => drop(reader.number()?),
                 (_, "s" | "o") => drop(reader.text()?),
                 (_, "g") => drop(reader.signature()?),
-                _ => return Err(bad("a field of its header has an unknown type")),
+                _ => return Err(bad("a header field has an unknown type")),
             }
         }
         Ok(found)
@@ -151,7 +151,7 @@ impl Fields {
 fn bad(reason: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("what systemd sends cannot be read: {reason}"),
+        format!("cannot read systemd's answer: {reason}"),
     )
 }
 
@@ -180,7 +180,7 @@ impl Writer {
         self.0.push(0);
     }
 
-    /// Its length counts the elements, but not the padding before the first.
+    /// The length counts the elements, but not the padding before the first one.
     fn array(&mut self, alignment: usize, elements: impl FnOnce(&mut Self)) {
         self.number(0);
         let length = self.0.len() - 4;

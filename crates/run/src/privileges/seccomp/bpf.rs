@@ -1,9 +1,8 @@
-//! From a policy to a program of the kernel's classic BPF, see bpf(4) of the BSDs and seccomp(2).
+//! Compiles a policy to classic BPF, see seccomp(2).
 //!
-//! A program first tells the architectures apart, then finds the number of the call by binary search over ranges of
-//! numbers that share an answer: some seven comparisons for the default policy, where a list in order takes hundreds.
-//! Only calls with conditions load arguments, so the kernel can prove that all others pass and skips the
-//! filter for them (its action cache, Linux 5.11 and later).
+//! A program first branches by architecture, then finds the number of the call by binary search over ranges of numbers that share
+//! an action: about seven comparisons for the default policy, where a linear list takes hundreds. Only calls with conditions load
+//! arguments, so the kernel can prove that all others pass and skip the filter for them (its action cache, since Linux 5.11).
 //!
 //! Uses the standard library alone, as the build script compiles the default filter with it.
 
@@ -52,17 +51,17 @@ const X32: u32 = 0x4000_0000;
 const ARM_PRIVATE: u32 = 0x000f_0000;
 const ENOSYS: Action = Action::Errno(38);
 
-/// A piece of program whose jumps all end inside it, and which ends with an answer.
+/// A piece of a program whose jumps all end inside it, and which ends with a return.
 type Code = Vec<Instruction>;
 
-/// The answer for all numbers from `first` up to the next segment's first.
+/// The code for all numbers from `first` up to the next segment's first.
 #[derive(Clone, PartialEq, Eq)]
 struct Segment {
     first: u32,
     code: Code,
 }
 
-/// Compiles `policy`. The result may be longer than the kernel takes, see [`MOST_INSTRUCTIONS`].
+/// Compiles `policy`. The result may be longer than the kernel accepts, see [`MOST_INSTRUCTIONS`].
 pub fn compile(policy: &Policy, table: &Table) -> Vec<Instruction> {
     let mut audits: Vec<u32> = Vec::new();
     for audit in policy.arches.iter().map(|arch| arch.audit()) {
@@ -82,14 +81,14 @@ pub fn compile(policy: &Policy, table: &Table) -> Vec<Instruction> {
     program.reversed
 }
 
-/// A program made from its end: as jumps only go forward, all that one can go to is there when it is made, and answers are
+/// A program that is built from its end: jumps only go forward, so every target exists when a jump is added, and returns can be
 /// shared. The kernel translates a filter at each start, so every instruction costs time.
 ///
 /// Places are indices into `reversed`.
 #[derive(Default)]
 struct Backwards {
     reversed: Vec<Instruction>,
-    /// Where each piece begins, the one made last if there are several.
+    /// Where each piece begins; the latest copy if there are several.
     pieces: Vec<(Code, usize)>,
 }
 
@@ -100,12 +99,12 @@ impl Backwards {
         self.reversed.len() - 1
     }
 
-    /// How many instructions one that is added now would skip to go to `place`.
+    /// How many instructions a jump added now would skip to reach `place`.
     fn distance(&self, place: usize) -> usize {
         self.reversed.len() - 1 - place
     }
 
-    /// Where `code` begins, added unless a comparison reaches it where it is.
+    /// The place of `code`, which is added unless an existing copy is in reach of a comparison.
     fn place(&mut self, code: &[Instruction]) -> usize {
         let known = self.pieces.iter().position(|(piece, _)| piece == code);
         if let Some((_, place)) = known.map(|known| &self.pieces[known])
@@ -122,7 +121,7 @@ impl Backwards {
         place
     }
 
-    /// Compares the loaded word to `k`. A comparison skips 255 instructions at most, [`JUMP`] any number.
+    /// Compares the loaded word with `k`. A comparison skips at most 255 instructions, [`JUMP`] any number.
     fn compare(&mut self, code: u16, k: u32, mut yes: usize, mut no: usize) -> usize {
         loop {
             let far = match (
@@ -162,7 +161,7 @@ impl Backwards {
     }
 }
 
-/// The answers for one audit architecture, by rising number and without gaps.
+/// The segments of one audit architecture, in ascending order and without gaps.
 fn segments(policy: &Policy, table: &Table, audit: u32) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut listed: Vec<Arch> = policy
@@ -177,7 +176,7 @@ fn segments(policy: &Policy, table: &Table, audit: u32) -> Vec<Segment> {
         append_arch(&mut segments, policy, table, *arch);
     }
     if listed == [Arch::X86_64] {
-        // It has the same audit architecture. What a kernel without it says, where libseccomp kills.
+        // x32 has the same audit architecture. Its calls fail as on a kernel without x32, where libseccomp would kill.
         segments.push(Segment {
             first: X32,
             code: vec![answer(ENOSYS)],
@@ -187,8 +186,8 @@ fn segments(policy: &Policy, table: &Table, audit: u32) -> Vec<Segment> {
     segments
 }
 
-/// The answers for one architecture. Numbers beyond the last that the policy names are calls younger than it:
-/// ENOSYS makes programs fall back to older calls, where the default answer, mostly EPERM, makes them fail.
+/// Adds the segments of one architecture. Numbers beyond the last one that the policy names are newer calls: ENOSYS makes programs
+/// fall back to older calls, while the default action, mostly EPERM, would make them fail.
 fn append_arch(segments: &mut Vec<Segment>, policy: &Policy, table: &Table, arch: Arch) {
     let mut numbered: Vec<(u32, usize)> = Vec::new();
     for (index, rule) in policy.rules.iter().enumerate() {
@@ -239,10 +238,10 @@ fn append_arch(segments: &mut Vec<Segment>, policy: &Policy, table: &Table, arch
     });
 }
 
-/// What is done with one call: its rules, the gravest action first, then the default.
+/// The code for one call: its rules, the gravest action first, then the default.
 fn judgement(policy: &Policy, rules: impl Iterator<Item = usize>) -> Code {
     let mut code = Vec::new();
-    // What a rule shares with the default takes nothing away from the others, as in runc and crun.
+    // Rules with the default action are skipped, as in runc and crun.
     for rule in rules
         .map(|index| &policy.rules[index])
         .filter(|rule| rule.action != policy.default)
@@ -257,20 +256,20 @@ fn judgement(policy: &Policy, rules: impl Iterator<Item = usize>) -> Code {
     code
 }
 
-/// Where a comparison goes on.
+/// Where a comparison jumps to.
 #[derive(Clone, Copy)]
-enum Target {
+enum Jump {
     /// The next instruction.
     Next,
-    /// Behind this condition: it holds.
+    /// After this condition, which holds.
     Holds,
-    /// Behind the whole rule: it does not match.
+    /// After the whole rule, which does not match.
     Fails,
 }
 
-/// Returns `action` when all `conditions` hold, else goes on behind itself.
+/// Code that returns `action` if all `conditions` hold, and otherwise falls through.
 fn conditional(conditions: &[Condition], action: Action) -> Code {
-    let mut steps: Vec<(Instruction, Target, Target, usize)> = Vec::new();
+    let mut steps: Vec<(Instruction, Jump, Jump, usize)> = Vec::new();
     for condition in conditions {
         let piece = comparison(condition);
         let end = steps.len() + piece.len();
@@ -284,9 +283,9 @@ fn conditional(conditions: &[Condition], action: Action) -> Code {
     let mut code: Code = Vec::with_capacity(behind);
     for (place, (instruction, yes, no, end)) in steps.into_iter().enumerate() {
         let skip = |target| match target {
-            Target::Next => 0,
-            Target::Holds => end - place - 1,
-            Target::Fails => behind - place - 1,
+            Jump::Next => 0,
+            Jump::Holds => end - place - 1,
+            Jump::Fails => behind - place - 1,
         };
         // Six conditions of at most six instructions stay far below 256.
         code.push(Instruction {
@@ -299,12 +298,12 @@ fn conditional(conditions: &[Condition], action: Action) -> Code {
     code
 }
 
-/// An instruction, and where it leads if its test holds and if not.
-type Step = (Instruction, Target, Target);
+/// An instruction, and where it jumps if its test holds and if not.
+type Step = (Instruction, Jump, Jump);
 
-/// One 64-bit comparison, made of 32-bit ones: the high word first.
+/// A 64-bit comparison, made of 32-bit ones: the high word first.
 fn comparison(condition: &Condition) -> Vec<Step> {
-    use Target::{Fails, Holds, Next};
+    use Jump::{Fails, Holds, Next};
     let (low, high) = halves(condition.value);
     let (on_high, on_low) = match condition.comparison {
         Comparison::Eq => (
@@ -336,9 +335,9 @@ fn comparison(condition: &Condition) -> Vec<Step> {
     steps
 }
 
-/// The high word decides where it is not the same; else the low one does.
+/// The high word decides unless it is equal; then the low word does.
 fn greater(high: u32) -> Vec<Step> {
-    use Target::{Fails, Holds, Next};
+    use Jump::{Fails, Holds, Next};
     vec![
         branch(JGT, high, Holds, Next),
         branch(JEQ, high, Next, Fails),
@@ -346,7 +345,7 @@ fn greater(high: u32) -> Vec<Step> {
 }
 
 fn less(high: u32) -> Vec<Step> {
-    use Target::{Fails, Holds, Next};
+    use Jump::{Fails, Holds, Next};
     vec![
         branch(JGT, high, Fails, Next),
         branch(JEQ, high, Next, Holds),
@@ -358,12 +357,12 @@ fn halves(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
 }
 
-fn branch(code: u16, k: u32, yes: Target, no: Target) -> Step {
+fn branch(code: u16, k: u32, yes: Jump, no: Jump) -> Step {
     (instruction(code, k), yes, no)
 }
 
 fn plain(instruction: Instruction) -> Step {
-    (instruction, Target::Next, Target::Next)
+    (instruction, Jump::Next, Jump::Next)
 }
 
 fn and(mask: u32) -> Step {

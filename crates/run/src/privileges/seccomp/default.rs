@@ -1,8 +1,8 @@
-//! The default policy: Docker's default profile as of mid 2026, as a table of our own.
+//! The default policy: Docker's default profile as of mid 2026, as a table.
 //!
-//! Two places are stricter. Socket families are listed one by one where Docker compares the 64-bit register with
-//! "greater than 40": the kernel looks at the lower half alone, so `socket(1 << 32 | AF_ALG)` passes there. And numbers
-//! that the profile does not reach are answered ENOSYS by the filter itself rather than by a wrapper around it.
+//! It differs in two places. Socket families are listed one by one; Docker compares the 64-bit register with "greater than 40", but
+//! the kernel uses the lower half only, so `socket(1 << 32 | AF_ALG)` passes there. And for numbers beyond the profile, the filter
+//! itself returns ENOSYS, not a wrapper around it.
 //!
 //! Uses the standard library alone, as the build script compiles the default filter with it.
 
@@ -46,7 +46,7 @@ times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat uretprobe
 utimes vfork vmsplice wait4 waitid waitpid write writev
 ";
 
-/// Calls of some architectures only.
+/// Calls that only some architectures have.
 const BY_ARCH: &[(&[Arch], &str)] = &[
     (&[Arch::X86_64, Arch::X32], "arch_prctl"),
     (&[Arch::X86_64, Arch::X86, Arch::X32], "modify_ldt"),
@@ -56,7 +56,7 @@ const BY_ARCH: &[(&[Arch], &str)] = &[
     ),
 ];
 
-/// Calls that come with a capability, by its number.
+/// Calls that a capability allows, by its number.
 const BY_CAPABILITY: &[(u8, &str)] = &[
     (2, "open_by_handle_at"),                       // DAC_READ_SEARCH
     (16, "delete_module init_module finit_module"), // SYS_MODULE
@@ -84,19 +84,19 @@ const BY_CAPABILITY: &[(u8, &str)] = &[
 
 const SYS_ADMIN: u8 = 21;
 
-/// The capabilities that the policy depends on, bit N for number N: sets that have the same of these have the same policy.
+/// The capabilities that the policy depends on, bit N for number N. Sets that agree in these have the same policy.
 pub fn capabilities_that_matter() -> u64 {
     let bits = BY_CAPABILITY.iter().map(|(number, _)| 1 << number);
     bits.fold(0, std::ops::BitOr::bitor)
 }
 
-/// Execution domains: Linux and Linux with 32-bit uname, each also with UNAME26, and the query, personality(2).
+/// Allowed arguments of personality(2): Linux, and Linux with 32-bit uname, each also with UNAME26, and the query.
 const PERSONALITIES: &[u64] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// Socket families below this are allowed: all up to AF_ALG, the kernel's cryptography, which is a way to attack it.
+/// Socket families below AF_ALG are allowed. AF_ALG, the kernel's cryptography, is an attack surface.
 const AF_ALG: u64 = 38;
 
-/// Families above that are allowed: NFC, and all behind AF_VSOCK, which reaches the hypervisor and knows no namespaces.
+/// Higher families that are allowed: all but AF_VSOCK, which reaches the hypervisor and has no namespaces.
 const LATER_FAMILIES: &[u64] = &[39, 41, 42, 43, 44, 45];
 
 /// The flags of clone(2) that make namespaces: NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
@@ -111,7 +111,7 @@ pub fn policy(native: Arch, capabilities: u64) -> Policy<'static> {
     let arches = native.family();
     let mut rules = vec![
         allow(ALWAYS),
-        // Since Linux 4.8 the filter is asked again after a tracer changed a call.
+        // Since Linux 4.8 the filter runs again after a tracer has changed a call.
         allow("process_vm_readv process_vm_writev ptrace"),
         allow_when("socket", Comparison::Lt, AF_ALG),
     ];
@@ -135,7 +135,7 @@ pub fn policy(native: Arch, capabilities: u64) -> Policy<'static> {
     );
     if !holds(SYS_ADMIN) {
         rules.push(allow_when("clone", Comparison::MaskedEq(NAMESPACES), 0));
-        // Its flags are behind a pointer, where no filter can look: with ENOSYS every libc falls back to clone.
+        // A filter cannot read its flags, which are behind a pointer. With ENOSYS every C library falls back to clone.
         rules.push(Rule {
             names: vec!["clone3"],
             action: ENOSYS,

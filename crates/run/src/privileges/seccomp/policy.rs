@@ -1,8 +1,8 @@
-//! What a filter shall do, before it becomes BPF: the terms of seccomp(2) without any document format.
+//! The meaning of a filter in terms of seccomp(2), independent of document formats and BPF.
 //!
 //! Uses the standard library alone, as the build script compiles the default filter with it.
 
-/// An instruction set whose system calls a filter judges. One kernel runs programs of several.
+/// An architecture whose system calls a filter handles. One kernel runs programs of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arch {
     /// 64-bit x86.
@@ -28,8 +28,8 @@ impl Arch {
         }
     }
 
-    /// Whose programs a container may run on this architecture: Docker's `archMap` without x32, which next to nobody has programs
-    /// for and most kernels leave out, and which has had holes of its own (CVE-2014-0038).
+    /// The architectures whose programs a container may run here: Docker's `archMap` without x32, which hardly any program uses,
+    /// most kernels leave out, and which had holes of its own (CVE-2014-0038).
     pub fn family(self) -> &'static [Arch] {
         match self {
             Self::X86_64 => &[Self::X86_64, Self::X86],
@@ -40,7 +40,7 @@ impl Arch {
         }
     }
 
-    /// From Rust's name of a target architecture; none where there is no table of system calls for it.
+    /// From Rust's name of a target architecture; `None` if there is no table of system calls for it.
     pub fn from_target(target: &str) -> Option<Self> {
         match target {
             "x86_64" => Some(Self::X86_64),
@@ -52,7 +52,7 @@ impl Arch {
     }
 }
 
-/// What happens to a system call. The order is the kernel's precedence, the gravest first.
+/// What happens to a system call. The order is the kernel's precedence, with the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// End the process with SIGSYS.
@@ -63,9 +63,9 @@ pub enum Action {
     Trap,
     /// Fail with this errno.
     Errno(u16),
-    /// Tell the tracer, with this message.
+    /// Notify the tracer, with this message.
     Trace(u16),
-    /// Write it to the kernel's log and let it pass.
+    /// Log it and let it pass.
     Log,
     /// Let it pass.
     Allow,
@@ -85,7 +85,7 @@ impl Action {
         }
     }
 
-    /// Whether the call is made in the end, so that an unknown number needs no answer of ours.
+    /// Whether the call is made in the end, so that an unknown number needs no ENOSYS from the filter.
     pub fn passes(self) -> bool {
         matches!(self, Self::Allow | Self::Log | Self::Trace(_))
     }
@@ -123,8 +123,8 @@ pub struct Condition {
 
 /// What happens to some system calls when all conditions hold.
 ///
-/// Of several rules for one call the gravest action wins, whatever their order: the kernel's own rule for several
-/// filters, and the only one under which a denial cannot be undone by a later line.
+/// Of several rules for one call the gravest action wins, independent of their order. The kernel treats several filters alike, and
+/// a later rule cannot undo a denial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule<'a> {
     /// The calls, by the kernel's names. One that an architecture lacks is skipped there.

@@ -1,5 +1,5 @@
-//! Profiles as documents: the OCI runtime spec's `linux.seccomp`, and Docker's JSON, which adds conditions on the
-//! host and the container's capabilities that are decided while reading it.
+//! Profiles as documents: `linux.seccomp` of the OCI runtime spec, and Docker's JSON, which adds conditions on the host and the
+//! container's capabilities. They are evaluated while it is read.
 
 use std::str::FromStr;
 
@@ -13,10 +13,10 @@ use super::policy::{Action, Arch, Comparison, Condition, Policy, Rule};
 use crate::Error;
 use crate::privileges::capabilities::{Capability, Set};
 
-/// What a Docker profile's conditions are decided by.
+/// The facts that a Docker profile's conditions refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
-    /// The architecture programs run natively on.
+    /// The native architecture.
     pub arch: Arch,
     /// Major and minor version of the kernel.
     pub kernel: (u32, u32),
@@ -24,7 +24,7 @@ pub struct Host {
     pub capabilities: Set,
 }
 
-/// Reads a profile in Docker's or the OCI's form and returns it in the OCI's, its conditions decided for `host`.
+/// Reads a profile in Docker's or the OCI's form, evaluates its conditions for `host`, and returns it in the OCI's form.
 pub fn read(text: &str, host: &Host) -> Result<LinuxSeccomp, Error> {
     let document: Document = serde_json::from_str(text).map_err(|error| Error::SeccompProfile {
         reason: error.to_string(),
@@ -47,8 +47,7 @@ pub fn read(text: &str, host: &Host) -> Result<LinuxSeccomp, Error> {
     Ok(profile)
 }
 
-/// The policy that an OCI profile describes. `native` is always judged, named or not, as programs of an architecture
-/// without rules are killed.
+/// The policy that an OCI profile describes. It always has the `native` architecture, as programs of unlisted ones are killed.
 pub fn policy(profile: &LinuxSeccomp, native: Arch) -> Result<Policy<'_>, Error> {
     if profile.listener_path().is_some() {
         return Err(unsupported(
@@ -73,7 +72,7 @@ pub fn policy(profile: &LinuxSeccomp, native: Arch) -> Result<Policy<'_>, Error>
             .flatten()
             .map(condition)
             .collect::<Result<Vec<Condition>, Error>>()?;
-        // Several conditions on one argument are alternatives, as libseccomp's users (runc, crun) have it.
+        // Several conditions on one argument are alternatives, as in runc and crun.
         let alternatives = (0..6).any(|index| {
             conditions
                 .iter()
@@ -103,7 +102,7 @@ pub fn policy(profile: &LinuxSeccomp, native: Arch) -> Result<Policy<'_>, Error>
     })
 }
 
-/// A policy as an OCI profile, for a config.json that other runtimes read.
+/// Converts a policy to an OCI profile, for a config.json that other runtimes read.
 pub fn to_oci(policy: &Policy) -> LinuxSeccomp {
     let (default_action, default_errno) = oci_action(policy.default);
     let syscalls = policy.rules.iter().map(|rule| {
@@ -129,8 +128,8 @@ pub fn to_oci(policy: &Policy) -> LinuxSeccomp {
     profile
 }
 
-/// The flags of seccomp(2) that a profile asks for. Without any, runc's default: speculation stays as it is, since the
-/// mitigation that older kernels tie to seccomp costs every program in the container dearly.
+/// The flags of seccomp(2) in a profile. The default is runc's, SPEC_ALLOW: older kernels tie a mitigation to seccomp that slows
+/// every program in the container down.
 pub fn flags(profile: &LinuxSeccomp) -> u32 {
     let Some(flags) = profile.flags() else {
         return SPEC_ALLOW;
@@ -140,7 +139,7 @@ pub fn flags(profile: &LinuxSeccomp) -> u32 {
             LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 1,
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => 1 << 1,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
-            // Says how a listener waits, and there is none.
+            // Only concerns a listener, which is not supported.
             LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
         }
     })
@@ -180,13 +179,13 @@ struct Entry {
     action: LinuxSeccompAction,
     errno_ret: Option<u32>,
     args: Option<Vec<LinuxSeccompArg>>,
-    includes: Option<Filter>,
-    excludes: Option<Filter>,
+    includes: Option<Conditions>,
+    excludes: Option<Conditions>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Filter {
+struct Conditions {
     #[serde(default)]
     caps: Vec<String>,
     #[serde(default)]
@@ -207,7 +206,7 @@ impl Document {
         let mut all = vec![native];
         for map in maps.filter(|map| OciArch::from_str(&map.architecture) == Ok(native)) {
             let others = map.sub_architectures.iter().flatten();
-            // Architectures that this release does not know cannot run here either.
+            // Programs of unknown architectures cannot run here either.
             all.extend(others.filter_map(|name| OciArch::from_str(name).ok()));
         }
         Ok(all)
@@ -215,8 +214,8 @@ impl Document {
 }
 
 impl Entry {
-    /// Docker's rule: every `includes` must hold, no `excludes` may; several capabilities or architectures in `includes` must all
-    /// be there or one of them, in `excludes` one is enough.
+    /// Docker's rule: all of `includes` must hold and none of `excludes`. In `includes`, all capabilities and one of the
+    /// architectures must match; in `excludes`, one match is enough.
     fn applies(&self, host: &Host) -> Result<bool, Error> {
         if let Some(includes) = &self.includes {
             let arch = includes.arches.is_empty() || includes.names(host.arch);
@@ -252,7 +251,7 @@ impl Entry {
     }
 }
 
-impl Filter {
+impl Conditions {
     fn names(&self, arch: Arch) -> bool {
         self.arches.iter().any(|name| name == go_arch(arch))
     }
@@ -374,7 +373,7 @@ fn oci_condition(condition: &Condition) -> LinuxSeccompArg {
         .expect("the builder has defaults for all fields")
 }
 
-/// None for architectures without a table here: their programs are killed, as for any that is not listed.
+/// `None` for architectures without a table: their programs are killed, like those of any unlisted one.
 fn known_arch(arch: OciArch) -> Option<Arch> {
     match arch {
         OciArch::ScmpArchX86_64 => Some(Arch::X86_64),

@@ -11,7 +11,7 @@ const TEXT: &str = include_str!("syscalls.tbl");
 pub struct Table(BTreeMap<&'static str, [Option<u32>; 5]>);
 
 impl Table {
-    /// Reads the table that is built in; some 30 microseconds, so once for each filter.
+    /// Reads the built-in table. That takes about 30 microseconds, so it is done once for each filter.
     pub fn load() -> Self {
         let lines = TEXT.lines().filter(|line| !line.starts_with('#'));
         Self(
@@ -29,7 +29,7 @@ impl Table {
         )
     }
 
-    /// The number a program of `arch` calls `name` by; none where it has no such call.
+    /// The number of the call `name` on `arch`; `None` if it has no such call.
     pub fn number(&self, name: &str, arch: Arch) -> Option<u32> {
         let numbers = self.0.get(name)?;
         match arch {

@@ -8,7 +8,7 @@ use std::io;
 ///
 /// ```
 /// let error = std::io::Error::from_raw_os_error(2);
-/// assert_eq!(box_cache::Reason(&error).to_string(), "no such file or directory");
+/// assert_eq!(box_host::Reason(&error).to_string(), "no such file or directory");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Reason<'a>(pub &'a io::Error);

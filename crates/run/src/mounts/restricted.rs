@@ -10,8 +10,10 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
-use super::make::filesystem;
-use super::{Kind, MountStep, Mounted, normal};
+use super::destination::normal;
+use super::filesystem::filesystem;
+use super::mounted::Mounted;
+use super::step::{MountKind, MountStep};
 use crate::Error;
 use crate::devices::null::behind_read_only_mount;
 use crate::error::c_string;
@@ -19,15 +21,15 @@ use crate::sys::mount::{Attributes, descriptor_path, set_attributes_of};
 
 /// A path that is masked or made read-only.
 #[derive(Debug)]
-pub(crate) struct Hidden {
-    /// The mount step that made the file system the path is in, if no image can have a say in it: proc or sysfs.
+pub(crate) struct RestrictedPath {
+    /// The step that mounted the file system of the path, if that is proc or sysfs, which no image can change.
     base: Option<usize>,
     /// Relative to that file system, or to the root file system.
     path: CString,
 }
 
-impl Hidden {
-    /// Finds out for each path where the child will find it.
+impl RestrictedPath {
+    /// Determines how the child will reach each path.
     pub fn plan(paths: &[String], mounts: &[MountStep]) -> Result<Vec<Self>, Error> {
         paths.iter().map(|path| Self::one(path, mounts)).collect()
     }
@@ -40,7 +42,7 @@ impl Hidden {
             .rev()
             .find(|(_, step)| path.starts_with(&step.destination));
         if let Some((index, step)) = above
-            && let Kind::Filesystem { name, .. } = &step.kind
+            && let MountKind::Filesystem { name, .. } = &step.kind
             && matches!(name.to_bytes(), b"proc" | b"sysfs")
             && let Ok(below) = path.strip_prefix(&step.destination)
             && !below.as_os_str().is_empty()
@@ -57,8 +59,8 @@ impl Hidden {
         })
     }
 
-    /// Calls `act` with a name for the path: relative to the working directory, which is in procfs or sysfs and set by this,
-    /// or through the descriptor it was opened as inside the root. A missing path is passed over.
+    /// Calls `act` with a name for the path: one relative to the working directory, which this function sets to procfs or sysfs, or
+    /// one through the descriptor that it was opened as inside the root. A missing path is skipped.
     fn with_name(
         &self,
         root: BorrowedFd<'_>,
@@ -92,20 +94,20 @@ impl Hidden {
     }
 }
 
-/// Covers each path: a file with the container's null device, a directory with an empty read-only one.
+/// Covers each path: a file with the container's null device, a directory with an empty read-only file system.
 ///
-/// The device is the one that was made in the fresh /dev, by the descriptor it was opened as then: neither an image nor a
-/// volume can have replaced it (CVE-2025-31133). Without one it is the host's, on a read-only mount: what a container changes
-/// of a mask, its mode or owner, must not be the host's.
+/// The device is the one made in the new /dev, by the descriptor it was opened as then, so neither an image nor a volume can have
+/// replaced it (CVE-2025-31133). If there is none, the host's is used, on a read-only mount: a container may change the mode or
+/// owner of a mask, and must not change the host's.
 pub(crate) fn mask(
     root: BorrowedFd<'_>,
-    paths: &[Hidden],
+    paths: &[RestrictedPath],
     mounted: &Mounted,
 ) -> Result<(), (usize, Errno)> {
     let mut current = None;
     let mut empty = None;
     for (index, path) in paths.iter().enumerate() {
-        // Looked at first: an attempt to mount what does not fit costs more, as the kernel waits to take it back.
+        // Checked first, because a mount of the wrong kind that fails costs more: the kernel waits to take it back.
         let cover = |name: &CStr| match FileType::from_raw_mode(stat(name)?.st_mode) {
             FileType::Directory => cover_directory(name, &mut empty),
             _ => cover_file(name, mounted.null.as_ref()),
@@ -127,7 +129,7 @@ fn cover_file(name: &CStr, null: Option<&OwnedFd>) -> Result<(), Errno> {
     mount(null, name, c"", MountFlags::BIND, None)
 }
 
-/// The first directory gets a new file system, the others the same one again.
+/// The first directory gets a new file system, and the others the same one.
 fn cover_directory(name: &CStr, empty: &mut Option<OwnedFd>) -> Result<(), Errno> {
     let again;
     let tree = match empty {
@@ -151,10 +153,10 @@ fn cover_directory(name: &CStr, empty: &mut Option<OwnedFd>) -> Result<(), Errno
     move_mount(tree, c"", CWD, name, flags)
 }
 
-/// Makes each path, with what is mounted below it, read-only.
+/// Makes each path and everything mounted below it read-only.
 pub(crate) fn read_only(
     root: BorrowedFd<'_>,
-    paths: &[Hidden],
+    paths: &[RestrictedPath],
     mounted: &Mounted,
 ) -> Result<(), (usize, Errno)> {
     let mut current = None;

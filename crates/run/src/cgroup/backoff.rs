@@ -1,20 +1,20 @@
-//! How long to wait for processes that the kernel is ending.
+//! Increasing waits for processes that the kernel is ending.
 
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Waits between looks, in milliseconds: some seconds in all.
+/// Waits between checks in milliseconds, some seconds in total.
 const WAITS: [u64; 14] = [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000];
 
-/// Waits that grow, and begin anew whenever something has moved: thousands of processes take a slow machine long, one
-/// that cannot be ended must not be waited for without end.
+/// Waits that increase, and fall back whenever a process has ended: thousands of processes take a slow machine long, but a process
+/// that does not end must not be waited for forever.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Backoff {
     least: usize,
     next: usize,
 }
 
-impl Patience {
+impl Backoff {
     pub fn new() -> Self {
         Self {
             least: usize::MAX,
@@ -22,7 +22,7 @@ impl Patience {
         }
     }
 
-    /// Waits, given how many are `left`; false, at once, where nothing has moved for too long.
+    /// Waits, given how many processes are `left`. Returns false at once if none has ended for too long.
     pub fn wait(&mut self, left: usize) -> bool {
         if left < self.least {
             self.least = left;
@@ -43,12 +43,12 @@ mod tests {
 
     #[test]
     fn it_ends_only_where_nothing_moves() {
-        let mut patience = Patience::new();
+        let mut backoff = Backoff::new();
         for left in (1000..1100).rev() {
-            assert!(patience.wait(left));
+            assert!(backoff.wait(left));
         }
-        patience.next = WAITS.len();
-        assert!(!patience.wait(1000));
-        assert!(patience.wait(999));
+        backoff.next = WAITS.len();
+        assert!(!backoff.wait(1000));
+        assert!(backoff.wait(999));
     }
 }

@@ -1,17 +1,16 @@
 //! Images made ready for use: found in the cache or fetched into it, with their layers unpacked.
 
 use box_cache::{Cache, Hold, Image, Platform, Reference};
-use box_pull::Remote;
+use box_pull::{Outcome, PullOptions, Remote};
 use box_unpack::Layers;
 use clap::ValueEnum;
 
 use crate::bars::Bars;
-use crate::commands::images::pull;
-use crate::fetch::FetchArgs;
-use crate::layers;
+use crate::image::fetch::FetchArgs;
+use crate::image::layers;
+use crate::image::trust;
 use crate::report::{Failure, warn};
 use crate::settings::Settings;
-use crate::trust;
 
 /// When to ask a mirror for an image that may be in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -99,7 +98,7 @@ impl ImageRequest<'_> {
             }
         }
         let options = self.fetch.options(settings, self.platform)?;
-        match pull::fetch(settings, self.reference, &options) {
+        match fetch(settings, self.reference, &options) {
             Ok(_) => {}
             Err(error) if self.policy == PullPolicy::Newer && error.is_unreachable() => {
                 warn(Failure::from_error(&error).message());
@@ -186,6 +185,25 @@ impl ImageRequest<'_> {
         ))
         .hint(format!("fetch it: box pull {reference}"))
     }
+}
+
+/// Fetches an image if necessary. Shared by all commands that take an image.
+pub fn fetch(
+    settings: &Settings,
+    reference: &Reference,
+    options: &PullOptions,
+) -> Result<(Image, Outcome), box_pull::Error> {
+    let cache = match options.offline {
+        true => Cache::open_existing(&settings.dirs.cache),
+        false => Cache::open(&settings.dirs.cache)?,
+    };
+    if let Some(pins) = &options.pins {
+        cache.note_lock_file(pins.path())?;
+    }
+    let bars = Bars::new(settings);
+    let sink = layers::sink(settings);
+    let pulled = box_pull::pull(&cache, reference, options, sink.as_ref(), &bars)?;
+    Ok((pulled.image, pulled.outcome))
 }
 
 /// The failure that names the platforms for which the cache has an image; `None` if it has it for none.

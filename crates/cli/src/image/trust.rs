@@ -11,7 +11,7 @@ use box_cache::{Cache, Image, Reference, Verified};
 use box_containers::Container;
 use box_pull::VerifyPolicy;
 
-use crate::fetch;
+use crate::image::fetch;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 

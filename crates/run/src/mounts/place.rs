@@ -1,9 +1,8 @@
-//! Finds or makes the place of a mount inside the root file system. In the child.
+//! Finds or makes a mount point inside the root file system. In the child.
 //!
-//! A place is judged by where it is, not by its name. What the user or the spec says outright, such as `/sys/fs/bpf`, is his
-//! decision. Where a symbolic link of the image has a say in it, the place may not be in a file system of the kernel's, in
-//! the container's /dev or on a device: procfs could be faked, and what box writes there later would go astray
-//! (CVE-2019-19921, CVE-2025-52881).
+//! A mount point is judged by where it resolves to, not by its text. A path that the spec gives outright, such as `/sys/fs/bpf`, is
+//! taken as it is. A path that goes through a symbolic link of the image must not end in a kernel file system, in the container's
+//! /dev or on a device: procfs could be faked, and box's later writes would go astray (CVE-2019-19921, CVE-2025-52881).
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,34 +13,34 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// How many symbolic links are followed, as the kernel's own limit (path_resolution(7)).
+/// How many symbolic links are followed, the kernel's own limit (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// What has to be there.
+/// The kind of file that a mount point has to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum EntryKind {
     /// A directory.
     Directory,
     /// Anything else.
     File,
 }
 
-/// What is said of a place that a symbolic link leads to and nothing may be mounted on. No call made here says so by itself.
+/// Stands for a path that a symbolic link leads to where nothing may be mounted. No system call made here fails with this number.
 pub(crate) const ASTRAY: Errno = Errno::XDEV;
 
-/// Where places are looked for.
+/// Resolves paths inside a root file system.
 #[derive(Clone, Copy)]
-pub struct Inside<'a> {
+pub struct Resolver<'a> {
     /// The root file system.
     pub root: BorrowedFd<'a>,
-    /// What was made for the container and looks like any other file system: its own /dev, the view of the control groups of v1.
+    /// File systems that box made for the container and that look like any other: its /dev, and the view of the v1 control groups.
     pub made: [Option<BorrowedFd<'a>>; 2],
 }
 
-impl Inside<'_> {
-    /// Opens `path` below the root, making what is missing. Symbolic links are followed as if the root were the root directory;
+impl Resolver<'_> {
+    /// Opens `path` below the root and makes missing parts. Symbolic links are followed as if the root were the root directory;
     /// [`ASTRAY`] if they lead to where nothing may be mounted.
-    pub fn open_or_make(&self, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
+    pub fn open_or_make(&self, path: &CStr, wanted: EntryKind) -> Result<OwnedFd, Errno> {
         let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         let found = match open(self.root, path, wanted, straight) {
             Err(Errno::NOENT) => self.make(path, wanted)?,
@@ -59,12 +58,12 @@ impl Inside<'_> {
         Ok(found)
     }
 
-    /// Opens what is at `path` below the root, whatever it is; the same rule holds.
+    /// Opens whatever is at `path` below the root. The same rule holds.
     pub fn open(&self, path: &CStr) -> Result<OwnedFd, Errno> {
         let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        match open(self.root, path, Wanted::File, straight) {
+        match open(self.root, path, EntryKind::File, straight) {
             Err(Errno::LOOP) => {
-                let found = open(self.root, path, Wanted::File, ResolveFlags::IN_ROOT)?;
+                let found = open(self.root, path, EntryKind::File, ResolveFlags::IN_ROOT)?;
                 self.check_where(found.as_fd())?;
                 Ok(found)
             }
@@ -72,7 +71,7 @@ impl Inside<'_> {
         }
     }
 
-    /// Whether something may be mounted on, or made in, a place that a symbolic link has led to.
+    /// Refuses a path that a symbolic link has led to, if nothing may be mounted on it or made in it.
     fn check_where(&self, place: BorrowedFd<'_>) -> Result<(), Errno> {
         if matches!(
             kind(place)?,
@@ -90,15 +89,15 @@ impl Inside<'_> {
     }
 }
 
-/// The mount that a descriptor is in, and whether it is its root. statx(2)
+/// The id of the mount that a descriptor is on, and whether it is the mount's root. statx(2)
 pub fn mount_of(file: BorrowedFd<'_>) -> Result<(u64, bool), Errno> {
     let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     let is_root = found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     Ok((found.stx_mnt_id, is_root))
 }
 
-/// Whether a file system shows or changes the kernel, and holds no files but its own, linux/magic.h: proc, sysfs, cgroup, cgroup2,
-/// devpts, mqueue, debugfs, tracefs, securityfs, bpf, configfs, pstore, efivarfs, selinuxfs, binfmt_misc, nsfs, fusectl, rpc_pipefs, nfsd.
+/// Whether it is a file system through which the kernel is read or changed, linux/magic.h: proc, sysfs, cgroup, cgroup2, devpts,
+/// mqueue, debugfs, tracefs, securityfs, bpf, configfs, pstore, efivarfs, selinuxfs, binfmt_misc, nsfs, fusectl, rpc_pipefs, nfsd.
 pub fn is_of_the_kernel(found: &StatFs) -> bool {
     const MAGIC: [u32; 19] = [
         0x9fa0,
@@ -124,13 +123,13 @@ pub fn is_of_the_kernel(found: &StatFs) -> bool {
     MAGIC.contains(&(found.f_type as u32))
 }
 
-/// Opens the directory `path` inside `root`, making it if it is missing; [`Errno::LOOP`] if it is a symbolic link.
+/// Opens the directory `path` inside `root`, and makes it if it is missing; [`Errno::LOOP`] if it is a symbolic link.
 pub fn open_real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-    match open(root, path, Wanted::Directory, resolve) {
+    match open(root, path, EntryKind::Directory, resolve) {
         Err(Errno::NOENT) => {
             mkdirat(root, path, Mode::from_raw_mode(0o755))?;
-            open(root, path, Wanted::Directory, resolve)
+            open(root, path, EntryKind::Directory, resolve)
         }
         other => other,
     }
@@ -139,11 +138,11 @@ pub fn open_real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd,
 fn open(
     root: BorrowedFd<'_>,
     path: &CStr,
-    wanted: Wanted,
+    wanted: EntryKind,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     let mut flags = OFlags::PATH | OFlags::CLOEXEC;
-    flags.set(OFlags::DIRECTORY, wanted == Wanted::Directory);
+    flags.set(OFlags::DIRECTORY, wanted == EntryKind::Directory);
     loop {
         match openat2(
             root,
@@ -152,17 +151,17 @@ fn open(
             Mode::empty(),
             resolve | ResolveFlags::NO_MAGICLINKS,
         ) {
-            // A rename on the way made the kernel give up; it says to try again, openat2(2).
+            // A rename during the walk made the kernel give up; openat2(2) says to try again.
             Err(Errno::AGAIN) => {}
             other => return other,
         }
     }
 }
 
-fn check(found: &OwnedFd, wanted: Wanted) -> Result<(), Errno> {
+fn check(found: &OwnedFd, wanted: EntryKind) -> Result<(), Errno> {
     match (wanted, kind(found.as_fd())? == FileType::Directory) {
-        (Wanted::Directory, false) => Err(Errno::NOTDIR),
-        (Wanted::File, true) => Err(Errno::ISDIR),
+        (EntryKind::Directory, false) => Err(Errno::NOTDIR),
+        (EntryKind::File, true) => Err(Errno::ISDIR),
         _ => Ok(()),
     }
 }
@@ -171,11 +170,12 @@ fn kind(file: BorrowedFd<'_>) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(fstat(file)?.st_mode))
 }
 
-impl Inside<'_> {
-    /// Walks the path component by component, each opened without following it. The kernel does not follow a link to what
-    /// is not there yet, such as `resolv.conf -> ../run/systemd/resolve/stub-resolv.conf` in an image without /run.
-    fn make(&self, path: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
-        // Directories from the root down to where we are: `..` is the one before, whatever happens to the tree meanwhile.
+impl Resolver<'_> {
+    /// Walks the path component by component and opens each without following it. The kernel does not follow a link whose target is
+    /// missing, such as `resolv.conf -> ../run/systemd/resolve/stub-resolv.conf` in an image without /run.
+    fn make(&self, path: &CStr, wanted: EntryKind) -> Result<OwnedFd, Errno> {
+        // The directories from the root down to the current one. `..` is the previous entry, whatever happens to the tree
+        // meanwhile.
         let mut parents: Vec<OwnedFd> = vec![];
         let mut left: Vec<CString> = vec![];
         push(&mut left, path.to_bytes())?;
@@ -187,7 +187,7 @@ impl Inside<'_> {
             }
             let here = parents.last().map_or(self.root, AsFd::as_fd);
             let last = left.is_empty();
-            let wanted = if last { wanted } else { Wanted::Directory };
+            let wanted = if last { wanted } else { EntryKind::Directory };
             let next = match look(here, &name) {
                 Err(Errno::NOENT) => {
                     if links > 0 {
@@ -229,10 +229,10 @@ fn look(here: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(here, name, flags, Mode::empty())
 }
 
-fn make_one(here: BorrowedFd<'_>, name: &CStr, wanted: Wanted) -> Result<OwnedFd, Errno> {
+fn make_one(here: BorrowedFd<'_>, name: &CStr, wanted: EntryKind) -> Result<OwnedFd, Errno> {
     let made = match wanted {
-        Wanted::Directory => mkdirat(here, name, Mode::from_raw_mode(0o755)),
-        Wanted::File => {
+        EntryKind::Directory => mkdirat(here, name, Mode::from_raw_mode(0o755)),
+        EntryKind::File => {
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             openat(here, name, flags, Mode::from_raw_mode(0o644)).map(drop)
@@ -244,7 +244,7 @@ fn make_one(here: BorrowedFd<'_>, name: &CStr, wanted: Wanted) -> Result<OwnedFd
     }
 }
 
-/// Puts the components of a path on the stack, the first one on top.
+/// Pushes the components of a path on the stack, the first one on top.
 fn push(stack: &mut Vec<CString>, path: &[u8]) -> Result<(), Errno> {
     for name in path
         .split(|byte| *byte == b'/')
@@ -254,6 +254,29 @@ fn push(stack: &mut Vec<CString>, path: &[u8]) -> Result<(), Errno> {
         stack.push(CString::new(name).map_err(|_| Errno::INVAL)?);
     }
     Ok(())
+}
+
+/// Makes the mount point in a file system that box made. In a kernel file system it exists already.
+pub(super) fn make_below(
+    base: BorrowedFd<'_>,
+    name: &CStr,
+    wanted: EntryKind,
+) -> Result<(), Errno> {
+    let made = match wanted {
+        _ if name.to_bytes().contains(&b'/') => return Ok(()),
+        EntryKind::Directory => mkdirat(base, name, Mode::from_raw_mode(0o755)),
+        EntryKind::File => openat(
+            base,
+            name,
+            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o644),
+        )
+        .map(drop),
+    };
+    match made {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -277,8 +300,8 @@ mod tests {
             self.0.path().join("root").join(name)
         }
 
-        fn open(&self, path: &CStr, wanted: Wanted) -> Result<PathBuf, Errno> {
-            let inside = Inside {
+        fn open(&self, path: &CStr, wanted: EntryKind) -> Result<PathBuf, Errno> {
+            let inside = Resolver {
                 root: self.1.as_fd(),
                 made: [None, None],
             };
@@ -292,17 +315,20 @@ mod tests {
     fn makes_what_is_missing() {
         let root = Root::new();
         assert_eq!(
-            root.open(c"a/b/c", Wanted::Directory).unwrap(),
+            root.open(c"a/b/c", EntryKind::Directory).unwrap(),
             root.path("a/b/c")
         );
         assert_eq!(
-            root.open(c"a/b/d/f", Wanted::File).unwrap(),
+            root.open(c"a/b/d/f", EntryKind::File).unwrap(),
             root.path("a/b/d/f")
         );
         assert!(root.path("a/b/d/f").is_file());
-        assert_eq!(root.open(c"a/b", Wanted::File), Err(Errno::ISDIR));
-        assert_eq!(root.open(c"a/b/d/f", Wanted::Directory), Err(Errno::NOTDIR));
-        assert_eq!(root.open(c"a/b/d/f/g", Wanted::File), Err(Errno::NOTDIR));
+        assert_eq!(root.open(c"a/b", EntryKind::File), Err(Errno::ISDIR));
+        assert_eq!(
+            root.open(c"a/b/d/f", EntryKind::Directory),
+            Err(Errno::NOTDIR)
+        );
+        assert_eq!(root.open(c"a/b/d/f/g", EntryKind::File), Err(Errno::NOTDIR));
     }
 
     #[test]
@@ -315,16 +341,16 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            root.open(c"etc/resolv.conf", Wanted::File).unwrap(),
+            root.open(c"etc/resolv.conf", EntryKind::File).unwrap(),
             root.path("run/x/resolv.conf")
         );
         symlink("/../../../../var/y", root.path("out")).unwrap();
         assert_eq!(
-            root.open(c"out/z", Wanted::Directory).unwrap(),
+            root.open(c"out/z", EntryKind::Directory).unwrap(),
             root.path("var/y/z")
         );
         symlink(root.0.path(), root.path("host")).unwrap();
-        let made = root.open(c"host/escaped", Wanted::File).unwrap();
+        let made = root.open(c"host/escaped", EntryKind::File).unwrap();
         assert!(made.starts_with(root.path("")), "{made:?}");
         assert!(!root.0.path().join("escaped").exists());
     }
@@ -342,9 +368,12 @@ mod tests {
         )
         .unwrap();
         symlink("/null", root.path("link")).unwrap();
-        assert_eq!(root.open(c"link", Wanted::File), Err(ASTRAY));
+        assert_eq!(root.open(c"link", EntryKind::File), Err(ASTRAY));
         // What is said outright is.
-        assert_eq!(root.open(c"null", Wanted::File).unwrap(), root.path("null"));
+        assert_eq!(
+            root.open(c"null", EntryKind::File).unwrap(),
+            root.path("null")
+        );
         let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
         rustix::mount::fsconfig_create(&context).unwrap();
         let dev = rustix::mount::fsmount(
@@ -353,18 +382,18 @@ mod tests {
             MountAttrFlags::empty(),
         )
         .unwrap();
-        let inside = Inside {
+        let inside = Resolver {
             root: dev.as_fd(),
             made: [Some(dev.as_fd()), None],
         };
         rustix::fs::symlinkat("there/below", &dev, "away").unwrap();
-        let away = inside.open_or_make(c"away", Wanted::Directory);
+        let away = inside.open_or_make(c"away", EntryKind::Directory);
         assert_eq!(away.unwrap_err(), ASTRAY);
         assert!(
             rustix::fs::accessat(&dev, "there", rustix::fs::Access::EXISTS, AtFlags::empty())
                 .is_err()
         );
-        assert!(inside.open_or_make(c"plain", Wanted::Directory).is_ok());
+        assert!(inside.open_or_make(c"plain", EntryKind::Directory).is_ok());
     }
 
     #[test]
@@ -372,10 +401,10 @@ mod tests {
         let root = Root::new();
         symlink("b", root.path("a")).unwrap();
         symlink("a", root.path("b")).unwrap();
-        assert_eq!(root.open(c"a", Wanted::File), Err(Errno::LOOP));
+        assert_eq!(root.open(c"a", EntryKind::File), Err(Errno::LOOP));
         symlink("c/x", root.path("c")).unwrap();
-        assert_eq!(root.open(c"c", Wanted::File), Err(Errno::LOOP));
-        assert_eq!(root.open(c"..", Wanted::File), Err(Errno::ISDIR));
+        assert_eq!(root.open(c"c", EntryKind::File), Err(Errno::LOOP));
+        assert_eq!(root.open(c"..", EntryKind::File), Err(Errno::ISDIR));
     }
 
     #[test]

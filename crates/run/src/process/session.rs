@@ -1,21 +1,21 @@
-//! What a process of a container started, for where neither a control group nor a pid namespace holds just that: the processes
-//! of its session, and the descendants of those.
+//! Kills a process that joined a container and everything it started. No control group or pid namespace holds exactly these, so
+//! they are found by session: its processes and their descendants.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use box_host::process::Stat;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open, setrlimit};
 
 use crate::sys::process as sys;
 
-/// Looks through all processes, at most: somebody may let go on what was stopped, and it start others for ever.
+/// Limit of passes over all processes: someone may continue a stopped one, which could start others forever.
 const MOST_PASSES: usize = 1000;
 
-/// Kills all processes of a session, and all that descend from one. The leader's number is not given to another process as long as
-/// one of them is there.
+/// Kills all processes of a session and their descendants. The kernel does not reuse the leader's pid while one of them exists.
 pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
-    // A descriptor for each of them.
+    // Each process takes a descriptor.
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).ok();
@@ -31,7 +31,7 @@ pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
                 continue;
             };
             let process = match belonging(pid, leader, &found) {
-                // More than there are descriptors: these first.
+                // There are more processes than descriptors: kill those found so far first.
                 Err(Errno::MFILE | Errno::NFILE) => {
                     kill(&found);
                     found.clear();
@@ -41,7 +41,7 @@ pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
                 process => process.ok().flatten(),
             };
             if let Some(process) = process {
-                // One that is stopped starts no other, and its children keep their parent until all are found.
+                // A stopped process starts no others, and its children keep it as their parent until all are found.
                 sys::send_signal(process.as_fd(), libc::SIGSTOP).ok();
                 found.insert(pid, process);
                 more = true;
@@ -55,24 +55,26 @@ pub(super) fn kill_session(leader: i32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Those that have gone by themselves are no failure.
+/// A process that has already ended is not a failure.
 fn kill(found: &HashMap<i32, OwnedFd>) {
     for process in found.values() {
         sys::send_signal(process.as_fd(), libc::SIGKILL).ok();
     }
 }
 
-/// The process of that number, if it is of the session or the child of one that was found.
+/// Opens the process with this pid if it belongs to the session or is a child of a process that was found.
 fn belonging(
     pid: i32,
     leader: i32,
     found: &HashMap<i32, OwnedFd>,
 ) -> Result<Option<OwnedFd>, Errno> {
     let belongs = || {
-        let (parent, session) = origin(pid)?;
+        let Stat {
+            parent, session, ..
+        } = Stat::of(pid).ok()?;
         let child = found
             .get(&parent)
-            // The number is that of another process by now if it does not take signals.
+            // If the parent takes no signals it has ended, and its pid may belong to another process by now.
             .is_some_and(|parent| sys::send_signal(parent.as_fd(), 0).is_ok());
         (session == leader || child).then_some(())
     };
@@ -83,18 +85,8 @@ fn belonging(
         Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         process => process?,
     };
-    // It was that process before and after it was opened.
+    // Checked before and after it was opened, so it is the same process.
     Ok(belongs().map(|()| process))
-}
-
-/// Fields 4 and 6 of /proc/PID/stat, proc_pid_stat(5): the parent and the session.
-fn origin(pid: i32) -> Option<(i32, i32)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    // The second field is a name in brackets, which may hold anything.
-    let mut fields = text.rsplit(')').next()?.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    Some((parent, fields.nth(1)?.parse().ok()?))
 }
 
 fn number(error: std::io::Error) -> Errno {
