@@ -388,7 +388,7 @@ fn without_an_overlay_it_is_a_copy_with_one_warning() {
     assert_eq!(seen.text(), expected.text());
     assert_eq!(warnings(&seen), 1, "{}", seen.stderr);
     assert!(
-        seen.stderr.contains("no overlay can be had in") && seen.stderr.contains("copy"),
+        seen.stderr.contains("overlays do not work in") && seen.stderr.contains("copy"),
         "{}",
         seen.stderr
     );

@@ -1,4 +1,4 @@
-//! The engine without an image store: `start ROOT LAYER COMMAND...` runs a command in an unpacked root file system, as
+//! box without an image store: `start ROOT LAYER COMMAND...` runs a command in an unpacked root file system, as
 //! `box run --rm --net none` does. `-t` before ROOT gives it a terminal, `-i` a reaper as PID 1.
 #![allow(clippy::print_stderr)]
 
@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use box_containers::overrides::{Network, Overrides};
-use box_containers::{Containers, Error, EtcFiles, NewContainer, Options, accounts, launch, spec};
+use box_containers::{
+    Containers, Error, EtcFiles, NewContainer, RunOptions, accounts, launch, spec,
+};
 use box_unpack::Layers;
 
 fn main() -> ExitCode {
@@ -49,7 +51,7 @@ fn start() -> Result<u8, Error> {
         cgroup_parent: None,
         etc: EtcFiles::new("container", "", &Default::default(), &[]),
         remove: true,
-        options: Options::from(box_run::Options {
+        options: RunOptions::from(box_run::Options {
             init,
             pids_by_default: true,
             ..box_run::Options::default()

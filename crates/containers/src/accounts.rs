@@ -1,8 +1,8 @@
-//! Who the command runs as: the texts of the container's passwd(5) and group(5), and what `-u` means by them.
+//! The user of a command: the container's passwd(5) and group(5), and how `-u` is resolved with them.
 //!
-//! A number is an id, whatever names these files have: an image could call its root `1000`, and `USER 1000` would run as root
-//! (CVE-2016-3697, CVE-2026-46680). 4294967295 is no id, wherever it stands: setresuid(2) takes it for "leave as is", and a
-//! command would keep box's own (CVE-2024-40635).
+//! A number is always an id, even if a name in these files looks the same: an image could name its root `1000`, and `USER 1000` would
+//! run as root (CVE-2016-3697, CVE-2026-46680). 4294967295 is never an id: setresuid(2) takes it for "no change", and a command would
+//! keep the ids of box (CVE-2024-40635).
 
 mod lookup;
 
@@ -15,7 +15,7 @@ use oci_spec::runtime::Mount;
 use crate::Error;
 use lookup::Lookup;
 
-/// The user databases of a container, as text. An image is hostile: lines that do not parse are passed over.
+/// The user databases of a container, as text. Images are not trusted: lines that do not parse are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
     /// `/etc/passwd`.
@@ -37,25 +37,25 @@ pub struct Identity {
     pub home: String,
 }
 
-/// More than any real user database; what is beyond is not read.
+/// How much of a file is read: more than any real user database has.
 const LONGEST: u64 = 4 << 20;
 
-/// How many supplementary groups a process can have, `NGROUPS_MAX` of limits.h.
+/// The most supplementary groups of a process, `NGROUPS_MAX` of limits.h.
 const MOST_GROUPS: usize = 65_536;
 
 impl Accounts {
-    /// As a container will see them that is made of these layers, with `mounts` over them ([`crate::spec::mounts`]). What is no regular
-    /// file counts as missing.
+    /// Reads the files that a container of these layers will have, with `mounts` over them ([`crate::spec::mounts`]). Anything but a
+    /// regular file counts as missing.
     pub fn of_layers(layers: &Layers, mounts: &[Mount]) -> Result<Self, Error> {
         Self::read(&mut Lookup::in_layers(layers, mounts))
     }
 
-    /// As a running container has them now, whose root directory is given, and whose spec mounts these.
+    /// Reads the files of a running container with this root directory and these mounts.
     pub(crate) fn of_root(root: OwnedFd, mounts: &[Mount]) -> Result<Self, Error> {
         Self::read(&mut Lookup::in_root(root, mounts))
     }
 
-    /// The same without its groups.
+    /// The same without groups.
     pub(crate) fn users_of_root(root: OwnedFd, mounts: &[Mount]) -> Result<Self, Error> {
         Ok(Self {
             passwd: read(&mut Lookup::in_root(root, mounts), "/etc/passwd")?,
@@ -70,8 +70,8 @@ impl Accounts {
         })
     }
 
-    /// What `USER[:GROUP]` means; `extra` are `--group-add`. A user by number need not exist, one by name must. One by number that
-    /// exists has its group, groups and home.
+    /// Resolves `USER[:GROUP]`; `extra` are `--group-add`. A name must exist, an id need not; if it does, its entry supplies group,
+    /// supplementary groups and home.
     pub fn resolve(&self, text: &str, extra: &[String]) -> Result<Identity, Error> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
@@ -123,7 +123,7 @@ impl Accounts {
         })
     }
 
-    /// The name of a user; none if it has one that would be taken for another number.
+    /// The name of a user; `None` if the name looks like a number, and thus like another user.
     pub fn name_of(&self, uid: u32) -> Option<String> {
         self.users()
             .find(|entry| entry.uid == uid)
@@ -131,7 +131,7 @@ impl Accounts {
             .map(|entry| entry.name.to_owned())
     }
 
-    /// The first entry of that name whose ids are ids.
+    /// The first entry with that name and valid ids.
     fn user(&self, name: &str) -> Result<Option<User<'_>>, Error> {
         match self.users().find(|entry| entry.name == name) {
             None if names(&self.passwd).any(|known| known == name) => {
@@ -185,7 +185,7 @@ impl Accounts {
     }
 }
 
-/// Refuses what can be no `USER[:GROUP]` in any container. Names are not looked up.
+/// Refuses a text that is not a valid `USER[:GROUP]` in any container. Names are not looked up.
 pub fn check(text: &str) -> Result<(), Error> {
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     Word::read("user", user)
@@ -193,14 +193,14 @@ pub fn check(text: &str) -> Result<(), Error> {
         .map(drop)
 }
 
-/// What a word of `-u` is.
+/// One part of `-u`.
 enum Word<'a> {
     Number(u32),
     Name(&'a str),
 }
 
 impl<'a> Word<'a> {
-    /// What other programs could read as a number is never a name.
+    /// A text that another program could read as a number is never a name.
     fn read(kind: &'static str, text: &'a str) -> Result<Self, Error> {
         if !is_like_a_number(text) {
             return Ok(Self::Name(text));
@@ -226,14 +226,14 @@ struct Group<'a> {
     members: &'a str,
 }
 
-/// Decimal digits, and not [`NO_ID`].
+/// Parses decimal digits other than [`NO_ID`].
 fn id(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok())?;
     number.filter(|&id| id != NO_ID)
 }
 
-/// Digits of any script, perhaps with signs and spaces before and after them, or a number of another base.
+/// Whether a text has digits of any script, perhaps with signs and spaces around them, or is a number in another base.
 fn is_like_a_number(text: &str) -> bool {
     let digits = text
         .trim()
@@ -251,7 +251,7 @@ fn is_like_a_number(text: &str) -> bool {
     based || plain
 }
 
-/// A zero byte ends a line for some readers and not for others.
+/// The lines without a zero byte, which ends a line for some readers and not for others.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.contains('\0'))
 }
@@ -279,9 +279,9 @@ fn read(lookup: &mut Lookup<'_>, path: &str) -> Result<String, Error> {
     };
     if !whole {
         tracing::warn!(
-            "the container's {path} is longer than {LONGEST} bytes: what is beyond is not read"
+            "the container's {path} is longer than {LONGEST} bytes: the rest is ignored"
         );
-        // Half a line could say half a number.
+        // The last line may be cut in the middle of a number.
         let end = bytes.iter().rposition(|&byte| byte == b'\n');
         bytes.truncate(end.unwrap_or(0));
     }
@@ -289,109 +289,4 @@ fn read(lookup: &mut Lookup<'_>, path: &str) -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn accounts() -> Accounts {
-        Accounts {
-            passwd: "root:x:0:0:root:/root:/bin/sh\n# no\nbad\nweb:x:1000:1001:Web:/srv/web:/bin/sh\nx:x:-1:0::/:\n12:x:77:78::/h:\n\
-                     web:x:0:0::/:\nplus:x:+5:0::/:\nnone:x:4294967295:0::/:\nnogroup:x:8:4294967295::/:\nnul\0:x:9:9::/:\n\
-                     big:x:4294967296:0::/:\n1000:x:0:0:root:/root:\n+7:x:0:0::/:\n0x7:x:0:0::/:\n"
-                .into(),
-            group: "root:x:0:root\nbin:x:1:root,web\nweb:x:1001:\nwheel:x:10:web,other\n50:x:0:\nnone:x:4294967295:web\n"
-                .into(),
-        }
-    }
-
-    fn resolve(text: &str) -> (u32, u32, Vec<u32>, String) {
-        let found = accounts().resolve(text, &[]).unwrap();
-        (found.uid, found.gid, found.groups, found.home)
-    }
-
-    #[test]
-    fn by_name_and_number() {
-        assert_eq!(resolve(""), (0, 0, vec![1], "/root".into()));
-        // The first entry of a name counts.
-        assert_eq!(resolve("web"), (1000, 1001, vec![1, 10], "/srv/web".into()));
-        assert_eq!(
-            resolve("1000"),
-            (1000, 1001, vec![1, 10], "/srv/web".into())
-        );
-        assert_eq!(resolve("web:wheel"), (1000, 10, vec![], "/srv/web".into()));
-        assert_eq!(resolve("5:6"), (5, 6, vec![], "/".into()));
-        assert_eq!(resolve("5"), (5, 0, vec![], "/".into()));
-    }
-
-    #[test]
-    fn a_number_is_an_id() {
-        assert_eq!(resolve("12"), (12, 0, vec![], "/".into()));
-        assert_eq!(resolve("77"), (77, 78, vec![], "/h".into()));
-        assert_eq!(resolve("5:50").1, 50);
-        assert_eq!(resolve("007:0050"), (7, 50, vec![], "/".into()));
-        let added = accounts().resolve("5:5", &["50".into()]).unwrap();
-        assert_eq!(added.groups, [50]);
-        for text in [
-            "+7",
-            "-7",
-            " 7",
-            "7 ",
-            "0x7",
-            "0X7",
-            "7.0",
-            "7_0",
-            "\u{967}",
-            "4294967295",
-            "4294967296",
-            "99999999999999999999",
-        ] {
-            for text in [text.to_owned(), format!("5:{text}")] {
-                let refused = accounts().resolve(&text, &[]).unwrap_err().to_string();
-                assert!(refused.contains("is no id"), "{text}: {refused}");
-            }
-            assert!(accounts().resolve("5", &[text.into()]).is_err(), "{text}");
-        }
-        // It would look like another user than it is.
-        let root = Accounts {
-            passwd: "1000:x:0:0::/:\n".into(),
-            group: String::new(),
-        };
-        assert_eq!(root.name_of(0), None);
-        assert_eq!(accounts().name_of(0).unwrap(), "root");
-    }
-
-    #[test]
-    fn names_without_ids() {
-        for text in ["none", "nogroup", "plus", "x", "big", "bad", "web:none"] {
-            let refused = accounts().resolve(text, &[]).unwrap_err().to_string();
-            assert!(refused.contains("has no ids"), "{text}: {refused}");
-        }
-        assert_eq!(resolve("8"), (8, 0, vec![], "/".into()));
-    }
-
-    #[test]
-    fn unknown_names() {
-        for text in ["nobody", "web:nobody", "nul", "nul\0", "# no", "+", "-"] {
-            assert!(accounts().resolve(text, &[]).is_err(), "{text}");
-        }
-        assert_eq!(
-            Accounts::default().resolve("root:root", &[]).unwrap().uid,
-            0
-        );
-    }
-
-    #[test]
-    fn group_add() {
-        let found = accounts()
-            .resolve("5:5", &["wheel".into(), "99".into(), "5".into()])
-            .unwrap();
-        assert_eq!(found.groups, [10, 99]);
-        let many = (0..=MOST_GROUPS + 1).map(|group| format!("g:x:{group}:web\n"));
-        let many = Accounts {
-            group: many.collect(),
-            ..accounts()
-        };
-        let refused = many.resolve("web", &[]).map(|found| found.uid);
-        assert!(refused.is_err_and(|error| error.to_string().contains("at most 65536")));
-    }
-}
+mod tests;

@@ -1,12 +1,12 @@
-//! Tar archives in the POSIX (pax) format, as OCI layers are: written from open files, the same bytes for the same files.
+//! Reproducible tar archives in the POSIX (pax) format, which OCI layers use, written from open files.
 
+mod pax;
 mod sparse;
-pub(crate) mod xattrs;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,53 +15,28 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use crate::Error;
-use crate::copy::MOST_UNSIZED;
-use xattrs::{Mapping, Xattr};
+use crate::files::descriptor::{path_of, reopen};
+use crate::files::extents::MOST_UNSIZED;
+use crate::files::xattrs::{self, Xattr};
+use crate::ids::{Ids, Mapping};
+use pax::Record;
 
 /// Writes one archive.
 pub(crate) struct Archive<W: Write> {
     tar: Builder<W>,
-    /// Files with several names, by device and inode: the first name.
+    /// The first name of each file with several names, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
     ids: Ids,
-    /// How many files have attributes that are left out as they steer an overlay, and the first of them.
-    steering: (u64, Option<String>),
-    /// Holes are left out.
+    /// Number of files whose overlay attributes were left out, and the first of them.
+    left_out: (u64, Option<String>),
+    /// Sparse files are written as such.
     holes: bool,
 }
 
-/// Key and value of a pax record.
-type Record = (Vec<u8>, Vec<u8>);
-
-/// How the owners of files on disk are written: a container with a user namespace has its own numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ids {
-    /// The host's id of the container's root, and how many ids follow it.
-    pub range: Option<(u32, u32)>,
-}
-
-impl Ids {
-    /// The container's number of a host's id.
-    pub fn inside(self, id: u32) -> u32 {
-        match self.range {
-            Some((first, size)) if id >= first && id - first < size => id - first,
-            _ => id,
-        }
-    }
-
-    /// The host's id of a container's number.
-    pub fn outside(self, id: u32) -> u32 {
-        match self.range {
-            Some((first, size)) if id < size => first + id,
-            _ => id,
-        }
-    }
-}
-
-/// The longest path and link that a plain header holds.
+/// The longest path or link target of a ustar header.
 const PLAIN: usize = 100;
 
-/// The longest file of a layer: no more than unpacking it takes, holes included.
+/// The largest file of a layer, holes included: unpacking has the same limit.
 const LONGEST: u64 = 128 << 30;
 
 impl<W: Write> Archive<W> {
@@ -70,12 +45,12 @@ impl<W: Write> Archive<W> {
             tar: Builder::new(out),
             links: HashMap::new(),
             ids,
-            steering: (0, None),
+            left_out: (0, None),
             holes: false,
         }
     }
 
-    /// Leaves holes out, which not every tool understands: no layer is to be written so (layer.md of the image specification).
+    /// Writes sparse files as such. Not for layers: layer.md of the image specification asks for no sparse entries.
     pub(crate) fn with_holes(self) -> Self {
         Self {
             holes: true,
@@ -104,7 +79,7 @@ impl<W: Write> Archive<W> {
                 .insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         let records = self
-            .xattrs(path, &magic(&handle))
+            .xattrs(path, &path_of(&handle))
             .map_err(read("read the xattrs of"))?;
         match kind {
             EntryType::Regular => self.add_file(path, &handle, stat, records),
@@ -120,11 +95,11 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// A file's extended attributes as records, with the container's ids.
+    /// The extended attributes of a file as records, with the container's ids.
     fn xattrs(&mut self, path: &Path, file: &str) -> Result<Vec<Record>, Errno> {
-        if let Some(name) = xattrs::steering(file)? {
-            self.steering.0 += 1;
-            self.steering
+        if let Some(name) = xattrs::overlay_control(file)? {
+            self.left_out.0 += 1;
+            self.left_out
                 .1
                 .get_or_insert_with(|| format!("{} of /{}", name.escape_ascii(), path.display()));
         }
@@ -147,7 +122,7 @@ impl<W: Write> Archive<W> {
         let (size, none) = (stat.st_size as u64, Path::new(""));
         let file = reopen(&handle, OFlags::RDONLY).map_err(failed("open"))?;
         if size == 0 {
-            // Files of the kernel do not say how long they are.
+            // Files in /proc report no size.
             let mut data = vec![];
             std::fs::File::from(file)
                 .take(MOST_UNSIZED)
@@ -165,17 +140,17 @@ impl<W: Write> Archive<W> {
             return self.write(&name, kind, stat, none, records, length, data);
         }
         if !self.holes && size > LONGEST {
-            let why = format!("it has {size} bytes, and no layer can hold more than {LONGEST}");
-            return Err(Error::copying("archive", path, why));
+            let why = format!("it has {size} bytes, and a file of a layer has at most {LONGEST}");
+            return Err(Error::copy("archive", path, why));
         }
-        // The look for holes has moved it.
+        // The search for holes has moved the offset.
         rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(failed("read"))?;
-        // The header has said how long it is: a container that writes to it changes nothing about that.
+        // The size is in the header already; the container may truncate or extend the file meanwhile.
         let data = std::fs::File::from(file).chain(io::repeat(0)).take(size);
         self.write(path, kind, stat, none, records, size, data)
     }
 
-    /// Adds an empty file that belongs to root and has no time.
+    /// Adds an empty file that is owned by root and has no modification time.
     pub(crate) fn mark(&mut self, path: &Path) -> Result<(), Error> {
         let mut header = Header::new_ustar();
         header.set_mode(0o600);
@@ -183,11 +158,11 @@ impl<W: Write> Archive<W> {
         self.append(path, &mut header, 0, io::empty())
     }
 
-    /// Writes the end of the archive and gives the writer back.
+    /// Writes the end of the archive and returns the writer.
     pub(crate) fn finish(self) -> Result<W, Error> {
-        if let (count, Some(first)) = &self.steering {
+        if let (count, Some(first)) = &self.left_out {
             tracing::warn!(
-                "extended attributes of {count} files are left out, such as {first}: they would steer the overlay that a container runs on"
+                "extended attributes of {count} files are left out, such as {first}: they would control the overlay of a container"
             );
         }
         self.tar
@@ -212,12 +187,12 @@ impl<W: Write> Archive<W> {
         header.set_uid(uid.into());
         header.set_gid(gid.into());
         for (name, id) in [("uid", uid), ("gid", gid)] {
-            // Seven octal digits are what the field holds.
+            // The field has seven octal digits.
             if id > 0o7_777_777 {
                 records.push((name.into(), id.to_string().into_bytes()));
             }
         }
-        // Before 1970 there was no file: a clock that was not set.
+        // Times before 1970 come from a clock that was not set.
         header.set_mtime(stat.st_mtime.max(0) as u64);
         if matches!(kind, EntryType::Char | EntryType::Block) {
             let number = stat.st_rdev;
@@ -231,7 +206,7 @@ impl<W: Write> Archive<W> {
         self.append(path, &mut header, size, data)
     }
 
-    /// Puts the names in, in extended records where they do not fit.
+    /// Fills in the names; those that do not fit go into extended records.
     fn fill(
         &mut self,
         header: &mut Header,
@@ -269,21 +244,9 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// Writes an extended header. The keys of attributes are bytes, as their names are.
+    /// Writes an extended header.
     fn extend(&mut self, records: &[Record]) -> io::Result<()> {
-        let mut text = vec![];
-        for (key, value) in records {
-            // The length counts its own digits.
-            let rest = key.len() + value.len() + " =\n".len();
-            let mut length = rest + 1;
-            while length != rest + length.to_string().len() {
-                length = rest + length.to_string().len();
-            }
-            text.extend_from_slice(format!("{length} ").as_bytes());
-            for part in [key, &b"="[..], value, b"\n"] {
-                text.extend_from_slice(part);
-            }
-        }
+        let text = pax::text(records);
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
         header.set_size(text.len() as u64);
@@ -304,20 +267,4 @@ impl<W: Write> Archive<W> {
             .append(header, data)
             .map_err(|error| Error::io("archive", path, error))
     }
-}
-
-/// Opens a file again that is held as a mere handle (`O_PATH`).
-pub(crate) fn reopen(handle: impl AsFd, flags: OFlags) -> Result<std::os::fd::OwnedFd, Errno> {
-    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(
-        rustix::fs::CWD,
-        magic(handle),
-        flags,
-        rustix::fs::Mode::empty(),
-    )
-}
-
-/// The path of an open file itself, not of its name: proc_pid_fd(5).
-pub(crate) fn magic(handle: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }

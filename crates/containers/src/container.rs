@@ -1,8 +1,11 @@
-//! Containers: containers on disk. Each is an OCI bundle with a private writable layer.
+//! Containers on disk. Each is an OCI bundle with a private writable layer.
 
+mod bundle;
+mod create;
 mod live;
 pub(crate) mod names;
 mod record;
+mod remove;
 mod rename;
 mod resources;
 mod spare;
@@ -11,6 +14,7 @@ pub mod state;
 mod store;
 mod sweep;
 mod view;
+mod waiter;
 
 use std::path::{Path, PathBuf};
 
@@ -23,56 +27,57 @@ use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
 use crate::storage::overlay::{MOST_LAYERS, Overlay};
 use crate::{Error, files, spec};
-pub use live::{Live, Waiter};
+pub use live::Live;
 #[cfg(test)]
 pub(crate) use record::now;
-pub use record::{NewContainer, Options, Record};
+pub use record::{NewContainer, Record, RunOptions};
 pub use start::{launch, prepare};
 use state::{RunDir, State, Status};
 pub use store::Containers;
 pub use view::View;
+pub use waiter::Waiter;
 
-/// One container. Dropped while it is locked for a start, it is unlocked.
+/// One container. Dropping it releases its lock.
 #[derive(Debug)]
 pub struct Container {
     name: String,
     dir: PathBuf,
     all: Containers,
     record: Record,
-    /// Not read yet if `None`.
+    /// `None` until it is read.
     spec: Option<Spec>,
-    /// To be written by `create`, or for the start if they are kept in memory.
+    /// Written by `create`, or passed to the start if they are kept in memory.
     etc: Option<EtcFiles>,
-    /// Those of the record.
+    /// The layers that the record lists.
     layers: Layers,
     held: Option<RunDir>,
-    /// The files are complete; those of a container that goes with its command are written while it starts.
+    /// Whether the bundle is on disk. With `--rm` it is written while the container starts.
     written: bool,
 }
 
 impl Container {
-    /// Its name: also its directory's.
+    /// Its name, which is also the name of its directory.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`; for an overlay `upper/` and `work/`. One that goes
-    /// with its command has no files there but its storage.
+    /// The bundle: `config.json`, `rootfs/`, and box's own `instance.json`; for an overlay `upper/` and `work/`. With `--rm` only the
+    /// storage is there.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The layers of its image, as they are stacked.
+    /// The layers of its image, in the order in which they are stacked.
     pub fn layers(&self) -> &Layers {
         &self.layers
     }
 
-    /// Where the state of it is while it runs.
+    /// The directory of its state while it runs.
     pub(crate) fn state_directory(&self) -> PathBuf {
         self.all.run().join(&self.name)
     }
 
-    /// What is written down about it.
+    /// Its record.
     pub fn record(&self) -> &Record {
         &self.record
     }
@@ -89,7 +94,7 @@ impl Container {
         }
     }
 
-    /// What it is doing now.
+    /// Its current status.
     pub fn status(&self) -> Result<Status, Error> {
         if RunDir::is_held(self.all.run(), &self.name)? {
             return Ok(match State::read(self.all.run(), &self.name)? {
@@ -117,7 +122,7 @@ impl Container {
             return Ok(());
         }
         let held = self.lock()?;
-        // It may have been run or removed since it was read.
+        // The container may have been started or removed since the record was read.
         match files::read_json(&self.files().join("instance.json"))? {
             Some(record) => self.record = record,
             None => {
@@ -131,19 +136,19 @@ impl Container {
         Ok(())
     }
 
-    /// The lock is held by a process that was forked from this one: here it is only closed.
+    /// Closes the lock without releasing it: a forked process holds it.
     pub(crate) fn hand_over(mut self) {
         self.held.take();
     }
 
-    /// All its layers, topmost last: below those of the image one with nothing but the places that are mounted on, so that
-    /// making them does not leave traces in the upper directory. An image of as many layers as an overlay takes has to do without.
+    /// All its layers, topmost last. The lowest holds only mount points, so that creating them leaves no trace in the upper directory.
+    /// An image with as many layers as an overlay takes goes without it.
     pub(crate) fn lower(&self) -> Layers {
         if self.layers.len() >= MOST_LAYERS {
             return self.layers.clone();
         }
         let base = self.dir.parent().unwrap_or(&self.dir);
-        self.layers.over(base.join(store::MOUNT_POINTS))
+        self.layers.over(base.join(create::MOUNT_POINTS))
     }
 
     /// The overlay of its layers and its upper directory.
@@ -156,8 +161,8 @@ impl Container {
         )
     }
 
-    /// Where `config.json` and `instance.json` are. What goes with its
-    /// command is kept in memory, as making and removing a file on disk takes longer than all else that is done for it.
+    /// The directory of `config.json` and `instance.json`. With `--rm` it is the run directory, which is in memory on most machines:
+    /// creating and removing a file on disk takes longer than everything else that a start writes.
     pub(crate) fn files(&self) -> PathBuf {
         if self.record.remove {
             self.state_directory()
@@ -166,16 +171,16 @@ impl Container {
         }
     }
 
-    /// The files below /etc that are box's, where they are kept in the container's own memory: those of a container that goes with its
-    /// command. On disk making and removing them takes too long, and the run directory is not for a container to fill.
+    /// The files below /etc that box generates, if a tmpfs of the container holds them, as with `--rm`. Creating and removing them on
+    /// disk takes too long, and in the run directory the container could fill it.
     pub(crate) fn texts(&self) -> Option<&EtcFiles> {
         self.etc
             .as_ref()
             .filter(|_| self.record.remove && self.spec.as_ref().is_some_and(spec::has_own_dev))
     }
 
-    /// Where a start mounts the root file system, in the container's own mount namespace. A container that goes with its
-    /// command has no directory of its own for it: any will do that is there.
+    /// Where a start mounts the root file system, in the container's mount namespace. With `--rm` it is a directory that all such
+    /// containers share: creating one for each costs time.
     pub(crate) fn mount_point(&self) -> PathBuf {
         let mapped = self
             .spec
@@ -185,14 +190,13 @@ impl Container {
             self.dir
                 .parent()
                 .unwrap_or(&self.dir)
-                .join(store::MOUNT_POINTS)
+                .join(create::MOUNT_POINTS)
         } else {
             self.dir.join("rootfs")
         }
     }
 
-    /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime given the bundle. A copy is
-    /// there without that.
+    /// Mounts its root file system on `rootfs/` for other programs, such as an OCI runtime that runs the bundle. A copy is there already.
     pub fn mount(&self) -> Result<PathBuf, Error> {
         let held = self.lock()?;
         let target = self.dir.join("rootfs");
@@ -221,7 +225,7 @@ impl Container {
 
     fn lock(&self) -> Result<RunDir, Error> {
         if let Some(held) = RunDir::lock(self.all.run(), &self.name)? {
-            held.bury()?;
+            held.clean_up()?;
             return Ok(held);
         }
         Err(match State::read(self.all.run(), &self.name)? {
@@ -235,7 +239,7 @@ impl Container {
         })
     }
 
-    /// An update may have changed them since this record was read.
+    /// Rereads the options: an update may have changed them since the record was read.
     fn take_written_options(&mut self) {
         let path = self.files().join("instance.json");
         if let Ok(Some(written)) = files::read_json::<Record>(&path) {
@@ -248,7 +252,7 @@ impl Container {
         files::replace_json(&self.files().join("instance.json"), &self.record)
     }
 
-    /// Writes `config.json` and `instance.json` if they are not there yet.
+    /// Writes `config.json` and `instance.json` if they do not exist yet.
     fn write_bundle(&mut self) -> Result<(), Error> {
         let path = self.files().join("config.json");
         let Some(spec) = self.spec.as_mut().filter(|_| !self.written) else {
@@ -257,7 +261,7 @@ impl Container {
         complete(spec)?;
         files::write_new(&path, spec)?;
         if !self.record.remove {
-            // With this it is listed: whoever reads it must find all of it.
+            // From here on the container is listed, so everything else is on disk before.
             self.save()?;
         }
         self.written = true;
@@ -270,12 +274,12 @@ impl Drop for Container {
         if let Some(held) = self.held.take()
             && let Err(error) = held.remove()
         {
-            tracing::warn!(%error, "the state of a container is left over");
+            tracing::warn!(%error, "cannot remove the state of a container");
         }
     }
 }
 
-/// Puts the default seccomp profile into a spec that only says its name, for other runtimes to read.
+/// Expands the default seccomp profile in a spec that only names it, for other runtimes.
 fn complete(spec: &mut Spec) -> Result<(), Error> {
     if !seccomp::is_default(spec) {
         return Ok(());

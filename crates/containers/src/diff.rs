@@ -1,92 +1,32 @@
-//! What a container changed: its upper directory compared with the layers below, in overlayfs' own marks; or all files of
-//! its copy of them.
+//! The changes of a container: the upper directory of its overlay, or its copy of the layers, compared with the layers.
 //!
-//! A whiteout is a character device 0:0, an opaque directory has the xattr `trusted.overlay.opaque` = `y`; see
-//! overlayfs.rst of the kernel. Layers are immutable; the upper directory may be changed by a hostile container while it is
-//! read, so that everything in it is opened below its root with no symbolic link followed.
+//! In an upper directory a whiteout is a character device 0:0, and an opaque directory has the xattr `trusted.overlay.opaque` = `y`;
+//! see the kernel's overlayfs.rst. Layers are immutable. A hostile container may change the upper directory while it is read, so
+//! everything in it is opened below its root, and no symbolic link is followed.
 
-mod alike;
+mod change;
+mod comparison;
 pub(crate) mod layer;
 mod upper;
+mod walk;
 
-use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Stat};
-use serde::{Deserialize, Serialize};
+use box_unpack::Layers;
 
 use crate::Error;
-use box_unpack::Layers;
-use box_unpack::merged::{self, Found, Merged};
-use upper::Upper;
+pub use change::{Change, ChangeKind, WritableFiles};
+use walk::walk;
 
-/// One difference between a container and its image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// What happened to it.
-    pub kind: Kind,
-    /// Absolute, in the container.
-    pub path: PathBuf,
-}
-
-/// What happened to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// The image does not have it.
-    Added,
-    /// The image has another file there, or the directory changed in what it is or holds.
-    Changed,
-    /// The image has it.
-    Deleted,
-}
-
-impl Kind {
-    /// `A`, `C` or `D`.
-    pub fn letter(self) -> char {
-        match self {
-            Self::Added => 'A',
-            Self::Changed => 'C',
-            Self::Deleted => 'D',
-        }
-    }
-}
-
-/// Where a container's changes are.
-#[derive(Clone, Debug)]
-pub enum Changed {
-    /// The upper directory of its overlay.
-    Upper(PathBuf),
-    /// Its copy of the layers: what is missing there was deleted, what is as in the layers is no change.
-    Copy(PathBuf),
-}
-
-/// An entry of the upper directory that is a difference, for [`walk`]'s visitor.
-pub(crate) struct Entry<'a> {
-    pub(crate) kind: Kind,
-    /// Relative to the root; empty for the root itself.
-    pub(crate) path: &'a Path,
-    /// `None` for what was deleted.
-    pub(crate) file: Option<File>,
-}
-
-/// A file of the upper directory.
-pub(crate) struct File {
-    /// Opened with `O_PATH`.
-    pub(crate) handle: OwnedFd,
-    pub(crate) stat: Stat,
-}
-
-/// What differs, parents before children and names in order. `layers` are topmost last; `mounted` are absolute paths of
-/// the container that something is mounted on: the empty files and directories that were made for this are no changes.
+/// The changes, parents before children and names in order. `layers` are topmost last; `mounted` are the container's mount points, as
+/// absolute paths: empty files and directories that were created for them do not count as changes.
 pub fn changes(
-    changed: &Changed,
+    files: &WritableFiles,
     layers: &Layers,
     mounted: &[PathBuf],
 ) -> Result<Vec<Change>, Error> {
     let mut found = vec![];
-    walk(changed, layers, mounted, &mut |entry| {
+    walk(files, layers, mounted, &mut |entry| {
         if !entry.path.as_os_str().is_empty() {
             found.push(Change {
                 kind: entry.kind,
@@ -96,249 +36,6 @@ pub fn changes(
         Ok(())
     })?;
     Ok(found)
-}
-
-/// Calls the visitor for each difference, a directory before what it holds, names in order. What an opaque directory hides
-/// is told as deletions. The root itself comes first, where its owner or mode changed.
-pub(crate) fn walk(
-    changed: &Changed,
-    layers: &Layers,
-    mounted: &[PathBuf],
-    visit: &mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let (Changed::Upper(path) | Changed::Copy(path)) = changed;
-    let walk = Walk {
-        upper: Upper::open(path)?,
-        copy: matches!(changed, Changed::Copy(_)),
-        lower: layers.merged()?,
-        mounted,
-    };
-    let Some(root) = walk.upper.file(Path::new(""))? else {
-        return Ok(());
-    };
-    let below = walk.lower.root()?;
-    let mut tell = Teller {
-        held_back: vec![],
-        visit,
-    };
-    // No recursion: the container decides how deep its directories go.
-    let mut open = vec![walk.directory(PathBuf::new(), root, Some(below), false, &mut tell)?];
-    while let Some(directory) = open.last_mut() {
-        let Some(name) = directory.names.next() else {
-            // What is held back still had no change in it.
-            tell.held_back.truncate(directory.depth);
-            open.pop();
-            continue;
-        };
-        let below = walk.entry(directory, name, &mut tell)?;
-        open.extend(below);
-    }
-    Ok(())
-}
-
-struct Walk<'a> {
-    upper: Upper,
-    /// It is a copy, in which nothing is a mark.
-    copy: bool,
-    lower: Merged,
-    mounted: &'a [PathBuf],
-}
-
-/// Tells of unchanged parents of a change only once there is a change in them.
-struct Teller<'a> {
-    held_back: Vec<(PathBuf, File)>,
-    visit: &'a mut dyn FnMut(Entry<'_>) -> Result<(), Error>,
-}
-
-impl Teller<'_> {
-    fn tell(&mut self, entry: Entry<'_>) -> Result<(), Error> {
-        for (path, file) in self.held_back.drain(..) {
-            (self.visit)(Entry {
-                kind: Kind::Changed,
-                path: &path,
-                file: Some(file),
-            })?;
-        }
-        (self.visit)(entry)
-    }
-
-    fn deleted(&mut self, path: &Path) -> Result<(), Error> {
-        self.tell(Entry {
-            kind: Kind::Deleted,
-            path,
-            file: None,
-        })
-    }
-}
-
-/// A directory of the upper whose content is being told of.
-struct Directory {
-    path: PathBuf,
-    /// The directories of the layers that it lies over.
-    below: Option<merged::Directory>,
-    /// They do not show through.
-    hidden: bool,
-    /// What is left.
-    names: std::vec::IntoIter<OsString>,
-    /// How many of its parents were held back before it.
-    depth: usize,
-}
-
-impl Walk<'_> {
-    /// A directory of the upper that lies over these directories of the layers; `hidden`: they do not show through.
-    fn directory(
-        &self,
-        path: PathBuf,
-        file: File,
-        below: Option<merged::Directory>,
-        hidden: bool,
-        tell: &mut Teller,
-    ) -> Result<Directory, Error> {
-        let hidden = hidden || self.copy || self.upper.is_opaque(&path)?;
-        let depth = tell.held_back.len();
-        match &below {
-            Some(below) if !alike(&file.stat, below.stat()) => {
-                tell.tell(Entry {
-                    kind: Kind::Changed,
-                    path: &path,
-                    file: Some(file),
-                })?;
-            }
-            Some(_) if path.as_os_str().is_empty() => {}
-            Some(_) => tell.held_back.push((path.clone(), file)),
-            None => tell.tell(Entry {
-                kind: Kind::Added,
-                path: &path,
-                file: Some(file),
-            })?,
-        }
-        self.content(path, below, hidden, depth)
-    }
-
-    /// What a directory of the upper holds.
-    fn content(
-        &self,
-        path: PathBuf,
-        below: Option<merged::Directory>,
-        hidden: bool,
-        depth: usize,
-    ) -> Result<Directory, Error> {
-        let mut names = self.upper.names(&path)?;
-        if hidden && let Some(below) = &below {
-            names.extend(self.lower.names(below)?);
-            names.sort_unstable();
-            names.dedup();
-        }
-        Ok(Directory {
-            path,
-            below,
-            hidden,
-            names: names.into_iter(),
-            depth,
-        })
-    }
-
-    /// Whatever is in the upper under a name, over what the layers have there. Gives the directory to go on with, where it is one.
-    fn entry(
-        &self,
-        directory: &Directory,
-        name: OsString,
-        tell: &mut Teller,
-    ) -> Result<Option<Directory>, Error> {
-        let (path, hidden) = (directory.path.join(&name), directory.hidden);
-        let found = match &directory.below {
-            Some(below) => self.lower.find(below, &name)?,
-            None => Found::Nothing,
-        };
-        let Some(file) = self.upper.file(&path)? else {
-            // Gone since the directory was listed: the container is at work.
-            if hidden {
-                tell.deleted(&path)?;
-            }
-            return Ok(None);
-        };
-        let kind = if matches!(found, Found::Nothing) {
-            Kind::Added
-        } else {
-            Kind::Changed
-        };
-        let whiteout = !self.copy && upper::is_whiteout(&file.stat);
-        match (FileType::from_raw_mode(file.stat.st_mode), found) {
-            (_, Found::Nothing) if whiteout => return Ok(None),
-            (_, Found::Nothing) if self.is_mount_point(&path, &file)? => return Ok(None),
-            _ if whiteout => {
-                tell.deleted(&path)?;
-                return Ok(None);
-            }
-            (FileType::Directory, Found::Directory(below)) => {
-                return self
-                    .directory(path, file, Some(below), hidden, tell)
-                    .map(Some);
-            }
-            (FileType::Directory, Found::Nothing) => {
-                return self.directory(path, file, None, false, tell).map(Some);
-            }
-            (_, Found::File(below)) if self.copy && self.is_alike(&path, &file, &below)? => {
-                return Ok(None);
-            }
-            _ => {}
-        }
-        let over_another = FileType::from_raw_mode(file.stat.st_mode) == FileType::Directory;
-        tell.tell(Entry {
-            kind,
-            path: &path,
-            file: Some(file),
-        })?;
-        let depth = tell.held_back.len();
-        match over_another {
-            true => self.content(path, None, false, depth).map(Some),
-            false => Ok(None),
-        }
-    }
-
-    /// An empty file or directory that something is mounted on was made for the mount.
-    fn is_mount_point(&self, path: &Path, file: &File) -> Result<bool, Error> {
-        let absolute = Path::new("/").join(path);
-        if !self
-            .mounted
-            .iter()
-            .any(|mounted| mounted.starts_with(&absolute))
-        {
-            return Ok(false);
-        }
-        match FileType::from_raw_mode(file.stat.st_mode) {
-            FileType::RegularFile => Ok(file.stat.st_size == 0 && self.mounted.contains(&absolute)),
-            FileType::Directory => {
-                for name in self.upper.names(path)? {
-                    let path = path.join(name);
-                    if let Some(file) = self.upper.file(&path)?
-                        && !self.is_mount_point(&path, &file)?
-                    {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
-    }
-}
-
-impl Walk<'_> {
-    /// Whether a file of a copy is what it was copied from.
-    fn is_alike(&self, path: &Path, file: &File, below: &merged::File) -> Result<bool, Error> {
-        let original = File {
-            handle: self.lower.open_file(below)?,
-            stat: *below.stat(),
-        };
-        alike::files(file, &original)
-            .map_err(|errno| Error::io("compare with its layer", &Path::new("/").join(path), errno))
-    }
-}
-
-/// Whether a directory that was copied up is as it was.
-fn alike(one: &Stat, other: &Stat) -> bool {
-    (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
 }
 
 #[cfg(test)]

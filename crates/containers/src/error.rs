@@ -1,64 +1,64 @@
-//! What can go wrong, in words. One enum for the crate; `cli` adds the `error:` prefix and the exit status.
+//! The errors of this crate. `cli` adds the `error:` prefix and the exit status.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A failure with a container. The display form is one lower-case line that says what was tried on what and why it failed.
+/// An operation on a container failed. The display form is one lower-case line: what failed, on what, and why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A failure of the runtime, or of a file or a system call here.
+    /// The runtime failed, or a file operation or system call of this crate.
     #[error(transparent)]
     Run(box_run::Error),
-    /// A failure with the layers of the image.
+    /// The layers of the image could not be used.
     #[error(transparent)]
     Layers(Box<box_unpack::Error>),
-    /// A log from before its records had a time and a stream.
+    /// The log was written before records had a time and a stream.
     #[error("the log was written by an older box, in another format: it is {}", path.display())]
     OldLog {
-        /// The file with the container's output.
+        /// The log file.
         path: PathBuf,
     },
-    /// A copy into or out of a container that cannot be made, or not as asked.
+    /// A copy into or out of a container was refused or interrupted.
     #[error("cannot {action} {}: {reason}", path.display())]
-    Copying {
+    Copy {
         /// The verb, such as `copy to`.
         action: &'static str,
-        /// What it was to be done to, with the container's name before it.
+        /// The file, prefixed with the container's name.
         path: PathBuf,
-        /// Why not.
+        /// Why it failed.
         reason: String,
     },
-    /// The layers could not be copied for a container that is to have a copy.
-    #[error("copy the layers for {name}: {source}")]
-    Copy {
+    /// The layers could not be copied for a container with `--storage copy`.
+    #[error("cannot copy the layers for {name}: {source}")]
+    CopyLayers {
         /// The container.
         name: String,
         /// Why it failed.
         source: Box<box_unpack::Error>,
     },
-    /// A name that does not follow the rules.
+    /// The name breaks the rules for names.
     #[error("{name:?} is not a valid container name: {reason}")]
     BadName {
-        /// What was given.
+        /// The name as given.
         name: String,
         /// Which rule it breaks.
         reason: &'static str,
     },
-    /// A container of that name exists.
+    /// A container with that name exists.
     #[error("the name {name} is taken by a container of {image} ({status})")]
     NameTaken {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The image its owner was made from.
+        /// The image of the container that has the name.
         image: String,
         /// `running`, `exited (0)`, ...
         status: String,
     },
-    /// There is no container of that name.
+    /// No container has that name.
     #[error("there is no container named {name}")]
     NoSuchContainer {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
     /// The operation needs a stopped container.
@@ -66,7 +66,7 @@ pub enum Error {
     Running {
         /// The container.
         name: String,
-        /// Its first process, in the caller's pid namespace.
+        /// Its init process, in the caller's pid namespace.
         pid: i32,
     },
     /// The operation needs a running container.
@@ -74,63 +74,63 @@ pub enum Error {
     NotRunning {
         /// The container.
         name: String,
-        /// What it is instead.
+        /// Its actual status.
         status: String,
     },
-    /// Another process works on the container.
+    /// Another process holds the container's lock.
     #[error("{name} is in use by another box process")]
     Busy {
         /// The container.
         name: String,
     },
-    /// Somebody else has the container's standard input and output.
+    /// The container runs in the foreground: another process has its standard streams.
     #[error(
-        "{name} runs in the foreground of another box process: nobody can attach to it, and it has no log"
+        "{name} runs in the foreground of another box process, so it has no log and cannot be attached to"
     )]
-    Attached {
+    Foreground {
         /// The container.
         name: String,
     },
-    /// What failed in the process that stays with a detached container.
+    /// The monitor of a detached container reported a failure.
     #[error("{message}")]
-    Told {
-        /// The display form of its error.
+    Monitor {
+        /// The display form of the monitor's error.
         message: String,
         /// What the user can do about it.
         hint: Option<String>,
-        /// What box exits with.
+        /// The exit status of box.
         code: u8,
     },
-    /// The image has more layers than an overlay can be made of.
+    /// The image has more layers than the kernel stacks in an overlay.
     #[error("the image has {layers} layers, and the kernel stacks {most} at most")]
     TooManyLayers {
-        /// Of the image.
+        /// Number of layers of the image.
         layers: usize,
-        /// What the kernel takes.
+        /// The kernel's limit.
         most: usize,
     },
-    /// A user or group is not known in the image.
+    /// The image has no such user or group.
     #[error("{kind} {name} is not in the image's /etc/{file}")]
     NoSuchUser {
         /// `user` or `group`.
         kind: &'static str,
-        /// What was asked for.
+        /// The requested user or group.
         name: String,
         /// `passwd` or `group`.
         file: &'static str,
     },
-    /// A file of ours does not hold what it should.
+    /// A file of box has invalid content.
     #[error("{}: {reason}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it is invalid.
         reason: String,
     },
 }
 
 impl From<box_run::Error> for Error {
-    /// What the runtime was told by a callback of ours becomes what it was.
+    /// Unwraps an error that a callback of this crate returned to the runtime.
     fn from(error: box_run::Error) -> Self {
         match error {
             box_run::Error::Caller(inner) => match inner.downcast::<Self>() {
@@ -162,7 +162,7 @@ impl From<box_host::Error> for Error {
 }
 
 impl From<Error> for box_run::Error {
-    /// For callbacks.
+    /// Wraps an error for a callback.
     fn from(error: Error) -> Self {
         match error {
             Error::Run(error) => error,
@@ -176,7 +176,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) => error.exit_code(),
-            Self::Told { code, .. } => *code,
+            Self::Monitor { code, .. } => *code,
             _ => 125,
         }
     }
@@ -185,8 +185,8 @@ impl Error {
         Self::Run(box_run::Error::io(action, path, source))
     }
 
-    pub(crate) fn copying(action: &'static str, path: &Path, reason: impl Into<String>) -> Self {
-        Self::Copying {
+    pub(crate) fn copy(action: &'static str, path: &Path, reason: impl Into<String>) -> Self {
+        Self::Copy {
             action,
             path: path.to_owned(),
             reason: reason.into(),

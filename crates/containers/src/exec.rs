@@ -1,4 +1,4 @@
-//! A command in a container that runs already: whom it runs as and with what environment, for the runtime to start.
+//! Commands in running containers: their user and environment. The runtime starts them.
 
 use std::path::PathBuf;
 
@@ -10,27 +10,27 @@ use oci_spec::runtime::Process;
 use crate::accounts::Accounts;
 use crate::{Container, Error};
 
-/// What is asked for.
+/// A command to run.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Program and arguments.
     pub command: Vec<String>,
-    /// `-e`, over the container's own variables.
+    /// `-e`, in addition to the container's variables.
     pub env: Vec<(String, String)>,
-    /// `-w`: absolute; the container's own if `None`.
+    /// `-w`: absolute; that of the container if `None`.
     pub cwd: Option<PathBuf>,
-    /// `-u USER[:GROUP]`; the container's own if `None`.
+    /// `-u USER[:GROUP]`; that of the container if `None`.
     pub user: Option<String>,
-    /// `-t`: a terminal of its own.
+    /// `-t`: the command gets a new terminal.
     pub terminal: bool,
-    /// `-d`: it lives on without us, and nobody reads what it prints.
+    /// `-d`: the command runs in the background, and its output is discarded.
     pub detach: bool,
 }
 
-/// Runs a command in the container. Returns how it ended; `None` for one that runs on by itself.
+/// Runs a command in the container. Returns how it ended; `None` for one in the background.
 pub fn exec(container: &Container, request: &Request) -> Result<Option<ExitStatus>, Error> {
     match join(container, request) {
-        // It may have ended on the way: then that is why, whatever failed.
+        // If the container has ended meanwhile, that is the reason, whatever failed.
         Err(error) => Err(match container.live() {
             Err(ended) => ended,
             Ok(live) if live.is_ending() => Error::NotRunning {
@@ -70,7 +70,7 @@ fn join(container: &Container, request: &Request) -> Result<Option<ExitStatus>, 
     Ok(runtime::exec(&target, &bundle, request.detach)?)
 }
 
-/// The container's process as the request changes it.
+/// Changes the container's process as requested.
 fn adapt(process: &mut Process, request: &Request, accounts: &Accounts) -> Result<(), Error> {
     process.set_args(Some(request.command.clone()));
     process.set_terminal(Some(request.terminal));

@@ -1,10 +1,11 @@
-//! What a detached container wrote.
+//! The log of a detached container.
 //!
-//! Its stdout and stderr are pipes to the monitor (or its terminal is), which writes the records of [`Record`] to `log/ctr.log` in
-//! the container's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest goes. The container has no
-//! descriptor of any of them. Nothing here relies on what a file holds: a line that is no record is left out, however long it is.
+//! The monitor reads the container's stdout and stderr from pipes, or its terminal, and writes [`Record`]s to `log/ctr.log` in the
+//! container's directory. When that file is full it becomes `ctr.log.1`, and so on; the oldest one is removed. The container has no
+//! descriptor of these files. The reader does not trust their content: a line that is not a record is skipped, however long it is.
 
 mod files;
+mod read;
 mod record;
 mod settings;
 mod tail;
@@ -13,53 +14,53 @@ mod writer;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, inotify, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::Error;
 use files::DIRECTORY;
+use read::{Lines, past_hole, read_at, watch};
 pub use record::{Record, STAMP, Stream, stamp};
-pub use settings::{Driver, MaxSize, Settings};
+pub use settings::{Driver, LogOptions, MaxSize};
 pub(crate) use writer::Writer;
 
-/// The output of containers that were last started by a box without records in its logs.
+/// The log file of older versions, whose logs had no records.
 const OLD: &str = "output";
 
-/// Bytes that are read at once: many times the longest record.
+/// Bytes per read: many times the longest record.
 const BUFFER: usize = 256 << 10;
 
-/// Which lines are asked for.
+/// The requested lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query {
-    /// `--tail`: the last so many lines of those that the others leave.
+    /// `--tail`: number of lines at the end, of those that the other fields select.
     pub tail: Option<u64>,
-    /// `--since`: not those written before this, in nanoseconds since 1970.
+    /// `--since`: time of the earliest line, in nanoseconds since 1970.
     pub since: Option<u64>,
-    /// `--until`: not those written after this, in nanoseconds since 1970.
+    /// `--until`: time of the latest line, in nanoseconds since 1970.
     pub until: Option<u64>,
 }
 
-/// Called with each record; its error ends the reading.
+/// A callback for each record. An error ends the reading.
 pub type Each<'a> = &'a mut dyn FnMut(&Record<'_>) -> io::Result<()>;
 
-/// The output of a container, opened for reading.
+/// The log of a container, opened for reading.
 #[derive(Debug)]
 pub struct Log {
     directory: OwnedFd,
     path: PathBuf,
-    /// How many files there may be.
+    /// The most files.
     count: u32,
-    /// The one that is read, and from where on.
+    /// The file that is being read, and the offset.
     file: Option<File>,
     offset: u64,
-    /// In the midst of what is too long to be a record.
+    /// Whether the offset is inside a line that is too long for a record.
     lost: bool,
-    /// So many records of each stream are left out before the first that is wanted.
+    /// Number of records of each stream that are skipped before the first requested one.
     skip: [u64; 2],
     since: Option<[u8; STAMP]>,
     until: Option<[u8; STAMP]>,
@@ -67,8 +68,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of the container with this directory; `None` if it never ran detached, or none was to be written.
-    pub(crate) fn open(container: &Path, settings: &Settings) -> Result<Option<Self>, Error> {
+    /// Opens the log of the container with this directory; `None` if it has none.
+    pub(crate) fn open(container: &Path, settings: &LogOptions) -> Result<Option<Self>, Error> {
         let path = container.join(DIRECTORY);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match openat(CWD, &path, flags, Mode::empty()) {
@@ -99,12 +100,12 @@ impl Log {
         }
     }
 
-    /// The file that the container's newest output is in.
+    /// The file with the container's latest output.
     pub(crate) fn path(container: &Path) -> PathBuf {
         container.join(DIRECTORY).join(files::CURRENT)
     }
 
-    /// Goes to where the lines that are asked for begin.
+    /// Seeks to the first requested line.
     pub fn seek(&mut self, query: &Query) -> Result<(), Error> {
         self.since = query.since.map(stamp);
         self.until = query.until.map(stamp);
@@ -117,21 +118,21 @@ impl Log {
         Ok(())
     }
 
-    /// Goes to the end.
+    /// Seeks to the end.
     pub fn seek_to_end(&mut self) -> Result<(), Error> {
         let newest = self.newest();
         (self.file, self.offset) = newest.map_err(|error| self.failed(error))?;
         Ok(())
     }
 
-    /// Calls with each record that is there and was asked for. What is written meanwhile is for the next time: a container may write
-    /// faster than this reads.
+    /// Calls `each` with the requested records up to the current end. Records written meanwhile are left for the next call, as a container
+    /// may write faster than this reads.
     pub fn read(&mut self, each: Each<'_>) -> Result<io::Result<()>, Error> {
         let mut buffer = vec![0; BUFFER];
         let (last, end) = self.newest().map_err(|error| self.failed(error))?;
-        // So many files are there at most; more are read only if some go meanwhile.
+        // At most `count` files exist at once; more are read only if a rotation removes some meanwhile.
         for _ in 0..=self.count {
-            // First: once there is a newer one, nothing is added to this.
+            // Looked up first: once there is a newer file, nothing is added to this one.
             let newer = self.newer()?;
             let is_last = match (&self.file, &last) {
                 (Some(file), Some(last)) => files::is_same(file, last),
@@ -152,7 +153,7 @@ impl Log {
         Ok(Ok(()))
     }
 
-    /// The file that is written to, and the end of its last whole record.
+    /// The current file, and the end of its last complete record.
     fn newest(&self) -> io::Result<(Option<File>, u64)> {
         let newest = files::all(&self.directory, self.count)?.into_iter().next();
         let end = newest
@@ -161,7 +162,7 @@ impl Log {
         Ok((newest, end))
     }
 
-    /// Reads the file that is open up to an offset, and perhaps a little more.
+    /// Reads the open file up to an offset, or slightly beyond it.
     fn read_file(
         &mut self,
         buffer: &mut [u8],
@@ -182,7 +183,7 @@ impl Log {
             let bytes = &buffer[..length];
             let Some(whole) = memchr::memrchr(b'\n', bytes) else {
                 if length < buffer.len() {
-                    // The end, or a record that is just being written.
+                    // The end, or a record that is being written.
                     break Ok(Ok(()));
                 }
                 self.lost = true;
@@ -223,17 +224,17 @@ impl Log {
             && self.until.is_none_or(|until| *record.time <= until)
     }
 
-    /// Waits until there may be more or `until` is readable, at most for the given time.
-    pub fn wait(&mut self, until: Option<BorrowedFd<'_>>, patience: Duration) -> Result<(), Error> {
-        // Without a watch, a look ten times a second.
+    /// Waits until there may be more records or `until` is readable, at most for `timeout`.
+    pub fn wait(&mut self, until: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<(), Error> {
+        // Without an inotify watch: polls ten times a second.
         let watch = self.watched();
-        let patience = match watch {
-            Some(_) => patience,
-            None => patience.min(Duration::from_millis(100)),
+        let timeout = match watch {
+            Some(_) => timeout,
+            None => timeout.min(Duration::from_millis(100)),
         };
         let limit = Timespec {
-            tv_sec: patience.as_secs() as i64,
-            tv_nsec: i64::from(patience.subsec_nanos()),
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
         };
         let mut sources: Vec<PollFd<'_>> = watch
             .into_iter()
@@ -248,12 +249,12 @@ impl Log {
         Ok(())
     }
 
-    /// Begins to watch, before the log is read: what is written after that is not missed then.
+    /// Starts to watch the log. Called before it is read, so that no later record is missed.
     pub fn watch(&mut self) {
         self.watched();
     }
 
-    /// Readable when there may be more; for a loop that waits for other things as well. `None`: there is no watch to get.
+    /// A descriptor that is readable when there may be more records, for a caller's poll loop; `None` if no watch is available.
     pub(crate) fn watched(&mut self) -> Option<BorrowedFd<'_>> {
         if self.watch.is_none() {
             self.watch = watch(self.directory.as_fd());
@@ -261,11 +262,11 @@ impl Log {
         self.watch.as_ref().map(AsFd::as_fd)
     }
 
-    /// Forgets what the watch has told.
+    /// Discards the events of the watch.
     pub(crate) fn clear_watch(&self) {
         if let Some(watch) = &self.watch {
             let mut events = [0u8; 4096];
-            // What happened does not matter, and nothing is lost if it cannot be read.
+            // The events themselves do not matter, and neither does a failed read.
             rustix::io::read(watch, &mut events).ok();
         }
     }
@@ -278,61 +279,6 @@ impl Log {
     fn failed(&self, error: io::Error) -> Error {
         Error::io("read", &self.path, error)
     }
-}
-
-/// The lines of a text whose last break is left out.
-struct Lines<'a>(Option<&'a [u8]>);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let text = self.0.take()?;
-        let Some(at) = memchr::memchr(b'\n', text) else {
-            return Some(text);
-        };
-        self.0 = Some(&text[at + 1..]);
-        Some(&text[..at])
-    }
-}
-
-/// As many bytes as there are, up to the buffer's length.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], offset + length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
-}
-
-/// The next offset at which a file has data. In a hole there is no record.
-fn past_hole(file: &File, offset: u64) -> u64 {
-    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-        Ok(data) => data.max(offset),
-        // No more data, or a file system that does not tell.
-        Err(Errno::NXIO) => file
-            .metadata()
-            .map_or(offset, |found| found.len().max(offset)),
-        Err(_) => offset,
-    }
-}
-
-/// Tells of writes and rotations; there may be no watch left to get, inotify(7) has a limit for each user.
-fn watch(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
-    use inotify::WatchFlags;
-    use std::os::fd::AsRawFd;
-    let watch =
-        inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    // By descriptor, as the container may get another name.
-    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE;
-    inotify::add_watch(&watch, path, flags).ok()?;
-    Some(watch)
 }
 
 #[cfg(test)]

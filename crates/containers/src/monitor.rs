@@ -1,9 +1,10 @@
-//! The process that stays with a detached container: it writes the log, lets people attach to the container's terminal or input,
-//! records its end and cleans up. A copy of box without a terminal or session of its caller, with one thread.
+//! The monitor: the supervisor of a detached container. It writes the log, lets clients attach to the container's terminal or input,
+//! records the end of the container and cleans up. It is a fork of box with one thread, in a session of its own.
 
 pub mod attach;
 mod broadcast;
 mod pipes;
+mod socket;
 
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -26,12 +27,12 @@ use crate::{Container, Error};
 use broadcast::{Broadcast, End};
 use pipes::Pipes;
 
-/// What the monitor tells the caller.
+/// What the monitor reports to its parent.
 #[derive(Serialize, Deserialize)]
-enum News {
-    /// The command runs.
+enum StartReport {
+    /// The command is running.
     Running,
-    /// It could not be started.
+    /// The command could not be started.
     Failed {
         message: String,
         hint: Option<String>,
@@ -39,54 +40,51 @@ enum News {
     },
 }
 
-/// A file in the state directory of a container that runs detached.
+/// Marks the state directory of a container that runs detached.
 const DETACHED: &str = "detached";
 
-/// What the user can do about a failure, where there is something.
+/// Returns what the user can do about a failure, if anything.
 pub type Hint = fn(&Error) -> Option<String>;
 
-/// Starts the container's command in the background: its output goes to the container's log. Returns when it runs, or could not be
-/// started; `hint` says what the user can do about that. The process must have one thread.
+/// Starts the container's command in the background, with its output in the container's log. Returns when the command is running, or
+/// could not be started. The process must have one thread.
 pub fn detach(mut container: Container, hint: Hint) -> Result<(), Error> {
     container.hold()?;
     let plan = container.plan()?;
-    let failed =
-        |errno: Errno| Error::system("make the process that stays with the container", errno);
-    let (news, teller) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let failed = |errno: Errno| Error::system("start the monitor of the container", errno);
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     match sys::clone3(0, None).map_err(failed)? {
         Cloned::Child => {
-            drop(news);
-            sys::exit(u8::from(stay(container, plan, teller, hint).is_err()))
+            drop(reader);
+            sys::exit(u8::from(stay(container, plan, writer, hint).is_err()))
         }
         Cloned::Parent { .. } => {
-            drop(teller);
+            drop(writer);
             container.hand_over();
-            listen(news)
+            listen(reader)
         }
     }
 }
 
-fn listen(news: OwnedFd) -> Result<(), Error> {
+fn listen(reader: OwnedFd) -> Result<(), Error> {
     let mut text = vec![];
-    std::fs::File::from(news)
+    std::fs::File::from(reader)
         .read_to_end(&mut text)
-        .map_err(|error| {
-            Error::system("hear from the process that stays with the container", error)
-        })?;
+        .map_err(|error| Error::system("read the report of the container's monitor", error))?;
     match serde_json::from_slice(&text) {
-        Ok(News::Running) => Ok(()),
-        Ok(News::Failed {
+        Ok(StartReport::Running) => Ok(()),
+        Ok(StartReport::Failed {
             message,
             hint,
             code,
-        }) => Err(Error::Told {
+        }) => Err(Error::Monitor {
             message,
             hint,
             code,
         }),
         Err(_) => {
-            let message = "the process that stays with the container was killed".to_owned();
-            Err(Error::Told {
+            let message = "the monitor of the container was killed".to_owned();
+            Err(Error::Monitor {
                 message,
                 hint: None,
                 code: 125,
@@ -95,30 +93,30 @@ fn listen(news: OwnedFd) -> Result<(), Error> {
     }
 }
 
-/// The monitor's life.
-fn stay(container: Container, plan: Plan, teller: OwnedFd, hint: Hint) -> Result<Ended, Error> {
+/// Runs the monitor.
+fn stay(container: Container, plan: Plan, writer: OwnedFd, hint: Hint) -> Result<Ended, Error> {
     let started = begin(container, plan);
-    let news = match &started {
-        Ok(_) => News::Running,
-        Err(error) => News::Failed {
+    let report = match &started {
+        Ok(_) => StartReport::Running,
+        Err(error) => StartReport::Failed {
             message: error.to_string(),
             hint: hint(error),
             code: error.exit_code(),
         },
     };
     let text =
-        serde_json::to_vec(&news).map_err(|error| Error::system("tell the caller", error))?;
-    // A caller that is gone has nothing to be told.
-    std::fs::File::from(teller).write_all(&text).ok();
-    drop((text, news));
+        serde_json::to_vec(&report).map_err(|error| Error::system("report the start", error))?;
+    // The parent may have ended.
+    std::fs::File::from(writer).write_all(&text).ok();
+    drop((text, report));
     let (running, carried) = started?;
-    // Nothing of the caller is held any more: a pipe that somebody reads to its end, or a terminal.
-    release_stdio().map_err(|errno| Error::system("let go of the caller's terminal", errno))?;
-    // All of the log is there before the end is recorded, which is what people wait for.
+    // Released here, so that readers of the caller's pipes see the end, and its terminal is free.
+    release_stdio().map_err(|errno| Error::system("release the caller's terminal", errno))?;
+    // The log is complete before the end is recorded, as that is what other processes wait for.
     Ok(running.supervise(carried)?)
 }
 
-/// The container's standard streams: pipes to the log, and a terminal or an input that people attach to.
+/// The container's standard streams: pipes for the log, and a terminal or an input that clients attach to.
 struct Carried {
     log: Option<Writer>,
     pipes: Pipes,
@@ -131,16 +129,16 @@ impl Streams for Carried {
     }
 
     fn poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
-        self.pipes.wants(files);
+        self.pipes.add_to_poll(files);
         if let Some(broadcast) = &self.broadcast {
-            broadcast.wants(files);
+            broadcast.add_to_poll(files);
         }
     }
 
     fn carry(&mut self, ready: &[PollFlags]) -> Result<Option<i32>, Errno> {
-        let ready = self.pipes.turn(ready, &mut self.log)?;
+        let ready = self.pipes.handle(ready, &mut self.log)?;
         match &mut self.broadcast {
-            Some(broadcast) => broadcast.turn(ready, &mut self.log),
+            Some(broadcast) => broadcast.handle(ready, &mut self.log),
             None => Ok(None),
         }
     }
@@ -164,9 +162,9 @@ impl Streams for Carried {
 
 fn begin(container: Container, mut plan: Plan) -> Result<(Running<Container>, Carried), Error> {
     // Fails only for the leader of a process group, which a new process is not.
-    rustix::process::setsid().map_err(|errno| Error::system("make a session", errno))?;
+    rustix::process::setsid().map_err(|errno| Error::system("create a session", errno))?;
     sys::close_inherited()
-        .map_err(|errno| Error::system("let go of the caller's descriptors", errno))?;
+        .map_err(|errno| Error::system("close the caller's descriptors", errno))?;
     let settings = container.record().options.log;
     let log = match settings.driver {
         Driver::K8sFile => Some(Writer::open(container.dir(), &settings)?),
@@ -177,12 +175,12 @@ fn begin(container: Container, mut plan: Plan) -> Result<(Running<Container>, Ca
         (pipes, input) = connect_streams(&container, &mut plan)?;
     }
     let directory = container.state_directory();
-    // Tells those who attach that the log is where its output goes this time.
+    // Tells clients that the output of this run is in the log.
     let mark = directory.join(DETACHED);
     std::fs::File::create(&mark).map_err(|error| Error::io("create", &mark, error))?;
     let mut running = launch(container, plan)?;
     rustix::process::chdir(c"/").map_err(|errno| Error::io("change to", Path::new("/"), errno))?;
-    // A limit on the size of files, which is the caller's, and a reader that is gone are for the calls to tell.
+    // So that write(2) fails with EFBIG at the caller's limit of file sizes, and with EPIPE without a reader.
     let before = sys::set_signal_mask(u64::MAX).and_then(|before| {
         sys::set_signal_mask(before | signal(libc::SIGXFSZ) | signal(libc::SIGPIPE))
     });
@@ -205,13 +203,13 @@ fn signal(number: i32) -> u64 {
     1 << (number - 1)
 }
 
-/// Standard streams without a terminal. Returns our ends: of stdout and stderr, and of stdin if it stays open.
+/// Creates standard streams without a terminal. Returns box's ends of stdout and stderr, and of stdin if it stays open.
 fn connect_streams(
     container: &Container,
     plan: &mut Plan,
 ) -> Result<(Pipes, Option<OwnedFd>), Error> {
     let options = &container.record().options;
-    let failed = |errno: Errno| Error::system("make the pipes of the container", errno);
+    let failed = |errno: Errno| Error::system("create the pipes of the container", errno);
     let null = || tty::null().map_err(|errno| Error::io("open", Path::new("/dev/null"), errno));
     let owner = plan.host_user();
     let caller = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, 3).map_err(failed);
@@ -235,7 +233,7 @@ fn connect_streams(
     Ok((pipes, input))
 }
 
-/// The container's end, to read from, and ours, which never waits.
+/// Creates the pipe for stdin. Returns the container's end, and box's, which does not block.
 fn input_pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
     use rustix::fs::{Gid, Uid, fchown};
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;

@@ -1,10 +1,11 @@
-//! What becomes of a container's layers: an overlay over them, or where that cannot be had a copy of them.
+//! How a container uses its layers: through an overlay, or as a copy if overlays do not work.
 
 mod mapped;
+mod namespace;
 pub(crate) mod overlay;
 pub(crate) mod rootfs;
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdir, mkdirat, unlinkat};
@@ -15,31 +16,32 @@ use rustix::mount::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::files::descriptor::path_of;
 use crate::files::removal;
 use crate::storage::overlay::MOST_LAYERS;
 use crate::{Error, files};
 use box_run::namespaces::idmap;
 use box_run::sys::mount::{Attributes, set_attributes};
 
-/// What becomes of a container's layers.
+/// How a container uses its layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// They are stacked, and a directory of the container's own over them takes what it changes: nothing is copied.
+    /// An overlay of the layers and an upper directory for changes.
     #[default]
     Overlay,
-    /// The container has all of their files as its own.
+    /// A copy of all their files.
     Copy,
 }
 
-/// Beside the containers, once an overlay was seen to work there. No container can have this name.
+/// Exists beside the containers once an overlay has worked there. Not a valid name of a container.
 const WORKS: &str = ".overlay";
 
-/// Where it is tried.
+/// The directory of the trial.
 const TRIAL: &str = ".overlay.trial";
 
-/// An overlay where the file system of `containers` and the kernel can do it for so many layers. Tried once: what was seen to work
-/// is noted beside the containers. Otherwise the copy, with a warning.
+/// Chooses an overlay if the kernel and the file system of `containers` support one of `layers` layers, otherwise a copy, with a
+/// warning. A successful trial is recorded beside the containers and not repeated.
 pub(crate) fn choose(containers: &Path, layers: usize) -> Result<Storage, Error> {
     if layers > MOST_LAYERS {
         tracing::warn!(
@@ -53,7 +55,7 @@ pub(crate) fn choose(containers: &Path, layers: usize) -> Result<Storage, Error>
         return Ok(Storage::Overlay);
     }
     files::create_private_dir(containers)?;
-    // One at a time and in one place, so that what a killed one left goes with the next try.
+    // One at a time and in one place, so that the next trial removes what a killed one left behind.
     let _lock = lock(containers)?;
     let aside = containers.join(TRIAL);
     removal::remove_tree(&aside)?;
@@ -72,16 +74,18 @@ pub(crate) fn choose(containers: &Path, layers: usize) -> Result<Storage, Error>
         Err(errno) => errno,
     };
     let why = match errno {
-        // These say nothing about overlays: a copy would not fare better.
+        // These are not about overlays: a copy would fail, too.
         Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::NOMEM | Errno::MFILE | Errno::NFILE => {
             return Err(Error::io("try an overlay in", &aside, errno));
         }
         Errno::NODEV => "the kernel has no overlay file system".to_owned(),
-        Errno::INVAL => "the file system cannot hold an overlay's upper directory".to_owned(),
+        Errno::INVAL => {
+            "the file system does not support the upper directory of an overlay".to_owned()
+        }
         errno => std::io::Error::from(errno).kind().to_string(),
     };
     tracing::warn!(
-        "no overlay can be had in {}: {why}; the container gets a copy of its image's files, as with --storage copy",
+        "overlays do not work in {}: {why}; the container gets a copy of its image's files, as with --storage copy",
         containers.display()
     );
     Ok(Storage::Copy)
@@ -95,8 +99,8 @@ fn lock(dir: &Path) -> Result<OwnedFd, Error> {
     Ok(place)
 }
 
-/// Makes an overlay that is mounted nowhere, deletes a directory of its lower layer and makes it anew: that takes a
-/// whiteout, and the mark of an opaque directory.
+/// Creates a detached overlay, then removes and recreates a directory of its lower layer: that needs a whiteout and the xattr of an
+/// opaque directory.
 fn try_overlay(dir: &Path) -> Result<(), Errno> {
     let mut opened = vec![];
     mkdir(dir, Mode::RWXU)?;
@@ -112,8 +116,7 @@ fn try_overlay(dir: &Path) -> Result<(), Errno> {
     }
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, place) in ["lowerdir", "upperdir", "workdir"].iter().zip(&opened) {
-        let place = format!("/proc/self/fd/{}", place.as_raw_fd());
-        fsconfig_set_string(&context, *key, place.as_str())?;
+        fsconfig_set_string(&context, *key, path_of(place).as_str())?;
     }
     for option in crate::storage::overlay::FIXED.split(',') {
         let (key, value) = option.split_once('=').ok_or(Errno::INVAL)?;
@@ -129,8 +132,7 @@ fn try_overlay(dir: &Path) -> Result<(), Errno> {
     mkdirat(&mount, c"directory", Mode::RWXU)
 }
 
-/// A mount of a copy, attached nowhere: device nodes in it open nowhere, and where the container has a user namespace
-/// the files' ids are shown as that namespace's.
+/// A detached mount of a copy, with `nodev` and, if the container has a user namespace, with mapped ids.
 pub(crate) fn open_copy(path: &Path, userns: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags)
@@ -141,7 +143,7 @@ pub(crate) fn open_copy(path: &Path, userns: Option<BorrowedFd<'_>>) -> Result<O
         ..Attributes::default()
     };
     set_attributes(tree.as_fd(), &confined, false)
-        .map_err(|errno| Error::io("make a mount without device nodes of", path, errno))?;
+        .map_err(|errno| Error::io("set nodev on the mount of", path, errno))?;
     if let Some(userns) = userns {
         idmap::map(tree.as_fd(), userns)
             .map_err(|errno| Error::io("map the ids of", path, errno))?;
@@ -158,7 +160,7 @@ mod tests {
     fn an_overlay_is_tried_once_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let containers = dir.path().join("instances");
-        // What one left that was killed.
+        // Left behind by a killed trial.
         std::fs::create_dir_all(containers.join(TRIAL).join("work/work/#3")).unwrap();
         assert_eq!(choose(&containers, 1).unwrap(), Storage::Overlay);
         let names: Vec<_> = std::fs::read_dir(&containers)

@@ -11,19 +11,19 @@ use crate::{Container, Error};
 /// One process.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Process {
-    /// Its user by the container's own passwd, or the number.
+    /// Its user by the container's passwd file, or the id.
     pub user: String,
-    /// In the caller's pid namespace.
+    /// Its pid in the caller's pid namespace.
     pub pid: i32,
-    /// In the container's.
+    /// Its pid in the container.
     pub container_pid: i32,
     /// Its parent, in the caller's pid namespace.
     pub parent: i32,
-    /// One letter, proc_pid_stat(5).
+    /// Its state, one letter; proc_pid_stat(5).
     pub state: char,
     /// User and system time.
     pub cpu_seconds: f64,
-    /// What it has in memory, in bytes.
+    /// Resident memory in bytes.
     pub memory: u64,
     /// Seconds since the epoch.
     pub started: u64,
@@ -32,7 +32,7 @@ pub struct Process {
 }
 
 impl Container {
-    /// Its processes, by their number in the container.
+    /// Its processes, sorted by their pid in the container.
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
         let live = self.live()?;
         let spec = self.spec()?;
@@ -45,7 +45,7 @@ impl Container {
             None => in_namespace_of(live.pid()),
         };
         let boot = boot_time();
-        // One that ends meanwhile is left out.
+        // A process that ends meanwhile is left out.
         let one = |pid: &i32| {
             let (process, uid) = read(*pid, boot)?;
             let uid = ids.inside(uid);
@@ -75,7 +75,7 @@ fn read(pid: i32, boot: u64) -> Option<(Process, u32)> {
     let tick = rustix::param::clock_ticks_per_second();
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let command = match arguments.is_empty() {
-        // A zombie, or a kernel thread.
+        // Zombies and kernel threads have no command line.
         true => format!("[{}]", stat.name),
         false => String::from_utf8_lossy(&arguments)
             .trim_end_matches('\0')

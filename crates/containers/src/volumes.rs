@@ -1,7 +1,7 @@
-//! `-v`, `--mount` and `--tmpfs`: text in, a mount of the runtime spec out. Pure.
+//! Parsing of `-v`, `--mount` and `--tmpfs` into mounts of the runtime spec. Touches no files.
 //!
-//! Options of a bind mount are for all that is mounted below the source as well, as docker has it for read-only since 25.
-//! What comes to be mounted there later, where propagation lets it in (`rslave`, `rshared`), has the options that the host gives it.
+//! The options of a bind mount also apply to everything mounted below its source, as docker does for read-only since version 25. Mounts
+//! that are propagated into it later (`rslave`, `rshared`) have the options that the host gives them.
 
 mod csv;
 mod mount;
@@ -13,7 +13,7 @@ use oci_spec::runtime::Mount;
 
 use crate::Error;
 
-/// One mount that the user asked for.
+/// A requested mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Volume {
     /// A file or directory of the host.
@@ -22,16 +22,16 @@ pub enum Volume {
         source: PathBuf,
         /// Absolute path in the container.
         destination: PathBuf,
-        /// Mount options in the OCI's words, `rbind` included.
+        /// Mount options of the runtime spec, `rbind` included.
         options: Vec<String>,
-        /// Make the source directory if it is missing, as `-v` does and `--mount` does not.
+        /// Whether a missing source directory is created, as by `-v` but not by `--mount`.
         create: bool,
     },
     /// A file system in memory.
     Tmpfs {
         /// Absolute path in the container.
         destination: PathBuf,
-        /// Mount options in the OCI's words.
+        /// Mount options of the runtime spec.
         options: Vec<String>,
     },
 }
@@ -85,7 +85,7 @@ impl Volume {
         mount::read(text, base)
     }
 
-    /// Refuses two on one place: one would hide the other.
+    /// Refuses two mounts on one mount point, as one would hide the other.
     pub fn check_places(volumes: &[Self]) -> Result<(), Error> {
         for (index, volume) in volumes.iter().enumerate() {
             let place = volume.destination();
@@ -93,14 +93,14 @@ impl Volume {
                 .iter()
                 .any(|other| other.destination() == place)
             {
-                let reason = "two volumes cannot be mounted on one place";
+                let reason = "two volumes cannot have the same mount point";
                 return Err(Error::spec(place.display().to_string(), reason));
             }
         }
         Ok(())
     }
 
-    /// Where it appears in the container.
+    /// The mount point in the container.
     pub fn destination(&self) -> &Path {
         match self {
             Self::Bind { destination, .. } | Self::Tmpfs { destination, .. } => destination,
@@ -129,11 +129,11 @@ impl Volume {
     }
 }
 
-/// Why a mount cannot be read-only without fail.
+/// Why `bind-recursive=readonly` is refused.
 const LATER_MOUNTS: &str =
     "what is mounted there later could be written to; that goes with private propagation alone";
 
-/// The words of `-v` in those of the runtime spec, `rbind` or `bind` first.
+/// Translates the options of `-v` into those of the runtime spec, `rbind` or `bind` first.
 fn bind_options(words: &[&str]) -> Result<Vec<String>, String> {
     const OPPOSITES: [(&str, &str); 4] = [
         ("ro", "rw"),
@@ -149,7 +149,7 @@ fn bind_options(words: &[&str]) -> Result<Vec<String>, String> {
     let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
     for word in words {
         match *word {
-            // SELinux relabelling, and what matters on macOS: nothing to do.
+            // SELinux labels, and options for macOS: ignored.
             "z" | "Z" | "consistent" | "cached" | "delegated" => {}
             "bind" | "rbind" => {}
             "ro-non-recursive" => options.push("ro".to_owned()),
@@ -168,7 +168,7 @@ fn bind_options(words: &[&str]) -> Result<Vec<String>, String> {
     Ok(options)
 }
 
-/// The word for a mount and all below it, where an option takes a right away.
+/// The recursive form of an option that takes a right away.
 fn as_deep_as_it_goes(word: &str, recursive: bool) -> String {
     match word {
         "ro" | "nosuid" | "nodev" | "noexec" | "nosymfollow" if recursive => format!("r{word}"),
@@ -200,7 +200,7 @@ fn absolute(text: &str) -> Option<PathBuf> {
     (text.starts_with('/') && path.components().count() > 1).then_some(path)
 }
 
-/// `.` and `..` taken out as text: what stands in a flag is what the user meant, symbolic links are followed later.
+/// Resolves `.` and `..` as text. Symbolic links are followed later.
 fn lexical(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
@@ -216,101 +216,4 @@ fn lexical(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn bind(text: &str) -> Result<Volume, Error> {
-        Volume::bind(text, Path::new("/home/me"))
-    }
-
-    #[test]
-    fn binds() {
-        let expect = |source: &str, destination: &str, options: &[&str]| Volume::Bind {
-            source: source.into(),
-            destination: destination.into(),
-            options: options.iter().map(|&option| option.to_owned()).collect(),
-            create: true,
-        };
-        assert_eq!(bind("/a:/b").unwrap(), expect("/a", "/b", &["rbind"]));
-        assert_eq!(
-            bind("./a:/b/../c:ro,z").unwrap(),
-            expect("/home/me/a", "/c", &["rbind", "rro"])
-        );
-        for (options, expected) in [
-            ("ro-non-recursive", &["rbind", "ro"][..]),
-            ("bind,ro", &["bind", "ro"]),
-            ("ro-force-recursive", &["rbind", "rro"]),
-            ("ro,rslave", &["rbind", "rro", "rslave"]),
-            ("nosuid,noatime", &["rbind", "rnosuid", "noatime"]),
-        ] {
-            let volume = bind(&format!("/a:/b:{options}")).unwrap();
-            assert_eq!(volume, expect("/a", "/b", expected), "{options}");
-        }
-        assert_eq!(
-            bind("..:/b:bind,rslave").unwrap(),
-            expect("/home", "/b", &["bind", "rslave"])
-        );
-    }
-
-    #[test]
-    fn refused_binds() {
-        for text in [
-            "",
-            "/a",
-            "/a:",
-            ":/b",
-            "/a:b",
-            "/a:/",
-            "/a:/..",
-            "a:/b",
-            "/a:/b:what",
-            "/a:/b:ro,rw",
-            "/a:/b:ro-force-recursive,rslave",
-        ] {
-            assert!(bind(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn two_on_one_place_are_refused() {
-        let volumes = |texts: &[&str]| -> Vec<Volume> {
-            let one = |text: &&str| match text.strip_prefix("tmpfs ") {
-                Some(text) => Volume::tmpfs(text).unwrap(),
-                None => bind(text).unwrap(),
-            };
-            texts.iter().map(one).collect()
-        };
-        for texts in [
-            ["/a:/x", "/b:/x"],
-            ["/a:/x", "/a:/x/"],
-            ["/a:/x/../y", "/a:/y"],
-            ["/a:/x", "tmpfs /x:size=1m"],
-        ] {
-            assert!(Volume::check_places(&volumes(&texts)).is_err(), "{texts:?}");
-        }
-        assert!(Volume::check_places(&volumes(&["/a:/x", "/a:/x/y"])).is_ok());
-    }
-
-    #[test]
-    fn unknown_tmpfs_options_are_refused() {
-        let refusal = Volume::tmpfs("/t:size=1m,foo").unwrap_err().to_string();
-        assert!(refusal.contains("unknown option foo"), "{refusal}");
-        assert!(Volume::tmpfs("/t:size=1m,exec").is_ok());
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("64m", 64 << 20),
-            ("1GiB", 1 << 30),
-            ("2KB", 2048),
-        ] {
-            assert_eq!(size(text), Some(bytes), "{text}");
-        }
-        for text in ["", "m", "-1", "+1", "1x", "1.5m", "99999999999t"] {
-            assert_eq!(size(text), None, "{text}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use box_containers::{Options, launch};
+use box_containers::{RunOptions, launch};
 use oci_spec::runtime::{HookBuilder, HooksBuilder};
 use support::{Engine, command, shell};
 
@@ -14,7 +14,7 @@ fn runc_runs_the_bundle() {
     runs_the_bundle("runc", "exec runc");
 }
 
-/// crun wants the control groups of a host to be of one version: it sees no others here.
+/// crun requires that all control groups of a host have the same version: the others are hidden from it here.
 #[test]
 fn crun_runs_the_bundle() {
     runs_the_bundle(
@@ -33,9 +33,9 @@ fn runs_the_bundle(name: &str, script: &str) {
     asked.user = Some("web".to_owned());
     let bundle = format!("for-{name}");
     let container = engine
-        .create_with(Some(&bundle), asked, false, Options::default())
+        .create_with(Some(&bundle), asked, false, RunOptions::default())
         .unwrap();
-    // The engine's own lock is not for other runtimes.
+    // Other runtimes do not know box's lock.
     drop(container);
     let container = engine.containers.get(&bundle).unwrap();
     let rootfs = container.mount().unwrap();
@@ -109,7 +109,7 @@ fn hooks_run_where_and_when_the_spec_says() {
     asked.volumes.push(support::bind(&out, "/out"));
     asked.hooks = Some(hooks.build().unwrap());
     let container = engine
-        .create_with(Some("hooked"), asked, true, Options::default())
+        .create_with(Some("hooked"), asked, true, RunOptions::default())
         .unwrap();
     let plan = container.plan().unwrap();
     assert_eq!(launch(container, plan).unwrap().wait().unwrap().code, 0);
@@ -176,7 +176,7 @@ fn a_container_outlives_its_starter_only_if_it_is_to() {
         let engine = Engine::new();
         let asked = command(&["sleep", "100"]);
         let container = engine
-            .create_with(Some("tied"), asked, false, Options::default())
+            .create_with(Some("tied"), asked, false, RunOptions::default())
             .unwrap();
         drop(container);
         let container = engine.containers.get("tied").unwrap();

@@ -1,10 +1,10 @@
-//! What a container is, seen from inside.
+//! A container as seen from inside.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use box_containers::overrides::{Sharing, UserNamespace};
-use box_containers::{Options, launch};
+use box_containers::{RunOptions, launch};
 use support::{Engine, command, shell};
 
 #[test]
@@ -154,7 +154,7 @@ fn a_user_namespace_maps_root_and_shows_the_image_as_its_own() {
         seen.contains("300000      65536") && seen.contains("container\nfine"),
         "{seen}"
     );
-    // With the host's network, whose sysfs root of the namespace may not mount.
+    // With the host's network, as root of a user namespace may not mount its sysfs.
     let seen = engine.output("ls /sys/class; touch /sys/class/x", |asked| {
         asked.userns = UserNamespace::Range {
             first: 300_000,
@@ -191,7 +191,7 @@ fn a_terminal_of_its_own() {
 #[test]
 fn without_pivot_root_the_hosts_root_is_out_of_reach() {
     let engine = Engine::new();
-    let options = Options::from(box_run::Options {
+    let options = RunOptions::from(box_run::Options {
         no_pivot: true,
         ..box_run::Options::default()
     });
@@ -207,7 +207,7 @@ fn without_pivot_root_the_hosts_root_is_out_of_reach() {
 fn preserved_descriptors_have_to_be_there_and_no_way_out() {
     let engine = Engine::new();
     let refused = |count: u32| {
-        let options = Options::from(box_run::Options {
+        let options = RunOptions::from(box_run::Options {
             preserve_fds: count,
             ..box_run::Options::default()
         });
@@ -220,7 +220,7 @@ fn preserved_descriptors_have_to_be_there_and_no_way_out() {
         engine.containers.remove(&name, true).unwrap();
         error
     };
-    // Ours are close-on-exec, so whatever has these numbers is not the caller's.
+    // Descriptors of this process are close-on-exec, so these numbers are not inherited.
     let error = refused(40);
     assert!(
         error.starts_with("preserved descriptors: 40 are requested"),

@@ -48,7 +48,7 @@ fn files_in_place_of_directories_are_refused() {
 }
 
 #[test]
-fn what_is_missing_is_made_and_leaves_no_trace() {
+fn missing_mount_points_are_made_and_leave_no_trace() {
     let engine = Engine::new();
     for name in ["proc", "sys", "dev"] {
         replace(&engine, name, |_| {});
@@ -56,7 +56,7 @@ fn what_is_missing_is_made_and_leaves_no_trace() {
     for name in ["passwd", "group"] {
         std::fs::remove_file(engine.layer().join("etc").join(name)).unwrap();
     }
-    let options = box_containers::Options::default();
+    let options = box_containers::RunOptions::default();
     let container = engine
         .create_with(
             Some("bare"),
@@ -87,7 +87,7 @@ fn the_files_of_etc_follow_links_inside_the_image_only() {
     let engine = Engine::new();
     let victim = engine.path("victim");
     std::fs::write(&victim, "untouched").unwrap();
-    // As Debian has it, where /run is empty in an image; then a link out, absolute and relative.
+    // As in Debian images, where /run is empty; then links out of the root, absolute and relative.
     let up = format!("../../../../../../../../..{}", victim.display());
     let links = [
         "../run/systemd/resolve/stub-resolv.conf",
@@ -102,7 +102,7 @@ fn the_files_of_etc_follow_links_inside_the_image_only() {
         assert_eq!(seen, "nameserver 192.0.2.1\n", "{link}");
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
     }
-    // A directory cannot hold a file's mount.
+    // A file cannot be mounted on a directory.
     let path = engine.layer().join("etc/hosts");
     std::fs::create_dir(&path).unwrap();
     let error = engine.run(shell("true")).unwrap_err();
@@ -192,7 +192,7 @@ fn the_program_of_the_host_is_not_executed() {
         "/proc/self/exe",
         "/proc/1/exe",
     ] {
-        // The sealed program is what they lead to, and it says that it is no command.
+        // They lead to the sealed program, which reports that it is not a command.
         let ended = engine.run(command(&[name])).unwrap();
         assert_eq!(ended.code, 126, "{name}");
     }

@@ -1,4 +1,4 @@
-//! How containers start and end, and how that is told.
+//! How containers start and end, and how that is reported.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use box_containers::overrides::Overrides;
-use box_containers::{Error, Options, Status, launch, prepare};
+use box_containers::{Error, RunOptions, Status, launch, prepare};
 use box_run::{ExitStatus, Reason};
 use oci_spec::runtime::{HookBuilder, HooksBuilder};
 use support::{Engine, command, groups, shell};
@@ -18,14 +18,14 @@ fn the_status_of_the_command_is_the_status() {
         engine.run(shell("exit 7")).unwrap().status,
         ExitStatus::Exited(7)
     );
-    // As PID 1 it can be killed from outside only, so its child is.
+    // PID 1 can be killed from outside only, so the child is killed.
     let ended = engine.run(shell("sh -c 'kill -9 $$'; exit $?")).unwrap();
     assert_eq!(ended.code, 137);
     assert!(engine.left().is_empty(), "{:?}", engine.left());
 }
 
 #[test]
-fn what_cannot_be_executed_says_why() {
+fn a_command_that_cannot_be_executed_is_reported_with_the_reason() {
     let engine = Engine::new();
     let layer = engine.layer();
     let write = |name: &str, text: &[u8], mode: u32| {
@@ -118,7 +118,7 @@ fn a_kept_instance_starts_again_with_its_files() {
     let engine = Engine::new();
     let script = "test -e /mark && exit 3; touch /mark";
     let container = engine
-        .create_with(Some("kept"), shell(script), false, Options::default())
+        .create_with(Some("kept"), shell(script), false, RunOptions::default())
         .unwrap();
     let plan = container.plan().unwrap();
     let running = launch(container, plan).unwrap();
@@ -139,7 +139,7 @@ fn a_kept_instance_starts_again_with_its_files() {
     let plan = again.plan().unwrap();
     assert_eq!(launch(again, plan).unwrap().wait().unwrap().code, 3);
     let taken = engine
-        .create_with(Some("kept"), shell("true"), false, Options::default())
+        .create_with(Some("kept"), shell("true"), false, RunOptions::default())
         .unwrap_err();
     assert_eq!(
         taken.to_string(),
@@ -157,7 +157,7 @@ fn prepared_it_waits_to_be_let_go() {
     let mut asked = shell("touch /out/ran");
     asked.volumes.push(support::bind(&out, "/out"));
     let container = engine
-        .create_with(Some("gate"), asked, true, Options::default())
+        .create_with(Some("gate"), asked, true, RunOptions::default())
         .unwrap();
     let plan = container.plan().unwrap();
     let prepared = prepare(container, plan).unwrap();
@@ -182,7 +182,7 @@ fn dropped_it_is_killed_and_gone() {
             Some("dropped"),
             command(&["sleep", "1000"]),
             true,
-            Options::default(),
+            RunOptions::default(),
         )
         .unwrap();
     let plan = container.plan().unwrap();
@@ -196,7 +196,7 @@ fn dropped_it_is_killed_and_gone() {
 #[test]
 fn a_time_limit_ends_a_pid_1_without_handlers_at_once() {
     let engine = Engine::new();
-    let options = Options::from(box_run::Options {
+    let options = RunOptions::from(box_run::Options {
         timeout: Some(Duration::from_millis(200)),
         ..box_run::Options::default()
     });
@@ -219,7 +219,7 @@ fn a_time_limit_ends_a_pid_1_without_handlers_at_once() {
 #[test]
 fn an_init_reaps_and_passes_the_status_on() {
     let engine = Engine::new();
-    let options = Options::from(box_run::Options {
+    let options = RunOptions::from(box_run::Options {
         init: true,
         ..box_run::Options::default()
     });
@@ -241,7 +241,7 @@ fn an_init_reaps_and_passes_the_status_on() {
 
 #[test]
 fn killed_while_being_set_up_it_is_no_end_of_the_command() {
-    // The hook gets the pid before the container is let into its control group, so that it cannot have got far.
+    // The hook gets the pid before the container enters its control group, so it cannot have got far.
     let script = r#"kill -9 $(sed 's/.*"pid":\([0-9]*\).*/\1/')"#;
     let args = ["sh", "-c", script].map(str::to_owned).to_vec();
     let hook = HookBuilder::default()
@@ -258,7 +258,7 @@ fn killed_while_being_set_up_it_is_no_end_of_the_command() {
         let engine = Engine::new();
         let mut asked = shell("exit 0");
         asked.hooks = Some(hooks.clone());
-        let options = Options::from(box_run::Options {
+        let options = RunOptions::from(box_run::Options {
             init,
             ..box_run::Options::default()
         });

@@ -1,5 +1,5 @@
-//! A process with one thread that runs a container in the foreground, as box does, and what becomes of the container
-//! when that process gets signals, is killed, or has a terminal. Without the test harness, whose threads would get the signals.
+//! A single-threaded process that runs a container in the foreground, as box does: signals, its death, its terminal. Without the test
+//! harness, whose threads would get the signals.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use box_containers::{Containers, Options, launch};
+use box_containers::{Containers, RunOptions, launch};
 use support::{Engine, groups, layers, shell};
 
 const ROOT: &str = "BOX_TEST_ROOT";
@@ -82,7 +82,7 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
             cgroup_parent: None,
             etc: box_containers::EtcFiles::default(),
             remove: true,
-            options: Options::from(box_run::Options {
+            options: RunOptions::from(box_run::Options {
                 pids_by_default: true,
                 ..box_run::Options::default()
             }),
@@ -92,7 +92,7 @@ fn supervise(root: &std::path::Path, script: &str) -> u8 {
     launch(container, plan).unwrap().wait().unwrap().code
 }
 
-/// A name that no other test has, on one machine.
+/// A name that no other test on this machine uses.
 fn name(root: &std::path::Path) -> String {
     let name = root.file_name().unwrap().to_string_lossy().replace('.', "");
     format!("watched-{name}")
@@ -122,7 +122,7 @@ fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
-/// Everything of the container is gone, at once or in a moment.
+/// Waits until nothing of the container is left.
 fn assert_gone(engine: &Engine) {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mark = engine.path("").into_os_string().into_string().unwrap();
@@ -151,8 +151,8 @@ fn processes_of(mark: &str) -> Vec<String> {
         .collect()
 }
 
-/// The shell takes what comes before it has become the sleep: so it is sent again, but not so soon that it reaches a box that is
-/// cleaning up.
+/// The shell consumes a signal that arrives before it has executed the sleep, so the signal is sent again, but not so soon that it
+/// reaches a box that is cleaning up.
 fn send_until_it_ends(
     child: &mut Child,
     sent: rustix::process::Signal,
@@ -209,7 +209,7 @@ fn killed_it_takes_the_container_along() {
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     assert_gone(&engine);
-    // Its name is free again, and what it left on disk goes with the next of that name.
+    // Its name is free again, and the next container with that name removes what it left on disk.
     assert_eq!(start(&engine, "exit 6").status().unwrap().code(), Some(6));
     assert!(
         engine.left().is_empty() && groups(&name(&engine.path(""))).is_empty(),
@@ -335,7 +335,7 @@ fn a_terminal_is_interactive_and_restored() {
         ws_ypixel: 0,
     };
     rustix::termios::tcsetwinsize(&terminal.master, size).unwrap();
-    // The kernel tells the foreground job of a controlling terminal; this terminal is nobody's.
+    // The kernel signals the foreground job of a controlling terminal, which this terminal is not.
     signal(&terminal.child, rustix::process::Signal::WINCH);
     std::thread::sleep(Duration::from_millis(50));
     terminal.send("hello\r");
@@ -351,7 +351,7 @@ fn control_c_ends_a_deaf_pid_1() {
     let engine = Engine::new();
     let mut terminal = Terminal::start(&engine, "echo ready; exec sleep 1000");
     terminal.wait_for("ready");
-    // Until the exec is over the shell may take it.
+    // The shell may consume it until the exec is complete.
     let children = format!("/proc/{}/task/{0}/children", terminal.child.id());
     let running = || {
         let pids = std::fs::read_to_string(&children).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `--log-driver` and `--log-opt`.
 
-use box_containers::logs::{Driver, MaxSize, Settings};
+use box_containers::logs::{Driver, LogOptions, MaxSize};
 
 use crate::options::refused;
 use crate::report::Failure;
@@ -22,7 +22,7 @@ const OTHERS: [&str; 12] = [
 ];
 
 /// Reads both flags.
-pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failure> {
+pub fn read(driver: Option<&str>, options: &[String]) -> Result<LogOptions, Failure> {
     let driver = match driver {
         None | Some("k8s-file") => Driver::K8sFile,
         Some("none") => Driver::None,
@@ -39,9 +39,9 @@ pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failur
             return Err(refused("--log-driver", other, expected));
         }
     };
-    let mut settings = Settings {
+    let mut settings = LogOptions {
         driver,
-        ..Settings::default()
+        ..LogOptions::default()
     };
     for option in options {
         if driver != Driver::K8sFile {
@@ -59,7 +59,7 @@ pub fn read(driver: Option<&str>, options: &[String]) -> Result<Settings, Failur
                 settings.max_files = count
                     .parse()
                     .ok()
-                    .filter(|count| (1..=Settings::MOST_FILES).contains(count))
+                    .filter(|count| (1..=LogOptions::MOST_FILES).contains(count))
                     .ok_or_else(|| bad("expected a number of files from 1 to 1000"))?;
             }
             Some(("path", _)) => {
@@ -98,7 +98,7 @@ fn max_size(text: &str) -> Option<MaxSize> {
     let bytes = number.parse::<f64>().ok()? * base.powi(power);
     // The minimum is 1k, in either sense.
     (bytes >= 1000.0 && bytes < u64::MAX as f64)
-        .then_some(MaxSize::Bytes((bytes as u64).max(Settings::SMALLEST)))
+        .then_some(MaxSize::Bytes((bytes as u64).max(LogOptions::SMALLEST)))
 }
 
 #[cfg(test)]
@@ -134,10 +134,10 @@ mod tests {
             let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
             read(driver, &options)
         };
-        assert_eq!(read(None, &[]).unwrap(), Settings::default());
+        assert_eq!(read(None, &[]).unwrap(), LogOptions::default());
         assert_eq!(
             read(Some("k8s-file"), &["max-size=1m", "max-file=3"]).unwrap(),
-            Settings {
+            LogOptions {
                 driver: Driver::K8sFile,
                 max_size: MaxSize::Bytes(1_000_000),
                 max_files: 3

@@ -98,7 +98,7 @@ pub fn of_containers(error: &box_containers::Error) -> Option<String> {
     match error {
         Error::Run(error) => of_run(error),
         Error::Layers(error) => of_unpack(error),
-        Error::Told { hint, .. } => hint.clone(),
+        Error::Monitor { hint, .. } => hint.clone(),
         Error::NoSuchContainer { .. } => Some("list all containers: box ps -a".to_owned()),
         Error::Running { name, .. } => {
             Some(format!("stop it first, or use rm -f: box stop {name}"))

@@ -1,5 +1,5 @@
-//! Files with holes in an archive: the sparse format 1.0 of GNU tar's extensions to pax, which bsdtar and Go read too. The content
-//! begins with a map of what is not a hole (GNU tar's manual, "PAX Format, Versions 1.0").
+//! Sparse files in an archive: version 1.0 of GNU tar's sparse format for pax, which bsdtar and Go read too. The content begins with
+//! a map of the data (GNU tar's manual, "PAX Format, Versions 1.0").
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -8,25 +8,26 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::copy::Extents;
+use super::pax::Record;
+use crate::files::extents::Extents;
 
-/// What a file has beside its holes.
+/// The data ranges of a sparse file.
 pub(super) struct Map {
-    /// Where each stretch begins, and where it ends; the last may be empty, at the file's end.
+    /// Start and end of each range; the last may be empty, at the end of the file.
     stretches: Vec<(u64, u64)>,
 }
 
-/// Fewer bytes of holes are written as zeros.
+/// Files with fewer bytes of holes are written whole.
 const WORTHWHILE: u64 = 64 << 10;
 
-/// Archives are made of blocks of so many bytes.
+/// The block size of archives.
 const BLOCK: usize = 512;
 
-/// The most stretches: a map of them takes some tens of megabytes.
+/// The most ranges: a map of them takes some tens of megabytes.
 const MOST: usize = 1_000_000;
 
 impl Map {
-    /// The map of a file; none where writing it whole is as good. [`Errno::FBIG`]: it has too many holes.
+    /// The map of a file; `None` if it has hardly any holes, [`Errno::FBIG`] if it has too many.
     pub(super) fn of(file: &OwnedFd, size: u64) -> Result<Option<Self>, Errno> {
         let mut stretches: Vec<(u64, u64)> = vec![];
         let mut extents = Extents::of(file, size);
@@ -44,19 +45,19 @@ impl Map {
             return Ok(None);
         }
         let Self { mut stretches } = map;
-        // Ends with one at the end, so that readers that go by the map alone make the file as long as it is.
+        // The map ends at the file's size, for readers that derive the size from the map.
         if stretches.last().is_none_or(|last| last.1 < size) {
             stretches.push((size, size));
         }
         Ok(Some(Self { stretches }))
     }
 
-    /// Bytes that are not in holes.
+    /// Number of bytes of data.
     fn bytes(&self) -> u64 {
         self.stretches.iter().map(|(start, end)| end - start).sum()
     }
 
-    /// The map as it stands before the content.
+    /// The map as it precedes the data.
     fn text(&self) -> Vec<u8> {
         let mut text = format!("{}\n", self.stretches.len());
         for (start, end) in &self.stretches {
@@ -67,7 +68,7 @@ impl Map {
         text
     }
 
-    /// The length and the bytes of the archive's member.
+    /// Length and content of the archive member.
     pub(super) fn member(self, file: OwnedFd) -> (u64, impl Read) {
         let text = self.text();
         let size = text.len() as u64 + self.bytes();
@@ -80,7 +81,7 @@ impl Map {
     }
 }
 
-/// The name that a tool shows which does not know of holes.
+/// The name that tools without support for the format show.
 pub(super) fn plain_name(path: &Path) -> PathBuf {
     let mut name = path.parent().unwrap_or(Path::new("")).to_owned();
     name.push("GNUSparseFile.0");
@@ -88,8 +89,8 @@ pub(super) fn plain_name(path: &Path) -> PathBuf {
     name
 }
 
-/// The records that say that a member is a file with holes.
-pub(super) fn records(path: &Path, size: u64) -> Vec<super::Record> {
+/// The records that mark a member as a sparse file.
+pub(super) fn records(path: &Path, size: u64) -> Vec<Record> {
     use std::os::unix::ffi::OsStringExt;
     let name = OsString::from(path).into_vec();
     [
@@ -102,7 +103,7 @@ pub(super) fn records(path: &Path, size: u64) -> Vec<super::Record> {
     .into()
 }
 
-/// The stretches of a file one after another. What has been cut off since the map was made is zeros.
+/// The data ranges of a file, one after another. Data that was truncated since the map was made reads as zeros.
 struct Content {
     file: OwnedFd,
     stretches: std::vec::IntoIter<(u64, u64)>,

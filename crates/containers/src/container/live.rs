@@ -1,7 +1,5 @@
-//! What can be done to a container that runs, by processes other than the one that watches it.
+//! A running container, as seen by processes other than its supervisor.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,14 +10,13 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Container;
+use crate::Error;
 use crate::container::state::{RunDir, State, Status};
-use crate::{Error, files};
-use box_run::Ended;
 use box_run::cgroup::Cgroup;
 use box_run::signals::{ask_to_end, would_be_lost, would_end_others};
 use box_run::sys::process as sys;
 
-/// A running container and the process that watches it, both held by descriptors: a pid that is used again is not mistaken.
+/// A running container and its supervisor, both held by pidfds, so that a recycled pid is never mistaken for them.
 #[derive(Debug)]
 pub struct Live {
     name: String,
@@ -29,14 +26,14 @@ pub struct Live {
     cgroup: Option<PathBuf>,
 }
 
-/// How long a killed container and the process that watches it may take to end; then that process is killed, too.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a killed container and its supervisor may take to end. After that the supervisor is killed too.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Container {
-    /// The running container; an error if it does not run.
+    /// The running container; an error if it is not running.
     pub fn live(&self) -> Result<Live, Error> {
         let stopped = || -> Result<Live, Error> {
-            // What is on disk now, as it may have ended since it was read.
+            // Read again, as the container may have ended since.
             let status = self.all.get(&self.name)?.status()?;
             Err(Error::NotRunning {
                 name: self.name.clone(),
@@ -52,7 +49,7 @@ impl Container {
         }
     }
 
-    /// If its first process has just ended: waits until whoever watches it has recorded that.
+    /// If its init process has just ended: waits until the supervisor has recorded that.
     fn settle(&self) -> Result<(), Error> {
         let Some(state) = State::read(self.all.run(), &self.name)? else {
             return Ok(());
@@ -61,34 +58,14 @@ impl Container {
             return Ok(());
         }
         if let Some(monitor) = open(state.monitor)? {
-            await_end(&monitor, Some(PATIENCE), &self.name)?;
+            await_end(&monitor, Some(KILL_TIMEOUT), &self.name)?;
         }
         Ok(())
-    }
-
-    /// What will tell how it ends, also if it is removed then. The container may have ended already.
-    pub fn waiter(&self) -> Result<Waiter, Error> {
-        let directory = self.state_directory().join(WAITERS);
-        let note = if self.state_directory().exists() {
-            files::create_private_dir(&directory)?;
-            let path = directory.join(std::process::id().to_string());
-            // The directory goes with the container, and may be going now.
-            File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&path)
-                .ok()
-        } else {
-            None
-        };
-        Ok(Waiter { note })
     }
 }
 
 impl Live {
-    /// The running container of this name, whatever is on disk about it.
+    /// The running container with this name, whatever its record says.
     pub(super) fn find(run: &Path, name: &str) -> Result<Option<Self>, Error> {
         let Some(state) = State::read(run, name)? else {
             return Ok(None);
@@ -96,7 +73,7 @@ impl Live {
         let (Some(pidfd), Some(monitor)) = (open(state.pid)?, open(state.monitor)?) else {
             return Ok(None);
         };
-        // Held, and by whom the file says: so both numbers meant these processes when they were opened.
+        // The lock is still held and the state is the same, so both pids meant these processes when they were opened.
         let same = State::read(run, name)?.as_ref() == Some(&state);
         if !same || !RunDir::is_held(run, name)? || !state.is_alive() {
             return Ok(None);
@@ -110,17 +87,17 @@ impl Live {
         }))
     }
 
-    /// The first process, in the caller's pid namespace.
+    /// The init process, in the caller's pid namespace.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// The first process.
+    /// A pidfd of the init process.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    /// The process that watches the container: readable when it has recorded the end and cleaned up.
+    /// A pidfd of the supervisor: readable when it has recorded the end and cleaned up.
     pub fn monitor(&self) -> BorrowedFd<'_> {
         self.monitor.as_fd()
     }
@@ -130,10 +107,10 @@ impl Live {
         Ok(self.cgroup.as_deref().map(Cgroup::open).transpose()?)
     }
 
-    /// Sends a signal to the first process. One that it could not hear although it ends processes (see
-    /// [`would_be_lost`]) ends the container all the same.
+    /// Sends a signal to the init process. A signal that would end other processes but that PID 1 ignores (see [`would_be_lost`]) ends
+    /// the container all the same.
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        // The one that watches knows how to end it, and records the signal as the reason.
+        // The supervisor ends the container and records the signal as the reason.
         let target = if would_be_lost(self.pid, signal) {
             &self.monitor
         } else {
@@ -142,8 +119,8 @@ impl Live {
         self.send(target, signal)
     }
 
-    /// Sends `signal` and waits for `grace`; then, or at once if nothing in the first process would react to the signal,
-    /// kills the container. Returns when its end is recorded.
+    /// Sends `signal`, waits for `grace` and then kills the container; at once if the init process does not handle the signal. Returns
+    /// when its end is recorded.
     pub fn stop(&self, signal: i32, grace: Option<Duration>) -> Result<(), Error> {
         let frozen = self.is_frozen()?;
         if reacts(self.pid, signal) {
@@ -162,28 +139,28 @@ impl Live {
             if frozen {
                 self.thaw()?;
             }
-            if self.wait(Some(PATIENCE))? {
+            if self.wait(Some(KILL_TIMEOUT))? {
                 return Ok(());
             }
         }
         self.kill()
     }
 
-    /// Kills all its processes and returns when its end is recorded, or nobody is left to record it.
+    /// Kills all its processes. Returns when its end is recorded, or its supervisor is gone.
     pub fn kill(&self) -> Result<(), Error> {
         self.send(&self.pidfd, libc::SIGKILL)?;
         // A frozen process dies when it is thawed.
         if self.is_frozen()? {
             self.thaw()?;
         }
-        if self.wait(Some(PATIENCE))? {
+        if self.wait(Some(KILL_TIMEOUT))? {
             return Ok(());
         }
         if let Some(cgroup) = self.cgroup()? {
             cgroup.kill()?;
         }
         self.send(&self.monitor, libc::SIGKILL)?;
-        match self.wait(Some(PATIENCE))? {
+        match self.wait(Some(KILL_TIMEOUT))? {
             true => Ok(()),
             false => Err(Error::Busy {
                 name: self.name.clone(),
@@ -191,9 +168,9 @@ impl Live {
         }
     }
 
-    /// Waits until its end is recorded, for so long. False: it runs still.
-    pub fn wait(&self, patience: Option<Duration>) -> Result<bool, Error> {
-        await_end(&self.monitor, patience, &self.name)
+    /// Waits until its end is recorded; false if the time is over before.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool, Error> {
+        await_end(&self.monitor, timeout, &self.name)
     }
 
     fn thaw(&self) -> Result<(), Error> {
@@ -203,15 +180,14 @@ impl Live {
         Ok(())
     }
 
-    /// Whether its first process has begun to end: it has no root directory any more, and whoever watches it is about to
-    /// record the end.
+    /// Whether its init process has begun to exit: it has no root directory any more, and the supervisor is about to record the end.
     pub fn is_ending(&self) -> bool {
         std::fs::read_link(format!("/proc/{}/root", self.pid)).is_err()
     }
 
     /// Whether it is paused.
     pub fn is_frozen(&self) -> Result<bool, Error> {
-        // A group that goes this moment is not frozen.
+        // A control group that is being removed is not frozen.
         Ok(self
             .cgroup()?
             .is_some_and(|cgroup| cgroup.exists() && cgroup.is_frozen().unwrap_or(false)))
@@ -221,7 +197,7 @@ impl Live {
         self.sent(sys::send_signal(target.as_fd(), signal), signal)
     }
 
-    /// One that has ended meanwhile needs no signal.
+    /// Does nothing if the process has ended.
     fn sent(&self, sent: Result<(), Errno>, signal: i32) -> Result<(), Error> {
         match sent {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -233,62 +209,21 @@ impl Live {
     }
 }
 
-/// Files in this directory below that of the state are for those who wait for the end of a container: the last thing that is
-/// known of one that is removed by then.
-const WAITERS: &str = "waiters";
-
-/// Learns how a container ended.
-#[derive(Debug)]
-pub struct Waiter {
-    note: Option<File>,
-}
-
-impl Waiter {
-    /// What was written down, once the container has ended.
-    pub fn ended(self) -> Result<Option<Ended>, Error> {
-        let Some(mut note) = self.note else {
-            return Ok(None);
-        };
-        let mut text = vec![];
-        note.rewind()
-            .and_then(|()| note.read_to_end(&mut text))
-            .map_err(|error| Error::system("read how the container ended", error))?;
-        // Empty: nobody saw it.
-        Ok(serde_json::from_slice(&text).ok())
-    }
-}
-
-/// Tells those who wait. None of them keeps the container from ending.
-pub(super) fn tell_waiters(directory: &Path, ended: &Ended) {
-    let Ok(entries) = std::fs::read_dir(directory.join(WAITERS)) else {
-        return;
-    };
-    let Ok(text) = serde_json::to_vec(ended) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if let Ok(mut note) = File::options().write(true).open(entry.path()) {
-            // A full disk: the waiter finds nothing, as if nobody had seen the end.
-            note.write_all(&text).ok();
-        }
-    }
-}
-
-/// Whether the process has a handler for a signal, or waits for it in another way.
+/// Whether the process handles a signal, or blocks it to read it with sigwait(3) or signalfd(2).
 fn reacts(pid: i32, signal: i32) -> bool {
     if signal == libc::SIGKILL || signal == libc::SIGSTOP {
         return false;
     }
     let status = process::Status::of(pid).unwrap_or_else(|_| process::Status::new(""));
     let has = |set| status.has_signal(set, signal);
-    // Outside a pid namespace of its own the kernel's default action ends a process.
+    // The kernel's default action ends a process that is not PID 1 of its namespace.
     let first = status.innermost_pid() == Some(1);
     has(SignalSet::Caught) || has(SignalSet::Blocked) || (!first && !has(SignalSet::Ignored))
 }
 
-/// Waits for the end of the process that watches a container. False: it runs still.
-fn await_end(monitor: &OwnedFd, patience: Option<Duration>, name: &str) -> Result<bool, Error> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+/// Waits for the end of a supervisor; false if the time is over before.
+fn await_end(monitor: &OwnedFd, timeout: Option<Duration>, name: &str) -> Result<bool, Error> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec {
@@ -316,7 +251,7 @@ fn open(pid: i32) -> Result<Option<OwnedFd>, Error> {
 }
 
 impl Status {
-    /// Whether processes of the container are there.
+    /// Whether the container has processes.
     pub fn is_alive(&self) -> bool {
         matches!(self, Self::Running { .. } | Self::Paused { .. })
     }

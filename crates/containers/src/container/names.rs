@@ -1,11 +1,11 @@
-//! Names of containers: their rule, and those made of two plain words.
+//! Names of containers: which are valid, and generated ones of two plain words.
 
 use crate::Error;
 
-/// The longest name: it is a hostname-like label and a file name.
+/// The longest name, which is also the name of a directory.
 pub const LONGEST: usize = 128;
 
-/// Checks a name that a user gave: letters, digits, `_`, `.` and `-`, beginning with a letter or digit.
+/// Checks a name: letters, digits, `_`, `.` and `-`, beginning with a letter or digit.
 pub fn check(name: &str) -> Result<(), Error> {
     let reason = if name.is_empty() {
         "it is empty"
@@ -17,7 +17,7 @@ pub fn check(name: &str) -> Result<(), Error> {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     {
-        "it may hold letters, digits, '_', '.' and '-' only"
+        "it may contain letters, digits, '_', '.' and '-' only"
     } else {
         return Ok(());
     };
@@ -27,7 +27,7 @@ pub fn check(name: &str) -> Result<(), Error> {
     })
 }
 
-/// A name of two words from a random number; with `number` where both words were taken already.
+/// A name of two words, and with `number` also a number, derived from a random number.
 pub(crate) fn made(random: u64, number: bool) -> String {
     let first = FIRST[(random & 63) as usize];
     let second = SECOND[(random >> 6 & 63) as usize];

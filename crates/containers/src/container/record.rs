@@ -1,4 +1,4 @@
-//! What is asked for a new container, and what is written down about one.
+//! The settings of a new container, and the record of an existing one.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,50 +8,50 @@ use box_unpack::Layers;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::logs::Settings;
+use crate::logs::LogOptions;
 use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
 
-/// What [`Containers::create`] needs.
+/// The input of [`Containers::create`](super::Containers::create).
 #[derive(Clone, Debug)]
 pub struct NewContainer {
-    /// `--name`; two plain words if `None`.
+    /// `--name`; generated if `None`.
     pub name: Option<String>,
-    /// The reference of the image, for people.
+    /// The reference of the image, for display.
     pub image: String,
-    /// The digest of the image's manifest, so that clean-up knows what is in use.
+    /// The digest of the image's manifest, which tells the garbage collector that the image is in use.
     pub manifest: Option<String>,
     /// The image's layers. They are never written to.
     pub layers: Layers,
-    /// What becomes of them. `None`: an overlay, or with a warning a copy where that cannot be had.
+    /// How the layers are used. `None`: an overlay, or a copy with a warning if overlays do not work.
     pub storage: Option<Storage>,
     /// From [`crate::spec::build`].
     pub spec: Spec,
-    /// `--cgroup-parent`: the group above the container's own, a path or a slice of systemd (`NAME.slice`), where the
-    /// spec has no `cgroupsPath`; the hierarchy's root if `None`.
+    /// `--cgroup-parent`: the parent of the container's control group, a path or a systemd slice (`NAME.slice`); the root of the
+    /// hierarchy if `None`. Ignored if the spec has a `cgroupsPath`.
     pub cgroup_parent: Option<String>,
     /// Files mounted over the image's own.
     pub etc: EtcFiles,
-    /// `--rm`: the container goes away when its command ends.
+    /// `--rm`: the container is removed when its command ends.
     pub remove: bool,
-    /// How it is run each time.
-    pub options: Options,
+    /// Options of each start.
+    pub options: RunOptions,
 }
 
-/// How a container is run each time. Kept in `instance.json` for the next start.
+/// Options of each start of a container, kept in `instance.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Options {
-    /// What is the runtime's.
+pub struct RunOptions {
+    /// Options of the runtime.
     #[serde(flatten)]
     pub runtime: box_run::Options,
-    /// `-i` of a detached container: standard input stays open for those who attach.
+    /// `-i` with `-d`: standard input stays open for clients that attach.
     pub interactive: bool,
-    /// What becomes of the output of a detached container.
-    pub log: Settings,
+    /// Where the output of a detached container goes.
+    pub log: LogOptions,
 }
 
-impl From<box_run::Options> for Options {
+impl From<box_run::Options> for RunOptions {
     fn from(runtime: box_run::Options) -> Self {
         Self {
             runtime,
@@ -63,43 +63,43 @@ impl From<box_run::Options> for Options {
 /// The content of `instance.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// 16 hexadecimal digits, never used again; the control group is named after it.
+    /// 16 hexadecimal digits, never reused; the control group is named after it.
     pub id: String,
     /// The reference of the image.
     pub image: String,
     /// The digest of the image's manifest.
     pub manifest: Option<String>,
-    /// The image's layers as they are stacked, topmost last.
+    /// The image's layers, topmost last.
     #[serde(deserialize_with = "diff_ids")]
     pub layers: Vec<DiffId>,
-    /// What became of them.
+    /// How the layers are used.
     #[serde(default)]
     pub storage: Storage,
-    /// Program and arguments, so that a list of containers need not read every spec.
+    /// Program and arguments, so that listing containers does not read every spec.
     #[serde(default)]
     pub command: Vec<String>,
     /// Seconds since the epoch.
     pub created: u64,
     /// `--rm`.
     pub remove: bool,
-    /// How it is run each time.
-    pub options: Options,
+    /// Options of each start.
+    pub options: RunOptions,
     /// The last start.
     pub started: Option<Started>,
-    /// How the last run ended; `None` while it runs, or if nobody saw it.
+    /// How the last run ended; `None` while it runs, or if that was not recorded.
     pub ended: Option<Ended>,
 }
 
-/// When a container was started.
+/// The start of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Started {
     /// Seconds since the epoch.
     pub at: u64,
-    /// /proc/sys/kernel/random/boot_id of then.
+    /// The content of /proc/sys/kernel/random/boot_id at the start.
     pub boot_id: String,
 }
 
-/// Digests; or paths of trees that are named after them, as an older box wrote them down.
+/// Reads digests, or paths that end in digests as older versions wrote them.
 fn diff_ids<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<DiffId>, D::Error> {
     let read = |text: &String| match text.rsplit_once('/') {
         None => text.parse(),

@@ -1,14 +1,14 @@
-//! Another name for a container, also for one that runs.
+//! Renaming of containers, running ones included.
 //!
-//! The process that watches a container knows the directories by descriptor: when the container ends it asks the kernel what they
-//! are called by then. A lock on the bundle's directory keeps the two from crossing.
+//! The supervisor of a container holds the directories by descriptor: when the container ends, it asks the kernel for their current
+//! names. A lock on the bundle's directory serializes the two.
 //!
-//! Two directories are moved then, the bundle and after it the state. So that a box that is killed in between leaves nothing that
-//! looks like a container that does not run, the bundle has a note of the name it comes from while it is moved, and whoever
-//! comes across the note next does the rest.
+//! A rename moves two directories, first the bundle, then the state. If box is killed in between, a running container must not look
+//! like a stopped one. So the bundle contains a note with the old name while it is moved, and the next process that finds the note
+//! completes the rename.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, readlinkat, symlinkat};
@@ -19,9 +19,10 @@ use super::names;
 use super::{Container, Containers};
 use crate::Error;
 use crate::container::state::{RunDir, State};
+use crate::files::descriptor::path_of;
 
 impl Containers {
-    /// Gives a container another name. One that is just being started or removed is busy.
+    /// Renames a container. It is busy while it is being started or removed.
     pub fn rename(&self, name: &str, new: &str) -> Result<(), Error> {
         let mut container = self.get(name)?;
         let claimed = self.claim(new)?;
@@ -29,7 +30,7 @@ impl Containers {
             Ok(()) => rename(&container.dir, &self.dir().join(new)),
             Err(Error::Running { .. }) => {
                 return match self.rename_running(container, new) {
-                    // The claimed directory was replaced by the one of the container.
+                    // The container's state directory has replaced the claimed one.
                     Ok(()) => Ok(()),
                     Err(error) => claimed.remove().and(Err(error)),
                 };
@@ -44,10 +45,10 @@ impl Containers {
         let busy = || Error::Busy {
             name: name.to_owned(),
         };
-        let _place = lock(&container.dir)?;
+        let _lock = lock(&container.dir)?;
         let live = Live::find(self.run(), name)?.ok_or_else(busy)?;
         let state = State::read(self.run(), name)?.ok_or_else(busy)?;
-        // What the start writes last is there, so that nothing is written under the old name any more.
+        // The start has written its last file, so nothing is written under the old name any more.
         let record = self.find(name)?.record.clone();
         let complete = record.remove
             || record
@@ -67,19 +68,19 @@ impl Containers {
         } else {
             &container.dir
         };
-        // If it cannot be removed, that is for whoever comes across it.
+        // If it cannot be removed, the next process that finds it does.
         Note::remove(place).ok();
         moved
     }
 
-    /// If the box that gave a running container this name was killed before the state had it, too: moves the state.
+    /// Completes the rename of a running container to this name if the process that began it was killed before it moved the state.
     pub(super) fn finish_rename(&self, name: &str) -> Result<(), Error> {
         let dir = self.dir().join(name);
         if Note::read(&dir)?.is_none() {
             return Ok(());
         }
-        // Whoever is at it now, and alive, is done when this is ours.
-        let _place = match lock(&dir) {
+        // If another process is renaming the container, it is done once we have the lock.
+        let _lock = match lock(&dir) {
             Err(Error::Run(box_run::Error::Io { source, .. }))
                 if source.kind() == ErrorKind::NotFound =>
             {
@@ -97,22 +98,22 @@ impl Containers {
     }
 
     fn move_state(&self, note: &Note, name: &str) -> Result<(), Error> {
-        // Another container may have the old name by now, or the same one with nobody left to watch it.
+        // Another container may have the old name by now, or the supervisor may be gone.
         let same = State::read(self.run(), &note.name)?.is_some_and(|state| note.is_about(&state));
         if !same || !RunDir::is_held(self.run(), &note.name)? {
             return Ok(());
         }
-        // Nobody else is at the directory that is replaced while its lock is ours.
+        // The lock of the directory that is replaced keeps others away from it.
         let Some(claimed) = RunDir::lock(self.run(), name)? else {
             return Err(Error::Busy {
                 name: name.to_owned(),
             });
         };
-        claimed.bury()?;
+        claimed.clean_up()?;
         rename(&self.run().join(&note.name), claimed.path())
     }
 
-    /// The same for the one that was called `old` before. True: there was one.
+    /// The same for the container that had the name `old`. Returns whether there was one.
     pub(super) fn finish_rename_of(&self, old: &str) -> Result<bool, Error> {
         let Ok(entries) = std::fs::read_dir(self.dir()) else {
             return Ok(false);
@@ -130,7 +131,7 @@ impl Containers {
         Ok(false)
     }
 
-    /// Locks the state of a container that is not to be found half renamed. `None`: somebody else holds it.
+    /// Completes an interrupted rename, then locks the state of the container; `None` if another process holds it.
     pub(super) fn lock_state(&self, name: &str) -> Result<Option<RunDir>, Error> {
         loop {
             self.finish_rename(name)?;
@@ -141,15 +142,15 @@ impl Containers {
         }
     }
 
-    /// Whether the state of the container may have its old name still. Whoever holds the lock of the new one lets it go then, and
-    /// takes nothing away.
+    /// Whether the state of the container may still have the old name. If so, the holder of the new name's lock must release it and
+    /// remove nothing.
     pub(super) fn is_half_renamed(&self, name: &str) -> Result<bool, Error> {
         Ok(Note::read(&self.dir().join(name))?.is_some())
     }
 }
 
-/// A symbolic link in the bundle of a running container, from before it gets another name until it has it: the old name, and which
-/// process the container is, as `PID.START-TIME.NAME`. A link is there whole or not at all.
+/// A symbolic link in the bundle of a running container while it is renamed: its init process and its old name, as
+/// `PID.START-TIME.NAME`. A link is created atomically.
 struct Note {
     name: String,
     pid: i32,
@@ -175,7 +176,7 @@ impl Note {
         let path = dir.join(Self::FILE);
         let text = match readlinkat(CWD, &path, vec![]) {
             Ok(text) => text,
-            // None, or something that we did not make.
+            // There is no note, or something else has its name.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) => return Ok(None),
             Err(errno) => return Err(Error::io("read", &path, errno)),
         };
@@ -190,7 +191,7 @@ impl Note {
         Ok(parse())
     }
 
-    /// In the place of one that was left there before anything was moved.
+    /// Replaces a note that was left behind before anything was moved.
     fn write(&self, dir: &Path) -> Result<(), Error> {
         Self::remove(dir)?;
         let path = dir.join(Self::FILE);
@@ -208,7 +209,8 @@ impl Note {
 }
 
 impl Container {
-    /// Finds out how it is called now, and keeps it so while the returned value lives. `None`: its directory has gone.
+    /// Looks up the container's current name and keeps others from changing it while the returned value lives. `None` if its directory
+    /// is gone.
     pub(super) fn keep_place(&mut self) -> Result<Option<OwnedFd>, Error> {
         loop {
             self.find_name();
@@ -216,7 +218,7 @@ impl Container {
                 Ok(place) => place,
                 Err(_) if self.find_name() => continue,
                 Err(_) if self.bundle_went_ahead()? => continue,
-                // The state may have followed between the two looks.
+                // The state may have been moved between the two checks.
                 Err(_) if self.find_name() => continue,
                 Err(_) => return Ok(None),
             };
@@ -226,12 +228,12 @@ impl Container {
         }
     }
 
-    /// The bundle has a new name, and the box that was to give it to the state was killed. True: the state has it now.
+    /// If the bundle was moved and the process that did it was killed: moves the state, too. Returns whether it did.
     fn bundle_went_ahead(&self) -> Result<bool, Error> {
         self.all.finish_rename_of(&self.name)
     }
 
-    /// Takes the name that the locked state directory has now. True: it is another one than before.
+    /// Takes over the current name of the locked state directory. Returns whether it has changed.
     fn find_name(&mut self) -> bool {
         let Some(path) = self.held.as_ref().and_then(RunDir::current_path) else {
             return false;
@@ -251,15 +253,14 @@ impl Container {
 }
 
 impl RunDir {
-    /// Where the kernel says that it is; nowhere if it was removed.
+    /// Its current path according to the kernel; `None` if it was removed.
     fn current_path(&self) -> Option<PathBuf> {
-        let link = format!("/proc/self/fd/{}", self.descriptor().as_raw_fd());
-        let path = std::fs::read_link(link).ok()?;
+        let path = std::fs::read_link(path_of(self.descriptor())).ok()?;
         path.symlink_metadata().is_ok().then_some(path)
     }
 }
 
-/// Keeps others from moving the bundle in this directory or writing into it, while the returned value lives.
+/// Locks the bundle in this directory against renames and writes while the returned value lives.
 pub(super) fn lock(dir: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let place = rustix::fs::open(dir, flags, Mode::empty())

@@ -1,4 +1,4 @@
-//! What is done to a running container through its control group.
+//! Pausing a running container and changing its limits, through its control group.
 
 use oci_spec::runtime::{LinuxResources, Spec};
 
@@ -24,25 +24,25 @@ impl Container {
         }
     }
 
-    /// Stops all its processes where they are.
+    /// Freezes all its processes.
     pub fn pause(&self) -> Result<(), Error> {
         Ok(self.cgroup()?.freeze()?)
     }
 
-    /// Lets them go on.
+    /// Thaws them.
     pub fn unpause(&self) -> Result<(), Error> {
         Ok(self.cgroup()?.thaw()?)
     }
 
-    /// Changes the limits that `resources` names: those of the running container, and those of its next start.
+    /// Changes the given limits of the running container and of its next starts.
     pub fn update(&mut self, resources: &LinuxResources) -> Result<(), Error> {
-        // Another update, or the end of the container, may be writing at this moment: they wait for each other, and what is
-        // written by then is changed.
-        let _place = lock(&self.dir)?;
+        // Another update, or the end of the container, may be writing at the same time. The lock serializes them, and the record is
+        // read again below.
+        let _lock = lock(&self.dir)?;
         self.reload()?;
         match self.cgroup() {
             Ok(cgroup) => cgroup.update(resources)?,
-            // It is being started with what was written down before, or removed.
+            // It is being started with the old record, or removed.
             Err(Error::NotRunning { .. }) if RunDir::is_held(self.all.run(), &self.name)? => {
                 return Err(Error::Busy {
                     name: self.name.clone(),
@@ -62,7 +62,7 @@ impl Container {
         Ok(())
     }
 
-    /// Reads again what is written down about it, for whoever has locked its place.
+    /// Rereads the record. The caller has locked the bundle.
     fn reload(&mut self) -> Result<(), Error> {
         let path = self.files().join("instance.json");
         let record: Option<Record> = files::read_json(&path)?;
@@ -76,7 +76,7 @@ impl Container {
         Ok(())
     }
 
-    /// Running, or paused where its group is frozen.
+    /// Running, or paused if its control group is frozen.
     pub(super) fn status_of(&self, state: &State) -> Result<Status, Error> {
         let pid = state.pid;
         let frozen = match &state.cgroup {
@@ -91,8 +91,7 @@ impl Container {
     }
 }
 
-/// Puts the fields that `changes` has into the spec's resources and leaves its others. Both are documents of the same
-/// shape, and a field that says nothing is not in one.
+/// Merges the fields of `changes` into the spec's resources. Both are JSON objects of the same shape, without empty fields.
 fn merge(spec: &mut Spec, changes: &LinuxResources) -> Result<(), Error> {
     let Some(linux) = spec.linux_mut() else {
         return Ok(());

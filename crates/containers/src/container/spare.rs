@@ -1,10 +1,10 @@
-//! Spare directories for containers that go with their command.
+//! Spare directories for containers with `--rm`.
 //!
-//! Making and removing directories on disk is the most expensive thing that box itself does for a start: ext4 looks for an
-//! inode, some of them not to be used again for a minute, and frees a block, which without a journal waits for the disk. So
-//! the directory of a container that went is set aside as it is, if its container left nothing in it. The next start cleans it
-//! while it waits for its own container anyway, and the one after that finds it ready. What a container could reach, its upper
-//! directory, is made anew then.
+//! Creating and removing directories on disk is the most expensive part of a start that box controls: ext4 searches for an inode,
+//! may not reuse a recent one for a minute, and frees a block, which without a journal waits for the disk. On ext4 with other work on
+//! the disk, creating and removing the six directories of a container and its overlay took 13 ms (median), renaming one twice 0.04 ms.
+//! So the directory of a container that wrote nothing is kept. The next start cleans it while it waits for its own container, and the
+//! one after that uses it. The upper directory, the only one that a container could reach, is created anew.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -20,21 +20,21 @@ use rustix::io::Errno;
 use crate::files::DefaultMask;
 use crate::files::removal;
 
-/// The most of each kind that are kept: as many as start at one time on a small machine.
+/// The most spare directories of each kind: as many as containers start at one time on a small machine.
 const MOST: usize = 8;
 
-/// Makes a spare directory, with `upper` and `work` in it, the one of a container. False: there is none.
+/// Renames a spare directory, which contains `upper` and `work`, to `dir`. Returns whether there was one.
 pub(super) fn take(dir: &Path) -> bool {
     (0..MOST).any(|slot| rustix::fs::rename(ready(dir, slot), dir).is_ok())
 }
 
-/// Sets the directory of a container aside if its container left nothing in it. False: it is to be removed.
+/// Keeps the directory of a container as a spare if the container left nothing in it. Otherwise returns false: it has to be removed.
 pub(super) fn put(dir: &Path) -> bool {
     is_unused(dir) && move_to_a_slot(dir, |slot| used(dir, slot))
 }
 
-/// Cleans one of those that were set aside beside `dir`, for as long as there is `time`. What cannot be cleaned is removed, and
-/// what cannot be removed is for the next try.
+/// Cleans one used spare beside `dir` for as long as there is `time`. If it cannot be cleaned, it is removed; if that fails too, the
+/// next start tries again.
 pub(super) fn clean_one(dir: &Path, time: &dyn Fn() -> bool) {
     for slot in 0..MOST {
         let place = used(dir, slot);
@@ -42,7 +42,7 @@ pub(super) fn clean_one(dir: &Path, time: &dyn Fn() -> bool) {
         let Ok(directory) = open(&place, flags, Mode::empty()) else {
             continue;
         };
-        // Another start may be at it, or have been.
+        // Another start may be cleaning it, or have cleaned it.
         if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err()
             || !is_still(directory.as_fd(), &place)
         {
@@ -55,7 +55,7 @@ pub(super) fn clean_one(dir: &Path, time: &dyn Fn() -> bool) {
         if cleaned.is_err() || !move_to_a_slot(&place, |slot| ready(dir, slot)) {
             let removed = rmdir(&place).or_else(|_| removal::remove_tree(&place));
             if let Err(error) = removed {
-                tracing::debug!(%error, "a directory that was set aside stays");
+                tracing::debug!(%error, "cannot remove a spare directory");
                 continue;
             }
         }
@@ -63,7 +63,7 @@ pub(super) fn clean_one(dir: &Path, time: &dyn Fn() -> bool) {
     }
 }
 
-/// No container can have these names.
+/// Not a valid name of a container, like that of [`used`].
 fn ready(dir: &Path, slot: usize) -> PathBuf {
     dir.with_file_name(format!(".spare-{slot}"))
 }
@@ -77,14 +77,14 @@ fn move_to_a_slot(dir: &Path, slot: impl Fn(usize) -> PathBuf) -> bool {
         .any(|number| renameat_with(CWD, dir, CWD, slot(number), RenameFlags::NOREPLACE).is_ok())
 }
 
-/// Whether the container left nothing in its upper directory, and box nothing beside it: no log, no mount point of its own.
+/// Whether the upper directory is empty, and there is nothing beside it: no log, no mount point.
 fn is_unused(dir: &Path) -> bool {
     holds(&dir.join("upper"), &[]) && holds(dir, &[c"upper", c"work"])
 }
 
-/// Whether a directory has these entries and no others.
+/// Whether a directory has exactly these entries.
 fn holds(dir: &Path, names: &[&CStr]) -> bool {
-    // Room for what is expected: more than that needs not be read.
+    // Room for the expected entries; if there are more, the answer is known.
     let mut space = [MaybeUninit::uninit(); 256];
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(directory) = open(dir, flags, Mode::empty()) else {
@@ -108,8 +108,8 @@ fn is_still(directory: BorrowedFd<'_>, place: &Path) -> bool {
     matches!((named, opened), (Ok(named), Ok(opened)) if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
 }
 
-/// Takes away what a volatile overlay leaves, by name, and makes the upper directory anew. Whoever has no more time
-/// ([`Errno::TIME`]), or is killed on the way, leaves the rest to the next.
+/// Removes the files of a volatile overlay by name and recreates the upper directory. If the time is over ([`Errno::TIME`]), or the
+/// process is killed, the next start does the rest.
 fn clean(directory: BorrowedFd<'_>, time: &dyn Fn() -> bool) -> Result<(), Errno> {
     const LEFT: [(&str, AtFlags); 5] = [
         ("work/work/incompat/volatile/dirty", AtFlags::empty()),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_time_leaves_the_rest_to_the_next() {
+    fn without_time_the_rest_is_left_to_the_next_start() {
         let top = tempfile::tempdir().unwrap();
         let one = gone(top.path(), "one");
         assert!(put(&one));

@@ -1,4 +1,4 @@
-//! A start: bundle, storage and record of a container, put together for the runtime.
+//! The start of a container: its bundle, storage and record, combined for the runtime.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use box_host::process::Stat;
 use box_run::error::BoxError;
 use box_run::{Bundle, Ended, Lifecycle, Plan, Prepared, RootFilesystem, Running};
 
+use super::bundle::remove_bundle;
 use super::record::{NewContainer, Started, now};
 use super::state::State;
-use super::store::{self, Containers};
-use super::{Container, live, rename, spare};
+use super::{Container, Containers, rename, spare, waiter};
 use crate::Error;
 use crate::spec::etc::EtcFiles;
 use crate::storage::Storage;
-use crate::storage::rootfs::{Copied, Mapped, Stacked};
+use crate::storage::rootfs::{CopiedRoot, MappedRoot, OverlayRoot};
 
-/// Makes the container ready: its first process is set up and waits just before the command.
+/// Sets the container up. Its init process waits just before it executes the command.
 pub fn prepare(mut container: Container, plan: Plan) -> Result<Prepared<Container>, Error> {
     container.hold()?;
     Ok(box_run::process::prepare(container, plan)?)
@@ -28,7 +28,7 @@ pub fn launch(mut container: Container, plan: Plan) -> Result<Running<Container>
 }
 
 impl Container {
-    /// The bundle as the runtime is handed it.
+    /// The bundle for the runtime.
     pub(crate) fn bundle(&self) -> Result<Bundle, Error> {
         Ok(Bundle {
             id: self.name.clone(),
@@ -37,7 +37,7 @@ impl Container {
         })
     }
 
-    /// Checks its spec and allocates what a start will need.
+    /// Checks its spec and allocates everything that a start needs.
     pub fn plan(&self) -> Result<Plan, Error> {
         let mut bundle = self.bundle()?;
         if let Some(linux) = bundle.spec.linux_mut()
@@ -55,27 +55,28 @@ impl Container {
         Ok(plan)
     }
 
-    /// What its storage makes of its layers; `None` for a bundle that has its files itself.
+    /// The root file system that its storage makes of its layers; `None` for a bundle that contains its files.
     fn root(&self, bundle: &Bundle) -> Result<Option<Box<dyn RootFilesystem>>, Error> {
         if self.layers.is_empty() {
             return Ok(None);
         }
-        // Not synced when it goes, if the container goes with it: that would write back all of the host's file system.
+        // With `--rm` the overlay is not synced when it is unmounted: that would write back the whole file system of the host.
         let volatile = self.record.remove;
         Ok(Some(match self.record.storage {
-            Storage::Copy => Box::new(Copied::new(self.dir.join("rootfs"))?),
+            Storage::Copy => Box::new(CopiedRoot::new(self.dir.join("rootfs"))?),
             Storage::Overlay if box_run::plan::has_user_namespace(&bundle.spec) => {
-                Box::new(Mapped::new(&self.dir, self.lower(), volatile)?)
+                Box::new(MappedRoot::new(&self.dir, self.lower(), volatile)?)
             }
-            Storage::Overlay => {
-                Box::new(Stacked::new(self.overlay(volatile)?, &self.mount_point())?)
-            }
+            Storage::Overlay => Box::new(OverlayRoot::new(
+                self.overlay(volatile)?,
+                &self.mount_point(),
+            )?),
         }))
     }
 }
 
 impl NewContainer {
-    /// The plan of a container that is not made: nothing is touched.
+    /// The plan of a container that is not created. Writes nothing.
     pub fn plan(&self) -> Result<Plan, Error> {
         let name = self.name.clone().unwrap_or_else(|| "NAME".to_owned());
         Containers::open("INSTANCES", "RUN", "LAYERS")
@@ -92,7 +93,7 @@ impl Lifecycle for Container {
         Ok(())
     }
 
-    /// Writes down what is known now. The process is busy with its set-up meanwhile.
+    /// Writes state and record while the process sets itself up.
     fn created(&mut self, pid: i32, cgroup: &Path) -> Result<(), BoxError> {
         let state = State {
             pid,
@@ -106,7 +107,7 @@ impl Lifecycle for Container {
             held.write(&state)?;
         }
         if !self.record.remove {
-            let _place = rename::lock(&self.dir)?;
+            let _lock = rename::lock(&self.dir)?;
             self.take_written_options();
             self.record.started = Some(Started {
                 at: state.started,
@@ -118,7 +119,7 @@ impl Lifecycle for Container {
         Ok(self.write_bundle()?)
     }
 
-    /// Does for the next start what can be done while this one waits.
+    /// Prepares a directory for the next start while this one waits for its process.
     fn while_idle(&self, time: &dyn Fn() -> bool) {
         if self.record.remove {
             spare::clean_one(&self.dir, time);
@@ -129,13 +130,13 @@ impl Lifecycle for Container {
         !self.record.remove
     }
 
-    /// Writes that down, or takes all of it away.
+    /// Records how the container ended, or removes it.
     fn ended(&mut self, ended: &Ended) -> Result<(), BoxError> {
-        let _place = self.keep_place()?;
-        live::tell_waiters(&self.state_directory(), ended);
+        let _lock = self.keep_place()?;
+        waiter::notify(&self.state_directory(), ended);
         if self.record.remove {
             if !spare::put(&self.dir) {
-                store::remove_bundle(&self.dir)?;
+                remove_bundle(&self.dir)?;
             }
         } else {
             self.take_written_options();

@@ -1,7 +1,7 @@
-//! What a container is doing now: a state file in the run directory, believed only together with the kernel.
+//! The state of a running container: a file in the run directory, which counts only while its lock is held.
 //!
-//! `<run>/<name>/` is locked (flock(2)) by the process that supervises the container for as long as it lives, and
-//! `state.json` in there says which process that is about. A free lock means that nothing runs, whatever the file says.
+//! The supervisor of a container locks `<run>/<name>/` (flock(2)) for as long as it lives, and `state.json` in that directory names the
+//! init process. If the lock is free, nothing runs, whatever the file says.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,30 +20,30 @@ use box_host::process::Stat;
 use box_run::ExitStatus;
 use box_run::cgroup::Cgroup;
 
-/// What a container is doing.
+/// The status of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "status")]
 pub enum Status {
-    /// Made and not started since.
+    /// Created and never started.
     Created,
     /// Its command runs.
     Running {
-        /// The container's first process, in the caller's pid namespace.
+        /// The container's init process, in the caller's pid namespace.
         pid: i32,
     },
     /// Its processes are frozen.
     Paused {
-        /// The container's first process, in the caller's pid namespace.
+        /// The container's init process, in the caller's pid namespace.
         pid: i32,
     },
     /// Its command ended.
     Exited {
-        /// How.
+        /// How it ended.
         exit: ExitStatus,
     },
-    /// It ran, and nobody saw how it ended.
+    /// It ran, and no supervisor recorded how it ended.
     Lost {
-        /// Why nobody saw it: a reboot, or the end of its supervisor.
+        /// A reboot, or the end of its supervisor.
         reason: String,
     },
 }
@@ -63,30 +63,30 @@ impl std::fmt::Display for Status {
 /// The content of `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The container's first process, in the pid namespace of its supervisor.
+    /// The container's init process, in the pid namespace of its supervisor.
     pub pid: i32,
-    /// Field 22 of /proc/PID/stat: with the pid it names a process for as long as the machine is up.
+    /// Field 22 of /proc/PID/stat: together with the pid it identifies a process until the next reboot.
     pub start_time: u64,
     /// The supervisor: the foreground `box run`, or the monitor.
     pub monitor: i32,
-    /// Whether the command was let go.
+    /// Whether the command was started.
     pub running: bool,
     /// Seconds since the epoch.
     pub started: u64,
-    /// The container's control group, as the `cgroupsPath` of the spec says it.
+    /// The container's control group, in the form of the spec's `cgroupsPath`.
     pub cgroup: Option<PathBuf>,
 }
 
-/// How long somebody who takes a short look, or is about to end, may hold a lock.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long to wait for a lock that another process holds for a moment, or until it has ended.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The name of the note about the control group.
+/// The symbolic link that names the control group.
 const GROUP: &str = "cgroup";
 
-/// All that is usually there: the bundle of a container that goes with its command too.
+/// The files of a state directory, those of a bundle with `--rm` included.
 const FILES: [&str; 4] = [GROUP, "state.json", "config.json", "instance.json"];
 
-/// The held lock of `<run>/<name>/`.
+/// The locked directory `<run>/<name>/`.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -94,10 +94,10 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes and locks `<run>/<name>`. `None`: someone else holds it.
+    /// Creates and locks `<run>/<name>`; `None` if another process holds it.
     pub fn lock(run: &Path, name: &str) -> Result<Option<Self>, Error> {
         let path = run.join(name);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -110,21 +110,21 @@ impl RunDir {
             if let Some(held) = Self::lock_existing(run, name)? {
                 return Ok(Some(held));
             }
-            // Held by a container's supervisor, for as long as that runs, or by somebody who takes a short look, such as a
-            // process that dies with its killed supervisor before it has executed the command.
+            // A supervisor holds the lock for as long as its container runs; anybody else holds it for a moment, such as a process
+            // that dies with its killed supervisor before it has executed the command.
             let runs = State::read(run, name)?
                 .is_some_and(|state| state.is_alive() && Stat::of(state.monitor).is_ok());
             if runs || Instant::now() >= deadline {
                 return Ok(None);
             }
-            // A lock that was removed is not waited for.
+            // A directory that was removed can be created again at once.
             if path.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
 
-    /// Locks `<run>/<name>` if it is there and free.
+    /// Locks `<run>/<name>` if it exists and is free.
     pub fn lock_existing(run: &Path, name: &str) -> Result<Option<Self>, Error> {
         let path = run.join(name);
         let Some(lock) = open(&path)? else {
@@ -135,12 +135,12 @@ impl RunDir {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(errno) => return Err(Error::io("lock", &path, errno)),
         }
-        // Whoever held it before may have removed it while we waited for the open.
+        // The previous holder may have removed it between our open and our lock.
         let ours = rustix::fs::fstat(&lock).map_err(|errno| Error::io("look at", &path, errno))?;
         Ok((ours.st_nlink > 0).then_some(Self { path, lock }))
     }
 
-    /// Whether somebody holds the lock of `<run>/<name>`.
+    /// Whether a process holds the lock of `<run>/<name>`.
     pub fn is_held(run: &Path, name: &str) -> Result<bool, Error> {
         let path = run.join(name);
         let Some(lock) = open(&path)? else {
@@ -163,7 +163,7 @@ impl RunDir {
         self.lock.as_fd()
     }
 
-    /// It was renamed.
+    /// Notes that the directory was renamed.
     pub(crate) fn moved_to(&mut self, path: &Path) {
         path.clone_into(&mut self.path);
     }
@@ -178,8 +178,8 @@ impl RunDir {
         files::read_json(&self.path.join("state.json"))
     }
 
-    /// Notes the control group that is about to be made, so that it can be found should its maker be killed before there is
-    /// a process to write a state about. A symbolic link, as that is there whole or not at all.
+    /// Records the control group before it is created, so that it is found if this process is killed before it writes the state.
+    /// As a symbolic link, which is created atomically.
     pub(crate) fn note_group(&self, cgroup: &Path) -> Result<(), Error> {
         match rustix::fs::symlinkat(cgroup, &self.lock, GROUP) {
             Ok(()) => Ok(()),
@@ -187,8 +187,8 @@ impl RunDir {
         }
     }
 
-    /// Takes away what a supervisor left that was killed: the lock is ours, so nobody else looks after it.
-    pub(crate) fn bury(&self) -> Result<(), Error> {
+    /// Removes what a killed supervisor left behind. Nobody else does, as the lock is held here.
+    pub(crate) fn clean_up(&self) -> Result<(), Error> {
         match rustix::fs::readlinkat(&self.lock, GROUP, vec![]) {
             Ok(cgroup) => Cgroup::open(OsStr::from_bytes(cgroup.to_bytes()).as_ref())?.remove()?,
             Err(Errno::NOENT) => {}
@@ -198,7 +198,7 @@ impl RunDir {
         self.remove_files()
     }
 
-    /// Its usual files, by name.
+    /// Removes the usual files by name.
     fn remove_files(&self) -> Result<(), Error> {
         for name in FILES {
             match rustix::fs::unlinkat(&self.lock, name, AtFlags::empty()) {
@@ -209,10 +209,10 @@ impl RunDir {
         Ok(())
     }
 
-    /// Takes the directory away, and the lock with it.
+    /// Removes the directory, which releases the lock.
     pub fn remove(self) -> Result<(), Error> {
         self.remove_files()?;
-        // Whatever else is there is for the thorough removal.
+        // The directory holds other files as well.
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(_) => removal::remove_tree(&self.path),
@@ -221,12 +221,12 @@ impl RunDir {
 }
 
 impl State {
-    /// Whether the container's first process is there.
+    /// Whether the container's init process exists.
     pub fn is_alive(&self) -> bool {
         Stat::of(self.pid).is_ok_and(|stat| stat.start_time == self.start_time)
     }
 
-    /// Reads `<run>/<name>/state.json`; `None` if it is not there.
+    /// Reads `<run>/<name>/state.json`; `None` if it does not exist.
     pub fn read(run: &Path, name: &str) -> Result<Option<Self>, Error> {
         files::read_json(&run.join(name).join("state.json"))
     }

@@ -1,22 +1,23 @@
-//! What killed processes left behind, taken away in passing: state without an owner, control groups, containers that were to go
-//! with their command or were never finished.
+//! Removal of what killed processes left behind: state without a supervisor, control groups, containers with `--rm` or never
+//! completed.
 
 use std::path::Path;
 
-use super::store::{Containers, remove_bundle};
+use super::Containers;
+use super::bundle::remove_bundle;
 use crate::Error;
 use crate::container::state::RunDir;
 
-/// The most states that one sweep looks at, and the most dead ones that it clears away.
+/// The most states that one sweep examines, and the most stale ones that it removes.
 const MOST: usize = 16;
 const MOST_DEAD: usize = 4;
 
 impl Containers {
-    /// Looks at a few states, those of running containers included, and clears away the dead ones. Failures are logged: they belong to
-    /// nobody's command.
+    /// Examines a few states, those of running containers included, and removes the stale ones. Failures are only logged, as they have
+    /// nothing to do with the command at hand.
     pub fn sweep(&self) {
         let names = names(self.run());
-        // Not the same ones every time, where there are many.
+        // If there are many, not always the same ones.
         let first = std::process::id() as usize % names.len().max(1);
         let mut dead = 0;
         for name in names.iter().cycle().skip(first).take(MOST.min(names.len())) {
@@ -26,7 +27,7 @@ impl Containers {
                     dead += 1;
                 }
                 Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "a state cannot be looked at"),
+                Err(error) => tracing::debug!(%error, "cannot examine the state of a container"),
             }
             if dead == MOST_DEAD {
                 return;
@@ -34,7 +35,7 @@ impl Containers {
         }
     }
 
-    /// Takes away a container that nobody holds and that is not to be kept, such as one whose maker was killed. True: it has gone.
+    /// Removes a container that is not locked and not to be kept, for example because its creator was killed. Returns whether it is gone.
     pub(super) fn collect(&self, name: &str) -> Result<bool, Error> {
         let Some(held) = self.lock_state(name)? else {
             return Ok(false);
@@ -46,14 +47,14 @@ impl Containers {
     fn clear_or_finish(&self, name: &str, held: RunDir) {
         match self.is_half_renamed(name) {
             Ok(false) => self.clear(name, held),
-            // What is held is only a place for the state of a container that runs.
+            // The locked directory only reserves the name for the state of a running container.
             Ok(true) => {
                 drop(held);
                 if let Err(error) = self.finish_rename(name) {
-                    tracing::debug!(%error, "a rename that was cut short cannot be finished");
+                    tracing::debug!(%error, "cannot complete an interrupted rename");
                 }
             }
-            Err(error) => tracing::debug!(%error, "a state cannot be looked at"),
+            Err(error) => tracing::debug!(%error, "cannot examine the state of a container"),
         }
     }
 
@@ -62,12 +63,12 @@ impl Containers {
         let kept = self
             .find(name)
             .is_ok_and(|container| !container.record().remove);
-        let cleared = held.bury().and_then(|()| match kept {
+        let cleared = held.clean_up().and_then(|()| match kept {
             true => Ok(()),
             false => remove_bundle(&dir),
         });
         if let Err(error) = cleared.and_then(|()| held.remove()) {
-            tracing::debug!(%error, "what a killed process left cannot be removed");
+            tracing::debug!(%error, "cannot remove what a killed process left behind");
         }
     }
 }

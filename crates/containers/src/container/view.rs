@@ -1,4 +1,4 @@
-//! Looking into a container: its files, what it changed, what it wrote.
+//! Access to a container's files, its changes and its log.
 
 mod mounts;
 
@@ -11,10 +11,10 @@ use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::{Container, Live};
 use crate::Error;
-use crate::archive::Ids;
-use crate::copy::{Gone, Tree};
+use crate::copy::{Tree, Unavailable};
 use crate::diff::{self, layer};
-use crate::diff::{Change, Changed};
+use crate::diff::{Change, WritableFiles};
+use crate::ids::Ids;
 use crate::logs::{Driver, Log};
 use crate::storage::{self, Storage};
 use box_run::namespaces::idmap::IdMap;
@@ -29,31 +29,31 @@ pub struct View {
     name: String,
     /// The container's directory on the host.
     home: PathBuf,
-    gone: Vec<Gone>,
-    /// Holds the lock, and drops it.
+    unavailable: Vec<Unavailable>,
+    /// Holds the lock.
     _stopped: Option<Container>,
 }
 
 impl View {
-    /// Its files, out of which no path leads.
+    /// Its files. No path leads out of them.
     pub fn tree(&self) -> Result<Tree, Error> {
         let root = self
             .root
             .try_clone()
             .map_err(|error| Error::system("copy a descriptor", error))?;
         Ok(Tree::confined(root, &self.name)
-            .without(self.gone.clone())
+            .without(self.unavailable.clone())
             .kept_in(&self.home))
     }
 }
 
 impl Container {
-    /// Opens its root file system: that of the running container with all that is mounted there, or that of a stopped one with its
-    /// volumes and the files of ours. What was in memory alone is gone, and a path that leads there is an error that says so.
+    /// Opens its root file system: of a running container with all its mounts, of a stopped one with its volumes and the files that box
+    /// generates. File systems in memory are gone, and a path below their mount points is an error that says so.
     ///
-    /// For a stopped one this moves the calling thread to a mount namespace of its own, in which all that is mounted: it
-    /// goes with the process, however that ends. Paths of the host mean there what they mean outside. A root file system that is
-    /// read-only for the container is so here.
+    /// For a stopped container this moves the calling thread into a new mount namespace, in which everything is mounted and which goes
+    /// with the process, however that ends. Paths of the host mean the same there. A root file system that is read-only in the container
+    /// is read-only here.
     pub fn view(self) -> Result<View, Error> {
         match self.live() {
             Ok(live) => {
@@ -62,7 +62,7 @@ impl Container {
                     root,
                     name: self.name.clone(),
                     home: self.dir.clone(),
-                    gone: vec![],
+                    unavailable: vec![],
                     _stopped: None,
                 })
             }
@@ -74,14 +74,14 @@ impl Container {
     /// The root directory of the running container, as its first process sees it.
     pub(crate) fn open_root(&self, live: &Live) -> Result<OwnedFd, Error> {
         let root = open(Path::new(&format!("/proc/{}/root", live.pid())))?;
-        // It was that process' root if it has not ended since.
+        // If the process has not ended since, this was its root.
         self.live()?;
         Ok(root)
     }
 
     fn view_stopped(mut self) -> Result<View, Error> {
         self.hold()?;
-        let failed = |errno| Error::system("make a mount namespace", errno);
+        let failed = |errno| Error::system("create a mount namespace", errno);
         sys::process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
         make_private().map_err(failed)?;
         let spec = self.spec()?;
@@ -97,7 +97,7 @@ impl Container {
             Storage::Overlay => {
                 self.overlay(false)?.mount_here(&target)?;
             }
-            // Shown as a running container is shown it.
+            // Mounted as for a running container.
             Storage::Copy => {
                 let copy = storage::open_copy(&target, userns)?;
                 let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -105,7 +105,7 @@ impl Container {
             }
         }
         let root = open(&target)?;
-        let gone = mounts::mount(&root, &target, &spec, &self.files(), userns)?;
+        let unavailable = mounts::mount(&root, &target, &spec, &self.files(), userns)?;
         let read_only = spec.root().as_ref().and_then(|root| root.readonly());
         if read_only.unwrap_or(false) {
             let attributes = Attributes {
@@ -118,35 +118,41 @@ impl Container {
             root,
             name: self.name.clone(),
             home: self.dir.clone(),
-            gone,
+            unavailable,
             _stopped: Some(self),
         })
     }
 
-    /// What it changed of its image, parents before children and names in order.
+    /// Its changes to the image, parents before children and names in order.
     pub fn changes(&self) -> Result<Vec<Change>, Error> {
-        diff::changes(&self.changed(), &self.layers, &self.mounted()?)
+        diff::changes(&self.writable_files(), &self.layers, &self.mounted()?)
     }
 
-    /// The same as an uncompressed OCI layer. Returns the writer.
+    /// Writes its changes as an uncompressed OCI layer. Returns the writer.
     pub fn write_layer<W: Write>(&self, out: W) -> Result<W, Error> {
         let ids = match self.record.storage {
             Storage::Overlay => self.ids()?,
-            // A copy's ids are mapped by its mount, on the disk they are the image's.
+            // A copy has the image's ids on disk; they are mapped by its mount.
             Storage::Copy => Ids::default(),
         };
-        layer::write(&self.changed(), &self.layers, &self.mounted()?, ids, out)
+        layer::write(
+            &self.writable_files(),
+            &self.layers,
+            &self.mounted()?,
+            ids,
+            out,
+        )
     }
 
-    /// Where its changes are.
-    fn changed(&self) -> Changed {
+    /// Its files on disk.
+    fn writable_files(&self) -> WritableFiles {
         match self.record.storage {
-            Storage::Overlay => Changed::Upper(self.dir.join("upper")),
-            Storage::Copy => Changed::Copy(self.dir.join("rootfs")),
+            Storage::Overlay => WritableFiles::Upper(self.dir.join("upper")),
+            Storage::Copy => WritableFiles::Copy(self.dir.join("rootfs")),
         }
     }
 
-    /// What it wrote while it ran detached; `None` if it never did, or none was to be kept.
+    /// Its log; `None` if it never ran detached, or its log driver keeps none.
     pub fn log(&self) -> Result<Option<Log>, Error> {
         match self.record.options.log.driver {
             Driver::K8sFile => Log::open(&self.dir, &self.record.options.log),
@@ -154,12 +160,12 @@ impl Container {
         }
     }
 
-    /// The file that has, or would have, the newest part of that; `None` if none is to be kept.
+    /// The current file of its log, whether it exists or not; `None` if its log driver keeps none.
     pub fn log_path(&self) -> Option<PathBuf> {
         (self.record.options.log.driver == Driver::K8sFile).then(|| Log::path(&self.dir))
     }
 
-    /// How its ids are seen on the host while it runs, and in a [`View`].
+    /// The host ids of its ids while it runs, and in a [`View`].
     pub fn ids(&self) -> Result<Ids, Error> {
         let spec = self.spec()?;
         let maps = spec

@@ -1,60 +1,16 @@
-//! The content of a file: what it holds and where it has holes.
+//! The content of a file, copied with its holes.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-/// What a file that says that it has no size may hold all the same, as those of /proc: so much is read.
-pub(crate) const MOST_UNSIZED: u64 = 16 << 20;
+use crate::files::extents::{Extents, MOST_UNSIZED};
 
-/// Bytes that are copied before it is asked whether to go on.
+/// Bytes that are copied between two calls of `stop`.
 const AT_ONCE: u64 = 16 << 20;
 
-/// The stretches of a file that are not holes, as far as its file system knows (lseek(2), `SEEK_DATA`). Never beyond the size that
-/// the file had when this was made, however it grows.
-pub(crate) struct Extents<'a> {
-    file: BorrowedFd<'a>,
-    position: u64,
-    size: u64,
-}
-
-impl<'a> Extents<'a> {
-    pub(crate) fn of(file: &'a OwnedFd, size: u64) -> Self {
-        Self {
-            file: file.as_fd(),
-            position: 0,
-            size,
-        }
-    }
-
-    /// The next stretch: where it begins, and where it ends.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, u64)>, Errno> {
-        if self.position >= self.size {
-            return Ok(None);
-        }
-        let start = match rustix::fs::seek(self.file, SeekFrom::Data(self.position)) {
-            Ok(start) if start < self.size => start,
-            // Nothing but a hole up to the end.
-            Ok(_) | Err(Errno::NXIO) => {
-                self.position = self.size;
-                return Ok(None);
-            }
-            // Not every file system knows of holes.
-            Err(_) => self.position,
-        };
-        let end = match rustix::fs::seek(self.file, SeekFrom::Hole(start)) {
-            // A hole made this moment may begin where the data began.
-            Ok(end) if end > start => end.min(self.size),
-            _ => self.size,
-        };
-        self.position = end;
-        Ok(Some((start, end)))
-    }
-}
-
-/// Copies what a file of `size` bytes holds to a new one, holes as holes; the number of bytes written. A file that became
-/// shorter meanwhile is copied as short as it is then. `stop` is asked now and then; [`Errno::INTR`] if it says so.
+/// Copies a file of `size` bytes to a new one and keeps its holes. Returns the number of bytes written. If the file was truncated
+/// meanwhile, so is the copy. [`Errno::INTR`] if `stop` returns true.
 pub(super) fn copy(
     source: &OwnedFd,
     size: u64,
@@ -76,7 +32,7 @@ pub(super) fn copy(
             break;
         }
     }
-    // What was cut off meanwhile looks like a hole.
+    // A part that was truncated meanwhile looks like a hole.
     let now = rustix::fs::fstat(source)?.st_size as u64;
     if now < size {
         rustix::fs::ftruncate(target, now)?;
@@ -84,7 +40,7 @@ pub(super) fn copy(
     Ok(bytes)
 }
 
-/// Copies a stretch; gives where it ended: earlier where the file does.
+/// Copies a range. Returns where it ended, which is earlier if the file is shorter.
 fn range(
     source: &OwnedFd,
     target: &OwnedFd,
@@ -115,7 +71,7 @@ fn range(
                 }
                 Err(Errno::INTR) => continue,
                 Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(errno),
-                // Not between these two, or no more of it: reading tells.
+                // Not supported between these two files, or the end of the file: a read shows which.
                 Ok(_) | Err(_) => in_kernel = false,
             }
         }
@@ -128,7 +84,7 @@ fn range(
     Ok(end)
 }
 
-/// For pairs of file systems that the kernel does not copy between. Gives where the file ended, or `end`.
+/// Copies between file systems that the kernel does not copy between. Returns where the file ended, or `end`.
 fn by_hand(source: &OwnedFd, target: &OwnedFd, mut position: u64, end: u64) -> Result<u64, Errno> {
     let mut buffer = vec![0; 256 << 10];
     while position < end {
@@ -150,8 +106,8 @@ fn by_hand(source: &OwnedFd, target: &OwnedFd, mut position: u64, end: u64) -> R
     Ok(position)
 }
 
-/// Writes what a file holds to one that need not have positions: a device, a pipe, a terminal.
-pub(super) fn pour(source: &OwnedFd, size: u64, target: &OwnedFd) -> Result<u64, Errno> {
+/// Writes the content of a file to one that may not be seekable: a device, a pipe, a terminal.
+pub(super) fn write_content(source: &OwnedFd, size: u64, target: &OwnedFd) -> Result<u64, Errno> {
     let end = if size == 0 { MOST_UNSIZED } else { size };
     let mut buffer = vec![0; 256 << 10];
     let mut position = 0;

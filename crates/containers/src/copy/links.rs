@@ -1,4 +1,4 @@
-//! Files with several names.
+//! Hard links.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Stat};
 
-use super::place::{self, Identity};
+use super::entry::{Identity, identity};
 
-/// Copies of files that have more names than one, so that they have as many.
+/// Copies of files with several names, which get as many names.
 #[derive(Default)]
 pub(super) struct Links {
     made: HashMap<Identity, Made>,
@@ -16,11 +16,11 @@ pub(super) struct Links {
 
 struct Made {
     file: OwnedFd,
-    /// Names that were not come across yet.
+    /// Names that were not copied yet.
     left: u64,
 }
 
-/// Copies held open; of files beyond, each name becomes a file of its own.
+/// The most copies that are held open. Beyond that each name becomes a separate file.
 const MOST_LINKED: usize = 256;
 
 impl Links {
@@ -28,29 +28,29 @@ impl Links {
         if stat.st_nlink > 1 && self.made.len() < MOST_LINKED {
             #[allow(clippy::unnecessary_cast)] // 32 bits on aarch64
             let left = (stat.st_nlink - 1) as u64;
-            self.made.insert(place::identity(stat), Made { file, left });
+            self.made.insert(identity(stat), Made { file, left });
         }
     }
 
-    /// Whether a copy of this file has been made already.
+    /// Whether this file has been copied already.
     pub(super) fn knows(&self, stat: &Stat) -> bool {
-        self.made.contains_key(&place::identity(stat))
+        self.made.contains_key(&identity(stat))
     }
 
-    /// Gives the copy of this file another name. By its descriptor: nothing that has the copy's name by now is linked instead.
+    /// Gives the copy of this file another name. It is linked by its descriptor, so no other file can be linked instead.
     pub(super) fn link(&mut self, stat: &Stat, parent: &OwnedFd, name: &OsStr) -> bool {
         if stat.st_nlink < 2 {
             return false;
         }
-        let identity = place::identity(stat);
-        let Some(made) = self.made.get_mut(&identity) else {
+        let key = identity(stat);
+        let Some(made) = self.made.get_mut(&key) else {
             return false;
         };
-        // Not on another file system, nor where the owner of the copy's place has taken it away.
+        // Fails on another file system, or if the owner of the directory has removed the copy.
         let linked = rustix::fs::linkat(&made.file, "", parent, name, AtFlags::EMPTY_PATH).is_ok();
         made.left -= 1;
         if made.left == 0 {
-            self.made.remove(&identity);
+            self.made.remove(&key);
         }
         linked
     }

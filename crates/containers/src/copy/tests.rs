@@ -37,9 +37,9 @@ impl Fixture {
     }
 
     fn copy_in(&self, from: &str, to: &str) -> Result<Copied, Error> {
-        let options = Options {
+        let options = CopyOptions {
             inward: true,
-            ..Options::default()
+            ..CopyOptions::default()
         };
         // A slash at the end counts, and a join would lose it.
         let from = PathBuf::from(format!("{}/{from}", self.dir.path().display()));
@@ -60,7 +60,7 @@ impl Fixture {
             Path::new(from),
             &Tree::host(),
             &to,
-            &Options::default(),
+            &CopyOptions::default(),
             &|| false,
         )
     }
@@ -141,9 +141,9 @@ fn no_link_leads_out() {
         fs::read_link(it.at("host/link")).unwrap(),
         outside.join("secret")
     );
-    let follow = Options {
+    let follow = CopyOptions {
         follow: true,
-        ..Options::default()
+        ..CopyOptions::default()
     };
     assert!(
         copy(
@@ -201,7 +201,7 @@ fn no_magic_link_leads_out() {
         Path::new("/proc/self/root/etc"),
         &Tree::host(),
         &it.at("host/x"),
-        &Options::default(),
+        &CopyOptions::default(),
         &|| false,
     );
     assert!(error.is_err());
@@ -227,9 +227,9 @@ fn what_is_copied_of_a_file() {
         (copied.mode() & 0o7777, copied.mtime()),
         (0o755, 1_000_000_000)
     );
-    let options = Options {
+    let options = CopyOptions {
         archive: true,
-        ..Options::default()
+        ..CopyOptions::default()
     };
     copy(
         &it.inside(),
@@ -287,7 +287,7 @@ fn an_archive_holds_a_tree_under_its_name() {
     write_archive(
         &it.inside(),
         Path::new("/tmp/d"),
-        &Options::default(),
+        &CopyOptions::default(),
         &mut bytes,
     )
     .unwrap();
@@ -318,7 +318,7 @@ fn what_is_stopped_leaves_nothing() {
         Path::new("/tmp"),
         &Tree::host(),
         &it.at("host/new"),
-        &Options::default(),
+        &CopyOptions::default(),
         &stop,
     );
     assert!(failure.unwrap_err().to_string().contains("interrupted"));
@@ -329,7 +329,7 @@ fn what_is_stopped_leaves_nothing() {
 fn a_file_that_changes_its_length_is_copied_as_it_is() {
     let it = Fixture::new();
     let at = |name: &str| it.at(name);
-    let file = |name: &str| -> OwnedFd {
+    let file = |name: &str| -> std::os::fd::OwnedFd {
         let mut options = fs::File::options();
         options.read(true).write(true).create(true);
         options.truncate(false).open(at(name)).unwrap().into()
@@ -347,7 +347,7 @@ fn a_file_that_changes_its_length_is_copied_as_it_is() {
 
 #[test]
 fn what_a_directory_is_left_out_of_is_told_by_its_device() {
-    assert!(place::is_kernels(fs::File::open("/proc").unwrap()));
-    assert!(place::is_kernels(fs::File::open("/sys").unwrap()));
-    assert!(!place::is_kernels(fs::File::open("/tmp").unwrap()));
+    assert!(entry::is_kernels(fs::File::open("/proc").unwrap()));
+    assert!(entry::is_kernels(fs::File::open("/sys").unwrap()));
+    assert!(!entry::is_kernels(fs::File::open("/tmp").unwrap()));
 }

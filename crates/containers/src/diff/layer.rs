@@ -1,7 +1,7 @@
-//! What a container changed as an OCI layer: a tar archive with whiteouts.
+//! The changes of a container as an OCI layer: a tar archive with whiteouts.
 //!
-//! <https://github.com/opencontainers/image-spec/blob/main/layer.md>. Every deletion has a whiteout of its own; opaque
-//! whiteouts are not used, as not every tool applies them before the entries beside them.
+//! <https://github.com/opencontainers/image-spec/blob/main/layer.md>. Each deletion is a whiteout; opaque whiteouts are not used, as
+//! not every tool applies them before the entries beside them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,41 +10,47 @@ use rustix::fs::{FileType, Stat};
 
 use box_unpack::Layers;
 
+use super::change::{ChangeKind, WritableFiles};
+use super::walk::walk;
 use crate::Error;
-use crate::archive::{Archive, Ids};
-use crate::diff::{self, Changed, Kind};
+use crate::archive::Archive;
+use crate::ids::Ids;
 
-/// Names that begin so are whiteouts; a file of such a name cannot be in a layer.
+/// The prefix of whiteouts. A layer cannot contain a file with such a name.
 const WHITEOUT: &str = ".wh.";
 
-/// Writes what a container changed as an uncompressed layer, the same bytes for the same files. For the other
-/// arguments see [`diff::changes`]. Returns the writer.
+/// Writes the changes as an uncompressed layer, reproducibly. For the other arguments see [`crate::diff::changes`]. Returns the
+/// writer.
 pub fn write<W: Write>(
-    changed: &Changed,
+    files: &WritableFiles,
     layers: &Layers,
     mounted: &[PathBuf],
     ids: Ids,
     out: W,
 ) -> Result<W, Error> {
     let mut archive = Archive::new(out, ids);
-    diff::walk(changed, layers, mounted, &mut |entry| {
+    walk(files, layers, mounted, &mut |entry| {
         let name = entry.path.file_name().unwrap_or_default();
         if named_as_whiteout(entry.path) {
             let path = entry.path.display();
             tracing::warn!(
-                "/{path} is left out: a layer cannot hold a file whose name begins with {WHITEOUT}"
+                "/{path} is left out: a layer cannot contain a file whose name begins with {WHITEOUT}"
             );
             return Ok(());
         }
-        if entry.file.as_ref().is_some_and(|file| is_sign(&file.stat)) {
+        if entry
+            .file
+            .as_ref()
+            .is_some_and(|file| is_whiteout_device(&file.stat))
+        {
             let path = entry.path.display();
             tracing::warn!(
-                "/{path} is left out: in a layer a character device 0:0 means that a file is gone"
+                "/{path} is left out: in a layer a character device 0:0 marks a deleted file"
             );
             return Ok(());
         }
         match (entry.kind, entry.file) {
-            (Kind::Deleted, _) | (_, None) => {
+            (ChangeKind::Deleted, _) | (_, None) => {
                 let mut whiteout = std::ffi::OsString::from(WHITEOUT);
                 whiteout.push(name);
                 archive.mark(&entry.path.with_file_name(whiteout))
@@ -62,14 +68,14 @@ pub fn write<W: Write>(
     archive.finish()
 }
 
-/// Whether it, or a directory that it is in, has a name that a layer cannot hold.
+/// Whether a layer cannot contain the path, because a name in it begins like a whiteout.
 fn named_as_whiteout(path: &Path) -> bool {
     path.iter()
         .any(|name| name.as_encoded_bytes().starts_with(WHITEOUT.as_bytes()))
 }
 
-/// Only a copy can have one as a mere device: an overlay lets nobody make it.
-fn is_sign(stat: &Stat) -> bool {
+/// Whether a file is a character device 0:0. Only a copy can contain one that is a real device, as an overlay refuses to create it.
+fn is_whiteout_device(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
 }
 
@@ -106,7 +112,7 @@ mod tests {
         fs::write(upper.join(".wh.dir/file"), "").unwrap();
         let make = || {
             write(
-                &Changed::Upper(upper.clone()),
+                &WritableFiles::Upper(upper.clone()),
                 &Layers::of_directories([low.clone()]),
                 &[],
                 Ids::default(),

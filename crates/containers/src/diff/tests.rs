@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use rustix::fs::FileType;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -51,7 +52,7 @@ impl Fixture {
         let at = |name: &str| self.dir.path().join(name);
         let mounted: Vec<PathBuf> = mounted.iter().map(PathBuf::from).collect();
         changes(
-            &Changed::Upper(at("upper")),
+            &WritableFiles::Upper(at("upper")),
             &Layers::of_directories([at("low"), at("high")]),
             &mounted,
         )

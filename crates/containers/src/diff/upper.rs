@@ -1,4 +1,4 @@
-//! Reads of a directory that may change at any moment and must not lead anywhere else.
+//! Reading a directory tree that may change at any moment and must not lead out of itself.
 
 use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::File;
 use crate::Error;
+
+/// A file of the upper directory.
+pub(crate) struct File {
+    /// Opened with `O_PATH`.
+    pub(crate) handle: OwnedFd,
+    pub(crate) stat: Stat,
+}
 
 /// A tree in which paths are resolved below its root, through no symbolic link and onto no other file system.
 pub(super) struct Upper {
@@ -32,7 +38,7 @@ impl Upper {
         })
     }
 
-    /// Opens what is there without following it; `None` if it has gone.
+    /// Opens a file without following a link; `None` if it was removed.
     pub(super) fn file(&self, path: &Path) -> Result<Option<File>, Error> {
         let handle = match self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(handle) => handle,
@@ -44,7 +50,7 @@ impl Upper {
         Ok(Some(File { handle, stat }))
     }
 
-    /// The names in a directory, in order; none if it has gone.
+    /// The names in a directory, in order; none if it was removed.
     pub(super) fn names(&self, path: &Path) -> Result<Vec<OsString>, Error> {
         match self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Ok(directory) => {
@@ -98,13 +104,13 @@ pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// overlayfs.rst, "whiteouts and opaque directories": a character device 0:0.
+/// Whether a file is a whiteout: a character device 0:0; overlayfs.rst, "whiteouts and opaque directories".
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// The same: the xattr is `y`. Only `trusted.` means that to an overlay that root mounts without `userxattr`, as box does; what begins
-/// with `user.overlay.` anybody in the container can set, and hides nothing from it.
+/// Whether a directory is opaque: its xattr is `y`. An overlay without `userxattr`, as box mounts it, reads `trusted.` only; anybody
+/// in the container can set `user.overlay.`, and that hides nothing.
 pub(super) fn is_opaque(directory: impl AsFd) -> Result<bool, Errno> {
     has_attribute(directory, c"trusted.overlay.opaque")
 }

@@ -1,4 +1,4 @@
-//! Trees taken away whatever a container has put into them: any depth, any name, files marked immutable.
+//! Removal of directory trees that a container may have filled: any depth, any name, immutable files.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 
 use crate::Error;
 
-/// Deeper directories are moved up first, so that no tree needs more open files than this.
+/// The deepest directory that is removed in place. Deeper ones are moved to the top first, which bounds the number of open files.
 const DEEPEST: usize = 64;
 
-/// Removes a directory and all below it; no error if it is gone already. Needs no free space, and follows no link.
+/// Removes a directory and everything below it, if it exists. Needs no free space and follows no link.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
     let failed = |errno: Errno| Error::io("remove", path, errno);
     let top = match open(CWD, path) {
@@ -25,7 +25,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
         removal.clear(None, 0).map_err(failed)?;
         match rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            // What lay too deep has been moved up here.
+            // Directories that were too deep are at the top now.
             Err(Errno::NOTEMPTY) => {}
             Err(errno) => return Err(failed(errno)),
         }
@@ -53,7 +53,7 @@ impl Removal {
             }
             match unlink(directory.unwrap_or(&self.top), name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                // A file system that does not tell types in listings.
+                // The file system does not report types in listings.
                 Err(Errno::ISDIR) => self.directory(directory, name, depth)?,
                 Err(errno) => return Err(errno),
             }
@@ -112,7 +112,7 @@ fn open(parent: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errn
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// Unlinks a name; what is marked immutable or append-only (chattr(1)), or lies in such a directory, loses the mark.
+/// Unlinks a name. The immutable and append-only flags (chattr(1)) of the file and its directory are cleared if they are in the way.
 fn unlink(directory: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
     match rustix::fs::unlinkat(directory, name, flags) {
         Err(Errno::PERM | Errno::ACCESS) => {}
@@ -124,7 +124,7 @@ fn unlink(directory: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Errno>
     };
     let nonblocking =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // What cannot be opened or has no marks fails again below, with the reason.
+    // If the flags cannot be cleared, the second unlink below fails with the reason.
     marks(directory).ok();
     if let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         && matches!(
@@ -186,7 +186,7 @@ mod tests {
         for path in [top.join("in/file"), top.join("in")] {
             let file = fs::File::open(path).unwrap();
             match rustix::fs::ioctl_setflags(&file, IFlags::IMMUTABLE) {
-                // tmpfs has no such mark on older kernels.
+                // tmpfs does not support these flags on older kernels.
                 Err(Errno::NOTTY | Errno::OPNOTSUPP) => return,
                 result => result.unwrap(),
             }

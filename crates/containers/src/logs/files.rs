@@ -1,7 +1,7 @@
-//! The files of a log: `ctr.log` is written to, `ctr.log.1` is the one before it, and so on.
+//! The files of a log: `ctr.log` is the current one, `ctr.log.1` the one before it, and so on.
 //!
-//! They move on by rename, from the oldest to the newest. So whoever goes through them from the newest to the oldest may see one
-//! twice, or find a number empty, but misses none.
+//! A rotation renames them, the oldest first. So a reader that goes from the newest to the oldest may see a file twice, or find a
+//! number missing, but never misses a file.
 
 use std::fs::File;
 use std::io;
@@ -10,16 +10,16 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// The directory of a log in a container's.
+/// The directory of the log in the container's directory.
 pub(super) const DIRECTORY: &str = "log";
 
-/// The file that is written to.
+/// The current file.
 pub(super) const CURRENT: &str = "ctr.log";
 
-/// One that is about to take its place.
+/// The next current file during a rotation.
 const NEXT: &str = "ctr.log.next";
 
-/// The name of the one that was current so many rotations ago.
+/// The name of the file that was current that many rotations ago.
 fn name(number: u32) -> String {
     match number {
         0 => CURRENT.to_owned(),
@@ -27,14 +27,14 @@ fn name(number: u32) -> String {
     }
 }
 
-/// Opens the current file for appending; makes it if it is not there.
+/// Opens the current file for appending and creates it if it does not exist.
 pub(super) fn append(directory: impl AsFd) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, CURRENT, flags, Mode::RUSR | Mode::WUSR).map(File::from)
 }
 
-/// Makes an empty file the current one, and gives all others the next number; of `count` files the oldest goes. If it fails, the
-/// current file is the same as before.
+/// Renames each file to the next number, removes the oldest of `count` files, and creates an empty current file. On failure the current
+/// file stays the same.
 pub(super) fn rotate(directory: impl AsFd, count: u32) -> Result<File, Errno> {
     let directory = directory.as_fd();
     let flags = OFlags::RDWR
@@ -43,11 +43,11 @@ pub(super) fn rotate(directory: impl AsFd, count: u32) -> Result<File, Errno> {
         | OFlags::TRUNC
         | OFlags::NOFOLLOW
         | OFlags::CLOEXEC;
-    // First, as it is what a full disk refuses.
+    // First, as this fails on a full disk.
     let next = openat(directory, NEXT, flags, Mode::RUSR | Mode::WUSR)?;
     for number in (0..count.saturating_sub(1)).rev() {
         match renameat(directory, name(number), directory, name(number + 1)) {
-            // A rotation was broken off here, or there were not so many yet.
+            // A rotation was interrupted here, or there are fewer files yet.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => {
                 unlinkat(directory, NEXT, AtFlags::empty()).ok();
@@ -59,7 +59,7 @@ pub(super) fn rotate(directory: impl AsFd, count: u32) -> Result<File, Errno> {
     Ok(next.into())
 }
 
-/// Opens one for reading; `None` if it is not there.
+/// Opens a file for reading; `None` if it does not exist.
 fn open(directory: impl AsFd, number: u32) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match openat(directory, name(number), flags, Mode::empty()) {
@@ -69,7 +69,7 @@ fn open(directory: impl AsFd, number: u32) -> io::Result<Option<File>> {
     }
 }
 
-/// All of them, the newest first.
+/// All files, the newest first.
 pub(super) fn all(directory: impl AsFd, count: u32) -> io::Result<Vec<File>> {
     let directory = directory.as_fd();
     let mut found: Vec<File> = vec![];
@@ -85,7 +85,7 @@ pub(super) fn all(directory: impl AsFd, count: u32) -> io::Result<Vec<File>> {
     Ok(found)
 }
 
-/// The file after this one, or the oldest if this one is not among them any more; `None`: it is the current one.
+/// The file after this one, or the oldest one if this one was removed; `None` if this is the current one.
 pub(super) fn after(
     directory: impl AsFd,
     count: u32,
@@ -105,7 +105,7 @@ pub(super) fn after(
     Ok(newer)
 }
 
-/// Whether both are open at the same file.
+/// Whether both are the same file.
 pub(super) fn is_same(one: &File, other: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let (one, other) = (one.metadata()?, other.metadata()?);

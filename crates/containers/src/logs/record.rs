@@ -1,14 +1,13 @@
-//! One record of a log: a line, or a part of one, with its time and its stream.
+//! A record of a log: a line, or a part of one, with its time and stream.
 //!
-//! `2026-02-28T23:59:59.123456789Z stdout F text`, and a line break. `F` ends a line of the container, `P` does not: the
-//! next record of the same stream goes on with it. This is what kubelet reads and conmon writes; the text is the container's
-//! bytes as they are but for the line break, so it can be anything and still not look like a record: no record begins
-//! within a line.
+//! `2026-02-28T23:59:59.123456789Z stdout F text`, and a line break. `F` marks the end of a line of the container; after `P` the next
+//! record of the same stream continues the line. kubelet reads this format and conmon writes it. The text is the container's bytes
+//! without line breaks, so it cannot forge a record: a record begins only at the start of a line.
 //! <https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the container wrote to. With a terminal there is only one stream.
+/// The stream that the container wrote to. With a terminal there is only [`Stream::Stdout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Descriptor 1.
@@ -29,30 +28,30 @@ impl Stream {
     }
 }
 
-/// Bytes of a time: RFC 3339 with nine digits of a second, always in UTC, so that texts are ordered as times are.
+/// Length of a timestamp: RFC 3339 with nanoseconds, always in UTC, so that the texts sort like the times.
 pub const STAMP: usize = 30;
 
 /// Bytes before the text.
 pub(super) const PREFIX: usize = STAMP + " stdout F ".len();
 
-/// The longest text, that of containerd. A longer line is several records.
+/// The longest text, as in containerd. A longer line becomes several records.
 pub(super) const LONGEST: usize = 16 << 10;
 
-/// A record, borrowed from the buffer it was read to.
+/// A record, borrowed from the buffer that it was read into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// When box read it, as [`stamp`] writes it.
     pub time: &'a [u8; STAMP],
-    /// Where the container wrote it to.
+    /// The stream that the container wrote to.
     pub stream: Stream,
-    /// A line break followed.
+    /// Whether a line break followed.
     pub complete: bool,
-    /// What the container wrote, without that line break.
+    /// The text without that line break.
     pub text: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// From a line of the log without its break; `None` for what box has not written.
+    /// Parses a line of the log without its line break; `None` if it is not a record.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let (time, rest) = line.split_first_chunk::<STAMP>()?;
         let (stream, rest) = rest.strip_prefix(b" ")?.split_first_chunk::<6>()?;
@@ -78,7 +77,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What stands before the text of a record.
+/// The part of a record before its text.
 pub(super) fn prefix(time: &[u8; STAMP], stream: Stream, complete: bool) -> [u8; PREFIX] {
     let mut prefix = [b' '; PREFIX];
     prefix[..STAMP].copy_from_slice(time);
@@ -95,7 +94,7 @@ pub(super) fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A time, given in nanoseconds since 1970, as a record has it.
+/// The timestamp of a time in nanoseconds since 1970.
 pub fn stamp(nanoseconds: u64) -> [u8; STAMP] {
     let (seconds, fraction) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);

@@ -1,29 +1,29 @@
-//! What becomes of the output of a container in the background: `--log-driver` and `--log-opt`.
+//! Where the output of a detached container goes: `--log-driver` and `--log-opt`.
 
 use serde::{Deserialize, Serialize};
 
-/// What a container was made with.
+/// The log options of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Settings {
+pub struct LogOptions {
     /// `--log-driver`.
     pub driver: Driver,
     /// `--log-opt max-size`.
     pub max_size: MaxSize,
-    /// `--log-opt max-file`: how many files of that size; 0 is 1.
+    /// `--log-opt max-file`: the number of files of that size; 0 means 1.
     pub max_files: u32,
 }
 
-/// Where the output goes.
+/// The destination of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     /// To a log in the container's directory, in the format of podman and Kubernetes.
     #[default]
     K8sFile,
-    /// Nowhere: the container has its own null device.
+    /// Nowhere: the container writes to its null device.
     None,
-    /// To whatever box itself was started with.
+    /// To the standard streams of box.
     Passthrough,
 }
 
@@ -31,9 +31,9 @@ pub enum Driver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MaxSize {
-    /// At most so many.
+    /// At most this many.
     Bytes(u64),
-    /// As many as there come.
+    /// No limit.
     Unlimited,
 }
 
@@ -43,14 +43,14 @@ impl Default for MaxSize {
     }
 }
 
-impl Settings {
-    /// The smallest `max-size`: half of it still has room for a record with some text.
+impl LogOptions {
+    /// The smallest `max-size`: half of it has room for a record.
     pub const SMALLEST: u64 = 1 << 10;
     /// The largest `max-file`.
     pub const MOST_FILES: u32 = 1000;
 
-    /// Bytes of one file, and how many files there are, the one that is written to included. One file alone would be emptied
-    /// when it is full, and the log with it: then there are two of half the size.
+    /// The size of a file, and the number of files, the current one included. A single file would lose the whole log when it is full: two
+    /// files of half the size are used instead.
     pub(super) fn files(&self) -> (u64, u32) {
         match (self.max_size, self.max_files) {
             (MaxSize::Unlimited, _) => (u64::MAX, 1),

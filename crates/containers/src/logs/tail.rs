@@ -1,4 +1,4 @@
-//! Where the last lines of a log begin.
+//! The start of the last lines of a log.
 
 use std::fs::File;
 use std::io;
@@ -6,31 +6,31 @@ use std::io;
 use super::record::Record;
 use super::{BUFFER, Lines, read_at, writer};
 
-/// From where on the log is read for its last lines.
+/// Where to start reading for the last lines.
 #[derive(Debug, Default)]
 pub(super) struct Start {
-    /// `None`: from the beginning of all there is.
+    /// `None` for the beginning of the oldest file.
     pub(super) file: Option<File>,
     pub(super) offset: u64,
-    /// So many records of each stream after that are older than the lines.
+    /// Number of records of each stream after that position that precede the lines.
     pub(super) skip: [u64; 2],
 }
 
-/// What was found of a stream so far, from the end.
+/// The records of a stream that were found so far, from the end.
 #[derive(Clone, Copy, Default)]
 struct Found {
-    /// Records, those that are older than the lines included.
+    /// Number of records, including those that precede the lines.
     seen: u64,
-    /// Records of the lines.
+    /// Number of records in the lines.
     taken: u64,
-    /// One that was asked for was there.
+    /// Whether a requested record was found.
     any: bool,
-    /// All that is older is older than the lines.
+    /// Whether all older records precede the lines.
     closed: bool,
 }
 
-/// Goes through the files, of which the newest is first, until the last `lines` lines are found. Records that are not `wanted` do
-/// not count. The lines of the two streams may be in each other's midst.
+/// Reads the files, newest first, until the last `lines` lines are found. Records that are not `wanted` do not count. Lines of the two
+/// streams may be interleaved.
 pub(super) fn find(
     files: Vec<File>,
     lines: u64,
@@ -53,10 +53,10 @@ pub(super) fn find(
             let length = read_at(&file, part, from)?;
             let part = &part[..length];
             let text = part.strip_suffix(b"\n").unwrap_or(part);
-            // The first line may have begun before.
+            // The first line may begin before the buffer.
             let (before, text) = match memchr::memchr(b'\n', text) {
                 Some(at) if from > 0 => (at as u64 + 1, &text[at + 1..]),
-                // Too long to be a record.
+                // Too long for a record.
                 None if from > 0 => (0, &text[..0]),
                 _ => (0, text),
             };
@@ -88,7 +88,7 @@ impl Found {
         self.taken += 1;
     }
 
-    /// Whether nothing that is older belongs to the lines.
+    /// Whether no older record belongs to the lines.
     fn is_complete(&self, left: u64) -> bool {
         left == 0 && (self.closed || !self.any)
     }

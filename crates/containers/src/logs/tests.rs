@@ -20,7 +20,7 @@ fn from_bytes(text: &[u8]) -> (tempfile::TempDir, Log) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join(DIRECTORY)).unwrap();
     std::fs::write(Log::path(dir.path()), text).unwrap();
-    let log = Log::open(dir.path(), &Settings::default()).unwrap();
+    let log = Log::open(dir.path(), &LogOptions::default()).unwrap();
     (dir, log.unwrap())
 }
 
@@ -200,10 +200,10 @@ fn half_a_record_at_the_end_is_waited_for() {
 fn a_reader_follows_from_file_to_file() {
     for max_files in [1, 4] {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let settings = LogOptions {
             max_size: MaxSize::Bytes(1024),
             max_files,
-            ..Settings::default()
+            ..LogOptions::default()
         };
         let mut writer = Writer::open(dir.path(), &settings).unwrap();
         let mut log = Log::open(dir.path(), &settings).unwrap().unwrap();
@@ -252,9 +252,9 @@ fn a_reader_follows_from_file_to_file() {
 #[test]
 fn a_container_that_writes_faster_than_this_reads_does_not_keep_it() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Settings {
+    let settings = LogOptions {
         max_size: MaxSize::Bytes(1024),
-        ..Settings::default()
+        ..LogOptions::default()
     };
     let mut writer = Writer::open(dir.path(), &settings).unwrap();
     writer.write(Stdout, b"begun\n");
@@ -276,10 +276,10 @@ fn a_container_that_writes_faster_than_this_reads_does_not_keep_it() {
 #[test]
 fn a_rotation_that_was_broken_off_hides_nothing() {
     let (dir, _) = log(&[(1, Stdout, "new\n")]);
-    let settings = Settings {
+    let settings = LogOptions {
         max_size: MaxSize::Bytes(1 << 20),
         max_files: 5,
-        ..Settings::default()
+        ..LogOptions::default()
     };
     let current = Log::path(dir.path());
     let name = |end: &str| PathBuf::from(format!("{}.{end}", current.display()));
@@ -299,17 +299,17 @@ fn a_rotation_that_was_broken_off_hides_nothing() {
 fn a_log_in_the_older_format_is_named() {
     let dir = tempfile::tempdir().unwrap();
     assert!(
-        Log::open(dir.path(), &Settings::default())
+        Log::open(dir.path(), &LogOptions::default())
             .unwrap()
             .is_none()
     );
     std::fs::create_dir(dir.path().join(DIRECTORY)).unwrap();
     assert!(
-        Log::open(dir.path(), &Settings::default())
+        Log::open(dir.path(), &LogOptions::default())
             .unwrap()
             .is_none()
     );
     std::fs::write(dir.path().join("log/output"), "text").unwrap();
-    let error = Log::open(dir.path(), &Settings::default()).unwrap_err();
+    let error = Log::open(dir.path(), &LogOptions::default()).unwrap_err();
     assert!(error.to_string().ends_with("log/output"), "{error}");
 }

@@ -1,7 +1,7 @@
-//! The monitor's side of a log: what the container wrote becomes records, and old ones go.
+//! Writing and rotating a log, in the monitor.
 //!
-//! Each change of the file is whole records: what a full disk or the end of this process cut off is taken away again. Nothing
-//! here fails: a container whose log cannot be written goes on, as with conmon, and the log says how much it lacks.
+//! The file always ends with a complete record: a partial one, left by a full disk or a killed monitor, is truncated. Write errors are
+//! not returned: a container whose log cannot be written goes on, as with conmon, and the log records how many bytes are missing.
 
 use std::fs::File;
 use std::io;
@@ -14,39 +14,39 @@ use rustix::io::Errno;
 
 use super::files::{self, DIRECTORY};
 use super::record::{LONGEST, PREFIX, Stream, now, prefix, stamp};
-use super::settings::Settings;
+use super::settings::LogOptions;
 use crate::Error;
 use crate::files::create_private_dir;
 
-/// A log that is written to.
+/// A log, opened for writing.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// By descriptor, as the container may get another name.
+    /// By descriptor, as the container may be renamed.
     directory: OwnedFd,
     file: File,
-    /// Of the file: the end of its last whole record.
+    /// The end of the last complete record in the file.
     size: u64,
-    /// What the file may have, and how many there may be.
+    /// The largest size of a file, and the most files.
     limits: (u64, u32),
     lost: Option<Lost>,
 }
 
-/// What could not be written since the last time that something could.
+/// Output that could not be written since the last successful write.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     bytes: u64,
     reason: Errno,
 }
 
-/// Records that are written together: at most half a pipe, so that this process stays small.
+/// Records that are written together: at most half of a pipe, which keeps the monitor small.
 struct Batch {
     bytes: [u8; 32 << 10],
     length: usize,
 }
 
 impl Writer {
-    /// Opens the log of the container with this directory, for what comes after what is there.
-    pub(crate) fn open(container: &Path, settings: &Settings) -> Result<Self, Error> {
+    /// Opens the log of the container with this directory, to append to it.
+    pub(crate) fn open(container: &Path, settings: &LogOptions) -> Result<Self, Error> {
         let path = container.join(DIRECTORY);
         create_private_dir(&path)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -64,7 +64,7 @@ impl Writer {
         })
     }
 
-    /// Adds what the container wrote to a stream just now.
+    /// Appends output that the container just wrote to a stream.
     pub(crate) fn write(&mut self, stream: Stream, mut bytes: &[u8]) {
         let time = stamp(now());
         let longest = longest(self.limits.0);
@@ -104,7 +104,7 @@ impl Writer {
         }
     }
 
-    /// A line in the log about what is not in it. False: there is no room for that either.
+    /// Writes a record about missing output. Returns false if there is no room for that either.
     fn say_what_is_lost(&mut self) -> bool {
         let Some(Lost { bytes, reason }) = self.lost else {
             return true;
@@ -137,10 +137,10 @@ impl Writer {
         lost.reason = reason.unwrap_or(lost.reason);
     }
 
-    /// Writes records. If that fails, those that were written whole stay; how many bytes they have is returned.
+    /// Writes records. On failure the complete ones stay, and their length is returned.
     fn append(&mut self, records: &[u8]) -> Result<(), (usize, Errno)> {
         if self.size + records.len() as u64 > self.limits.0 {
-            // The file could not be put aside.
+            // The rotation has failed.
             return Err((0, Errno::FBIG));
         }
         let mut written = 0;
@@ -156,7 +156,7 @@ impl Writer {
             };
             let whole = last_break(&records[..written]).map_or(0, |at| at + 1);
             self.size += whole as u64;
-            // Where that fails too, half a record is a line that no reader takes for one.
+            // If that fails too, readers skip the partial record.
             self.file.set_len(self.size).ok();
             return Err((whole, errno));
         }
@@ -165,7 +165,7 @@ impl Writer {
     }
 
     fn rotate(&mut self) {
-        // If it cannot be done, the file takes no more: see append().
+        // If it fails, nothing is written to the full file: see append().
         if let Ok(file) = files::rotate(&self.directory, self.limits.1) {
             self.file = file;
             self.size = 0;
@@ -181,7 +181,7 @@ impl Batch {
     }
 }
 
-/// The longest text whose record fits into a file.
+/// The longest text of a record that fits into a file.
 fn longest(limit: u64) -> usize {
     let room = limit.saturating_sub(PREFIX as u64 + 1);
     LONGEST.min(usize::try_from(room).unwrap_or(LONGEST))
@@ -200,7 +200,7 @@ fn last_break(bytes: &[u8]) -> Option<usize> {
     memchr::memrchr(b'\n', bytes)
 }
 
-/// Cuts off what a killed monitor, or a crash of the machine, left of a record at the end. Returns the file's size.
+/// Truncates a partial record at the end, left by a killed monitor or a crash of the machine. Returns the size of the file.
 fn repair(file: &File) -> io::Result<u64> {
     let size = file.metadata()?.len();
     let whole = whole(file, size)?;
@@ -210,8 +210,8 @@ fn repair(file: &File) -> io::Result<u64> {
     Ok(whole)
 }
 
-/// The end of the last whole record before `end`: no record has a line break in it, and none is longer than this reads. Of a file
-/// in which there is none so near, all is whole: its end is no record, and the next one begins a line of its own.
+/// The end of the last complete record before `end`. A record contains no line break and is never longer than this reads. A longer
+/// last line is not a record, and is left as it is.
 pub(super) fn whole(file: &File, end: u64) -> io::Result<u64> {
     const ENOUGH: u64 = 2 * LONGEST as u64;
     let start = end.saturating_sub(ENOUGH);
@@ -225,140 +225,4 @@ pub(super) fn whole(file: &File, end: u64) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::logs::MaxSize;
-
-    fn settings(size: u64, files: u32) -> Settings {
-        Settings {
-            max_size: MaxSize::Bytes(size),
-            max_files: files,
-            ..Settings::default()
-        }
-    }
-
-    fn content(dir: &Path, name: &str) -> String {
-        std::fs::read_to_string(dir.join(DIRECTORY).join(name)).unwrap()
-    }
-
-    fn without_times(text: &str) -> Vec<&str> {
-        text.lines().map(|line| &line[31..]).collect()
-    }
-
-    #[test]
-    fn lines_and_parts_of_lines() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
-        writer.write(Stream::Stdout, b"one\n\ntw");
-        writer.write(Stream::Stderr, b"err\n");
-        writer.write(Stream::Stdout, b"o\n");
-        let text = content(dir.path(), files::CURRENT);
-        assert_eq!(
-            without_times(&text),
-            [
-                "stdout F one",
-                "stdout F ",
-                "stdout P tw",
-                "stderr F err",
-                "stdout F o"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_long_line_is_several_records_and_none_is_empty_but_for_its_break() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
-        for extra in [0, 1] {
-            let mut line = vec![b'x'; 2 * LONGEST + extra];
-            line.push(b'\n');
-            writer.write(Stream::Stdout, &line);
-        }
-        let text = content(dir.path(), files::CURRENT);
-        let shape: Vec<(&str, usize)> = without_times(&text)
-            .iter()
-            .map(|line| (&line[..8], line.len() - 9))
-            .collect();
-        assert_eq!(
-            shape,
-            [
-                ("stdout P", LONGEST),
-                ("stdout F", LONGEST),
-                ("stdout P", LONGEST),
-                ("stdout P", LONGEST),
-                ("stdout F", 1)
-            ]
-        );
-    }
-
-    #[test]
-    fn the_files_never_have_more_than_was_asked_for() {
-        for (size, files) in [(1 << 10, 1), (1 << 10, 3), (100_000, 1), (40_000, 2)] {
-            let dir = tempfile::tempdir().unwrap();
-            let mut writer = Writer::open(dir.path(), &settings(size, files)).unwrap();
-            for round in 0..300 {
-                let line = vec![b'x'; round * 7 % 400 * 60];
-                writer.write(Stream::Stdout, &line);
-                writer.write(Stream::Stderr, b"last\n");
-                let entries = std::fs::read_dir(dir.path().join(DIRECTORY)).unwrap();
-                let sizes: Vec<u64> = entries
-                    .map(|entry| entry.unwrap().metadata().unwrap().len())
-                    .collect();
-                assert!(
-                    sizes.iter().sum::<u64>() <= size * u64::from(files),
-                    "{sizes:?}"
-                );
-                assert!(sizes.len() <= files.max(2) as usize, "{sizes:?}");
-            }
-            assert!(content(dir.path(), files::CURRENT).ends_with("stderr F last\n"));
-        }
-    }
-
-    #[test]
-    fn half_a_record_is_cut_off_by_the_next_start() {
-        for (left, kept) in [
-            ("a\nb\n2026-01", "a\nb\n"),
-            ("a\nb\n", "a\nb\n"),
-            ("2026", ""),
-            ("", ""),
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::create_dir(dir.path().join(DIRECTORY)).unwrap();
-            std::fs::write(dir.path().join(DIRECTORY).join(files::CURRENT), left).unwrap();
-            let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
-            assert_eq!(content(dir.path(), files::CURRENT), kept);
-            writer.write(Stream::Stdout, b"new\n");
-            let text = content(dir.path(), files::CURRENT);
-            assert!(
-                text.strip_prefix(kept)
-                    .unwrap()
-                    .ends_with(" stdout F new\n")
-            );
-        }
-    }
-
-    #[test]
-    fn what_a_full_disk_refuses_is_counted() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(dir.path(), &Settings::default()).unwrap();
-        writer.write(Stream::Stdout, b"before\n");
-        let file = std::mem::replace(
-            &mut writer.file,
-            File::options().append(true).open("/dev/full").unwrap(),
-        );
-        writer.write(Stream::Stdout, b"12\n345");
-        writer.write(Stream::Stderr, b"6\n");
-        writer.file = file;
-        writer.write(Stream::Stdout, b"after\n");
-        let text = content(dir.path(), files::CURRENT);
-        assert_eq!(
-            without_times(&text),
-            [
-                "stdout F before",
-                "stderr F box: 8 bytes of output are missing here: no space left on device",
-                "stdout F after"
-            ]
-        );
-    }
-}
+mod tests;

@@ -1,103 +1,55 @@
-//! Those who are attached to a detached container: what they type goes to its terminal or to its input, and what its terminal
-//! prints goes to the log and to all of them. The output of one without a terminal they read in the log.
-//!
-//! They attach through a socket in the state directory. Each message of theirs is one datagram that begins with its kind;
-//! what they get are the terminal's bytes, and the end of the connection when it ends.
+//! The attached clients of a detached container, on the side of its monitor. Their input goes to the container's terminal or stdin, and
+//! the output of the terminal goes to the log and to all clients. Without a terminal, clients read the output in the log.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
-    bind, connect, listen, recv, send, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::socket::{self, KEYS, LONGEST, SIZE};
 use crate::Error;
 use crate::logs::{Stream, Writer};
 
-/// The socket's name.
-const SOCKET: &str = "attach";
-/// Kinds of messages: keys, and a size of the window as two 16-bit numbers, rows and columns.
-pub(crate) const KEYS: u8 = 0;
-pub(crate) const SIZE: u8 = 1;
-/// The longest message.
-pub(crate) const LONGEST: usize = 4096;
-
-/// What the container has not read yet of what was typed: more is not taken.
+/// The most input that is kept for a container that does not read.
 const MOST_TYPED: usize = 16 * LONGEST;
 
-/// How long the terminal is not read because somebody who is attached does not read; after that they are let go.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client that does not read can hold up the terminal before it is disconnected.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes that are kept of what a terminal printed at its end: more than it holds. Somebody may be printing still.
+/// The most output that is read from a terminal after the container has ended: more than it buffers. Another process may still write.
 const MOST_LEFT: usize = 1 << 20;
 
-/// Our end of what is attached to.
+/// The file that clients attach to.
 pub(super) enum End {
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
-    /// The pipe to its standard input.
+    /// The pipe to the container's stdin.
     Input(OwnedFd),
 }
 
 pub(super) struct Broadcast {
     end: End,
-    /// The container's side of the terminal: as long as this is open, the container may close its own and open it again.
+    /// The container's side of the terminal. While it is open here, the container may close and reopen its own.
     _peer: Option<OwnedFd>,
     listener: OwnedFd,
     clients: Vec<Client>,
     typed: Vec<u8>,
-    /// What some of the clients have not taken yet, and until when they may.
+    /// Output that some clients have not read yet, and the time at which they are disconnected.
     held: Option<(Vec<u8>, Instant)>,
-    /// The container's side is open.
+    /// Whether the container's side is open.
     open: bool,
 }
 
-/// Somebody who is attached.
+/// An attached client.
 struct Client {
     socket: OwnedFd,
-    /// They have yet to take what is held.
-    owed: bool,
-}
-
-/// Connects to the container whose state is in this directory.
-pub(crate) fn attach(directory: &Path) -> Result<OwnedFd, Error> {
-    let failed = |errno| Error::io("connect to", &directory.join(SOCKET), errno);
-    let socket = make().map_err(failed)?;
-    with_address(directory, |address| connect(&socket, address)).map_err(failed)?;
-    Ok(socket)
-}
-
-fn make() -> Result<OwnedFd, Errno> {
-    socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-}
-
-/// A socket's address holds a hundred bytes, and a directory may have a longer path: it goes by its descriptor.
-fn with_address<T>(
-    directory: &Path,
-    each: impl FnOnce(&SocketAddrUnix) -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let open = openat(
-        CWD,
-        directory,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    each(&SocketAddrUnix::new(format!(
-        "/proc/self/fd/{}/{SOCKET}",
-        open.as_raw_fd()
-    ))?)
+    /// Whether the held output is still to be sent.
+    pending: bool,
 }
 
 impl End {
@@ -110,10 +62,8 @@ impl End {
 
 impl Broadcast {
     pub(super) fn new(end: End, directory: &Path) -> Result<Self, Error> {
-        let failed = |errno| Error::io("listen on", &directory.join(SOCKET), errno);
-        let listener = make().map_err(failed)?;
-        with_address(directory, |address| bind(&listener, address)).map_err(failed)?;
-        listen(&listener, 8).map_err(failed)?;
+        let listener = socket::listen_in(directory)?;
+        let failed = |errno| Error::io("listen on the socket in", directory, errno);
         let flags = rustix::fs::fcntl_getfl(end.file()).map_err(failed)?;
         rustix::fs::fcntl_setfl(end.file(), flags | rustix::fs::OFlags::NONBLOCK)
             .map_err(failed)?;
@@ -143,13 +93,13 @@ impl Broadcast {
         }
     }
 
-    /// When [`Broadcast::turn`] has something to do in any case.
+    /// The time by which [`Broadcast::handle`] must be called.
     pub(super) fn due(&self) -> Option<Instant> {
         self.held.as_ref().map(|(_, due)| *due)
     }
 
-    /// Adds what is waited for: first the container's end, then the listener, then those attached.
-    pub(super) fn wants<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
+    /// Adds the files to poll: first the terminal or stdin, then the listener, then the clients.
+    pub(super) fn add_to_poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
         let nothing = PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::empty());
         let mut wanted = PollFlags::empty();
         wanted.set(
@@ -157,7 +107,7 @@ impl Broadcast {
             self.terminal().is_some() && self.held.is_none(),
         );
         wanted.set(PollFlags::OUT, !self.typed.is_empty());
-        // One that is closed, or that nothing is wanted of, may be ready all the time: it is left out.
+        // A closed file would always be ready.
         files.push(match self.open && !wanted.is_empty() {
             true => PollFd::from_borrowed_fd(self.end.file(), wanted),
             false => nothing.clone(),
@@ -167,7 +117,7 @@ impl Broadcast {
         files.extend(self.clients.iter().map(|client| {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, !full);
-            wanted.set(PollFlags::OUT, client.owed);
+            wanted.set(PollFlags::OUT, client.pending);
             match wanted.is_empty() {
                 true => nothing.clone(),
                 false => PollFd::new(&client.socket, wanted),
@@ -175,65 +125,64 @@ impl Broadcast {
         }));
     }
 
-    /// Does what is ready. Returns the signal that a key has just sent.
-    pub(super) fn turn(
+    /// Handles the ready files. Returns the signal that a key has sent.
+    pub(super) fn handle(
         &mut self,
         ready: &[PollFlags],
         log: &mut Option<Writer>,
     ) -> Result<Option<i32>, Errno> {
         let mut signal = None;
-        self.pay_debts();
-        // From the last: one that has gone does not move those before.
+        self.send_held();
+        // From the last to the first, as removing a client moves those after it.
         for index in (0..ready.len().saturating_sub(2)).rev() {
             let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
             if ready[index + 2].intersects(readable) && !self.is_full() {
-                signal = self.hear(index)?.or(signal);
+                signal = self.receive(index)?.or(signal);
             }
         }
         if ready.get(1).is_some_and(|ready| !ready.is_empty())
             && let Ok(socket) =
                 accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
         {
-            let owed = false;
-            self.clients.push(Client { socket, owed });
+            let pending = false;
+            self.clients.push(Client { socket, pending });
         }
         let printed = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         if self.held.is_none() && ready.first().is_some_and(|ready| ready.intersects(printed)) {
-            self.print(log)?;
+            self.read_terminal(log)?;
         }
-        self.type_in()?;
+        self.write_typed()?;
         Ok(signal)
     }
 
-    /// Whether those who are attached wait until the container has read something. Nobody waits at a terminal: a key that
-    /// leaves it must be seen.
+    /// Whether the clients have to wait until the container reads. With a terminal they never wait, as the detach keys must work.
     fn is_full(&self) -> bool {
         self.terminal().is_none() && self.typed.len() >= MOST_TYPED
     }
 
-    /// Passes on what is left.
+    /// Reads and sends the remaining output.
     pub(super) fn drain(&mut self, log: &mut Option<Writer>) -> Result<(), Errno> {
         let mut left = MOST_LEFT;
         loop {
-            self.settle()?;
-            match self.print(log)? {
+            self.flush_clients()?;
+            match self.read_terminal(log)? {
                 length if length > 0 && length < left => left -= length,
                 _ => break,
             }
         }
-        self.settle()
+        self.flush_clients()
     }
 
-    /// Waits until nobody is owed anything.
-    fn settle(&mut self) -> Result<(), Errno> {
+    /// Waits until all clients have the held output, or are disconnected.
+    fn flush_clients(&mut self) -> Result<(), Errno> {
         while self.held.is_some() {
             self.await_clients()?;
-            self.pay_debts();
+            self.send_held();
         }
         Ok(())
     }
 
-    /// Waits until one of those who are owed something takes it, or has waited too long.
+    /// Waits until one of the pending clients reads, or the time is over.
     fn await_clients(&self) -> Result<(), Errno> {
         let Some(due) = self.due() else {
             return Ok(());
@@ -241,7 +190,7 @@ impl Broadcast {
         let mut files: Vec<_> = self
             .clients
             .iter()
-            .filter(|client| client.owed)
+            .filter(|client| client.pending)
             .map(|client| PollFd::new(&client.socket, PollFlags::OUT))
             .collect();
         let left = due.saturating_duration_since(Instant::now());
@@ -255,7 +204,7 @@ impl Broadcast {
         }
     }
 
-    fn hear(&mut self, index: usize) -> Result<Option<i32>, Errno> {
+    fn receive(&mut self, index: usize) -> Result<Option<i32>, Errno> {
         let mut message = [0u8; LONGEST];
         let socket = &self.clients[index].socket;
         let length = match recv(socket, &mut message[..], RecvFlags::DONTWAIT) {
@@ -265,7 +214,7 @@ impl Broadcast {
         };
         match message[..length] {
             [KEYS, ref keys @ ..] => {
-                // A container that has closed its input has nothing to be told, and what a terminal does not take is lost.
+                // Input for a container that has closed its stdin, or that does not fit, is dropped.
                 if self.open && self.typed.len() < MOST_TYPED {
                     self.typed.extend_from_slice(keys);
                 }
@@ -295,14 +244,14 @@ impl Broadcast {
         }
     }
 
-    /// Reads the terminal once. Returns how much it had printed.
-    fn print(&mut self, log: &mut Option<Writer>) -> Result<usize, Errno> {
+    /// Reads the terminal once. Returns the number of bytes.
+    fn read_terminal(&mut self, log: &mut Option<Writer>) -> Result<usize, Errno> {
         let Some(master) = self.terminal().filter(|_| self.open) else {
             return Ok(0);
         };
         let mut buffer = [0u8; 16384];
         let length = match rustix::io::read(master, &mut buffer[..]) {
-            // EIO: nobody has the terminal open any more.
+            // EIO: no process has the terminal open any more.
             Ok(0) | Err(Errno::IO) => {
                 self.open = false;
                 return Ok(0);
@@ -315,34 +264,34 @@ impl Broadcast {
             log.write(Stream::Stdout, &buffer[..length]);
         }
         for client in &mut self.clients {
-            client.owed = true;
+            client.pending = true;
         }
         if !self.send(&buffer[..length]) {
-            self.held = Some((buffer[..length].to_vec(), Instant::now() + PATIENCE));
+            self.held = Some((buffer[..length].to_vec(), Instant::now() + CLIENT_TIMEOUT));
         }
         Ok(length)
     }
 
-    /// Sends it to those who are owed something. Those who are gone, go. False: somebody cannot take it now.
+    /// Sends output to the pending clients and removes disconnected ones. Returns whether all have it.
     fn send(&mut self, bytes: &[u8]) -> bool {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         self.clients.retain_mut(|client| {
-            if !client.owed {
+            if !client.pending {
                 return true;
             }
             match send(&client.socket, bytes, flags) {
                 Ok(_) => {
-                    client.owed = false;
+                    client.pending = false;
                     true
                 }
                 Err(errno) => matches!(errno, Errno::AGAIN | Errno::NOBUFS | Errno::INTR),
             }
         });
-        !self.clients.iter().any(|client| client.owed)
+        !self.clients.iter().any(|client| client.pending)
     }
 
-    /// Sends what is held once more. Those who had time enough are let go: the container does not wait for anybody for good.
-    fn pay_debts(&mut self) {
+    /// Sends the held output again. Clients whose time is over are disconnected, so that they cannot block the container.
+    fn send_held(&mut self) {
         let Some((bytes, due)) = self.held.take() else {
             return;
         };
@@ -350,13 +299,13 @@ impl Broadcast {
             return;
         }
         if Instant::now() >= due {
-            self.clients.retain(|client| !client.owed);
+            self.clients.retain(|client| !client.pending);
             return;
         }
         self.held = Some((bytes, due));
     }
 
-    fn type_in(&mut self) -> Result<(), Errno> {
+    fn write_typed(&mut self) -> Result<(), Errno> {
         if self.typed.is_empty() || !self.open {
             return Ok(());
         }
@@ -369,7 +318,7 @@ impl Broadcast {
                 Ok(())
             }
             Err(Errno::AGAIN | Errno::INTR | Errno::IO) => Ok(()),
-            // It has closed its input.
+            // The container has closed its stdin.
             Err(Errno::PIPE) => {
                 self.open = false;
                 self.typed = vec![];
@@ -380,7 +329,7 @@ impl Broadcast {
     }
 }
 
-/// Borrowed for poll(2).
+/// A descriptor to poll for input.
 fn input(file: BorrowedFd<'_>) -> PollFd<'_> {
     PollFd::from_borrowed_fd(file, PollFlags::IN)
 }

@@ -1,8 +1,8 @@
-//! stdout and stderr of a detached container without a terminal: two pipes, whose other ends the container has.
+//! The pipes for stdout and stderr of a detached container without a terminal.
 //!
-//! What it does to its ends reaches nothing of ours. Their mode, owner and flags are theirs; ours cannot be made to block, as
-//! that flag belongs to the open end. It may open its pipes for reading and take back what has not been read here yet. What it writes
-//! faster than the disk takes it waits in the pipes, whose memory is charged to its control group.
+//! The container cannot affect the monitor through its ends: it can change their mode, owner and flags, but O_NONBLOCK of the monitor's
+//! ends belongs to their own open files. It may open its pipes for reading and take back output that was not read yet. Output that
+//! comes faster than the disk takes it stays in the pipes, whose memory is charged to the container's control group.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,34 +13,34 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, pipe_with};
 
 use crate::logs::{Stream, Writer};
 
-/// Bytes that are read at once: what a pipe holds.
+/// Bytes per read: the capacity of a pipe.
 const BUFFER: usize = 64 << 10;
 
-/// How often that is done before others have their turn.
+/// Reads of one pipe before the other files are handled.
 const ROUNDS: usize = 4;
 
-/// Our ends; `None` for one that the container has closed.
+/// The monitor's ends; `None` for a stream that the container has closed.
 #[derive(Debug, Default)]
 pub(super) struct Pipes {
     pipes: [Option<OwnedFd>; 2],
 }
 
 impl Pipes {
-    /// Makes the pipes, which belong to `owner`, a user and a group of the host. Returns the container's ends as well.
+    /// Creates the pipes for `owner`, a user and a group of the host. Returns the container's ends as well.
     pub(super) fn new(owner: (u32, u32)) -> Result<(Self, [OwnedFd; 2]), Errno> {
         let ((ours_out, theirs_out), (ours_err, theirs_err)) = (pipe(owner)?, pipe(owner)?);
         let pipes = [Some(ours_out), Some(ours_err)];
         Ok((Self { pipes }, [theirs_out, theirs_err]))
     }
 
-    /// Adds what is waited for: those that are open.
-    pub(super) fn wants<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
+    /// Adds the open pipes to poll.
+    pub(super) fn add_to_poll<'a>(&'a self, files: &mut Vec<PollFd<'a>>) {
         let open = self.pipes.iter().flatten();
         files.extend(open.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     }
 
-    /// Reads what is ready, in the order of [`Pipes::wants`]. Returns what of `ready` is for others.
-    pub(super) fn turn<'a>(
+    /// Reads the ready pipes, in the order of [`Pipes::add_to_poll`]. Returns the rest of `ready`.
+    pub(super) fn handle<'a>(
         &mut self,
         mut ready: &'a [PollFlags],
         log: &mut Option<Writer>,
@@ -57,8 +57,7 @@ impl Pipes {
         Ok(ready)
     }
 
-    /// Reads what the container left behind: as much as the pipes can hold, as somebody else may have been given the container's
-    /// ends and write still.
+    /// Reads the remaining output, at most the capacity of the pipes: another process may have the container's ends and still write.
     pub(super) fn drain(&mut self, log: &mut Option<Writer>) -> Result<(), Errno> {
         for (pipe, stream) in self.pipes.iter_mut().zip(Stream::BOTH) {
             if let Some(open) = pipe.take() {
@@ -70,7 +69,7 @@ impl Pipes {
     }
 }
 
-/// For any user of the container to open by its name in /proc, such as a worker that is no longer root.
+/// Lets any user of the container open the pipe by its name in /proc, such as a worker that has given up root.
 fn pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     let flags = rustix::fs::fcntl_getfl(&ours)?;
@@ -84,7 +83,7 @@ fn pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ours, theirs))
 }
 
-/// Copies at most about `most` bytes. False: the container has closed the stream.
+/// Reads at most about `most` bytes into the log. Returns false if the container has closed the stream.
 #[inline(never)]
 fn pump(
     pipe: &OwnedFd,
@@ -92,7 +91,7 @@ fn pump(
     most: usize,
     log: &mut Option<Writer>,
 ) -> Result<bool, Errno> {
-    // On the stack, which is given back when nothing happens for a while.
+    // On the stack, which the idle supervisor returns to the kernel.
     let mut buffer = [0u8; BUFFER];
     let mut copied = 0;
     while copied < most {

@@ -1,8 +1,8 @@
-//! The files below /etc that depend on the host and the name of the container, not on the image. Pure.
+//! The files below /etc that depend on the host and the hostname, not on the image. Touches no files.
 
 use serde::{Deserialize, Serialize};
 
-/// Texts of the files that are mounted over the image's own.
+/// Contents of the files that are mounted over those of the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcFiles {
     /// `/etc/resolv.conf`.
@@ -13,7 +13,7 @@ pub struct EtcFiles {
     pub hostname: String,
 }
 
-/// `--dns`, `--dns-search`, `--dns-option`: what replaces the lines of the host's resolv.conf.
+/// `--dns`, `--dns-search`, `--dns-option`: replacements for lines of the host's resolv.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dns {
     /// `nameserver` lines.
@@ -48,7 +48,7 @@ impl EtcFiles {
         }
     }
 
-    /// Their names in the bundle, and their texts.
+    /// Their names in the bundle and their contents.
     pub(crate) fn files(&self) -> [(&'static str, &str); 3] {
         [
             ("resolv.conf", &self.resolv_conf),
@@ -66,7 +66,7 @@ fn resolv_conf(host: &str, dns: &Dns) -> String {
             Some("search" | "domain") => !dns.search.is_empty(),
             Some("options") => !dns.options.is_empty(),
             Some("sortlist") => false,
-            // Comments speak of the host's tools.
+            // Comments are about tools of the host.
             _ => true,
         };
         if !replaced {

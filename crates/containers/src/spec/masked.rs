@@ -1,12 +1,12 @@
-//! Which paths below /proc and /sys a container does not see, or cannot write to.
+//! The paths below /proc and /sys that are hidden from a container, or read-only.
 //!
-//! The lists of moby, podman (containers/common) and runc as of 2026, and where they differ the stricter one, with one exception:
-//! podman's `/sys/dev/block`. Programs look up there which disk a file is on, and all that it leads to is below /sys/class/block
-//! just the same. Only here: `/sys/fs/pstore`, where the kernel keeps what it said before a crash.
+//! The lists of moby, podman (containers/common) and runc as of 2026; where they differ, the stricter one, with one exception: podman's
+//! `/sys/dev/block`. Programs use it to look up the disk of a file, and everything in it is below /sys/class/block as well. In addition
+//! `/sys/fs/pstore`, where the kernel keeps its messages before a crash.
 
 use std::path::Path;
 
-/// Hidden: what tells about the host or changes it. A path that is not there is passed over.
+/// Hidden paths, which reveal or change the state of the host. Missing ones are skipped.
 pub(crate) const MASKED: [&str; 15] = [
     "/proc/acpi",
     "/proc/asound",
@@ -25,7 +25,7 @@ pub(crate) const MASKED: [&str; 15] = [
     "/sys/fs/selinux",
 ];
 
-/// Visible but not writable.
+/// Read-only paths.
 pub(crate) const READ_ONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
@@ -34,15 +34,15 @@ pub(crate) const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-/// Counters of this host that tell what other programs do, as `/proc/interrupts` does (GHSA-6fw5-f8r9-fgfm): one directory for each
-/// processor that is in use now.
+/// Counters of this host that reveal the activity of other programs, as `/proc/interrupts` does (GHSA-6fw5-f8r9-fgfm): one directory
+/// for each online processor.
 pub fn throttle_counters() -> Vec<String> {
     counters_below(Path::new("/sys/devices/system/cpu"))
 }
 
 fn counters_below(cpus: &Path) -> Vec<String> {
     const NAME: &str = "thermal_throttle";
-    // Where the first processor has none, as in most virtual machines, no other one does.
+    // If the first processor has none, as in most virtual machines, neither have the others.
     if !cpus.join("cpu0").join(NAME).exists() {
         return vec![];
     }

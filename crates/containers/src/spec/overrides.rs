@@ -1,4 +1,4 @@
-//! What the flags of `box run` can say, as typed values.
+//! The values of `box run`'s flags.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use crate::accounts::Accounts;
 use crate::volumes::Volume;
 use box_run::rlimits::Rlimit;
 
-/// What is asked for beyond, or instead of, what the image's config says. `Default` is a plain `box run IMAGE`.
+/// Settings that add to or override the image's config. `Default` is a plain `box run IMAGE`.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// `--entrypoint`: replaces the image's entrypoint, and its Cmd too (as docker does).
+    /// `--entrypoint`: replaces the image's Entrypoint and Cmd, as in docker.
     pub entrypoint: Option<Vec<String>>,
-    /// What stands after IMAGE; empty: the image's Cmd.
+    /// The arguments after IMAGE; if empty, the image's Cmd.
     pub command: Vec<String>,
-    /// `-e` and `--env-file` in order, already looked up; a later value wins.
+    /// `-e` and `--env-file` in order, with all values resolved; a later value wins.
     pub env: Vec<(String, String)>,
-    /// `TERM` for the container; left out of the environment if `None`.
+    /// `TERM` of the container; not set if `None`.
     pub term: Option<String>,
     /// `-w`: absolute.
     pub cwd: Option<PathBuf>,
@@ -32,9 +32,9 @@ pub struct Overrides {
     pub hostname: Option<String>,
     /// `--domainname`.
     pub domainname: Option<String>,
-    /// Paths of this host to hide, beside those of every host; see [`crate::masked`].
+    /// Paths of this host to hide, in addition to those of every host; see [`crate::spec::masked`].
     pub masked: Vec<String>,
-    /// `-t`: the command gets a terminal of its own.
+    /// `-t`: the command gets a terminal.
     pub terminal: bool,
     /// `--read-only`.
     pub read_only: bool,
@@ -50,7 +50,7 @@ pub struct Overrides {
     pub cgroupns: Sharing,
     /// `--userns`.
     pub userns: UserNamespace,
-    /// `--time`: a time namespace of its own.
+    /// `--time`: the container gets a time namespace.
     pub time: bool,
     /// `-v`, `--mount` and `--tmpfs` in order.
     pub volumes: Vec<Volume>,
@@ -58,7 +58,7 @@ pub struct Overrides {
     pub shm_size: Option<u64>,
     /// `--cap-add`.
     pub cap_add: Vec<box_run::capabilities::Change>,
-    /// `--cap-drop`; drops come before adds, so `--cap-drop ALL --cap-add CHOWN` leaves CHOWN alone.
+    /// `--cap-drop`; applied before `cap_add`, so that `--cap-drop ALL --cap-add CHOWN` leaves only CHOWN.
     pub cap_drop: Vec<box_run::capabilities::Change>,
     /// `--no-new-privileges`.
     pub no_new_privileges: bool,
@@ -72,9 +72,9 @@ pub struct Overrides {
     pub oom_score_adj: Option<i32>,
     /// `--sysctl`.
     pub sysctl: BTreeMap<String, String>,
-    /// `--device`: nodes to make below /dev, beside the default ones.
+    /// `--device`: nodes to create below /dev, in addition to the default ones.
     pub devices: Vec<LinuxDevice>,
-    /// `--device`, `--device-cgroup-rule`: what the device cgroup allows beside the default.
+    /// `--device`, `--device-cgroup-rule`: devices that the control group allows, in addition to the default ones.
     pub device_rules: Vec<LinuxDeviceCgroup>,
     /// `--umask`.
     pub umask: Option<u32>,
@@ -86,9 +86,9 @@ pub struct Overrides {
     pub resources: Option<LinuxResources>,
     /// OCI hooks to put into the bundle.
     pub hooks: Option<Hooks>,
-    /// `--stop-signal`, by name or number; what the image says if `None`.
+    /// `--stop-signal`, by name or number; that of the image if `None`.
     pub stop_signal: Option<String>,
-    /// `--annotation`, and the image's labels where the caller wants them kept.
+    /// `--annotation`, and the image's labels if the caller keeps them.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -98,31 +98,31 @@ pub enum Network {
     /// The host's network.
     #[default]
     Host,
-    /// A network namespace that holds a loopback device alone.
+    /// A network namespace with a loopback device only.
     None,
 }
 
-/// Whether a namespace is the container's own.
+/// Whether the container has a namespace of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// The container's own.
+    /// A new namespace.
     #[default]
     Private,
-    /// The host's.
+    /// The namespace of the host.
     Host,
 }
 
 /// `--userns`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserNamespace {
-    /// Root in the container is root on the host.
+    /// No user namespace: root in the container is root on the host.
     #[default]
     Host,
-    /// Ids 0 to `size - 1` of the container are `first` and up on the host.
+    /// Ids 0 to `size - 1` of the container are mapped to the host's, starting at `first`.
     Range {
         /// The host id of the container's root.
         first: u32,
-        /// How many ids.
+        /// Number of ids.
         size: u32,
     },
 }
@@ -130,11 +130,11 @@ pub enum UserNamespace {
 /// `--seccomp`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Seccomp {
-    /// The default allow-list.
+    /// The default profile.
     #[default]
     Default,
     /// No filter.
     Unconfined,
-    /// A profile in the OCI's words.
+    /// A profile in the form of the runtime spec.
     Profile(Box<LinuxSeccomp>),
 }

@@ -1,9 +1,9 @@
 //! The overlay of a container with a user namespace.
 //!
-//! Layers keep the ids of the image on disk, whoever runs them: their mounts are id-mapped (mount_setattr(2),
-//! MOUNT_ATTR_IDMAP) instead of files changed. The upper directory cannot be, as the kernel writes to it with the ids of
-//! who mounted the overlay: files in there have the container's ids on the host. The overlay is built by the parent, in a
-//! mount namespace that lives for no longer than that, and handed to the child as a mount that is attached nowhere.
+//! Layers keep the ids of the image on disk: their mounts are id-mapped (mount_setattr(2), MOUNT_ATTR_IDMAP), and no file is changed.
+//! The upper directory is not mapped, as the kernel writes to it with the ids of the process that mounted the overlay: its files have
+//! the container's host ids. The parent mounts the overlay in a temporary mount namespace and passes it to the child as a detached
+//! mount.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,10 +14,11 @@ use box_unpack::Layers;
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::overlay::{Home, Overlay};
+use super::namespace::SeparateNamespace;
+use super::overlay::Overlay;
 use crate::Error;
 
-/// Mounts the overlay of `layers` over `bundle`'s upper directory with these ids, attached nowhere.
+/// Mounts the overlay of `layers` and the upper directory of `bundle` with these ids. Returns a detached mount.
 pub fn overlay(
     bundle: &Path,
     layers: &Layers,
@@ -28,9 +29,9 @@ pub fn overlay(
     let (user, group) = ids.map.root();
     std::os::unix::fs::chown(&upper, Some(user), Some(group))
         .map_err(|error| Error::io("change the owner of", &upper, error))?;
-    let home = Home::leave()?;
+    let separate = SeparateNamespace::enter()?;
     let made = build(bundle, layers, volatile, ids.namespace);
-    home.come_back()?;
+    separate.leave()?;
     made
 }
 
@@ -49,8 +50,8 @@ fn build(
         .mount_and_take(&rootfs)
 }
 
-/// A mount of `path` with mapped ids. It is attached on top of what was attached before: kernels before 6.15 take only attached
-/// mounts as layers, and a descriptor finds it where a path would not.
+/// A mount of `path` with mapped ids, attached on top of earlier ones: kernels before 6.15 take only attached mounts as layers. A
+/// descriptor finds it although others are mounted over it.
 fn attach_mapped(path: &Path, target: &Path, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     let tree = open_tree(
         CWD,
@@ -110,7 +111,7 @@ mod tests {
         };
         assert_eq!(seen("file"), 100_000);
         assert_eq!(std::fs::metadata(layer.join("file")).unwrap().uid(), 0);
-        // Nothing is mounted for anybody else.
+        // Nothing is mounted in the namespace of other processes.
         assert!(
             std::fs::read_dir(bundle.join("rootfs"))
                 .unwrap()

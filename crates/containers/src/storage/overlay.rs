@@ -1,10 +1,10 @@
-//! The root file system of a container: its layers, never written to, and over them a directory of its own.
+//! The overlay of a container: its layers, which are never written to, and an upper directory.
 //!
-//! Most are mounted by the parent with the new interface, attached nowhere, while the child makes its network: on ext4 either takes
-//! half a millisecond. What that interface cannot take the child mounts by one mount(2) with a string of options. That string is at
-//! most a page long and gives commas, colons and backslashes a meaning: paths that it cannot carry, and lists that are too long for
-//! it, go by descriptor. The directories are opened, the working directory is `/proc/self/fd` for the moment of the mount, and their
-//! names in there are short numbers: so all layers that the kernel takes fit, on every kernel.
+//! Usually the parent mounts it detached with fsopen(2) and fsmount(2), while the child creates its network namespace: on ext4 either
+//! takes half a millisecond. Values that are too long for fsconfig(2) the child passes to one mount(2), as a string of options. That
+//! string is limited to a page, and commas, colons and backslashes in it are special. For other paths, and for long lists, the
+//! directories are opened, and the working directory is `/proc/self/fd` during the mount: their paths are short numbers then, so that
+//! as many layers as the kernel takes fit, on every kernel.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,35 +19,35 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
+use super::namespace::SeparateNamespace;
 use crate::Error;
 use box_run::error::c_string;
-use box_run::sys::process;
 
-/// Options that do not depend on the container. `index` and `metacopy` off and `redirect_dir=nofollow`: the upper
-/// directory stays plain files that can be packed as a layer, and attributes in a hostile layer are not followed.
+/// Options that do not depend on the container. With `index` and `metacopy` off and `redirect_dir=nofollow` the upper directory
+/// contains only files that can be packed as a layer, and attributes in a hostile layer are ignored.
 pub(crate) const FIXED: &str = "index=off,metacopy=off,redirect_dir=nofollow";
 
-/// The longest string of options: one page with its terminating zero, mount(2).
+/// The longest string of options: one page with the terminating zero, mount(2).
 const LONGEST: usize = 4095;
 
-/// The most layers that the kernel stacks below an upper directory: `OVL_MAX_STACK` in its fs/overlayfs/params.h.
+/// The most layers below an upper directory: `OVL_MAX_STACK` in the kernel's fs/overlayfs/params.h.
 pub(crate) const MOST_LAYERS: usize = 500;
 
-/// A checked overlay.
+/// An overlay with valid options.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     layers: Layers,
     upper: PathBuf,
     work: PathBuf,
     volatile: bool,
-    /// What the kernel is given.
+    /// The options for mount(2).
     options: CString,
-    /// What `options` names by number: the layers, the upper directory, the work directory.
+    /// The directories that `options` names by descriptor number: the layers, the upper directory, the work directory.
     opened: Vec<OwnedFd>,
 }
 
 impl Overlay {
-    /// Of these layers. A `volatile` one is not synced when it goes, for containers that go with it.
+    /// An overlay of these layers. A `volatile` one is not synced when it is unmounted, for containers with `--rm`.
     pub fn new(
         layers: Layers,
         upper: PathBuf,
@@ -67,7 +67,7 @@ impl Overlay {
         })
     }
 
-    /// The same of layers that are open already, topmost last.
+    /// The same with open layers, topmost last.
     pub fn of_trees(
         layers: Vec<OwnedFd>,
         upper: PathBuf,
@@ -87,7 +87,7 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// Whether the string of options cannot carry the paths.
+    /// Whether the paths do not fit into the string of options.
     pub fn needs_numbers(&self) -> bool {
         let own = [self.upper.as_path(), &self.work];
         let mut all = self.layers.trees().chain(own);
@@ -95,13 +95,13 @@ impl Overlay {
         self.opened.is_empty() && (self.options.as_bytes().len() > LONGEST || all.any(odd))
     }
 
-    /// The same, open. The kernel takes what was opened in the mount namespace of the mount, and in no other.
+    /// The same with open directories. The kernel accepts only directories that were opened in the mount namespace of the mount.
     fn opened(&self) -> Result<Self, Error> {
         let layers = self.layers.open()?;
         Self::of_trees(layers, self.upper.clone(), self.work.clone(), self.volatile)
     }
 
-    /// Mounts it where the caller is.
+    /// Mounts it in the caller's mount namespace.
     pub fn mount_here(&self, target: &Path) -> Result<(), Error> {
         let name = c_string(bytes(target))?;
         let mounted = match self.needs_numbers() {
@@ -114,7 +114,7 @@ impl Overlay {
         mounted.map_err(|errno| Error::io("mount the overlay on", target, errno))
     }
 
-    /// Mounts it where the caller is, and gives the mount once more, attached nowhere.
+    /// Mounts it in the caller's mount namespace. Returns a detached clone of the mount.
     pub fn mount_and_take(&self, target: &Path) -> Result<OwnedFd, Error> {
         self.mount_here(target)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -122,7 +122,7 @@ impl Overlay {
             .map_err(|errno| Error::io("open the overlay on", target, errno))
     }
 
-    /// Opens the upper and the work directory beside the open layers, and names all of them by their numbers.
+    /// Opens the upper and the work directory, and names all directories by their descriptor numbers.
     fn name_by_number(&mut self) -> Result<(), Error> {
         self.opened.extend([open(&self.upper)?, open(&self.work)?]);
         let numbers: Vec<String> = self
@@ -136,10 +136,10 @@ impl Overlay {
         Ok(())
     }
 
-    /// Mounts it. In the child; allocates nothing.
+    /// Mounts it on `target`, which is absolute. Called in the child; allocates nothing.
     ///
-    /// `nodev`: device nodes in a layer, or made by the command, open nowhere, on hosts without control groups too. `target` is
-    /// absolute. Where the directories go by number, the working directory of the process is another one meanwhile.
+    /// With `nodev`, device nodes in a layer, or created by the command, cannot be opened, even on a host without control groups. If the
+    /// directories are named by number, the working directory changes during the mount.
     pub fn mount(&self, target: &CStr) -> Result<(), Errno> {
         let mount = || {
             rustix::mount::mount(
@@ -161,12 +161,12 @@ impl Overlay {
         mounted
     }
 
-    /// Whether the parent is to make it, with [`Overlay::detached`] or [`Overlay::mount_aside`], and not the child.
+    /// Whether the parent mounts it, with [`Overlay::detached`] or [`Overlay::mount_aside`], and not the child.
     pub fn can_be_detached(&self) -> bool {
         self.fits_fsconfig() || self.needs_numbers()
     }
 
-    /// Whether each value fits into what fsconfig(2) takes, 256 bytes.
+    /// Whether each value fits into the 256 bytes of fsconfig(2).
     fn fits_fsconfig(&self) -> bool {
         const MOST: usize = 255;
         let layers = self.layers.trees().map(|path| path.as_os_str().len() + 1);
@@ -177,21 +177,21 @@ impl Overlay {
                 .all(|path| path.as_os_str().len() <= MOST)
     }
 
-    /// Mounts it in a namespace that is left again, on `target`, and gives the mount, attached nowhere: on every kernel.
+    /// Mounts it on `target` in a temporary mount namespace. Returns a detached mount, on every kernel.
     pub fn mount_aside(&self, target: &Path) -> Result<OwnedFd, Error> {
-        let home = Home::leave()?;
+        let separate = SeparateNamespace::enter()?;
         let made = self.mount_and_take(target);
-        home.come_back()?;
+        separate.leave()?;
         made
     }
 
-    /// Mounts it, attached nowhere: fsopen(2), fsmount(2). As [`Overlay::mount`] otherwise. `None` where this kernel does not take it
-    /// in that way, and nothing was done.
+    /// Mounts it detached, with fsopen(2) and fsmount(2), otherwise as [`Overlay::mount`]. `None` if the kernel does not support that;
+    /// nothing has changed then.
     pub fn detached(&self) -> Result<Option<OwnedFd>, Errno> {
         let Ok(context) = self.context() else {
             return Ok(None);
         };
-        // From here on the work directory is not what it was, and a second try would fail for that.
+        // This changes the work directory, so that a second try would fail.
         fsconfig_create(context.as_fd())?;
         fsmount(
             context.as_fd(),
@@ -222,44 +222,9 @@ impl Overlay {
         Ok(context)
     }
 
-    /// The options, for people.
+    /// The options, for display.
     pub fn describe(&self) -> String {
         self.options.to_string_lossy().into_owned()
-    }
-}
-
-/// The mount namespace and working directory to come back to, from a namespace that is made for what is mounted aside. Of the
-/// calling thread alone.
-pub(crate) struct Home {
-    namespace: OwnedFd,
-    directory: OwnedFd,
-    _limit: RaisedLimit,
-}
-
-impl Home {
-    pub fn leave() -> Result<Self, Error> {
-        let failed = |errno| Error::system("make a mount namespace", errno);
-        let open = |path: &std::ffi::CStr, flags: OFlags| {
-            rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
-        };
-        let namespace = open(c"/proc/self/ns/mnt", OFlags::RDONLY).map_err(failed)?;
-        let directory = open(c".", OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
-        process::unshare(libc::CLONE_NEWNS).map_err(failed)?;
-        let home = Self {
-            namespace,
-            directory,
-            _limit: RaisedLimit::raise(),
-        };
-        match box_run::sys::mount::make_private() {
-            Ok(()) => Ok(home),
-            Err(errno) => home.come_back().and(Err(failed(errno))),
-        }
-    }
-
-    pub fn come_back(self) -> Result<(), Error> {
-        let failed = |errno| Error::system("return to the host's mount namespace", errno);
-        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), None).map_err(failed)?;
-        rustix::process::fchdir(self.directory).map_err(failed)
     }
 }
 
@@ -309,95 +274,4 @@ fn lower(layers: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn topmost_comes_first() {
-        let layers = [PathBuf::from("/low"), PathBuf::from("/high")];
-        let overlay = Overlay::new(
-            Layers::of_directories(layers),
-            "/u".into(),
-            "/w".into(),
-            true,
-        )
-        .unwrap();
-        let expected = "lowerdir=/high:/low,upperdir=/u,workdir=/w,index=off,metacopy=off,redirect_dir=nofollow,volatile";
-        assert_eq!(overlay.describe(), expected);
-        assert!(Overlay::new(Layers::default(), "/u".into(), "/w".into(), true).is_err());
-    }
-
-    /// Mounts it and gives what is in its file `f`. The mount lives in a namespace that goes with the thread.
-    fn read_through(overlay: &Overlay, target: &Path) -> String {
-        box_run::sys::process::unshare(libc::CLONE_NEWNS | libc::CLONE_FS).unwrap();
-        box_run::sys::mount::make_private().unwrap();
-        let before = std::env::current_dir().unwrap();
-        overlay.mount_here(target).unwrap();
-        assert_eq!(std::env::current_dir().unwrap(), before);
-        std::fs::read_to_string(target.join("f")).unwrap()
-    }
-
-    fn in_a_thread(work: impl FnOnce() + Send) {
-        std::thread::scope(|scope| scope.spawn(work).join().unwrap());
-    }
-
-    #[test]
-    fn paths_that_options_cannot_carry_go_by_descriptor() {
-        let dir = tempfile::tempdir().unwrap();
-        for odd in ["a:b,c\\d e", "new\nline", "\"quotes'", "\\", "per%cent=é\t"] {
-            let odd = dir.path().join(odd);
-            for name in ["low", "upper", "work", "target"] {
-                std::fs::create_dir_all(odd.join(name)).unwrap();
-            }
-            std::fs::write(odd.join("low/f"), "below").unwrap();
-            let overlay = Overlay::new(
-                Layers::of_directories([odd.join("low")]),
-                odd.join("upper"),
-                odd.join("work"),
-                false,
-            )
-            .unwrap();
-            in_a_thread(|| assert_eq!(read_through(&overlay, &odd.join("target")), "below"));
-        }
-    }
-
-    #[test]
-    fn as_many_layers_as_the_kernel_takes_with_long_paths_and_high_numbers() {
-        let dir = tempfile::tempdir().unwrap();
-        let long = dir.path().join("x".repeat(200));
-        let layers: Vec<_> = (0..MOST_LAYERS)
-            .map(|number| long.join(number.to_string()))
-            .collect();
-        for path in layers
-            .iter()
-            .chain(&["u", "w", "t"].map(|name| long.join(name)))
-        {
-            std::fs::create_dir_all(path).unwrap();
-        }
-        std::fs::write(layers[0].join("f"), "lowest").unwrap();
-        let overlay = Overlay::new(
-            Layers::of_directories(layers.clone()),
-            long.join("u"),
-            long.join("w"),
-            false,
-        )
-        .unwrap();
-        assert!(overlay.opened().unwrap().options.as_bytes().len() <= LONGEST);
-        in_a_thread(|| assert_eq!(read_through(&overlay, &long.join("t")), "lowest"));
-        let more = [layers, vec![long.clone()]].concat();
-        let refused = Overlay::new(
-            Layers::of_directories(more),
-            long.join("u"),
-            long.join("w"),
-            false,
-        )
-        .unwrap_err();
-        assert!(
-            refused
-                .to_string()
-                .contains("has 501 layers, and the kernel stacks 500 at most"),
-            "{refused}"
-        );
-    }
-}
+mod tests;

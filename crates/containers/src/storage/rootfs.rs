@@ -20,23 +20,23 @@ fn text(path: &Path) -> Result<CString, Error> {
     Ok(c_string(path.as_os_str().as_bytes())?)
 }
 
-/// An overlay. Where the kernel's newer interface takes it the parent mounts it, while the first process makes its network: on ext4
-/// either takes half a millisecond.
+/// An overlay. If possible the parent mounts it while the init process creates its network namespace: on ext4 either takes half a
+/// millisecond.
 #[derive(Debug)]
-pub struct Stacked {
+pub struct OverlayRoot {
     overlay: Overlay,
     target: CString,
 }
 
-impl Stacked {
-    /// To be mounted on `target`.
+impl OverlayRoot {
+    /// An overlay to mount on `target`.
     pub fn new(overlay: Overlay, target: &Path) -> Result<Self, Error> {
         let target = text(target)?;
         Ok(Self { overlay, target })
     }
 }
 
-impl RootFilesystem for Stacked {
+impl RootFilesystem for OverlayRoot {
     fn target(&self) -> &CStr {
         &self.target
     }
@@ -74,17 +74,17 @@ impl RootFilesystem for Stacked {
     }
 }
 
-/// An overlay of layers that are shown with the ids of the container's user namespace.
+/// An overlay of layers with ids mapped for the container's user namespace.
 #[derive(Debug)]
-pub struct Mapped {
+pub struct MappedRoot {
     bundle: PathBuf,
     layers: Layers,
     volatile: bool,
     target: CString,
 }
 
-impl Mapped {
-    /// Of `layers` over the upper directory of `bundle`.
+impl MappedRoot {
+    /// An overlay of `layers` and the upper directory of `bundle`.
     pub fn new(bundle: &Path, layers: Layers, volatile: bool) -> Result<Self, Error> {
         Ok(Self {
             target: text(&bundle.join("rootfs"))?,
@@ -95,7 +95,7 @@ impl Mapped {
     }
 }
 
-impl RootFilesystem for Mapped {
+impl RootFilesystem for MappedRoot {
     fn target(&self) -> &CStr {
         &self.target
     }
@@ -123,20 +123,20 @@ impl RootFilesystem for Mapped {
 
 /// A copy of the layers.
 #[derive(Debug)]
-pub struct Copied {
+pub struct CopiedRoot {
     path: PathBuf,
     target: CString,
 }
 
-impl Copied {
-    /// That directory.
+impl CopiedRoot {
+    /// The copy in this directory.
     pub fn new(path: PathBuf) -> Result<Self, Error> {
         let target = text(&path)?;
         Ok(Self { path, target })
     }
 }
 
-impl RootFilesystem for Copied {
+impl RootFilesystem for CopiedRoot {
     fn target(&self) -> &CStr {
         &self.target
     }

@@ -1,6 +1,7 @@
-//! One record of comma-separated values, as `--mount` takes it: RFC 4180, read as strictly as by docker.
+//! A record of comma-separated values, as in `--mount`: RFC 4180, as strict as docker.
 
-/// The fields of a record. A field in quotation marks may hold commas, and quotation marks that are doubled; elsewhere one is an error.
+/// The fields of a record. A field in quotation marks may contain commas and doubled quotation marks; elsewhere a quotation mark is an
+/// error.
 pub(super) fn fields(record: &str) -> Result<Vec<String>, &'static str> {
     let mut fields = vec![];
     let mut rest = record;
@@ -28,7 +29,7 @@ pub(super) fn fields(record: &str) -> Result<Vec<String>, &'static str> {
     }
 }
 
-/// The field that began with a quotation mark, and what follows its comma.
+/// The rest of a field that began with a quotation mark, and the text after its comma.
 fn end_of_quoted(text: &str) -> Result<(String, Option<&str>), &'static str> {
     let mut field = String::new();
     let mut rest = text;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Volume, absolute, csv, lexical, size};
 use crate::Error;
 
-/// What the fields say.
+/// The values of the fields.
 #[derive(Default)]
 struct Fields {
     kind: Option<String>,
@@ -14,27 +14,27 @@ struct Fields {
     read_only: bool,
     recursion: Recursion,
     propagation: Option<String>,
-    /// Words of the runtime spec.
+    /// Options of the runtime spec.
     options: Vec<String>,
-    /// A key that only one type has, and which.
+    /// A key that only one type accepts, and that type.
     only_for: Option<(String, &'static str)>,
 }
 
 /// `bind-recursive`.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Recursion {
-    /// With what is mounted below, read-only with it.
+    /// With the mounts below, which are read-only as well.
     #[default]
     Enabled,
-    /// Without.
+    /// Without the mounts below.
     Disabled,
-    /// With it, and only the mount itself is read-only.
+    /// With the mounts below; only the mount itself is read-only.
     Writable,
-    /// With it, and read-only without fail.
+    /// With the mounts below, and read-only or an error.
     ReadOnly,
 }
 
-/// Reads the text of a flag. `base` is the caller's working directory.
+/// Parses the value of the flag. `base` is the caller's working directory.
 pub(super) fn read(text: &str, base: &Path) -> Result<Volume, Error> {
     let bad = |reason: String| Error::spec("--mount", format!("{text:?}: {reason}"));
     let mut fields = Fields::default();
@@ -111,7 +111,7 @@ impl Fields {
             "nosuid" | "nodev" | "noexec" | "exec" if value.is_none() => {
                 self.options.push(key.to_owned())
             }
-            // Says something on macOS or SELinux alone.
+            // For macOS and SELinux only.
             "consistency" | "relabel" => drop(text()?),
             _ if key.starts_with("volume-") || key.starts_with("image-") => {
                 return Err(format!(

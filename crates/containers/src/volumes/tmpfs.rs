@@ -1,8 +1,8 @@
-//! The options of `--tmpfs`: those of tmpfs(5), checked here, as the kernel says no more than "invalid argument".
+//! The options of `--tmpfs`, from tmpfs(5). They are checked here, as the kernel only reports "invalid argument".
 
 use super::size;
 
-/// Options without a value that a mount or tmpfs knows.
+/// Options of mounts and tmpfs that have no value.
 const WORDS: [&str; 35] = [
     "ro",
     "rw",
@@ -41,7 +41,7 @@ const WORDS: [&str; 35] = [
     "notmpcopyup",
 ];
 
-/// Why this option cannot be.
+/// Checks an option; the error is the reason for refusing it.
 pub(super) fn check(option: &str) -> Result<(), String> {
     let Some((key, value)) = option.split_once('=') else {
         return match option {
@@ -75,7 +75,7 @@ pub(super) fn check(option: &str) -> Result<(), String> {
     }
 }
 
-/// What memparse of the kernel takes whole.
+/// Whether the kernel's memparse() accepts all of a value.
 fn number_with_unit(value: &str) -> bool {
     !value.ends_with(['b', 'B']) && size(value).is_some()
 }

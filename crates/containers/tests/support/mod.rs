@@ -1,4 +1,4 @@
-//! A root with the engine and a root file system of busybox, for tests on the real kernel. They need root.
+//! Containers with a root file system of busybox, for tests on the real kernel. They need root.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use box_cache::{DiffId, Digest};
 use box_containers::overrides::{Network, Overrides};
 use box_containers::{
-    Container, Containers, Error, EtcFiles, NewContainer, Options, accounts, launch, spec,
+    Container, Containers, Error, EtcFiles, NewContainer, RunOptions, accounts, launch, spec,
 };
 use box_run::Ended;
 use box_unpack::{LayerStore, Layers};
@@ -21,7 +21,7 @@ pub struct Engine {
     pub containers: Containers,
 }
 
-/// The one layer of the images here, in a store below `root`.
+/// The only layer of the images, in a store below `root`.
 pub fn layers(root: &Path) -> Layers {
     let id = DiffId(Digest::of(b"a layer"));
     LayerStore::open(root.join("layers")).stacked(&[id])
@@ -50,9 +50,9 @@ impl Engine {
         self.dir.path().join(name)
     }
 
-    /// A container that goes with its command.
+    /// A container with `--rm`.
     pub fn create(&self, asked: Overrides) -> Result<Container, Error> {
-        self.create_with(None, asked, true, Options::default())
+        self.create_with(None, asked, true, RunOptions::default())
     }
 
     pub fn create_with(
@@ -60,7 +60,7 @@ impl Engine {
         name: Option<&str>,
         mut asked: Overrides,
         remove: bool,
-        mut options: Options,
+        mut options: RunOptions,
     ) -> Result<Container, Error> {
         let layers = layers(self.dir.path());
         asked.accounts = accounts::Accounts::of_layers(&layers, &spec::mounts(&asked))?;
@@ -84,7 +84,7 @@ impl Engine {
         })
     }
 
-    /// Runs to the end.
+    /// Runs a container until it ends.
     pub fn run(&self, asked: Overrides) -> Result<Ended, Error> {
         let container = self.create(asked)?;
         let name = container.name().to_owned();
@@ -98,13 +98,13 @@ impl Engine {
         ended
     }
 
-    /// Runs a script that writes to /out, which is a directory of the host; gives what it wrote.
+    /// Runs a script that writes to /out, a directory of the host. Returns its content.
     pub fn output(&self, script: &str, change: impl FnOnce(&mut Overrides)) -> String {
         let out = tempfile::tempdir_in(self.dir.path()).unwrap();
         let mut asked = shell(&format!("exec >/out/text 2>&1; {script}"));
         asked.volumes.push(bind(out.path(), "/out"));
         change(&mut asked);
-        // Whoever the script runs as.
+        // Writable for any user of the script.
         std::fs::set_permissions(
             out.path(),
             std::os::unix::fs::PermissionsExt::from_mode(0o777),
@@ -114,7 +114,7 @@ impl Engine {
         std::fs::read_to_string(out.path().join("text")).unwrap()
     }
 
-    /// What is left of containers and of running state.
+    /// The remaining files of containers and of their state.
     pub fn left(&self) -> Vec<String> {
         let names = |dir: &str| {
             let entries = std::fs::read_dir(self.path(dir)).into_iter().flatten();
@@ -123,7 +123,7 @@ impl Engine {
                 .collect();
             names
                 .into_iter()
-                // What stays for the next start, see the crate's container::{store, spare}.
+                // Kept for the next start, see container::{create, spare}.
                 .filter(|name| name != ".mount-points" && !name.starts_with(".spare-"))
                 .collect::<Vec<_>>()
         };
@@ -160,7 +160,7 @@ pub fn text(file: OwnedFd) -> String {
     text
 }
 
-/// Control groups of ours that are still there.
+/// Control groups of box that still exist.
 pub fn groups(name: &str) -> Vec<PathBuf> {
     let roots = ["memory", "pids", "devices", ""]
         .map(|controller| Path::new("/sys/fs/cgroup").join(controller));
@@ -175,7 +175,7 @@ pub fn groups(name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// busybox with its usual names, and the files every image has.
+/// busybox with its usual names, and the files of every image.
 fn make_layer(layer: &Path) {
     for directory in ["bin", "etc", "proc", "sys", "dev", "tmp", "root"] {
         std::fs::create_dir_all(layer.join(directory)).unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use box_cache::{Image, Platform};
 use box_containers::accounts::Accounts;
-use box_containers::{EtcFiles, NewContainer, Options, Overrides, Storage, spec};
+use box_containers::{EtcFiles, NewContainer, Overrides, RunOptions, Storage, spec};
 
 use crate::commands::containers::start;
 use crate::image::fetch::FetchArgs;
@@ -234,7 +234,7 @@ impl Args {
         settings: &Settings,
         supplied: &Supplied,
         overrides: &Overrides,
-        options: Options,
+        options: RunOptions,
     ) -> Result<NewContainer, Failure> {
         // A host without this file resolves no names, and neither does the container.
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -263,7 +263,7 @@ fn storage(text: &str) -> Result<Storage, String> {
 }
 
 impl Execution {
-    fn options(&self) -> Result<Options, Failure> {
+    fn options(&self) -> Result<RunOptions, Failure> {
         let time = |flag: &str, text: &Option<String>| {
             text.as_deref()
                 .map(|text| options::duration(flag, text))
@@ -278,10 +278,10 @@ impl Execution {
             measure: self.report.is_some(),
             ..box_run::Options::default()
         };
-        Ok(Options {
+        Ok(RunOptions {
             runtime,
             log: options::log::read(self.log_driver.as_deref(), &self.log_opts)?,
-            ..Options::default()
+            ..RunOptions::default()
         })
     }
 }

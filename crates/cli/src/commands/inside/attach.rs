@@ -1,7 +1,7 @@
 //! `box attach`.
 
 use box_containers::Container;
-use box_containers::monitor::attach::{self, Left, Options, Output};
+use box_containers::monitor::attach::{self, AttachOptions, Outcome, Output};
 
 use clap_complete::ArgValueCandidates;
 
@@ -31,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let container = settings.containers().get(&args.name)?;
-    let options = Options {
+    let options = AttachOptions {
         stdin: !args.no_stdin,
         forward_signals: !args.no_signals,
         detach_keys: keys(&args.detach_keys)?,
@@ -40,15 +40,19 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 }
 
 /// Attaches to a container and returns the exit status for box.
-fn connect(settings: &Settings, container: &Container, options: &Options) -> Result<u8, Failure> {
+fn connect(
+    settings: &Settings,
+    container: &Container,
+    options: &AttachOptions,
+) -> Result<u8, Failure> {
     let waiter = container.waiter()?;
     let mut output = Output {
         out: &mut std::io::stdout().lock(),
         err: &mut std::io::stderr().lock(),
     };
     match attach::attach(container, options, &mut output)? {
-        Left::Detached => Ok(0),
-        Left::Behind => Err(Failure::new(format!(
+        Outcome::Detached => Ok(0),
+        Outcome::FellBehind => Err(Failure::new(format!(
             "detached from {}: its output was not read here for two seconds",
             container.name()
         ))
@@ -56,7 +60,7 @@ fn connect(settings: &Settings, container: &Container, options: &Options) -> Res
             "the container is still running: box attach {}",
             container.name()
         ))),
-        Left::Ended => {
+        Outcome::Ended => {
             // The terminal closes a moment before the exit is recorded.
             if let Ok(live) = container.live() {
                 live.wait(None)?;

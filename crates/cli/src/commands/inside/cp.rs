@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use box_containers::copy::{Copied, Options, Tree, copy, write_archive};
+use box_containers::copy::{Copied, CopyOptions, Tree, copy, write_archive};
 use box_containers::{Container, Ids};
 use box_unpack::{Limits, unpack_archive};
 
@@ -89,7 +89,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
 fn transfer(
     (from, source): (&Tree, &Path),
     (to, destination): (&Tree, &Path),
-    options: &Options,
+    options: &CopyOptions,
     hold: bool,
 ) -> Result<Copied, Failure> {
     let held =
@@ -135,7 +135,7 @@ fn warn_of_omissions(copied: &Copied) {
             copied.vanished
         ));
     }
-    for why in &copied.gone {
+    for why in &copied.unavailable {
         warn(format!("skipped: {why}"));
     }
 }
@@ -169,7 +169,7 @@ impl Args {
         settings: &Settings,
         name: &str,
         inward: bool,
-    ) -> Result<(Tree, Options), Failure> {
+    ) -> Result<(Tree, CopyOptions), Failure> {
         let container = settings.containers().get(name)?;
         let ids = container.ids()?;
         let options = self.options(ids, inward);
@@ -181,7 +181,7 @@ impl Args {
     }
 
     /// Without -a, copies belong to the container's root in the container, and to the caller on the host.
-    fn options(&self, ids: Ids, inward: bool) -> Options {
+    fn options(&self, ids: Ids, inward: bool) -> CopyOptions {
         let caller = (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
@@ -191,7 +191,7 @@ impl Args {
         } else {
             caller
         };
-        Options {
+        CopyOptions {
             archive: self.archive,
             follow: self.follow_link,
             owner,
@@ -217,7 +217,7 @@ impl Args {
             let (tree, options) = self.open(settings, name, true)?;
             // The directory must exist: the archive only names files below it.
             tree.directory(path)?;
-            let options = Options {
+            let options = CopyOptions {
                 archive: true,
                 ..options
             };

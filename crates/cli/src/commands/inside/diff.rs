@@ -25,7 +25,7 @@ pub struct Args {
 /// One change. Stable, documented in docs/cli.md.
 #[derive(Serialize)]
 struct Row {
-    kind: box_containers::diff::Kind,
+    kind: box_containers::diff::ChangeKind,
     path: String,
 }
 

@@ -10,6 +10,7 @@ use rustix::fs::{XattrFlags, makedev, mknodat, setxattr};
 
 use super::*;
 use crate::storage::overlay::Overlay;
+use rustix::fs::{CWD, FileType};
 
 /// Directories to be stacked, and a place for the overlay's own.
 struct Stack(tempfile::TempDir, Vec<PathBuf>);

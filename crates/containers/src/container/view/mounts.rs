@@ -1,8 +1,8 @@
-//! What was mounted in a stopped container, mounted again for those who look into it.
+//! The mounts of a stopped container, mounted again to access its files.
 //!
-//! Volumes and the files of ours (`/etc/resolv.conf` and its like) are there as they are in the container when it runs. Where one
-//! cannot be had, because it is gone or was in memory alone, an empty read-only file system stands in its place, and what is
-//! asked of that is refused with the reason: nobody takes a mount point for a file (moby#9998).
+//! Volumes and the files that box generates (`/etc/resolv.conf` and the like) are mounted as in the running container. If a source is
+//! gone, or was a file system in memory, an empty read-only file system is mounted instead, and accesses to it are refused with the
+//! reason, so that nobody mistakes a mount point for the file (moby#9998).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -15,24 +15,24 @@ use rustix::mount::{
 };
 
 use crate::Error;
-use crate::copy::Gone;
+use crate::copy::Unavailable;
 use box_run::mounts::{filesystem, reopen};
 use box_run::sys::mount::{Attributes, set_attributes};
 
-/// Mounts what the spec mounts on this root directory, in the mount namespace that the caller has for it alone. `mounted` is where
-/// that directory is, and `bundle` where our own files are.
+/// Mounts what the spec mounts on this root directory, in the private mount namespace of the caller. `mounted` is the path of the
+/// directory, and `bundle` that of the generated files.
 pub(super) fn mount(
     root: &OwnedFd,
     mounted: &Path,
     spec: &Spec,
     bundle: &Path,
     userns: Option<BorrowedFd<'_>>,
-) -> Result<Vec<Gone>, Error> {
-    let mut gone = vec![];
+) -> Result<Vec<Unavailable>, Error> {
+    let mut unavailable = vec![];
     for mount in spec.mounts().iter().flatten() {
         let failed = |errno: Errno| Error::io("mount", mount.destination(), errno);
         let Some(place) = place(root, mount.destination()).map_err(failed)? else {
-            // It was not started yet.
+            // The container was never started.
             continue;
         };
         for reopened in reopen(bundle, mount, userns)? {
@@ -42,27 +42,28 @@ pub(super) fn mount(
                 (Some(_), Err(why)) => (format!("{text} is a mount point: {why}"), false),
                 (Some(source), Ok(_)) => {
                     let source = source.display();
-                    let why = format!("{text} is a mount point, and {source} is not what it was");
+                    let why = format!("{text} is a mount point, and {source} has changed since");
                     (why, false)
                 }
                 (None, _) => {
-                    let why =
-                        format!("what is mounted on {text} is there while the container runs");
+                    let why = format!(
+                        "{text} is a mount point whose content exists only while the container runs"
+                    );
                     (why, true)
                 }
             };
             let device = stand_in(&place, mounted).map_err(failed)?;
-            gone.push(Gone {
+            unavailable.push(Unavailable {
                 device,
                 why,
                 expected,
             });
         }
     }
-    Ok(gone)
+    Ok(unavailable)
 }
 
-/// The place of a mount, as it was found when the container was started.
+/// The mount point, resolved as at the start of the container.
 fn place(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -78,8 +79,8 @@ fn attach(mount: impl AsFd, place: &OwnedFd) -> Result<(), Errno> {
     move_mount(mount, c"", place, c"", flags)
 }
 
-/// Puts an empty directory or file in the place, on a file system of its own, and says which. `scratch` is a directory that nobody
-/// looks at by name.
+/// Mounts an empty directory or file on the mount point and returns the device of its file system. `scratch` is a directory that is
+/// not accessed by path meanwhile.
 fn stand_in(place: &OwnedFd, scratch: &Path) -> Result<u64, Errno> {
     let made = filesystem(c"tmpfs", Some(c"box"), &[], MountAttrFlags::empty())?;
     let stat = rustix::fs::fstat(&made)?;
@@ -97,7 +98,7 @@ fn stand_in(place: &OwnedFd, scratch: &Path) -> Result<u64, Errno> {
     Ok(stat.st_dev)
 }
 
-/// A mount of an empty file of a new file system. That has to be attached somewhere for it, before Linux 6.15.
+/// A mount of an empty file of a new file system. Before Linux 6.15 the file system has to be attached for that.
 fn file_of(made: &OwnedFd, scratch: &Path) -> Result<OwnedFd, Errno> {
     let mode = Mode::from_raw_mode(0o444);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

@@ -1,27 +1,28 @@
-//! What a copy is given beside its content: by its descriptor, whatever has its name by then.
+//! Metadata of a copy, set by its descriptor, whatever has its name by then.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::Options;
-use crate::archive::magic;
-use crate::archive::xattrs::{self, Mapping};
+use super::options::CopyOptions;
+use crate::files::descriptor::path_of;
+use crate::files::xattrs;
+use crate::ids::Mapping;
 
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
-/// Owner first, as a change of owner takes set-id bits and capabilities away; then xattrs; then the mode, so that set-id bits come
-/// when all else is right; times at last.
-pub(super) fn describe(
-    options: &Options,
+/// Sets the owner first, as that clears set-id bits and capabilities; then xattrs; then the mode, so that set-id bits are set when
+/// everything else is right; times last.
+pub(super) fn apply(
+    options: &CopyOptions,
     source: &OwnedFd,
     stat: &Stat,
     made: &OwnedFd,
 ) -> Result<(), Errno> {
     let (uid, gid) = owner(options, stat);
-    let path = magic(made);
+    let path = path_of(made);
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::fs::chownat(made.as_fd(), "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
@@ -31,9 +32,9 @@ pub(super) fn describe(
                 true => Mapping::Outside(options.ids),
                 false => Mapping::Inside(options.ids),
             };
-            xattrs::copy(&magic(source), &path, mapping)?;
+            xattrs::copy(&path_of(source), &path, mapping)?;
         }
-        // Nobody gets a program with the caller's rights out of a container by accident.
+        // A set-id program never comes out of a container by accident.
         let kept = if options.archive || options.inward {
             0o7777
         } else {
@@ -49,7 +50,7 @@ pub(super) fn describe(
         last_access: time(stat.st_atime, stat.st_atime_nsec as _),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec as _),
     };
-    // AT_EMPTY_PATH: a link's own times, and nobody else's.
+    // AT_EMPTY_PATH sets the times of a link itself.
     match rustix::fs::utimensat(made.as_fd(), "", &times, AtFlags::EMPTY_PATH) {
         // Linux before 5.8.
         Err(Errno::INVAL) => Ok(()),
@@ -57,7 +58,7 @@ pub(super) fn describe(
     }
 }
 
-fn owner(options: &Options, stat: &Stat) -> (u32, u32) {
+fn owner(options: &CopyOptions, stat: &Stat) -> (u32, u32) {
     match (options.archive, options.inward) {
         (false, _) => options.owner,
         (true, true) => (

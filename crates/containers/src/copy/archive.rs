@@ -1,4 +1,4 @@
-//! A tree of files as a tar archive.
+//! A file or directory as a tar archive.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -7,17 +7,19 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use super::place::{self, Tree, has_vanished};
-use super::transfer::DEEPEST;
-use super::{Copied, Options, Source};
+use super::entry::{self, has_vanished};
+use super::failure::DEEPEST;
+use super::options::{Copied, CopyOptions};
+use super::source::Source;
+use super::tree::Tree;
 use crate::Error;
 use crate::archive::Archive;
 
-/// Writes a file or directory as a tar archive, under its own name (`.` for what has none). Holes stay holes.
+/// Writes a file or directory as a tar archive, under its own name, or `.` if it has none. Sparse files stay sparse.
 pub fn write_archive(
     from: &Tree,
     source: &Path,
-    options: &Options,
+    options: &CopyOptions,
     out: impl Write,
 ) -> Result<Copied, Error> {
     let source = Source::open(from, source, options.follow)?;
@@ -29,8 +31,8 @@ pub fn write_archive(
     };
     stream.tree(
         Path::new(&name),
-        &source.original.handle,
-        &source.original.stat,
+        &source.file.handle,
+        &source.file.stat,
         false,
         0,
     )?;
@@ -49,18 +51,18 @@ struct Stream<'a, W: Write> {
 }
 
 impl<W: Write> Stream<'_, W> {
-    /// `hollow`: what the directory holds is left out.
+    /// Adds a file or directory; with `skipped` a directory without its content.
     fn tree(
         &mut self,
         path: &Path,
         handle: &OwnedFd,
         stat: &Stat,
-        hollow: bool,
+        skipped: bool,
         depth: usize,
     ) -> Result<(), Error> {
         if depth > DEEPEST {
-            let why = format!("directories are more than {DEEPEST} deep");
-            return Err(Error::copying("archive", path, why));
+            let why = format!("directories are nested more than {DEEPEST} deep");
+            return Err(Error::copy("archive", path, why));
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
             self.copied.skipped += 1;
@@ -68,16 +70,14 @@ impl<W: Write> Stream<'_, W> {
         }
         self.archive.add(path, handle, stat)?;
         self.copied.files += 1;
-        if hollow || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        if skipped || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Ok(());
         }
         let failed = |errno: Errno| match errno {
-            Errno::OVERFLOW => {
-                Error::copying("archive", path, "it holds more files than are copied")
-            }
+            Errno::OVERFLOW => Error::copy("archive", path, "it has too many files"),
             errno => Error::io("read directory", path, errno),
         };
-        let listed = place::directory(handle).and_then(|it| Ok((place::names(&it)?, it)));
+        let listed = entry::directory(handle).and_then(|it| Ok((entry::names(&it)?, it)));
         let (names, directory) = match listed {
             Err(errno) if has_vanished(errno) => {
                 self.copied.vanished += 1;
@@ -87,7 +87,7 @@ impl<W: Write> Stream<'_, W> {
         };
         for name in names {
             let path = path.join(&name);
-            let (handle, inner) = match place::look(&directory, &name) {
+            let (handle, inner) = match entry::open(&directory, &name) {
                 Ok(found) => found,
                 Err(errno) if has_vanished(errno) => {
                     self.copied.vanished += 1;
@@ -96,15 +96,15 @@ impl<W: Write> Stream<'_, W> {
                 Err(errno) => return Err(Error::io("open", &path, errno)),
             };
             let crossed = inner.st_dev != stat.st_dev;
-            let gone = self.from.gone(&inner).filter(|_| crossed);
-            if let Some(gone) = gone {
-                self.copied.lost(gone);
+            let unavailable = self.from.unavailable(&inner).filter(|_| crossed);
+            if let Some(unavailable) = unavailable {
+                self.copied.note_unavailable(unavailable);
             }
-            let hollow = gone.is_some() || crossed && place::is_kernels(&handle);
-            if hollow && FileType::from_raw_mode(inner.st_mode) != FileType::Directory {
+            let skipped = unavailable.is_some() || crossed && entry::is_kernels(&handle);
+            if skipped && FileType::from_raw_mode(inner.st_mode) != FileType::Directory {
                 continue;
             }
-            self.tree(&path, &handle, &inner, hollow, depth + 1)?;
+            self.tree(&path, &handle, &inner, skipped, depth + 1)?;
         }
         Ok(())
     }

@@ -1,19 +1,19 @@
-//! Whether a file of a copy is still what it was copied from.
+//! Comparison of a file in a copy of the layers with the original.
 
 use std::io::Read;
 
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::File;
-use crate::archive::xattrs;
-use crate::archive::{magic, reopen};
+use super::upper::File;
+use crate::files::descriptor::{path_of, reopen};
+use crate::files::xattrs;
 
-/// Compares two files that are no directories. Content is read only where all else says that they are alike: a file
-/// can be written to and given its old time again.
-pub(super) fn files(copy: &File, original: &File) -> Result<bool, Errno> {
+/// Compares two files other than directories. The content is read if everything else is the same, as a file can be changed and given
+/// its old modification time.
+pub(super) fn is_same_file(copy: &File, original: &File) -> Result<bool, Errno> {
     if described(&copy.stat) != described(&original.stat)
-        || xattrs::read(&magic(&copy.handle))? != xattrs::read(&magic(&original.handle))?
+        || xattrs::read(&path_of(&copy.handle))? != xattrs::read(&path_of(&original.handle))?
     {
         return Ok(false);
     }
@@ -27,7 +27,7 @@ pub(super) fn files(copy: &File, original: &File) -> Result<bool, Errno> {
     }
 }
 
-/// All that a layer can say of a file beside its content.
+/// The metadata of a file that a layer records.
 fn described(stat: &Stat) -> impl PartialEq + use<> {
     (
         (stat.st_mode, stat.st_uid, stat.st_gid),
@@ -40,19 +40,19 @@ fn same_content(one: &File, other: &File) -> Result<bool, Errno> {
     let reader = |file: &File| reopen(&file.handle, OFlags::RDONLY).map(std::fs::File::from);
     let (mut one, mut other) = (reader(one)?, reader(other)?);
     let mut buffers = [vec![0; 128 << 10], vec![0; 128 << 10]];
-    let told = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     loop {
         let [first, second] = &mut buffers;
-        let count = one.read(first).map_err(told)?;
+        let count = one.read(first).map_err(errno)?;
         if count == 0 {
-            return Ok(other.read(&mut second[..1]).map_err(told)? == 0);
+            return Ok(other.read(&mut second[..1]).map_err(errno)? == 0);
         }
         match other.read_exact(&mut second[..count]) {
             Ok(()) if first[..count] == second[..count] => {}
             Ok(()) => return Ok(false),
-            // Shorter than it was: the container is at work.
+            // The running container has truncated it.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(told(error)),
+            Err(error) => return Err(errno(error)),
         }
     }
 }

@@ -1,40 +1,32 @@
-//! The directory in which copies are made: beside their place, and closed to everybody else until they are whole.
+//! The private directory in which copies are created, beside their destination.
 //!
-//! The directory of a copy's place may belong to another user, who can rename things in it at any moment. What is made there by
-//! name and then given an owner and a mode by name can be swapped for a file of that user's in between. So everything is made
-//! in a new directory that only we can enter, finished there, and moved to its place by one rename.
+//! The destination's directory may belong to another user, who can rename files in it at any moment. A file that is created there by
+//! name, and then given an owner and a mode by name, can be swapped for a file of that user in between. So every copy is created and
+//! completed in a new directory that nobody else can enter, and moved to its destination by one rename.
+
+mod leftovers;
+pub(super) mod names;
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::leftovers;
-use super::place::{self, Identity, TRIES, Target};
+use super::entry::{self, Identity, TRIES, Target};
+use names::{BENEATH, ONLY, random_name};
 
-/// A directory of ours in one that may be anybody's. Dropped, it is removed with all that was not moved out of it.
-pub(super) struct Private {
+/// A private directory in a directory that may belong to another user. Dropping it removes it with everything that is left in it.
+pub(super) struct Staging {
     parent: OwnedFd,
     name: String,
     directory: OwnedFd,
     identity: Identity,
 }
 
-/// How the names of what lies aside begin.
-pub(super) const PREFIX: &str = ".box-cp-";
-
-/// What a copy is called until it has its place.
-pub(super) const ONLY: &str = "copy";
-
-/// Below the directory it begins at, through no link and onto no other file system.
-pub(super) const NEXT: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_XDEV);
-
-impl Private {
-    /// Makes one; `user` is whose the files are that this thread makes. [`Errno::AGAIN`]: somebody took every one away before it
-    /// could be opened.
+impl Staging {
+    /// Creates a staging directory; `user` is the owner of files that this thread creates. [`Errno::AGAIN`]: another process removed
+    /// each one before it could be opened.
     pub(super) fn make(parent: &OwnedFd, user: u32) -> Result<Self, Errno> {
         leftovers::sweep(parent);
         for _ in 0..TRIES {
@@ -65,48 +57,40 @@ impl Private {
         self.identity
     }
 
-    /// Gives what was made its place; in the stead of what is there only where `replace` says so.
+    /// Moves the copy to its destination. An existing file is replaced only if `replace` is set.
     pub(super) fn place(&self, target: &Target, replace: bool) -> Result<(), Errno> {
         let (from, to) = (&self.directory, &target.directory);
         if replace {
             return rustix::fs::renameat(from, ONLY, to, &target.name);
         }
         match rustix::fs::renameat_with(from, ONLY, to, &target.name, RenameFlags::NOREPLACE) {
-            // Some file systems know no flags.
+            // Some file systems do not support flags.
             Err(Errno::INVAL) => rustix::fs::renameat(from, ONLY, to, &target.name),
             other => other,
         }
     }
 
-    /// Takes away what has no place.
+    /// Removes a copy that was not moved.
     pub(super) fn discard(&self) {
         leftovers::empty(&self.directory);
     }
 }
 
-/// A name for what has none yet, or not its own: nobody guesses it.
-pub(super) fn random_name() -> Result<String, Errno> {
-    let mut number = [0u8; 16];
-    rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!("{PREFIX}{:032x}", u128::from_ne_bytes(number)))
-}
-
-impl Drop for Private {
+impl Drop for Staging {
     fn drop(&mut self) {
         self.discard();
-        // It has this name still, unless another user took it away, who has an empty directory then.
+        // If another user has renamed it, they keep an empty directory.
         let removed = rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
         if let Err(errno) = removed {
-            tracing::debug!(name = self.name, %errno, "a directory for copies stays");
+            tracing::debug!(name = self.name, %errno, "cannot remove a staging directory");
         }
     }
 }
 
-/// Opens a directory that was made just now. None if that is not the one, as far as can be told: then somebody else works
-/// with these names.
+/// Opens a directory that was just created; `None` if it seems to be another one, because somebody else uses these names.
 fn own(parent: &OwnedFd, name: &str, user: u32) -> Result<Option<(OwnedFd, Identity)>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = match rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT) {
+    let directory = match rustix::fs::openat2(parent, name, flags, Mode::empty(), BENEATH) {
         Ok(directory) => directory,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::AGAIN) => {
             return Ok(None);
@@ -115,21 +99,21 @@ fn own(parent: &OwnedFd, name: &str, user: u32) -> Result<Option<(OwnedFd, Ident
     };
     let stat = rustix::fs::fstat(&directory)?;
     let closed = stat.st_uid == user && stat.st_mode & 0o077 == 0;
-    if closed && place::names(&directory)?.is_empty() || is_ours_alone(parent)? {
-        return Ok(Some((directory, place::identity(&stat))));
+    if closed && entry::names(&directory)?.is_empty() || is_ours_alone(parent)? {
+        return Ok(Some((directory, entry::identity(&stat))));
     }
     Ok(None)
 }
 
-/// Whether nobody else can swap what is in a directory. Some file systems have one mode for all that is on them.
+/// Whether nobody else can rename files in a directory. Some file systems have one mode for all their files.
 fn is_ours_alone(directory: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(directory)?;
     let closed = stat.st_mode & 0o022 == 0 || stat.st_mode & 0o1000 != 0;
     Ok(stat.st_uid == rustix::process::geteuid().as_raw() && closed)
 }
 
-/// Opens a directory that was made in a private one.
+/// Opens a directory that was created in a private one.
 pub(super) fn open_made(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(parent, name, flags, Mode::empty(), NEXT)
+    rustix::fs::openat2(parent, name, flags, Mode::empty(), BENEATH)
 }

@@ -1,34 +1,25 @@
-//! Extended attributes of files, as they go into archives and from one file to another.
+//! Extended attributes of files, for archives and copies.
 //!
-//! Two kinds hold ids: file capabilities of version 3 name the root user of the namespace that they are valid in, and access
-//! control lists name users and groups. The kernel shows them as it shows owners, with the ids of who reads: box sees those of
-//! the host (capabilities(7), "Namespaced file capabilities"; acl(5)). They are mapped where owners are, by [`Ids`].
+//! Two kinds contain ids: file capabilities of version 3 name the root user of their namespace, and access control lists name users
+//! and groups. The kernel translates them, as owners, for the namespace of the reader: box sees the ids of the host (capabilities(7),
+//! "Namespaced file capabilities"; acl(5)). They are mapped wherever owners are, by [`Mapping`].
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::archive::Ids;
+use crate::ids::Mapping;
 
-/// The most bytes that one attribute has, and all names of a file together; xattr(7).
+/// The largest value, and the largest list of names; xattr(7).
 const MOST: usize = 64 << 10;
 
-/// One attribute: its name as the kernel has it, and its value.
+/// One attribute, with its name as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Xattr {
     pub(crate) name: Vec<u8>,
     pub(crate) value: Vec<u8>,
 }
 
-/// Which way ids are mapped.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mapping {
-    /// From the host's to the container's.
-    Inside(Ids),
-    /// From the container's to the host's.
-    Outside(Ids),
-}
-
-/// The attributes at a path that mean something in another place. What is gone since the names were listed is left out.
+/// The attributes at a path that are portable. Attributes that were removed since they were listed are skipped.
 pub(crate) fn read(path: &str) -> Result<Vec<Xattr>, Errno> {
     let mut found = vec![];
     for name in names(path)? {
@@ -46,7 +37,7 @@ pub(crate) fn read(path: &str) -> Result<Vec<Xattr>, Errno> {
     Ok(found)
 }
 
-/// Copies attributes from a path to another. Not all file systems have all kinds: what the target cannot have is left out.
+/// Copies attributes from one path to another. Attributes that the target's file system does not support are skipped.
 pub(crate) fn copy(source: &str, target: &str, mapping: Mapping) -> Result<(), Errno> {
     for mut xattr in read(source)? {
         xattr.map(mapping);
@@ -64,9 +55,9 @@ pub(crate) fn copy(source: &str, target: &str, mapping: Mapping) -> Result<(), E
     Ok(())
 }
 
-/// The first attribute at a path that [`steers`].
-pub(crate) fn steering(path: &str) -> Result<Option<Vec<u8>>, Errno> {
-    Ok(names(path)?.into_iter().find(|name| steers(name)))
+/// The first attribute at a path that controls an overlay or a container store.
+pub(crate) fn overlay_control(path: &str) -> Result<Option<Vec<u8>>, Errno> {
+    Ok(names(path)?.into_iter().find(|name| controls_overlay(name)))
 }
 
 fn names(path: &str) -> Result<Vec<Vec<u8>>, Errno> {
@@ -83,14 +74,16 @@ fn names(path: &str) -> Result<Vec<Vec<u8>>, Errno> {
         .collect())
 }
 
-/// Whether an attribute is the file's own, and means the same elsewhere.
+/// Whether an attribute means the same on another file system.
 fn is_portable(name: &[u8]) -> bool {
-    name == CAPABILITY || name.starts_with(ACL) || name.starts_with(b"user.") && !steers(name)
+    name == CAPABILITY
+        || name.starts_with(ACL)
+        || name.starts_with(b"user.") && !controls_overlay(name)
 }
 
-/// Whether an attribute that anybody may set tells an overlay file system or a container store to hide, redirect or reown files.
-/// box's overlays take no notice of them, those of others do, and no archive may have them: they are left behind.
-fn steers(name: &[u8]) -> bool {
+/// Whether an attribute that any user may set makes an overlay file system or a container store hide, redirect or reown files.
+/// The overlays of box ignore them, those of other tools do not: they are never copied or archived.
+fn controls_overlay(name: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 3] = [
         b"user.overlay.",
         b"user.fuseoverlayfs.",
@@ -103,7 +96,7 @@ const CAPABILITY: &[u8] = b"security.capability";
 const ACL: &[u8] = b"system.posix_acl_";
 
 impl Xattr {
-    /// Maps the ids in the value. A malformed value stays as it is.
+    /// Maps the ids in the value. A malformed value is left as it is.
     pub(crate) fn map(&mut self, mapping: Mapping) {
         let (Mapping::Inside(ids) | Mapping::Outside(ids)) = mapping;
         if ids.range.is_none() {
@@ -116,7 +109,7 @@ impl Xattr {
         }
     }
 
-    /// The key of a pax record for it. GNU tar writes `=` as `%3D`, as the key ends at the first one, and so `%` as `%25`.
+    /// The key of its pax record. A key ends at the first `=`, so GNU tar writes `=` as `%3D` and `%` as `%25`.
     pub(crate) fn key(&self) -> Vec<u8> {
         let mut key = b"SCHILY.xattr.".to_vec();
         for &byte in &self.name {
@@ -130,17 +123,8 @@ impl Xattr {
     }
 }
 
-impl Mapping {
-    fn id(self, id: u32) -> u32 {
-        match self {
-            Mapping::Inside(ids) => ids.inside(id),
-            Mapping::Outside(ids) => ids.outside(id),
-        }
-    }
-}
-
-/// `struct vfs_ns_cap_data` of linux/capability.h: a revision and flags, two pairs of sets, and from revision 3 on the user id that
-/// is root where they are valid. Revision 2 is without, and means the id 0.
+/// `struct vfs_ns_cap_data` of linux/capability.h: revision and flags, two pairs of sets, and from revision 3 on the user id of the
+/// namespace's root. Revision 2 has none, which means id 0.
 fn map_capability(value: &mut Vec<u8>, mapping: Mapping) {
     const SETS: usize = 20;
     let root = match (word(value, 0).map(|word| word >> 24), value.len()) {
@@ -158,7 +142,7 @@ fn map_capability(value: &mut Vec<u8>, mapping: Mapping) {
     }
 }
 
-/// linux/posix_acl_xattr.h: a version, then entries of a tag, permissions and an id, which those for named users and groups have.
+/// linux/posix_acl_xattr.h: a version, then entries of tag, permissions and id. Only entries for named users and groups use the id.
 fn map_acl(value: &mut [u8], mapping: Mapping) {
     const VERSION: u32 = 2;
     const USER: u16 = 0x02;
@@ -182,6 +166,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Ids;
 
     const IDS: Ids = Ids {
         range: Some((200_000, 65_536)),
@@ -273,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_stores_stays_behind() {
+    fn attributes_that_control_overlays_are_not_portable() {
         for name in [
             "user.a",
             "user.overlay",
