@@ -4,7 +4,7 @@
 //! run as root (CVE-2016-3697, CVE-2026-46680). 4294967295 is never an id: setresuid(2) takes it for "no change", and a command would
 //! keep the ids of box (CVE-2024-40635).
 
-mod lookup;
+mod container_file;
 
 use std::os::fd::OwnedFd;
 
@@ -13,7 +13,7 @@ use box_unpack::Layers;
 use oci_spec::runtime::Mount;
 
 use crate::Error;
-use lookup::Lookup;
+use container_file::Lookup;
 
 /// The user databases of a container, as text. Images are not trusted: lines that do not parse are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

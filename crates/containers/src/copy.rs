@@ -9,7 +9,7 @@ mod content;
 mod entry;
 mod existing;
 mod failure;
-mod links;
+mod hard_links;
 mod metadata;
 mod options;
 mod owner;

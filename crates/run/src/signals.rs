@@ -161,6 +161,23 @@ pub fn would_end_others(pid: i32, signal: i32) -> bool {
     !others.contains(&signal) && is_without_handler(pid, signal)
 }
 
+/// The signal that a key of a terminal stands for, of those that end a job: Ctrl-C and Ctrl-\.
+pub fn of_key(key: u8) -> Option<i32> {
+    match key {
+        3 => Some(libc::SIGINT),
+        28 => Some(libc::SIGQUIT),
+        _ => None,
+    }
+}
+
+/// Whether the terminal with this master side has just sent `signal` for a key, and to a PID 1 that does not receive it.
+pub(crate) fn is_lost_key(pid: i32, master: BorrowedFd<'_>, signal: i32) -> Result<bool, Errno> {
+    use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
+    let modes = tcgetattr(master)?.local_modes;
+    let job = tcgetpgrp(master).map(|job| job.as_raw_nonzero().get());
+    Ok(modes.contains(LocalModes::ISIG) && job == Ok(pid) && would_be_lost(pid, signal))
+}
+
 fn is_without_handler(pid: i32, signal: i32) -> bool {
     // For a process that is gone there is nothing to decide.
     Status::of(pid).is_ok_and(|status| is_lost(&status, signal))

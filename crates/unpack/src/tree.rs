@@ -9,7 +9,7 @@ mod content;
 mod create;
 mod directories;
 mod failure;
-mod links;
+mod link_budget;
 mod made;
 pub(crate) mod remove;
 
@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use self::directories::{Directories, Open};
 pub(crate) use self::failure::{Doing, Failure};
-pub(crate) use self::links::LinkBudget;
+pub(crate) use self::link_budget::LinkBudget;
 use self::made::Made;
 use crate::archive::Archive;
 use crate::entry::{Entry, EntryKind, EntryPath, Metadata, Problem};

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::content;
 use super::entry::{self, Identity, Target, has_vanished};
 use super::failure::{DEEPEST, Failure};
-use super::links::Links;
+use super::hard_links::HardLinks;
 use super::options::{Copied, CopyOptions};
 use super::owner::FileOwner;
 use super::source::SourceFile;
@@ -30,7 +30,7 @@ pub(super) struct Transfer<'a> {
     from: &'a Tree,
     stop: &'a dyn Fn() -> bool,
     pub(super) copied: Copied,
-    links: Links,
+    links: HardLinks,
     /// Directories that the copy creates or writes to: those are not copied into themselves.
     excluded: HashSet<Identity>,
     entries: u64,
@@ -49,7 +49,7 @@ impl<'a> Transfer<'a> {
             from,
             stop,
             copied: Copied::default(),
-            links: Links::default(),
+            links: HardLinks::default(),
             excluded: to.excluded().iter().copied().collect(),
             entries: 0,
             file_owner: None,

@@ -12,6 +12,8 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::socket::{self, KEYS, LONGEST, SIZE};
+use box_run::signals;
+
 use crate::Error;
 use crate::logs::{Stream, Writer};
 
@@ -218,11 +220,7 @@ impl Broadcast {
                 if self.open && self.typed.len() < MOST_TYPED {
                     self.typed.extend_from_slice(keys);
                 }
-                Ok(keys.iter().find_map(|key| match key {
-                    3 => Some(libc::SIGINT),
-                    28 => Some(libc::SIGQUIT),
-                    _ => None,
-                }))
+                Ok(keys.iter().find_map(|key| signals::of_key(*key)))
             }
             [SIZE, a, b, c, d] => {
                 let (rows, columns) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));

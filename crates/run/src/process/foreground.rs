@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::stdio::stdin;
 
 use super::supervise::Streams;
+use crate::signals;
 use crate::tty::relay::Relay;
 use crate::tty::{self, RawMode};
 
@@ -49,11 +50,7 @@ impl Terminal {
     /// Forwards typed keys, and returns the signal that one of them stands for.
     fn read_keys(&mut self) -> Result<Option<i32>, Errno> {
         let typed = self.relay.read_input()?;
-        let signal = typed.iter().find_map(|key| match *key {
-            3 => Some(libc::SIGINT),
-            28 => Some(libc::SIGQUIT),
-            _ => None,
-        });
+        let signal = typed.iter().find_map(|key| signals::of_key(*key));
         self.relay.write_input()?;
         Ok(signal)
     }

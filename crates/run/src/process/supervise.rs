@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::guard::Guard;
 use super::supervised::Supervised;
-use crate::signals::{Request, would_be_lost};
+use crate::signals::{Request, is_lost_key, would_be_lost};
 use crate::sys::{memory, process as sys};
 
 /// Default delay between the SIGTERM of a time limit and SIGKILL.
@@ -120,7 +120,7 @@ impl Supervised<'_> {
         }
         if let Some(signal) = watch.streams.carry(&ready[2..])?
             && let Some(master) = watch.streams.terminal()
-            && self.is_deaf_job(master, signal)?
+            && is_lost_key(self.pid, master, signal)?
         {
             self.signal(watch, signal)?;
         }
@@ -158,16 +158,6 @@ impl Supervised<'_> {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno),
         }
-    }
-
-    /// Whether a key of the terminal has just sent `signal` to a PID 1 that does not receive it.
-    fn is_deaf_job(&self, master: BorrowedFd<'_>, signal: i32) -> Result<bool, Errno> {
-        use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
-        let modes = tcgetattr(master)?.local_modes;
-        let job = tcgetpgrp(master).map(|job| job.as_raw_nonzero().get());
-        Ok(modes.contains(LocalModes::ISIG)
-            && job == Ok(self.pid)
-            && would_be_lost(self.pid, signal))
     }
 
     fn keep_time(&self, watch: &mut Watch<'_>) -> Result<(), Errno> {

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::failure::{Doing, Failure};
-use super::links::LinkBudget;
+use super::link_budget::LinkBudget;
 use crate::entry::Time;
 use crate::metadata::times;
 

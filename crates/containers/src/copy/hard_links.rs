@@ -10,7 +10,7 @@ use super::entry::{Identity, identity};
 
 /// Copies of files with several names, which get as many names.
 #[derive(Default)]
-pub(super) struct Links {
+pub(super) struct HardLinks {
     made: HashMap<Identity, Made>,
 }
 
@@ -23,7 +23,7 @@ struct Made {
 /// The most copies that are held open. Beyond that each name becomes a separate file.
 const MOST_LINKED: usize = 256;
 
-impl Links {
+impl HardLinks {
     pub(super) fn note(&mut self, stat: &Stat, file: OwnedFd) {
         if stat.st_nlink > 1 && self.made.len() < MOST_LINKED {
             #[allow(clippy::unnecessary_cast)] // 32 bits on aarch64
