@@ -140,7 +140,9 @@ impl<W: Write> Archive<W> {
             return self.write(&name, kind, stat, none, records, length, data);
         }
         if !self.holes && size > LONGEST {
-            let why = format!("it has {size} bytes, and a file of a layer has at most {LONGEST}");
+            let why = format!(
+                "it has {size} bytes, and no layer can contain a file of more than {LONGEST}"
+            );
             return Err(Error::copy("archive", path, why));
         }
         // The search for holes has moved the offset.
