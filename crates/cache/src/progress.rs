@@ -58,10 +58,12 @@ pub enum Event<'a> {
         /// All bytes so far, including those that an earlier attempt left.
         bytes: u64,
     },
-    /// A task ended, successfully or not.
+    /// A task ended.
     Finished {
         /// The task.
         task: TaskId,
+        /// Whether all of it was done; not so if it failed.
+        complete: bool,
     },
     /// Another process already does the work, or holds a lock. Sent once when the wait begins.
     Waiting {

@@ -104,7 +104,7 @@ impl Bars {
         }
     }
 
-    fn finished(&self, id: TaskId) {
+    fn finished(&self, id: TaskId, complete: bool) {
         let Some(task) = self.tasks().remove(&id) else {
             return;
         };
@@ -115,7 +115,10 @@ impl Bars {
                     0 => String::new(),
                     bytes => format!(" ({})", output::size(bytes)),
                 };
-                say(&format!("{} {}{size}", done(task.phase), task.name));
+                say(&match complete {
+                    true => format!("{} {}{size}", done(task.phase), task.name),
+                    false => format!("{} {} stopped{size}", doing(task.phase), task.name),
+                });
             }
             None => {}
         }
@@ -145,7 +148,7 @@ impl Progress for Bars {
                 total,
             } => self.started(task, phase, name, total),
             Event::Advanced { task, bytes } => self.advanced(task, bytes),
-            Event::Finished { task } => self.finished(task),
+            Event::Finished { task, complete } => self.finished(task, complete),
             Event::Waiting { name, .. } => self.note(&format!("waiting for {name}")),
             Event::Note { text } => self.note(text),
             _ => {}
@@ -237,7 +240,10 @@ mod tests {
             bars.tasks()[&task].bar.as_ref().map(ProgressBar::position),
             Some(7)
         );
-        bars.event(Event::Finished { task });
+        bars.event(Event::Finished {
+            task,
+            complete: true,
+        });
         assert!(bars.tasks().is_empty());
     }
 }

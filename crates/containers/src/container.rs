@@ -124,7 +124,7 @@ impl Container {
         let held = self.lock()?;
         // The container may have been started or removed since the record was read.
         match files::read_json(&self.files().join("instance.json"))? {
-            Some(record) => self.record = record,
+            Some(record) => self.set_record(record),
             None => {
                 held.remove()?;
                 return Err(Error::NoSuchContainer {
@@ -134,6 +134,12 @@ impl Container {
         }
         self.held = Some(held);
         Ok(())
+    }
+
+    /// Takes over what was read again. Another container may have the name by now, with other layers.
+    fn set_record(&mut self, record: Record) {
+        self.layers = self.all.stacked(&record.layers);
+        self.record = record;
     }
 
     /// Closes the lock without releasing it: a forked process holds it.

@@ -261,7 +261,8 @@ impl Pull<'_> {
             ControlFlow::Continue(())
         });
         if waiting {
-            self.progress.event(Event::Finished { task });
+            let complete = matches!(claim, Ok(Claim::Present(_)));
+            self.progress.event(Event::Finished { task, complete });
         }
         Ok(claim?)
     }

@@ -111,7 +111,7 @@ impl<'a> Download<'a> {
         locations: &[Location],
     ) -> Result<Result<Downloaded, Attempts>> {
         let got = fetcher.try_each(locations, |location| self.once(fetcher, location));
-        self.finish_task();
+        self.finish_task(matches!(got, Ok(Ok(_))));
         match got {
             Ok(Ok(url)) => self.complete(url).map(Ok),
             Ok(Err(attempts)) => Ok(Err(attempts)),
@@ -123,12 +123,13 @@ impl<'a> Download<'a> {
     pub fn read(mut self, body: Body) -> Result<Result<Downloaded, Attempts>> {
         let url = body.url.clone();
         let got = self.start(None).and_then(|()| self.receive(body, None));
-        self.finish_task();
-        let cause = match got? {
-            Ok(()) => self.judge()?,
-            Err(cause) => Some(cause),
+        let cause = match got {
+            Ok(Ok(())) => self.judge(),
+            Ok(Err(cause)) => Ok(Some(cause)),
+            Err(error) => Err(error),
         };
-        let Some(cause) = cause else {
+        self.finish_task(matches!(cause, Ok(None)));
+        let Some(cause) = cause? else {
             return self.complete(url).map(Ok);
         };
         let mut attempts = Attempts::default();
@@ -267,9 +268,10 @@ impl<'a> Download<'a> {
         });
     }
 
-    fn finish_task(&self) {
+    fn finish_task(&self, complete: bool) {
         if self.started {
-            self.progress.event(Event::Finished { task: self.task });
+            let task = self.task;
+            self.progress.event(Event::Finished { task, complete });
         }
     }
 }

@@ -184,3 +184,40 @@ fn rm_works_on_a_full_disk() {
     removed.succeeds();
     assert_eq!(listed.succeeds().text(), "");
 }
+
+/// Between the look at a container and its lock, another container can get its name.
+#[test]
+fn a_start_takes_the_layers_of_the_container_that_it_locked() {
+    use rustix::fs::{FlockOperation, Mode, flock, mkdir};
+    let home = Home::with_alpine();
+    home.run([
+        "run",
+        "--name",
+        "made",
+        "alpine",
+        "sh",
+        "-c",
+        "echo second >/which",
+    ])
+    .succeeds();
+    home.run(["commit", "made", "other"]).succeeds();
+    home.run(["run", "--name", "one", "alpine", "true"])
+        .succeeds();
+    home.run(["run", "--name", "other", "other", "cat", "/which"])
+        .succeeds();
+    let place = home.root().join("run/one");
+    mkdir(&place, Mode::RWXU).unwrap();
+    let lock = fs::File::open(&place).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let mut start = home.command(["start", "-a", "one"]);
+    let start = start.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // Time to read the record; the lock is waited for longer than this.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let [one, other] = ["one", "other"].map(|name| home.root().join("instances").join(name));
+    fs::remove_dir_all(&one).unwrap();
+    fs::rename(&other, &one).unwrap();
+    drop(lock);
+    let ended = start.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "second\n");
+    assert!(ended.status.success());
+}

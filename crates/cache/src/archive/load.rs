@@ -60,7 +60,8 @@ impl Cache {
         let read = archive.read(input, &mut |bytes| {
             progress.event(Event::Advanced { task, bytes })
         });
-        progress.event(Event::Finished { task });
+        let complete = read.is_ok();
+        progress.event(Event::Finished { task, complete });
         read?;
         if archive.has("index.json") {
             return archive.publish_layout(options, progress);

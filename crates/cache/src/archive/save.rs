@@ -92,7 +92,8 @@ impl Cache {
         writer.document("manifest.json", docker_document(images).as_bytes())?;
         writer.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         writer.write(&[0; 1024])?;
-        progress.event(Event::Finished { task });
+        let complete = true;
+        progress.event(Event::Finished { task, complete });
         Ok(())
     }
 }

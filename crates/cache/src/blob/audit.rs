@@ -98,7 +98,8 @@ impl Cache {
             }
             audit.blobs += 1;
         }
-        progress.event(Event::Finished { task });
+        let complete = audit.damaged.is_empty();
+        progress.event(Event::Finished { task, complete });
         Ok(audit)
     }
 

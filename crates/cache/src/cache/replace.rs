@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How much of a replaced file survives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +18,8 @@ pub enum Durability {
 
 /// Replaces a file, or makes it. Readers see the old content or the new one, never a part; a failure leaves the old one.
 ///
-/// The new file has this mode, less the umask. It is written beside the old one, as `.NAME.PID-NUMBER`, which a process that is
-/// killed leaves behind.
+/// The new file has this mode, less the umask. It is written beside the old one, as `.NAME.new`. A process that is killed leaves that
+/// behind, and the next one removes it: only one process at a time may replace a file, so the caller holds a lock.
 pub fn replace_file(
     path: &Path,
     mode: u32,
@@ -51,18 +50,18 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn create_beside(path: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".new");
+    let aside = path.with_file_name(hidden);
     loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{number}", std::process::id()));
-        let aside = path.with_file_name(hidden);
         let mut options = File::options();
         match options.write(true).create_new(true).mode(mode).open(&aside) {
-            // Left behind by a killed process that had this process's id.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Left behind by a killed process.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&aside)?;
+            }
             opened => return opened.map(|file| (file, aside)),
         }
     }
@@ -119,19 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_no_obstacle() {
+    fn what_a_killed_process_left_goes_with_the_next_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("record");
-        // Whatever number comes next.
-        for number in 0..50 {
-            let left = format!(".record.{}-{number}", std::process::id());
-            std::fs::write(dir.path().join(left), "left").unwrap();
-        }
+        std::fs::write(dir.path().join(".record.new"), "left by a killed process").unwrap();
         replace_file(&path, 0o644, Durability::None, |file| {
             file.write_all(b"new")
         })
         .unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(names(dir.path()).len(), 51);
+        assert_eq!(names(dir.path()), ["record"]);
     }
 }

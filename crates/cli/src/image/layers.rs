@@ -98,6 +98,8 @@ pub struct Watched<'a, R> {
     inner: R,
     task: TaskId,
     bytes: u64,
+    /// The end was read.
+    complete: bool,
     progress: &'a dyn Progress,
 }
 
@@ -114,6 +116,7 @@ impl<'a, R> Watched<'a, R> {
             inner,
             task,
             bytes: 0,
+            complete: false,
             progress,
         }
     }
@@ -123,6 +126,7 @@ impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.bytes += count as u64;
+        self.complete |= count == 0 && !buffer.is_empty();
         self.progress.event(Event::Advanced {
             task: self.task,
             bytes: self.bytes,
@@ -133,7 +137,8 @@ impl<R: Read> Read for Watched<'_, R> {
 
 impl<R> Drop for Watched<'_, R> {
     fn drop(&mut self) {
-        self.progress.event(Event::Finished { task: self.task });
+        let (task, complete) = (self.task, self.complete);
+        self.progress.event(Event::Finished { task, complete });
     }
 }
 

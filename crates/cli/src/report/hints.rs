@@ -115,6 +115,11 @@ pub fn of_containers(error: &box_containers::Error) -> Option<String> {
 fn of_run(error: &box_run::Error) -> Option<String> {
     use box_run::Error;
     match error {
+        Error::Setup {
+            step: Step::Rootfs,
+            action,
+            source,
+        } if !action.starts_with("mount the overlay on ") => of_io(source),
         Error::Setup { step, source, .. } => of_step(*step, Errno::from_io_error(source)?),
         Error::Io { source, .. } => of_io(source),
         error => error.hint(),

@@ -118,3 +118,32 @@ pub(crate) fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn layers_are_written_as_digests_and_read_from_paths_too() {
+        let id = DiffId(Digest::of(b"a layer"));
+        let record = |layer: &str| {
+            format!(
+                r#"{{"id":"1","image":"alpine","manifest":null,"layers":["{layer}"],"created":1,"remove":false,
+                "options":{{"init":true,"interactive":true}},"started":null,"ended":null}}"#
+            )
+        };
+        let path = format!("/var/lib/box/layers/{}", id.0.hex());
+        for layer in [path, id.0.to_string()] {
+            let read: Record = serde_json::from_str(&record(&layer)).unwrap();
+            assert_eq!(read.layers, [id]);
+            assert!(read.options.interactive && read.options.runtime.init);
+            let written = serde_json::to_value(&read).unwrap();
+            assert_eq!(written["layers"][0], id.0.to_string());
+            assert_eq!(written["options"]["init"], true);
+        }
+        for layer in ["/var/lib/box/layers/x", "x"] {
+            assert!(serde_json::from_str::<Record>(&record(layer)).is_err());
+        }
+    }
+}

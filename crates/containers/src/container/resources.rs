@@ -67,11 +67,12 @@ impl Container {
         let path = self.files().join("instance.json");
         let record: Option<Record> = files::read_json(&path)?;
         // It may have been renamed or removed before it was locked.
-        self.record = record
+        let record = record
             .filter(|record| record.id == self.record.id)
             .ok_or_else(|| Error::NoSuchContainer {
                 name: self.name.clone(),
             })?;
+        self.set_record(record);
         self.spec = None;
         Ok(())
     }

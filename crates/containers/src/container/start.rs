@@ -97,7 +97,7 @@ impl Lifecycle for Container {
     fn created(&mut self, pid: i32, cgroup: &Path) -> Result<(), BoxError> {
         let state = State {
             pid,
-            start_time: Stat::of(pid)?.start_time,
+            start_time: Stat::of(pid).map_err(Error::from)?.start_time,
             monitor: rustix::process::getpid().as_raw_nonzero().get(),
             running: true,
             started: now(),
@@ -111,7 +111,7 @@ impl Lifecycle for Container {
             self.take_written_options();
             self.record.started = Some(Started {
                 at: state.started,
-                boot_id: box_host::process::boot_id()?,
+                boot_id: box_host::process::boot_id().map_err(Error::from)?,
             });
             self.record.ended = None;
             self.save()?;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use box_unpack::LayerStore;
+use box_cache::DiffId;
+use box_unpack::{LayerStore, Layers};
 
 use super::bundle::remove_bundle;
 use super::state::{RunDir, Status};
@@ -29,6 +30,11 @@ impl Containers {
             run: run.into(),
             layers: LayerStore::open(layers),
         }
+    }
+
+    /// The layers of a record.
+    pub(super) fn stacked(&self, layers: &[DiffId]) -> Layers {
+        self.layers.stacked(layers)
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -65,7 +71,7 @@ impl Containers {
             name,
             dir,
             all: self.clone(),
-            layers: self.layers.stacked(&record.layers),
+            layers: self.stacked(&record.layers),
             record,
             spec: None,
             etc: None,
