@@ -273,8 +273,7 @@ impl ContainerArgs {
     /// The names of all flags that are read without clap.
     #[cfg(test)]
     pub fn flag_names() -> Vec<&'static str> {
-        let own = Self::FLAGS.iter().flat_map(|flag| flag.names).copied();
-        own.chain(LimitArgs::flag_names()).collect()
+        [Flag::all_names(Self::FLAGS), LimitArgs::flag_names()].concat()
     }
 
     /// `--cgroup-parent`, which is not part of the spec.

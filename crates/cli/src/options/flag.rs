@@ -18,6 +18,12 @@ impl<A> Flag<A> {
     pub fn named(flags: &'static [Flag<A>], name: &str) -> Option<&'static Flag<A>> {
         flags.iter().find(|flag| flag.names.contains(&name))
     }
+
+    /// The names of all these flags.
+    #[cfg(test)]
+    pub fn all_names(flags: &'static [Flag<A>]) -> Vec<&'static str> {
+        flags.iter().flat_map(|flag| flag.names).copied().collect()
+    }
 }
 
 /// The place of a flag's value.

@@ -79,11 +79,7 @@ impl Globals {
     /// The names of all flags that are read without clap.
     #[cfg(test)]
     pub fn flag_names() -> Vec<&'static str> {
-        Self::FLAGS
-            .iter()
-            .flat_map(|flag| flag.names)
-            .copied()
-            .collect()
+        Flag::all_names(Self::FLAGS)
     }
 }
 

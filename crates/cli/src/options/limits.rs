@@ -93,11 +93,7 @@ impl LimitArgs {
     /// The names of all flags that are read without clap.
     #[cfg(test)]
     pub fn flag_names() -> Vec<&'static str> {
-        Self::FLAGS
-            .iter()
-            .flat_map(|flag| flag.names)
-            .copied()
-            .collect()
+        Flag::all_names(Self::FLAGS)
     }
 
     /// The requested resources. `None` if there was no flag.

@@ -214,8 +214,7 @@ impl Args {
     /// The names of all flags that are read without clap.
     #[cfg(test)]
     pub fn flag_names() -> Vec<&'static str> {
-        let own = Self::FLAGS.iter().flat_map(|flag| flag.names).copied();
-        own.chain(ContainerArgs::flag_names()).collect()
+        [Flag::all_names(Self::FLAGS), ContainerArgs::flag_names()].concat()
     }
 
     /// The image and the command.
