@@ -47,6 +47,11 @@ impl Reference {
         &self.name
     }
 
+    /// Whether this is the short name of Alpine's own releases, which come from Alpine's mirrors and not from a registry.
+    pub fn is_own(&self) -> bool {
+        self.name == OWN
+    }
+
     /// The tag. `latest` if neither tag nor digest was given, `None` if only a digest was.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
@@ -70,7 +75,7 @@ impl Reference {
 
     /// What docker and podman mean by this name: the same image, except for `alpine`, which is docker's image there.
     pub fn as_docker_means(&self) -> Reference {
-        match self.name == OWN {
+        match self.is_own() {
             true => Reference {
                 name: format!("{DOCKER}/{OFFICIAL}/{OWN}"),
                 ..self.clone()

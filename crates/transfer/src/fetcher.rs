@@ -1,6 +1,7 @@
 //! Files from several locations: one location after the other, each tried as often as that makes sense.
 
 use box_cache::{Event, Progress};
+use reqwest::Url;
 
 use crate::attempt::{Attempts, Cause};
 use crate::body::Body;
@@ -11,9 +12,28 @@ use crate::retry::{Backoff, Retry};
 
 /// Fetches files. It keeps the client's thread alive until it is dropped.
 pub struct Fetcher<'a> {
-    client: Client<'a>,
+    opener: Box<dyn Open + 'a>,
     retry: &'a Retry,
     progress: &'a dyn Progress,
+}
+
+/// Opens files at URLs. [`Client`] does so as they stand; others may have to authenticate before.
+pub trait Open: Send + Sync {
+    /// Opens the file at `url`, from `resume` on where that is possible. One try.
+    ///
+    /// # Errors
+    /// The inner failure is the server's: another try or another location may do better.
+    fn open(&self, url: &Url, resume: Option<&Resume>) -> Result<Result<Body, Cause>>;
+}
+
+impl Open for Client {
+    fn open(&self, url: &Url, resume: Option<&Resume>) -> Result<Result<Body, Cause>> {
+        let sent = self.send(&Request {
+            resume,
+            ..Request::new(url)
+        })?;
+        Ok(sent.and_then(|response| Body::of_answer(response, resume)))
+    }
 }
 
 /// How one try ended that did not bring the whole file.
@@ -34,18 +54,18 @@ impl From<Cause> for FailedTry {
 }
 
 impl<'a> Fetcher<'a> {
-    /// Connects to nothing yet. Retries are reported to `progress`.
-    pub fn new(options: &'a ClientOptions, retry: &'a Retry, progress: &'a dyn Progress) -> Self {
+    /// Fetches with a client of its own. Connects to nothing yet. Retries are reported to `progress`.
+    pub fn new(options: &ClientOptions, retry: &'a Retry, progress: &'a dyn Progress) -> Self {
+        Self::with(Box::new(Client::new(options)), retry, progress)
+    }
+
+    /// Fetches with `opener`. Retries are reported to `progress`.
+    pub fn with(opener: Box<dyn Open + 'a>, retry: &'a Retry, progress: &'a dyn Progress) -> Self {
         Self {
-            client: Client::new(options),
+            opener,
             retry,
             progress,
         }
-    }
-
-    /// The client, for single requests.
-    pub fn client(&self) -> &Client<'a> {
-        &self.client
     }
 
     /// A small document of at most `limit` bytes from the first location that has it, and the URL it came from. A
@@ -113,13 +133,7 @@ impl<'a> Fetcher<'a> {
         resume: Option<&Resume>,
     ) -> Result<Result<Body, Cause>> {
         match location {
-            Location::Http(url) => {
-                let sent = self.client.send(&Request {
-                    resume,
-                    ..Request::new(url)
-                })?;
-                Ok(sent.and_then(|response| Body::of_answer(response, resume)))
-            }
+            Location::Http(url) => self.opener.open(url, resume),
             Location::File(path) => Ok(Body::file(path, resume.map_or(0, |resume| resume.offset))),
         }
     }

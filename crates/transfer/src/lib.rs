@@ -25,14 +25,16 @@ mod retry;
 pub use attempt::{Attempt, Attempts, Cause};
 pub use body::{Body, Validators};
 pub use box_cache::is_full;
-pub use client::{CaCerts, Client, ClientOptions, Netrc, Proxies, Request, Response, Resume};
+pub use client::{
+    CaCerts, Client, ClientOptions, Content, Identity, Netrc, Proxies, Request, Response, Resume,
+};
 pub use download::{Blob, Download, Downloaded, Tap};
 pub use error::{Error, Result, with_causes};
-pub use fetcher::{FailedTry, Fetcher};
+pub use fetcher::{FailedTry, Fetcher, Open};
 pub use location::Location;
 pub use printable::Printable;
 pub use reqwest::header::{self, HeaderMap};
-pub use reqwest::{StatusCode, Url};
+pub use reqwest::{Method, StatusCode, Url};
 pub use retry::{Backoff, Retry};
 
 /// An error of any type, such as a [`Tap`] may return.

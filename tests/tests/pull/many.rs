@@ -110,7 +110,7 @@ fn large_archive(size: u64) -> Response {
 
 #[test]
 fn memory_does_not_grow_with_the_file() {
-    const SIZE: u64 = 2 << 30;
+    const SIZE: u64 = 512 << 20;
     const MOST: u64 = 32 << 10;
     let server = Server::new(|_| large_archive(SIZE));
     let home = Home::with_mirror("http://127.0.0.1:1");

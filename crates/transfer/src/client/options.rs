@@ -15,6 +15,10 @@ use crate::printable::Printable;
 pub struct ClientOptions {
     /// Certificates that are trusted in addition to those of the system.
     pub ca_certs: Vec<CaCerts>,
+    /// The certificate by which the client itself is known to servers that ask for one.
+    pub identity: Option<Identity>,
+    /// Take any certificate of a server. Nothing is protected then.
+    pub any_certificate: bool,
     /// Proxies.
     pub proxies: Proxies,
     /// Names and passwords for hosts.
@@ -31,6 +35,8 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             ca_certs: Vec::new(),
+            identity: None,
+            any_certificate: false,
             proxies: Proxies::default(),
             netrc: Netrc::default(),
             connect_timeout: Duration::from_secs(10),
@@ -47,6 +53,24 @@ pub struct CaCerts {
     pub name: String,
     /// One or more certificates in PEM.
     pub pem: Vec<u8>,
+}
+
+/// A client's certificate and its private key, as read by the caller.
+#[derive(Clone)]
+pub struct Identity {
+    /// The name of its file, for messages.
+    pub name: String,
+    /// The certificate, those of its authorities, and the key, in PEM.
+    pub pem: Vec<u8>,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Shows no key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Proxies as the usual variables give them (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`); each an
@@ -107,7 +131,22 @@ impl ClientOptions {
         self.proxies.add_to(builder)
     }
 
-    pub(super) fn certificates(&self) -> Result<Vec<Certificate>> {
+    /// What only an encrypted connection needs.
+    pub(super) fn secured(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
+        let mut builder = builder
+            .tls_certs_merge(self.certificates()?)
+            .tls_danger_accept_invalid_certs(self.any_certificate);
+        if let Some(Identity { name, pem }) = &self.identity {
+            let identity = reqwest::Identity::from_pem(pem).map_err(|e| Error::Certificate {
+                name: name.clone(),
+                why: failure::deepest(&e),
+            })?;
+            builder = builder.identity(identity);
+        }
+        Ok(builder)
+    }
+
+    fn certificates(&self) -> Result<Vec<Certificate>> {
         let mut all = Vec::new();
         for file in &self.ca_certs {
             let unusable = |why: String| Error::Certificate {

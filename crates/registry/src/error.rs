@@ -1,0 +1,57 @@
+//! Failures of a conversation with a registry.
+
+use box_transfer::{Attempts, Printable};
+
+/// The result of every fallible verb of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of a request to a registry. The message is complete, and free of control characters whatever a server sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The transfer failed on this side.
+    #[error(transparent)]
+    Transfer(#[from] box_transfer::Error),
+    /// No endpoint has it, or none can be reached.
+    #[error("cannot fetch {what}: {attempts}")]
+    Unreachable {
+        /// What was asked for, such as `the manifest of docker.io/library/nginx:latest`.
+        what: String,
+        /// Every try, and how it ended.
+        attempts: Attempts,
+    },
+    /// The registry knows no such repository, tag or digest, or hides it.
+    #[error("cannot find {what}: not found or private at {host}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// The host of the registry.
+        host: Printable,
+    },
+    /// The registry wants credentials, and has got none.
+    #[error("cannot access {what}: {host} demands credentials")]
+    CredentialsRequired {
+        /// What was asked for.
+        what: String,
+        /// The host of the registry.
+        host: Printable,
+    },
+    /// The registry, or its token server, does not accept the credentials.
+    #[error("cannot access {what}: wrong credentials for {host}")]
+    WrongCredentials {
+        /// What was asked for.
+        what: String,
+        /// The host of the registry.
+        host: Printable,
+    },
+    /// The registry accepts the credentials, but does not permit this.
+    #[error("cannot access {what}: {host} denies it{}", .why.as_ref().map(|w| format!(": {w}")).unwrap_or_default())]
+    Denied {
+        /// What was asked for.
+        what: String,
+        /// The host of the registry.
+        host: Printable,
+        /// The server's explanation.
+        why: Option<Printable>,
+    },
+}
