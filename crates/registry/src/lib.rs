@@ -4,11 +4,16 @@
 //! knows neither Alpine nor tar archives, and reads nothing of the environment: the caller says which files there are.
 //!
 //! - A [`RepositoryName`] is the host and the path that a reference stands for; an [`Endpoint`] is one place that serves it.
+//! - A [`Configuration`] is what the user's settings say about registries; a [`CredentialStore`] knows who the user is to them.
 
+mod configuration;
+mod credentials;
 mod endpoint;
 mod error;
 mod name;
 
+pub use configuration::{Configuration, Places};
+pub use credentials::{Credential, CredentialStore};
 pub use endpoint::{Answers, Endpoint, Security};
 pub use error::{Error, Result};
 pub use name::RepositoryName;
