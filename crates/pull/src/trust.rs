@@ -22,3 +22,6 @@ pub use judgement::Refusal;
 pub use key::PublicKey;
 pub use policy::{Policy, Rule, Signers};
 pub use signing::{SignatureImage, SigningKey};
+
+#[cfg(test)]
+mod tests;
