@@ -10,6 +10,7 @@
 //! (<https://github.com/sigstore/protobuf-specs>). Certificates and transparency logs are not evaluated: only keys count.
 
 mod bundle;
+mod encrypted;
 mod evidence;
 mod judgement;
 mod key;

@@ -382,7 +382,7 @@ fn what_a_signing_key_writes_counts() {
         p256.to_sec1_pem(LineEnding::LF).unwrap(),
         ed25519.to_pkcs8_pem(LineEnding::LF).unwrap(),
     ] {
-        let key = SigningKey::from_pem(&pem).unwrap();
+        let key = SigningKey::from_pem(&pem, "").unwrap();
         assert!(!format!("{key:?}").contains("BEGIN"));
         let made = key
             .sign(&name, &documents.1[0], existing.as_deref())
