@@ -122,6 +122,8 @@ mod tests {
         let config = Config::parse(
             "offline = true\n[pull]\nmirrors = ['file:///m']\nverify = 'require'\nca-certs = ['/ca.pem']\n\
              [cache]\nmax-size = '20G'\n[run]\nstorage = 'copy'\n\
+             [registry.'reg.example:5000']\ninsecure = true\nblocked = true\nlocation = 'l'\nmirrors = ['m']\nca-certs = ['/c']\n\
+             client-cert = '/d'\nclient-key = '/k'\n\
              [policy.'ghcr.io/org']\ntype = 'signed-by'\nkeys = ['/org.pub']\nsigned-as = 'up.io/org'\n\
              [policy.'docker.io']\ntype = 'insecure-accept'\n[policy.'*']\ntype = 'reject'\n",
         )
