@@ -80,11 +80,11 @@ pub(crate) fn publish(
     cache: &Cache,
     hold: &Hold,
     image: NewImage,
-    download: Option<Whole>,
+    downloads: Vec<Whole>,
     layers: Vec<Box<dyn StagedLayer>>,
 ) -> Result<Image> {
     let what = image.reference.to_string();
-    let staged = cache.stage(hold, image, download)?;
+    let staged = cache.stage(hold, image, downloads)?;
     let mut synced = None;
     for mut layer in layers {
         synced = layer.sync().map_err(Error::layer(&what))?;

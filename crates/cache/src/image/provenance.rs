@@ -5,10 +5,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Digest;
+
 const URL: &str = "box.provenance.url";
 const FETCHED: &str = "box.provenance.fetched";
 const VERIFIED: &str = "box.provenance.verified";
+/// The value of [`DOCUMENTS`] for documents from a registry.
+const SERVED: &str = "served";
 const FINGERPRINT: &str = "box.provenance.fingerprint";
+const DOCUMENTS: &str = "box.provenance.documents";
+const INDEX: &str = "box.provenance.index";
 const VERSION: &str = "org.opencontainers.image.version";
 
 /// The origin of an image.
@@ -22,6 +28,17 @@ pub struct Provenance {
     pub verified: Verified,
     /// Its release, such as `3.20.3`.
     pub version: Option<String>,
+    /// How its manifest and config came from a registry, byte for byte. `None` if box made them, or if it is unknown who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
+}
+
+/// The way to the manifest of an image that a registry serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The digest of the index from which the manifest was chosen, if there was one. The cache has the index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Digest>,
 }
 
 /// How an image's bytes were verified: the strongest check that they passed.
@@ -70,7 +87,7 @@ impl Provenance {
     /// Whether box verified a tarball and made the image from it. The config and manifest of any other image were made elsewhere, and
     /// may put the same tarball to another use.
     pub(crate) fn is_of_tarball(&self) -> bool {
-        self.verified != Verified::Unverified
+        self.verified != Verified::Unverified && self.served.is_none()
     }
 
     /// An unknown origin.
@@ -80,7 +97,13 @@ impl Provenance {
             fetched: 0,
             verified: Verified::Unverified,
             version: None,
+            served: None,
         }
+    }
+
+    /// The index from which its manifest was chosen.
+    pub(crate) fn index(&self) -> Option<Digest> {
+        self.served.as_ref()?.index
     }
 
     /// Writes it as annotations of an index entry.
@@ -105,6 +128,9 @@ impl Provenance {
         set(VERIFIED, Some(verified.to_owned()));
         set(FINGERPRINT, fingerprint);
         set(VERSION, self.version.clone());
+        let served = self.served.as_ref();
+        set(DOCUMENTS, served.map(|_| SERVED.to_owned()));
+        set(INDEX, self.index().map(|index| index.to_string()));
     }
 
     /// Reads the annotations of an index entry. Other tools write none: then everything is unknown.
@@ -125,6 +151,9 @@ impl Provenance {
                 .unwrap_or(0),
             verified,
             version: get(VERSION),
+            served: (get(DOCUMENTS).as_deref() == Some(SERVED)).then(|| Served {
+                index: get(INDEX).and_then(|digest| digest.parse().ok()),
+            }),
         }
     }
 }
@@ -148,6 +177,9 @@ mod tests {
                 fetched: 1_700_000_000,
                 verified,
                 version: Some("3.20.3".to_owned()),
+                served: Some(Served {
+                    index: Some(Digest::of(b"index")),
+                }),
             };
             let mut annotations = BTreeMap::new();
             provenance.annotate(&mut annotations);
@@ -170,6 +202,7 @@ mod tests {
             fetched: 1,
             verified: signed,
             version: Some("1".to_owned()),
+            served: Some(Served::default()),
         }
         .annotate(&mut annotations);
         Provenance::unknown().annotate(&mut annotations);
