@@ -145,6 +145,20 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A layer unpacks to something else than the config says.
+    #[error(
+        "cannot accept the layer {layer} of {reference}: expected the content {expected} by the config, got {actual}"
+    )]
+    WrongContent {
+        /// The reference requested.
+        reference: String,
+        /// The digest of the layer.
+        layer: String,
+        /// The digest of its content by the config.
+        expected: String,
+        /// The digest of its content.
+        actual: String,
+    },
     /// The bytes have the right digest, but are not a layer.
     #[error("cannot unpack {what}: {}", with_causes(source.as_ref()))]
     Layer {

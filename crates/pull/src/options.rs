@@ -1,5 +1,7 @@
 //! How to pull.
 
+use std::num::NonZeroUsize;
+
 use box_cache::Platform;
 use box_transfer::{ClientOptions, Retry};
 
@@ -10,6 +12,9 @@ use crate::source::alpine::DEFAULT_MIRROR;
 
 /// Largest file that is fetched by default, in bytes.
 pub const DEFAULT_MAX_SIZE: u64 = 64 << 30;
+
+/// How many layers are fetched at a time by default.
+pub const DEFAULT_JOBS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
 
 /// How to pull. Nothing is read from the environment or from configuration files here.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct PullOptions {
     pub locked: bool,
     /// Largest file fetched, in bytes.
     pub max_size: u64,
+    /// How many layers are fetched at a time.
+    pub jobs: NonZeroUsize,
 }
 
 impl PullOptions {
@@ -51,6 +58,7 @@ impl PullOptions {
             pins: None,
             locked: false,
             max_size: DEFAULT_MAX_SIZE,
+            jobs: DEFAULT_JOBS,
         }
     }
 }

@@ -92,6 +92,7 @@ impl Pin {
                 sha512: None,
                 size: Some(self.size),
                 media_type: None,
+                diff_id: None,
             }],
             proof: Proof {
                 signature: Some(mirrors.sidecar(format!("{}.asc", self.path))),
@@ -99,6 +100,7 @@ impl Pin {
             },
             current: true,
             searched: Vec::new(),
+            served: None,
         }
     }
 }

@@ -267,6 +267,15 @@ impl Pull<'_> {
         Ok(claim?)
     }
 
+    /// Claims a download, if no other process holds it.
+    fn try_claim(&self, descriptor: &Descriptor) -> Result<Option<Claim>> {
+        let key = PartialKey::Digest(descriptor.digest);
+        match self.cache.partial(&key, &mut |_| ControlFlow::Break(())) {
+            Err(box_cache::Error::Locked { .. }) => Ok(None),
+            claim => Ok(Some(claim?)),
+        }
+    }
+
     fn note(&self, text: &str) {
         self.progress.event(Event::Note { text });
     }

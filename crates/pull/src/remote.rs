@@ -41,6 +41,11 @@ impl<'a> Remote<'a> {
         }
     }
 
+    /// What fetches the layers of an image.
+    pub(crate) fn fetcher(&self, _resolved: &Resolved) -> &Fetcher<'a> {
+        &self.mirrors.fetcher
+    }
+
     /// Whether any source publishes images of this name.
     pub fn knows(reference: &Reference) -> bool {
         source::of(reference).is_ok()

@@ -43,7 +43,8 @@ impl ServedImage {
     /// All documents.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &[u8]> {
         let own = [self.manifest.as_slice(), self.config.as_slice()];
-        own.into_iter().chain(self.indexes.iter().map(Vec::as_slice))
+        own.into_iter()
+            .chain(self.indexes.iter().map(Vec::as_slice))
     }
 
     /// Reads the documents and compares them with each other. Notes in the provenance how they were found.
@@ -65,7 +66,10 @@ impl ServedImage {
             return Err(malformed("manifest", fault));
         }
         if let Some(kind) = manifest.artifact() {
-            return Err(malformed("manifest", format!("it is no image but {kind:?}")));
+            return Err(malformed(
+                "manifest",
+                format!("it is no image but {kind:?}"),
+            ));
         }
         let config = (Digest::of(&self.config), self.config.len() as u64);
         if config != (manifest.config.digest, manifest.config.size) {
@@ -111,7 +115,9 @@ impl ServedImage {
 
 /// The type of an artifact, if the document is the manifest of one and not of an image.
 pub fn artifact_type(manifest: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Manifest>(manifest).ok()?.artifact()
+    serde_json::from_slice::<Manifest>(manifest)
+        .ok()?
+        .artifact()
 }
 
 impl Cache {

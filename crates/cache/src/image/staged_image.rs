@@ -149,11 +149,7 @@ impl Cache {
     }
 
     /// Syncs `count` files of `partial/`: each alone, or the whole file system where that costs less.
-    fn sync_all(
-        &self,
-        count: usize,
-        each: &mut dyn Iterator<Item = Result<()>>,
-    ) -> Result<()> {
+    fn sync_all(&self, count: usize, each: &mut dyn Iterator<Item = Result<()>>) -> Result<()> {
         if count <= FEW {
             return each.collect();
         }
