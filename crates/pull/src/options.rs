@@ -1,6 +1,7 @@
 //! How to pull.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use box_cache::Platform;
 use box_transfer::{ClientOptions, Retry};
@@ -42,6 +43,8 @@ pub struct PullOptions {
     pub locked: bool,
     /// Largest file fetched, in bytes.
     pub max_size: u64,
+    /// How to speak to registries.
+    pub registry: Arc<box_registry::Options>,
     /// How many layers are fetched at a time.
     pub jobs: NonZeroUsize,
 }
@@ -62,6 +65,7 @@ impl PullOptions {
             pins: None,
             locked: false,
             max_size: DEFAULT_MAX_SIZE,
+            registry: Arc::default(),
             jobs: DEFAULT_JOBS,
         }
     }

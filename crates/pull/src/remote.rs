@@ -1,7 +1,10 @@
-//! What mirrors offer, without fetching it.
+//! What mirrors and registries offer, without fetching it.
 
-use box_cache::{Cache, Progress, Reference, Verified};
-use box_transfer::Fetcher;
+use std::sync::Arc;
+
+use box_cache::{Cache, Digest, Progress, Reference, Verified};
+use box_registry::{Registry, RepositoryName, Wanted};
+use box_transfer::{Body, Cause, Fetcher, Open, Resume, Url};
 
 use crate::error::{Error, Result};
 use crate::mirror::Mirrors;
@@ -14,6 +17,10 @@ use crate::source::{self, Offer, Query};
 pub struct Remote<'a> {
     options: &'a PullOptions,
     pub(crate) mirrors: Mirrors<'a>,
+    registry: Arc<Registry<'a>>,
+    /// Fetches from registries.
+    blobs: Fetcher<'a>,
+    progress: &'a dyn Progress,
 }
 
 /// What a pull would do.
@@ -35,15 +42,34 @@ impl<'a> Remote<'a> {
     /// Connects to nothing yet.
     pub fn new(options: &'a PullOptions, progress: &'a dyn Progress) -> Self {
         let fetcher = Fetcher::new(&options.http, &options.retry, progress);
+        let registry = Arc::new(Registry::new(&options.registry, progress));
+        let opener = Box::new(Blobs(registry.clone()));
         Self {
             options,
             mirrors: Mirrors::new(&options.mirrors, fetcher),
+            blobs: Fetcher::with(opener, &options.retry, progress),
+            registry,
+            progress,
         }
     }
 
     /// What fetches the layers of an image.
-    pub(crate) fn fetcher(&self, _resolved: &Resolved) -> &Fetcher<'a> {
-        &self.mirrors.fetcher
+    pub(crate) fn fetcher(&self, resolved: &Resolved) -> &Fetcher<'a> {
+        match resolved.served {
+            Some(_) => &self.blobs,
+            None => &self.mirrors.fetcher,
+        }
+    }
+
+    /// The digest that a tag has in its registry now, by a request that brings no document. `None` if the registry does not say, or
+    /// has no such tag, or if the reference is no tag of a registry.
+    pub(crate) fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>> {
+        let name = RepositoryName::of(reference);
+        let (Some(name), Some(tag), None) = (name, reference.tag(), reference.digest()) else {
+            return Ok(None);
+        };
+        let head = self.registry.repository(&name)?.head(Wanted::Tag(tag))?;
+        Ok(head.and_then(|found| found.digest().to_string().parse().ok()))
     }
 
     /// Whether any source publishes images of this name.
@@ -54,9 +80,30 @@ impl<'a> Remote<'a> {
     /// What a reference stands for now, by the lock file, or else by the mirrors.
     pub fn resolve(&self, reference: &Reference) -> Result<Resolved> {
         match pin(self.options, reference)? {
-            Some(pin) => Ok(pin.resolved(&self.mirrors)),
+            Some(pin) => match pin.resolved(&self.mirrors) {
+                Some(resolved) => Ok(resolved),
+                // The registry has to be asked for the documents, by their digest.
+                None => {
+                    let pinned = reference.with_digest(pin.manifest);
+                    Ok(Resolved {
+                        current: reference.digest().is_none(),
+                        ..self.newest(&pinned)?
+                    })
+                }
+            },
             None => self.newest(reference),
         }
+    }
+
+    /// What a reference stands for now on every platform, ignoring any lock file.
+    pub(crate) fn all(&self, reference: &Reference) -> Result<Vec<Resolved>> {
+        let mut all = source::of(reference)?.resolve_all(&self.query(reference)?)?;
+        if reference.digest().is_some() {
+            for resolved in &mut all {
+                resolved.proof.digests = Verified::Digest;
+            }
+        }
+        Ok(all)
     }
 
     /// What a reference stands for now by the mirrors, ignoring any lock file.
@@ -77,8 +124,11 @@ impl<'a> Remote<'a> {
     /// What a pull would do. Only what is needed to tell is fetched.
     pub fn preview(&self, cache: &Cache, reference: &Reference) -> Result<Preview> {
         let resolved = self.resolve(reference)?;
-        let image = cache.find_exactly(reference, &self.options.platform);
-        let same = image.is_ok_and(|image| image.is_some_and(|i| resolved.is_image(&i)));
+        let images = cache.find_all(reference)?;
+        let same = images.iter().any(|image| {
+            let fits = image.reference == *reference || reference.digest().is_some();
+            fits && resolved.is_image(image)
+        });
         let (mut size, mut cached) = (Some(0), true);
         for layer in &resolved.layers {
             let blob = cache.has_blob(&layer.digest)?;
@@ -86,7 +136,7 @@ impl<'a> Remote<'a> {
             let mut layer_size = layer.size.or(blob);
             for location in &layer.locations {
                 if layer_size.is_none() {
-                    let opened = self.mirrors.fetcher.open(location, None)?;
+                    let opened = self.fetcher(&resolved).open(location, None)?;
                     layer_size = opened.ok().and_then(|body| body.size);
                 }
             }
@@ -110,8 +160,23 @@ impl<'a> Remote<'a> {
                 reference,
                 platform: &self.options.platform,
                 mirrors: &self.mirrors,
+                registry: &self.registry,
+                progress: self.progress,
             }),
         }
+    }
+}
+
+/// Opens blobs of registries.
+struct Blobs<'a>(Arc<Registry<'a>>);
+
+impl Open for Blobs<'_> {
+    fn open(
+        &self,
+        url: &Url,
+        resume: Option<&Resume>,
+    ) -> box_transfer::Result<Result<Body, Cause>> {
+        Open::open(self.0.as_ref(), url, resume)
     }
 }
 
@@ -122,13 +187,11 @@ pub(crate) fn pin<'a>(options: &'a PullOptions, reference: &Reference) -> Result
     };
     match pins.get(reference, &options.platform) {
         Some(pin) => match reference.digest() {
-            Some(demanded) if ![pin.manifest, pin.tarball].contains(demanded) => {
-                Err(Error::WrongDigest {
-                    reference: reference.without_digest().to_string(),
-                    expected: demanded.to_string(),
-                    found: format!("{} has {}", pins.path().display(), pin.manifest),
-                })
-            }
+            Some(demanded) if !pin.is(demanded) => Err(Error::WrongDigest {
+                reference: reference.without_digest().to_string(),
+                expected: demanded.to_string(),
+                found: format!("{} has {}", pins.path().display(), pin.manifest),
+            }),
             _ => Ok(Some(pin)),
         },
         None if options.locked => Err(Error::NotLocked {

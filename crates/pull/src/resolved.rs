@@ -112,6 +112,12 @@ impl Resolved {
             .is_some_and(|tarball| tarball.digest == *digest)
     }
 
+    /// Whether a digest means this: that of the tarball, of the manifest, or of an index that led to it.
+    pub(crate) fn means(&self, digest: &Digest) -> bool {
+        let served = self.served.as_ref();
+        self.is_tarball(digest) || served.is_some_and(|served| served.is(digest))
+    }
+
     /// Whether an image of the cache is this release. Only the image of one tarball is identified by its layer; images of
     /// registries are identified by their manifests, and by the index that led to it.
     pub(crate) fn is_image(&self, image: &Image) -> bool {
