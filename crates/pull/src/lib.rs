@@ -29,7 +29,7 @@ pub use mirror::Mirror;
 pub use options::{DEFAULT_JOBS, DEFAULT_MAX_SIZE, PullOptions};
 pub use pins::{FILE_NAME as LOCK_FILE, Pin, Pins};
 pub use pull::{Outcome, Pulled, pull, pull_all};
-pub use remote::{Preview, Remote};
+pub use remote::{Preview, PreviewLayer, Remote};
 pub use resolved::{Descriptor, Proof, Resolved, Served, Sidecar};
 pub use signature::{Keyring, VerifyPolicy};
 pub use source::Offer;

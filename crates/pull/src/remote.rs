@@ -30,12 +30,25 @@ pub struct Preview {
     pub resolved: Resolved,
     /// The URL that would be tried first.
     pub url: String,
-    /// Size of all layers in bytes, if it is known.
+    /// Size of what would be fetched in bytes, if it is known.
     pub size: Option<u64>,
+    /// The layers, each once.
+    pub layers: Vec<PreviewLayer>,
     /// Whether all layers are in the cache already, so that nothing would be fetched.
     pub cached: bool,
     /// Whether nothing at all would change.
     pub unchanged: bool,
+}
+
+/// A layer that a pull would need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewLayer {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes, if it is known.
+    pub size: Option<u64>,
+    /// Whether it is in the cache already.
+    pub cached: bool,
 }
 
 impl<'a> Remote<'a> {
@@ -63,18 +76,13 @@ impl<'a> Remote<'a> {
 
     /// The digest that a tag has in its registry now, by a request that brings no document. `None` if the registry does not say, or
     /// has no such tag, or if the reference is no tag of a registry.
-    pub(crate) fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>> {
+    pub fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>> {
         let name = RepositoryName::of(reference);
         let (Some(name), Some(tag), None) = (name, reference.tag(), reference.digest()) else {
             return Ok(None);
         };
         let head = self.registry.repository(&name)?.head(Wanted::Tag(tag))?;
         Ok(head.and_then(|found| found.digest().to_string().parse().ok()))
-    }
-
-    /// Whether any source publishes images of this name.
-    pub fn knows(reference: &Reference) -> bool {
-        source::of(reference).is_ok()
     }
 
     /// What a reference stands for now, by the lock file, or else by the mirrors.
@@ -129,24 +137,38 @@ impl<'a> Remote<'a> {
             let fits = image.reference == *reference || reference.digest().is_some();
             fits && resolved.is_image(image)
         });
-        let (mut size, mut cached) = (Some(0), true);
+        let mut layers: Vec<PreviewLayer> = Vec::new();
         for layer in &resolved.layers {
+            if layers.iter().any(|other| other.digest == layer.digest) {
+                continue;
+            }
             let blob = cache.has_blob(&layer.digest)?;
-            cached &= blob.is_some();
-            let mut layer_size = layer.size.or(blob);
+            let mut size = layer.size.or(blob);
             for location in &layer.locations {
-                if layer_size.is_none() {
+                if size.is_none() {
                     let opened = self.fetcher(&resolved).open(location, None)?;
-                    layer_size = opened.ok().and_then(|body| body.size);
+                    size = opened.ok().and_then(|body| body.size);
                 }
             }
-            size = size.zip(layer_size).map(|(sum, one)| sum + one);
+            layers.push(PreviewLayer {
+                digest: layer.digest,
+                size,
+                cached: blob.is_some(),
+            });
         }
+        let cached = layers.iter().all(|layer| layer.cached);
+        // Where all of it is there, its size is worth more than a zero.
+        let counted = layers.iter().filter(|layer| cached || !layer.cached);
+        let size = counted.map(|layer| layer.size).sum();
         let first = resolved.layers.first();
         let first = first.and_then(|layer| layer.locations.first());
         Ok(Preview {
-            url: first.map(ToString::to_string).unwrap_or_default(),
+            url: match &resolved.served {
+                Some(served) => served.origin.clone(),
+                None => first.map(ToString::to_string).unwrap_or_default(),
+            },
             size,
+            layers,
             cached,
             unchanged: same && cached,
             resolved,

@@ -8,7 +8,7 @@ use box_transfer::Location;
 
 use super::*;
 use crate::BoxError;
-use crate::layer::{LayerSink, LayerWriter};
+use crate::layer::{LayerSink, LayerWriter, StagedLayer};
 use crate::options::PullOptions;
 use crate::resolved::Proof;
 
