@@ -37,82 +37,85 @@ fn registry(fields: &'static [&'static str], wants: &'static str) -> Scripted {
     })
 }
 
+/// A challenge of a token server.
+const TOKEN: &str = r#"Bearer realm="REALM",service="tests",scope="repository:app:pull""#;
+
+/// The report, the header fields, and the scheme that has to be used.
+const CHALLENGES: &[(&str, &[&str], &str)] = &[
+    (
+        "GoogleContainerTools/jib#4187",
+        &["Negotiate", r#"Basic realm="x""#],
+        "Basic",
+    ),
+    (
+        "GoogleContainerTools/jib#4187",
+        &["Negotiate", TOKEN],
+        "Bearer",
+    ),
+    (
+        "google/containerregistry#38",
+        &[r#"BASIC realm="Nexus""#],
+        "Basic",
+    ),
+    ("A3S-Lab/Box#84", &[r#"Basic realm="A registry""#], "Basic"),
+    (
+        "prowler-cloud/prowler#12691",
+        &[
+            r#"Basic realm="registry", Bearer realm="REALM",service="tests",scope="repository:app:pull""#,
+        ],
+        "Bearer",
+    ),
+    (
+        "prowler-cloud/prowler#12691",
+        &[
+            r#"Bearer realm="REALM",service="tests",scope="repository:app:pull", Basic realm="registry""#,
+        ],
+        "Bearer",
+    ),
+    (
+        "dart-lang/sdk#46651",
+        &[r#"Negotiate, Basic realm="x""#],
+        "Basic",
+    ),
+    (
+        "httpwg/http-core#136",
+        &[
+            r#"Newauth realm="apps", type=1, title="Login to \"apps\", please", Basic realm="simple""#,
+        ],
+        "Basic",
+    ),
+    ("lysine-dev/okhttp#4249", &["Basic realm=unquoted"], "Basic"),
+    ("lysine-dev/okhttp#4249", &["Basic"], "Basic"),
+    (
+        "modelcontextprotocol/python-sdk#3012",
+        &[r#"Bearer realm="REALM", service="say \"hi, there\"""#],
+        "Bearer",
+    ),
+    (
+        "modelcontextprotocol/csharp-sdk#1764",
+        &[r#"Bearer scope=",", realm="REALM""#],
+        "Bearer",
+    ),
+    (
+        "izaakschroeder/auth-header#16",
+        &[r#"Negotiate dG9rZW42OA==, Basic realm="x""#],
+        "Basic",
+    ),
+    (
+        "docker/docs#4219",
+        &[r#"Bearer realm="REALM",service="tests",scope="repository:app:pull,push""#],
+        "Bearer",
+    ),
+    (
+        "goharbor/harbor#2411",
+        &[r#"bearer REALM="REALM", Service="tests", Scope="repository:app:pull""#],
+        "Bearer",
+    ),
+];
+
 #[test]
 fn every_form_of_a_challenge_is_understood() {
-    const TOKEN: &str = r#"Bearer realm="REALM",service="tests",scope="repository:app:pull""#;
-    // The report, the header fields, and the scheme that has to be used.
-    let cases: &[(&str, &'static [&'static str], &'static str)] = &[
-        (
-            "GoogleContainerTools/jib#4187",
-            &["Negotiate", r#"Basic realm="x""#],
-            "Basic",
-        ),
-        (
-            "GoogleContainerTools/jib#4187",
-            &["Negotiate", TOKEN],
-            "Bearer",
-        ),
-        (
-            "google/containerregistry#38",
-            &[r#"BASIC realm="Nexus""#],
-            "Basic",
-        ),
-        ("A3S-Lab/Box#84", &[r#"Basic realm="A registry""#], "Basic"),
-        (
-            "prowler-cloud/prowler#12691",
-            &[
-                r#"Basic realm="registry", Bearer realm="REALM",service="tests",scope="repository:app:pull""#,
-            ],
-            "Bearer",
-        ),
-        (
-            "prowler-cloud/prowler#12691",
-            &[
-                r#"Bearer realm="REALM",service="tests",scope="repository:app:pull", Basic realm="registry""#,
-            ],
-            "Bearer",
-        ),
-        (
-            "dart-lang/sdk#46651",
-            &[r#"Negotiate, Basic realm="x""#],
-            "Basic",
-        ),
-        (
-            "httpwg/http-core#136",
-            &[
-                r#"Newauth realm="apps", type=1, title="Login to \"apps\", please", Basic realm="simple""#,
-            ],
-            "Basic",
-        ),
-        ("lysine-dev/okhttp#4249", &["Basic realm=unquoted"], "Basic"),
-        ("lysine-dev/okhttp#4249", &["Basic"], "Basic"),
-        (
-            "modelcontextprotocol/python-sdk#3012",
-            &[r#"Bearer realm="REALM", service="say \"hi, there\"""#],
-            "Bearer",
-        ),
-        (
-            "modelcontextprotocol/csharp-sdk#1764",
-            &[r#"Bearer scope=",", realm="REALM""#],
-            "Bearer",
-        ),
-        (
-            "izaakschroeder/auth-header#16",
-            &[r#"Negotiate dG9rZW42OA==, Basic realm="x""#],
-            "Basic",
-        ),
-        (
-            "docker/docs#4219",
-            &[r#"Bearer realm="REALM",service="tests",scope="repository:app:pull,push""#],
-            "Bearer",
-        ),
-        (
-            "goharbor/harbor#2411",
-            &[r#"bearer REALM="REALM", Service="tests", Scope="repository:app:pull""#],
-            "Bearer",
-        ),
-    ];
-    for (report, fields, wants) in cases {
+    for (report, fields, wants) in CHALLENGES {
         let image = small();
         let registry = registry(fields, wants).with("app", "one", &image);
         let home = Home::with_mirror("file:///nonexistent");

@@ -107,97 +107,71 @@ fn a_get_without_the_niceties_is_enough() {
     }
 }
 
-/// What a registry serves as the manifest of `app:one`, with words of the error that box gives.
+/// Report, media type, document, and words of the error that box gives.
+type Refused = (&'static str, String, Vec<u8>, &'static [&'static str]);
+
+/// What nobody should take as the manifest of `image`: other documents.
+fn no_manifests(image: &Image) -> Vec<Refused> {
+    let own = &image.media_type;
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let old = "application/vnd.docker.distribution.manifest.v1+json";
+    let signed = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    let schema1 =
+        json!({"schemaVersion": 1, "name": "app", "tag": "one", "fsLayers": [], "history": []});
+    let schema1 = schema1.to_string().into_bytes();
+    let page = b"<!DOCTYPE html><html>Sign in</html>".to_vec();
+    let case =
+        |report, kind: &str, bytes: &[u8], words| (report, kind.to_owned(), bytes.to_vec(), words);
+    vec![
+        case("moby/moby#19526", "text/html", &page, &["HTML"]),
+        case("goharbor/harbor#23911", own, &page, &[]),
+        case("golang/vulndb#257", docker, &image.bytes, &["media"]),
+        case(
+            "google/go-containerregistry#411",
+            signed,
+            &schema1,
+            &["schema 1"],
+        ),
+        case("moby/moby#44521", old, &schema1, &["schema 1"]),
+        case("moby/moby#27568", own, b"{}", &[]),
+        case("goharbor/harbor#7853", own, b"\x1f\x8b\x08not JSON", &[]),
+    ]
+}
+
+/// What nobody should take as the manifest of `image`: members that make no sense.
+fn wrong_members(image: &Image) -> Vec<Refused> {
+    let edits: &[(&'static str, fn(&mut Value))] = &[
+        ("containers/image#1409", |m| m["manifests"] = json!([])),
+        ("quay/quay#3683", |m| m["layers"][0]["size"] = json!(-1)),
+        ("moby/moby#48241", |m| {
+            m["layers"][0]["digest"] = json!(format!("sha512:{}", "0".repeat(128)))
+        }),
+        ("opencontainers/distribution-spec#260", |m| {
+            m["layers"][0]["digest"] = json!("sha256:../../etc/passwd")
+        }),
+        ("opencontainers/distribution-spec#260", |m| {
+            m["layers"][0]["size"] = json!(u64::MAX)
+        }),
+        ("zarf-dev/zarf#1244", |m| {
+            m["layers"] = json!([m["layers"][0], m["layers"][0]])
+        }),
+        ("moby/moby#27568", |m| m["config"] = Value::Null),
+    ];
+    let case = |(report, edit): &(&'static str, fn(&mut Value))| -> Refused {
+        (
+            *report,
+            image.media_type.clone(),
+            image.clone().edited(*edit).bytes,
+            &[],
+        )
+    };
+    edits.iter().map(case).collect()
+}
+
 #[test]
 fn documents_that_nobody_should_take_are_refused_in_words() {
     let image = small();
-    let own = image.media_type.clone();
-    let edited = |edit: fn(&mut Value)| image.clone().edited(edit).bytes;
-    let docker = "application/vnd.docker.distribution.manifest.v2+json";
-    let schema1 =
-        json!({"schemaVersion": 1, "name": "app", "tag": "one", "fsLayers": [], "history": []});
-    let cases: Vec<(&str, String, Vec<u8>, &[&str])> = vec![
-        (
-            "moby/moby#19526",
-            "text/html".into(),
-            b"<!DOCTYPE html><html>Sign in</html>".to_vec(),
-            &["HTML"],
-        ),
-        (
-            "goharbor/harbor#23911",
-            own.clone(),
-            b"<!DOCTYPE html><html>Gallery</html>".to_vec(),
-            &[],
-        ),
-        (
-            "containers/image#1409",
-            own.clone(),
-            edited(|m| m["manifests"] = json!([])),
-            &[],
-        ),
-        (
-            "golang/vulndb#257",
-            docker.into(),
-            image.bytes.clone(),
-            &["media"],
-        ),
-        (
-            "google/go-containerregistry#411",
-            "application/vnd.docker.distribution.manifest.v1+prettyjws".into(),
-            schema1.to_string().into_bytes(),
-            &["schema 1"],
-        ),
-        (
-            "moby/moby#44521",
-            "application/vnd.docker.distribution.manifest.v1+json".into(),
-            schema1.to_string().into_bytes(),
-            &["schema 1"],
-        ),
-        (
-            "quay/quay#3683",
-            own.clone(),
-            edited(|m| m["layers"][0]["size"] = json!(-1)),
-            &[],
-        ),
-        (
-            "moby/moby#48241",
-            own.clone(),
-            edited(|m| m["layers"][0]["digest"] = json!(format!("sha512:{}", "0".repeat(128)))),
-            &[],
-        ),
-        (
-            "opencontainers/distribution-spec#260",
-            own.clone(),
-            edited(|m| m["layers"][0]["digest"] = json!("sha256:../../etc/passwd")),
-            &[],
-        ),
-        (
-            "opencontainers/distribution-spec#260",
-            own.clone(),
-            edited(|m| m["layers"][0]["size"] = json!(u64::MAX)),
-            &[],
-        ),
-        (
-            "zarf-dev/zarf#1244",
-            own.clone(),
-            edited(|m| m["layers"] = json!([m["layers"][0], m["layers"][0]])),
-            &[],
-        ),
-        (
-            "moby/moby#27568",
-            own.clone(),
-            edited(|m| m["config"] = Value::Null),
-            &[],
-        ),
-        ("moby/moby#27568", own.clone(), b"{}".to_vec(), &[]),
-        (
-            "goharbor/harbor#7853",
-            own,
-            b"\x1f\x8b\x08not JSON".to_vec(),
-            &[],
-        ),
-    ];
-    for (report, kind, bytes, words) in cases {
+    for (report, kind, bytes, words) in [no_manifests(&image), wrong_members(&image)].concat() {
         let served = bytes.clone();
         let registry = Scripted::new(move |request, _| {
             request

@@ -17,67 +17,68 @@ fn image(platform: &str) -> Image {
     Image::for_platform(&[Layer::of(&[("platform", platform.as_bytes())])], object)
 }
 
+/// The report, what there is, what is wanted, and what has to be taken.
+const VARIANTS: &[(&str, &[&str], &str, Option<&str>)] = &[
+    (
+        "moby/moby#34875",
+        &["arm/v6", "arm/v7"],
+        "arm/v7",
+        Some("arm/v7"),
+    ),
+    (
+        "moby/moby#34875",
+        &["arm/v7", "arm/v6"],
+        "arm/v7",
+        Some("arm/v7"),
+    ),
+    (
+        "moby/moby#37647",
+        &["arm/v5", "arm/v7"],
+        "arm/v6",
+        Some("arm/v5"),
+    ),
+    ("moby/moby#41017", &["arm/v7"], "arm/v6", None),
+    (
+        "balena-os/balena-engine#269",
+        &["arm/v7", "arm/v6"],
+        "arm/v6",
+        Some("arm/v6"),
+    ),
+    (
+        "GoogleContainerTools/distroless#1382",
+        &["amd64", "arm"],
+        "arm/v7",
+        Some("arm"),
+    ),
+    (
+        "containers/image#898",
+        &["amd64", "arm64"],
+        "arm64",
+        Some("arm64"),
+    ),
+    (
+        "containers/image#898",
+        &["amd64", "arm64/v8"],
+        "arm64",
+        Some("arm64/v8"),
+    ),
+    (
+        "containerd/containerd#2133",
+        &["arm64/v9", "arm64/v8"],
+        "arm64",
+        Some("arm64/v8"),
+    ),
+    (
+        "moby/moby#34875",
+        &["amd64/v4", "amd64"],
+        "amd64",
+        Some("amd64"),
+    ),
+];
+
 #[test]
 fn the_best_variant_that_the_processor_has_is_taken() {
-    // The report, what there is, what is wanted, and what has to be taken.
-    let cases: &[(&str, &[&str], &str, Option<&str>)] = &[
-        (
-            "moby/moby#34875",
-            &["arm/v6", "arm/v7"],
-            "arm/v7",
-            Some("arm/v7"),
-        ),
-        (
-            "moby/moby#34875",
-            &["arm/v7", "arm/v6"],
-            "arm/v7",
-            Some("arm/v7"),
-        ),
-        (
-            "moby/moby#37647",
-            &["arm/v5", "arm/v7"],
-            "arm/v6",
-            Some("arm/v5"),
-        ),
-        ("moby/moby#41017", &["arm/v7"], "arm/v6", None),
-        (
-            "balena-os/balena-engine#269",
-            &["arm/v7", "arm/v6"],
-            "arm/v6",
-            Some("arm/v6"),
-        ),
-        (
-            "GoogleContainerTools/distroless#1382",
-            &["amd64", "arm"],
-            "arm/v7",
-            Some("arm"),
-        ),
-        (
-            "containers/image#898",
-            &["amd64", "arm64"],
-            "arm64",
-            Some("arm64"),
-        ),
-        (
-            "containers/image#898",
-            &["amd64", "arm64/v8"],
-            "arm64",
-            Some("arm64/v8"),
-        ),
-        (
-            "containerd/containerd#2133",
-            &["arm64/v9", "arm64/v8"],
-            "arm64",
-            Some("arm64/v8"),
-        ),
-        (
-            "moby/moby#34875",
-            &["amd64/v4", "amd64"],
-            "amd64",
-            Some("amd64"),
-        ),
-    ];
-    for (report, there, wanted, taken) in cases {
+    for (report, there, wanted, taken) in VARIANTS {
         let children: Vec<_> = there.iter().map(|platform| image(platform)).collect();
         let registry = Scripted::new(|_, _| None).with("app", "all", &Image::index(&children));
         let home = Home::with_mirror("file:///nonexistent");

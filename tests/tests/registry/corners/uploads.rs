@@ -77,115 +77,114 @@ fn is_upload(request: &Request) -> bool {
     request.route().contains("/blobs/uploads/")
 }
 
+const QUIRKS: &[(&str, Quirk)] = &[
+    ("a kind registry", |_, _, _| None),
+    // GHCR (oras-project/rust-oci-client#35, ocx-sh/ocx#237): at most 4 MiB in a request.
+    ("oras-project/rust-oci-client#35", |_, request, _| {
+        (is_upload(request) && request.body.len() > 4 << 20)
+            .then(|| failure(416, "REQUESTED_RANGE_NOT_SATISFIABLE"))
+    }),
+    // A proxy in front of it (smol-machines/smolvm#436, containers/image#1869).
+    ("smol-machines/smolvm#436", |_, request, _| {
+        (is_upload(request) && request.body.len() > 4 << 20).then(|| Response::status(413))
+    }),
+    // opencontainers/distribution-spec#391: chunks of at least 5 MB, but for the last.
+    (
+        "opencontainers/distribution-spec#391",
+        |good, request, _| {
+            if request.method == "PATCH"
+                && request.body.len() < 5_000_000
+                && !request.body.is_empty()
+            {
+                let start = request
+                    .header("content-range")
+                    .is_some_and(|range| !range.contains("5000000-"));
+                if start && request.body.len() < 4_000_000 {
+                    return Some(failure(400, "SIZE_INVALID"));
+                }
+            }
+            (request.method == "POST")
+                .then(|| good(request).header("OCI-Chunk-Min-Length", "5000000"))
+        },
+    ),
+    // open-component-model/open-component-model#3642: as much as no memory has.
+    ("open-component-model#3642", |good, request, _| {
+        (request.method == "POST")
+            .then(|| good(request).header("OCI-Chunk-Min-Length", "9223372036854775807"))
+    }),
+    // distribution/distribution#1723 and #48: the location has a query, which stays.
+    ("distribution/distribution#1723", |good, request, _| {
+        if is_upload(request)
+            && request.method != "POST"
+            && request.parameter("_state").as_deref() != Some("a=b&c")
+        {
+            return Some(failure(400, "BLOB_UPLOAD_INVALID"));
+        }
+        is_upload(request).then(|| {
+            changed(good(request), "Location", |old| {
+                format!("{old}&_state=a%3Db%26c")
+            })
+        })
+    }),
+    // opencontainers/distribution-spec#80: absolute, and relative to the request.
+    ("opencontainers/distribution-spec#80", |good, request, _| {
+        let origin = origin(request);
+        is_upload(request)
+            .then(|| changed(good(request), "Location", |old| format!("{origin}{old}")))
+    }),
+    ("opencontainers/distribution-spec#80", |good, request, _| {
+        (is_upload(request) && request.method == "POST").then(|| {
+            changed(good(request), "Location", |old| {
+                old.rsplit('/').next().unwrap_or_default().to_owned()
+            })
+        })
+    }),
+    // aws/containers-roadmap#2831: the range does not move after the first chunk; and chunks are needed.
+    ("aws/containers-roadmap#2831", |good, request, _| {
+        if is_upload(request) && request.body.len() > 4 << 20 {
+            return Some(Response::status(413));
+        }
+        (request.method == "PATCH")
+            .then(|| changed(good(request), "Range", |_| "0-1048575".to_owned()))
+    }),
+    // distribution/distribution#2363: `0-0` after nothing.
+    ("distribution/distribution#2363", |good, request, _| {
+        (request.method == "POST").then(|| changed(good(request), "Range", |_| "0-0".to_owned()))
+    }),
+    // distribution/distribution#3848: no digest in the answer to a manifest.
+    ("distribution/distribution#3848", |good, request, _| {
+        (request.method == "PUT" && request.route().contains("/manifests/")).then(|| {
+            let mut answer = good(request);
+            answer
+                .headers
+                .retain(|(name, _)| name != "Docker-Content-Digest");
+            answer
+        })
+    }),
+    // nginx and others answer 200 or 204 where 201 is written (gardener/cc-utils#1665: keppel, nexus).
+    ("gardener/cc-utils#1665", |good, request, _| {
+        (request.method == "PUT").then(|| {
+            let mut answer = good(request);
+            if answer.status == 201 {
+                answer.status = 200;
+            }
+            answer
+        })
+    }),
+    // HEAD of a blob is refused (carvel-dev/imgpkg#131).
+    ("carvel-dev/imgpkg#131", |_, request, _| {
+        (request.method == "HEAD").then(|| Response::status(405))
+    }),
+    // 503 once for everything that is sent.
+    ("docker/hub-feedback#2023", |_, request, nth| {
+        (nth == 0 && is_upload(request)).then(|| Response::status(503).header("Retry-After", "0"))
+    }),
+];
+
 #[test]
 fn every_way_of_uploading_leads_to_the_same_image() {
-    let cases: &[(&str, Quirk)] = &[
-        ("a kind registry", |_, _, _| None),
-        // GHCR (oras-project/rust-oci-client#35, ocx-sh/ocx#237): at most 4 MiB in a request.
-        ("oras-project/rust-oci-client#35", |_, request, _| {
-            (is_upload(request) && request.body.len() > 4 << 20)
-                .then(|| failure(416, "REQUESTED_RANGE_NOT_SATISFIABLE"))
-        }),
-        // A proxy in front of it (smol-machines/smolvm#436, containers/image#1869).
-        ("smol-machines/smolvm#436", |_, request, _| {
-            (is_upload(request) && request.body.len() > 4 << 20).then(|| Response::status(413))
-        }),
-        // opencontainers/distribution-spec#391: chunks of at least 5 MB, but for the last.
-        (
-            "opencontainers/distribution-spec#391",
-            |good, request, _| {
-                if request.method == "PATCH"
-                    && request.body.len() < 5_000_000
-                    && !request.body.is_empty()
-                {
-                    let start = request
-                        .header("content-range")
-                        .is_some_and(|range| !range.contains("5000000-"));
-                    if start && request.body.len() < 4_000_000 {
-                        return Some(failure(400, "SIZE_INVALID"));
-                    }
-                }
-                (request.method == "POST")
-                    .then(|| good(request).header("OCI-Chunk-Min-Length", "5000000"))
-            },
-        ),
-        // open-component-model/open-component-model#3642: as much as no memory has.
-        ("open-component-model#3642", |good, request, _| {
-            (request.method == "POST")
-                .then(|| good(request).header("OCI-Chunk-Min-Length", "9223372036854775807"))
-        }),
-        // distribution/distribution#1723 and #48: the location has a query, which stays.
-        ("distribution/distribution#1723", |good, request, _| {
-            if is_upload(request)
-                && request.method != "POST"
-                && request.parameter("_state").as_deref() != Some("a=b&c")
-            {
-                return Some(failure(400, "BLOB_UPLOAD_INVALID"));
-            }
-            is_upload(request).then(|| {
-                changed(good(request), "Location", |old| {
-                    format!("{old}&_state=a%3Db%26c")
-                })
-            })
-        }),
-        // opencontainers/distribution-spec#80: absolute, and relative to the request.
-        ("opencontainers/distribution-spec#80", |good, request, _| {
-            let origin = origin(request);
-            is_upload(request)
-                .then(|| changed(good(request), "Location", |old| format!("{origin}{old}")))
-        }),
-        ("opencontainers/distribution-spec#80", |good, request, _| {
-            (is_upload(request) && request.method == "POST").then(|| {
-                changed(good(request), "Location", |old| {
-                    old.rsplit('/').next().unwrap_or_default().to_owned()
-                })
-            })
-        }),
-        // aws/containers-roadmap#2831: the range does not move after the first chunk; and chunks are needed.
-        ("aws/containers-roadmap#2831", |good, request, _| {
-            if is_upload(request) && request.body.len() > 4 << 20 {
-                return Some(Response::status(413));
-            }
-            (request.method == "PATCH")
-                .then(|| changed(good(request), "Range", |_| "0-1048575".to_owned()))
-        }),
-        // distribution/distribution#2363: `0-0` after nothing.
-        ("distribution/distribution#2363", |good, request, _| {
-            (request.method == "POST")
-                .then(|| changed(good(request), "Range", |_| "0-0".to_owned()))
-        }),
-        // distribution/distribution#3848: no digest in the answer to a manifest.
-        ("distribution/distribution#3848", |good, request, _| {
-            (request.method == "PUT" && request.route().contains("/manifests/")).then(|| {
-                let mut answer = good(request);
-                answer
-                    .headers
-                    .retain(|(name, _)| name != "Docker-Content-Digest");
-                answer
-            })
-        }),
-        // nginx and others answer 200 or 204 where 201 is written (gardener/cc-utils#1665: keppel, nexus).
-        ("gardener/cc-utils#1665", |good, request, _| {
-            (request.method == "PUT").then(|| {
-                let mut answer = good(request);
-                if answer.status == 201 {
-                    answer.status = 200;
-                }
-                answer
-            })
-        }),
-        // HEAD of a blob is refused (carvel-dev/imgpkg#131).
-        ("carvel-dev/imgpkg#131", |_, request, _| {
-            (request.method == "HEAD").then(|| Response::status(405))
-        }),
-        // 503 once for everything that is sent.
-        ("docker/hub-feedback#2023", |_, request, nth| {
-            (nth == 0 && is_upload(request))
-                .then(|| Response::status(503).header("Retry-After", "0"))
-        }),
-    ];
     let (home, image, source) = home_with_image();
-    for (report, quirk) in cases {
+    for (report, quirk) in QUIRKS {
         let registry = quirky(*quirk);
         let outcome = push(&home, &source, &registry.reference("copy:one"));
         assert_eq!(outcome.status, 0, "{report}: {}", outcome.stderr);
