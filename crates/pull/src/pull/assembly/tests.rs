@@ -8,7 +8,7 @@ use box_transfer::Location;
 
 use super::*;
 use crate::BoxError;
-use crate::layer::{LayerSink, LayerWriter};
+use crate::layer::{LayerSink, LayerWriter, StagedLayer};
 use crate::options::PullOptions;
 use crate::resolved::Proof;
 
@@ -68,6 +68,7 @@ fn published(dir: &Path, names: &[&str]) -> Resolved {
             sha512: None,
             size: Some(name.len() as u64),
             media_type: Some("application/vnd.oci.image.layer.v1.tar".to_owned()),
+            diff_id: None,
         }
     });
     Resolved {
@@ -79,6 +80,7 @@ fn published(dir: &Path, names: &[&str]) -> Resolved {
         },
         current: true,
         searched: Vec::new(),
+        served: None,
     }
 }
 
