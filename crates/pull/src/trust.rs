@@ -16,6 +16,7 @@ mod judgement;
 mod key;
 mod payload;
 mod policy;
+pub(crate) mod search;
 mod signing;
 
 pub use evidence::{Evidence, Subject};
