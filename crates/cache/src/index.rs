@@ -10,6 +10,7 @@
 pub(crate) mod lookup;
 pub(crate) mod removal;
 pub(crate) mod select;
+pub(crate) mod tag;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -306,6 +307,13 @@ impl Entry {
         let annotations = entry.annotations.get_or_insert_default();
         annotations.insert(REPLACED.to_owned(), "true".to_owned());
         Some(entry)
+    }
+
+    /// Takes the mark of a replaced entry away.
+    pub(crate) fn current(&mut self) {
+        if let Some(annotations) = &mut self.annotations {
+            annotations.remove(REPLACED);
+        }
     }
 
     /// The reference that it has or had, without a digest.

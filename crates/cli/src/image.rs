@@ -3,6 +3,7 @@
 pub mod decoded;
 pub mod fetch;
 pub mod layers;
+pub mod named;
 pub mod supply;
 pub mod trees;
 pub mod trust;

@@ -19,8 +19,8 @@ mod name;
 mod repository;
 mod session;
 
-pub use configuration::{Configuration, Places};
-pub use credentials::{Credential, CredentialStore};
+pub use configuration::{Configuration, Places, RegistrySettings};
+pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
 pub use document::{Document, Parsed, artifact_type};
 pub use endpoint::{Answers, Endpoint, Security};
 pub use error::{Error, Result};

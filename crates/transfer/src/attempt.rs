@@ -100,6 +100,9 @@ pub enum Cause {
     /// The connection stands, and no bytes arrive.
     #[error("received nothing for {} s", .0.as_secs_f32())]
     Stalled(Duration),
+    /// The connection stands, and the other side accepts no bytes.
+    #[error("the server accepted nothing for {} s", .0.as_secs_f32())]
+    Unaccepted(Duration),
     /// The TLS handshake or the check of the certificate failed.
     #[error("TLS failed: {0}")]
     Tls(String),
@@ -216,7 +219,9 @@ impl Cause {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-            Self::ConnectTimeout(_) | Self::Stalled(_) | Self::Broken(_) => true,
+            Self::ConnectTimeout(_) | Self::Stalled(_) | Self::Unaccepted(_) | Self::Broken(_) => {
+                true
+            }
             Self::Truncated { .. } | Self::Range(_) => true,
             _ => false,
         }

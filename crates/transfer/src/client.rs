@@ -5,19 +5,20 @@ mod netrc;
 mod options;
 mod redirect;
 mod response;
+mod sender;
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
-use reqwest::blocking::{Body, RequestBuilder};
+use reqwest::blocking::RequestBuilder;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url, blocking};
 
 use crate::attempt::Cause;
 use crate::error::{Error, Result};
 use redirect::Redirection;
+use sender::Sender;
 
 pub use netrc::Netrc;
 pub use options::{CaCerts, ClientOptions, Identity, Proxies};
@@ -29,6 +30,9 @@ pub struct Client {
     /// Without trusted roots: reading those of the system takes longer than fetching a small file from a near server.
     plain: OnceLock<blocking::Client>,
     secure: OnceLock<blocking::Client>,
+    /// For requests that send something; by scheme as above.
+    plain_sender: OnceLock<Sender>,
+    secure_sender: OnceLock<Sender>,
 }
 
 /// One request.
@@ -59,6 +63,8 @@ pub enum Content<'a> {
         offset: u64,
         /// The number of bytes to send.
         length: u64,
+        /// Receives the number of bytes of this part that were handed to the connection.
+        sent: Option<Arc<AtomicU64>>,
     },
 }
 
@@ -93,6 +99,8 @@ impl Client {
             options: options.clone(),
             plain: OnceLock::new(),
             secure: OnceLock::new(),
+            plain_sender: OnceLock::new(),
+            secure_sender: OnceLock::new(),
         }
     }
 
@@ -107,32 +115,16 @@ impl Client {
         let mut url = request.url.clone();
         let mut request = request.clone();
         for _ in 0..=self.options.redirects {
-            let client = self.client(&url)?;
-            let built = match self.build(client, &url, &request) {
-                Ok(built) => built,
+            let response = match self.once(&url, &request)? {
+                Ok(response) => response,
                 Err(cause) => return Ok(Err(cause)),
             };
-            let response = match built.send() {
-                Ok(response) => response,
-                Err(e) => {
-                    let ClientOptions {
-                        connect_timeout,
-                        stall_timeout,
-                        ..
-                    } = self.options;
-                    return Ok(Err(failure::of_request(&e, connect_timeout, stall_timeout)));
-                }
-            };
-            match redirect::of(&url, &response) {
-                Ok(None) => {
-                    let stall_timeout = self.options.stall_timeout;
-                    return Ok(Ok(Response::new(&url, response, stall_timeout)));
-                }
+            match redirect::of(&url, response.status(), response.headers()) {
+                Ok(None) => return Ok(Ok(response)),
                 Ok(Some(Redirection { same_origin, .. }))
                     if !same_origin && request.content.is_some() =>
                 {
-                    let stall_timeout = self.options.stall_timeout;
-                    return Ok(Ok(Response::new(&url, response, stall_timeout)));
+                    return Ok(Ok(response));
                 }
                 Ok(Some(Redirection { to, same_origin })) => {
                     url = to;
@@ -152,6 +144,27 @@ impl Client {
         Ok(Err(Cause::Redirects(self.options.redirects)))
     }
 
+    /// Sends a request without following redirections.
+    fn once(&self, url: &Url, request: &Request<'_>) -> Result<Result<Response, Cause>> {
+        let ClientOptions {
+            connect_timeout,
+            stall_timeout,
+            ..
+        } = self.options;
+        if let Some(content) = &request.content {
+            let credentials = self.credentials(url, request);
+            let head = (&request.method, url, &request.headers, credentials);
+            let sent = self
+                .sender(url)?
+                .send(head, content, (connect_timeout, stall_timeout));
+            return Ok(sent.map(|answer| Response::whole(url, answer)));
+        }
+        let sent = self.build(self.client(url)?, url, request).send();
+        Ok(sent
+            .map(|response| Response::new(url, response, stall_timeout))
+            .map_err(|e| failure::of_request(&e, connect_timeout, stall_timeout)))
+    }
+
     fn client(&self, url: &Url) -> Result<&blocking::Client> {
         let secure = url.scheme() == "https";
         let cell = match secure {
@@ -161,27 +174,29 @@ impl Client {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let builder = self.options.builder()?;
-        let builder = match secure || self.options.proxies.any_secure() {
-            true => self.options.secured(builder)?,
-            false => builder.tls_certs_only([]),
-        };
+        let builder = blocking::ClientBuilder::from(self.options.builder(secure)?)
+            // For each single wait, not for the whole transfer: see reqwest's `blocking`.
+            .timeout(self.options.stall_timeout);
         let client = builder.build().map_err(|e| Error::Tls {
             why: failure::deepest(&e),
         })?;
         Ok(cell.get_or_init(|| client))
     }
 
-    fn build(
-        &self,
-        client: &blocking::Client,
-        url: &Url,
-        request: &Request<'_>,
-    ) -> Result<RequestBuilder, Cause> {
-        let headers = &request.headers;
-        let authorized = headers.contains_key(header::AUTHORIZATION)
-            || !url.username().is_empty()
-            || url.password().is_some();
+    fn sender(&self, url: &Url) -> Result<&Sender> {
+        let secure = url.scheme() == "https";
+        let cell = match secure {
+            true => &self.secure_sender,
+            false => &self.plain_sender,
+        };
+        if let Some(sender) = cell.get() {
+            return Ok(sender);
+        }
+        let sender = Sender::new(self.options.builder(secure)?)?;
+        Ok(cell.get_or_init(|| sender))
+    }
+
+    fn build(&self, client: &blocking::Client, url: &Url, request: &Request<'_>) -> RequestBuilder {
         let mut built = client
             .request(request.method.clone(), url.clone())
             // The bytes as they are: their digest is known, that of a compressed transfer is not.
@@ -189,68 +204,26 @@ impl Client {
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
             )
-            .headers(headers.clone());
+            .headers(request.headers.clone());
         if let Some(resume) = request.resume.filter(|resume| resume.offset > 0) {
             built = built.header(header::RANGE, format!("bytes={}-", resume.offset));
             if let Some(validator) = &resume.validator {
                 built = built.header(header::IF_RANGE, validator);
             }
         }
-        if let Some(content) = &request.content {
-            built = built.body(content.body()?);
+        match self.credentials(url, request) {
+            Some((login, password)) => built.basic_auth(login, Some(password)),
+            None => built,
         }
-        Ok(
-            match url
-                .host_str()
-                .and_then(|host| self.options.netrc.credentials(host))
-            {
-                Some((login, password)) if !authorized => built.basic_auth(login, Some(password)),
-                _ => built,
-            },
-        )
     }
-}
 
-impl Content<'_> {
-    fn body(&self) -> Result<Body, Cause> {
-        Ok(match self {
-            Self::Bytes(bytes) => Body::from(bytes.to_vec()),
-            Self::File {
-                file,
-                offset,
-                length,
-            } => {
-                let file = file.try_clone().map_err(Cause::File)?;
-                let part = Part {
-                    file,
-                    at: *offset,
-                    left: *length,
-                };
-                Body::sized(part, *length)
-            }
-        })
-    }
-}
-
-/// A part of a file, read by offset: clones of a file share its position.
-struct Part {
-    file: File,
-    at: u64,
-    left: u64,
-}
-
-impl Read for Part {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let read = self.file.read_at(&mut buffer[..most], self.at)?;
-        if read == 0 && most > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.at += read as u64;
-        self.left -= read as u64;
-        Ok(read)
+    /// What the user has for a request's host, unless the request brings credentials of its own.
+    fn credentials(&self, url: &Url, request: &Request<'_>) -> Option<(&str, &str)> {
+        let authorized = request.headers.contains_key(header::AUTHORIZATION)
+            || !url.username().is_empty()
+            || url.password().is_some();
+        let host = url.host_str().filter(|_| !authorized)?;
+        self.options.netrc.credentials(host)
     }
 }
 

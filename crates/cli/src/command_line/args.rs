@@ -65,6 +65,10 @@ pub enum Command {
     Prune(containers::prune::Args),
     /// List the images in the cache
     Images(images::list::Args),
+    /// Give an image further names
+    Tag(images::tag::Args),
+    /// Show the steps that made an image
+    History(images::history::Args),
     /// Remove images from the cache
     Rmi(images::rmi::Args),
     /// Show all details of images or containers, as JSON

@@ -25,6 +25,8 @@ fn dispatch_other(command: Command, settings: &Settings) -> Result<u8, Failure> 
         Command::Ps(args) => containers::ps::run(&args, settings),
         Command::Rm(args) => containers::rm::run(&args, settings),
         Command::Images(args) => images::list::run(&args, settings),
+        Command::Tag(args) => images::tag::run(&args, settings),
+        Command::History(args) => images::history::run(&args, settings),
         Command::Rmi(args) => images::rmi::run(&args, settings),
         Command::Inspect(args) => inspect::run(&args, settings),
         Command::Unpack(args) => images::unpack::run(&args, settings),

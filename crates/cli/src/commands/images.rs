@@ -1,6 +1,7 @@
 //! Images: fetching, creating, listing and exporting them.
 
 pub mod commit;
+pub mod history;
 pub mod import;
 pub mod list;
 pub mod list_remote;
@@ -10,4 +11,5 @@ pub mod outdated;
 pub mod pull;
 pub mod rmi;
 pub mod save;
+pub mod tag;
 pub mod unpack;

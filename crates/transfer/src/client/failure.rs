@@ -21,9 +21,15 @@ pub(super) fn of_request(
     match (error.is_connect(), error.is_timeout()) {
         (true, true) => Cause::ConnectTimeout(connect_timeout),
         (true, false) => Cause::Connect(deepest(error)),
+        (false, true) if is_kernel_timeout(error) => Cause::Unaccepted(stall_timeout),
         (false, true) => Cause::Stalled(stall_timeout),
         (false, false) => Cause::Broken(deepest(error)),
     }
+}
+
+/// Whether the kernel gave up a connection because the other side accepted nothing for too long.
+fn is_kernel_timeout(error: &reqwest::Error) -> bool {
+    find::<io::Error>(error).is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Why the body of an answer broke off.

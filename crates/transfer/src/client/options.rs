@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::blocking::{Client, ClientBuilder};
-use reqwest::{Certificate, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy};
 
 use super::failure;
 use super::netrc::Netrc;
@@ -25,7 +24,7 @@ pub struct ClientOptions {
     pub netrc: Netrc,
     /// Longest time to wait for a connection.
     pub connect_timeout: Duration,
-    /// Longest time to wait for the next byte. A whole transfer may take any time.
+    /// Longest time to wait for the next byte, or for the other side to accept one. A whole transfer may take any time.
     pub stall_timeout: Duration,
     /// Longest chain of redirections.
     pub redirects: usize,
@@ -89,7 +88,7 @@ pub struct Proxies {
 
 impl Proxies {
     /// Whether a proxy for plain URLs is itself reached over TLS.
-    pub(super) fn any_secure(&self) -> bool {
+    fn any_secure(&self) -> bool {
         [&self.http, &self.all]
             .into_iter()
             .flatten()
@@ -119,20 +118,30 @@ impl Proxies {
 }
 
 impl ClientOptions {
-    pub(super) fn builder(&self) -> Result<ClientBuilder> {
+    /// Without trusted roots unless TLS is needed: reading those of the system takes longer than fetching a small file from a near
+    /// server.
+    pub(super) fn builder(&self, secure: bool) -> Result<ClientBuilder> {
+        let builder = self.plain()?;
+        match secure || self.proxies.any_secure() {
+            true => self.secured(builder),
+            false => Ok(builder.tls_certs_only([])),
+        }
+    }
+
+    fn plain(&self) -> Result<ClientBuilder> {
         let builder = Client::builder()
             .user_agent(concat!("box/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
             .connect_timeout(self.connect_timeout)
-            // For each single wait, not for the whole transfer: see reqwest's `blocking`.
-            .timeout(self.stall_timeout);
+            // For bytes that the other side does not accept: tcp(7), TCP_USER_TIMEOUT.
+            .tcp_user_timeout(self.stall_timeout);
         self.proxies.add_to(builder)
     }
 
     /// What only an encrypted connection needs.
-    pub(super) fn secured(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
+    fn secured(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
         let mut builder = builder
             .tls_certs_merge(self.certificates()?)
             .tls_danger_accept_invalid_certs(self.any_certificate);

@@ -1,8 +1,7 @@
 //! Redirections (RFC 9110, section 15.4), as far as they are followed.
 
-use reqwest::Url;
-use reqwest::blocking::Response;
-use reqwest::header::{self, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{StatusCode, Url};
 
 use crate::attempt::Cause;
 use crate::location::shown;
@@ -17,12 +16,15 @@ pub(super) struct Redirection {
 }
 
 /// The redirection in an answer to a request for `url`, checked; `None` where it is an answer in itself.
-pub(super) fn of(url: &Url, response: &Response) -> Result<Option<Redirection>, Cause> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+pub(super) fn of(
+    url: &Url,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<Redirection>, Cause> {
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let location = response
-        .headers()
+    let location = headers
         .get(header::LOCATION)
         .map_or(&b""[..], HeaderValue::as_bytes);
     let invalid = || Cause::Redirect(Printable::from_bytes(location));

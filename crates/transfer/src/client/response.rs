@@ -1,28 +1,54 @@
 //! Answers of servers.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{StatusCode, Url, blocking};
 
 use super::failure;
+use super::sender::Answer;
 use crate::attempt::Cause;
 use crate::location::shown;
 
 /// An answer, whatever its status.
 pub struct Response {
     url: String,
-    inner: blocking::Response,
-    stall_timeout: Duration,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
+}
+
+/// What follows the headers.
+enum Body {
+    /// On its way.
+    Arriving {
+        inner: blocking::Response,
+        stall_timeout: Duration,
+    },
+    /// All of it.
+    Whole(Cursor<Vec<u8>>),
 }
 
 impl Response {
     pub(super) fn new(url: &Url, inner: blocking::Response, stall_timeout: Duration) -> Self {
         Self {
             url: shown(url),
-            inner,
-            stall_timeout,
+            status: inner.status(),
+            headers: inner.headers().clone(),
+            body: Body::Arriving {
+                inner,
+                stall_timeout,
+            },
+        }
+    }
+
+    pub(super) fn whole(url: &Url, answer: Answer) -> Self {
+        Self {
+            url: shown(url),
+            status: answer.status,
+            headers: answer.headers,
+            body: Body::Whole(Cursor::new(answer.body)),
         }
     }
 
@@ -33,12 +59,12 @@ impl Response {
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.inner.status()
+        self.status
     }
 
     /// All headers.
     pub fn headers(&self) -> &HeaderMap {
-        self.inner.headers()
+        &self.headers
     }
 
     /// The first header of a name, if it is text.
@@ -48,13 +74,22 @@ impl Response {
 
     /// The size of the body in bytes, if it is known beforehand.
     pub fn length(&self) -> Option<u64> {
-        self.inner.content_length()
+        match &self.body {
+            Body::Arriving { inner, .. } => inner.content_length(),
+            Body::Whole(body) => Some(body.get_ref().len() as u64),
+        }
     }
 
     /// Reads the next bytes of the body; 0 is its end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Cause> {
-        self.inner
-            .read(buffer)
-            .map_err(|e| failure::of_body(&e, self.stall_timeout))
+        match &mut self.body {
+            Body::Arriving {
+                inner,
+                stall_timeout,
+            } => inner
+                .read(buffer)
+                .map_err(|e| failure::of_body(&e, *stall_timeout)),
+            Body::Whole(body) => body.read(buffer).map_err(Cause::File),
+        }
     }
 }
