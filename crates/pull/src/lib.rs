@@ -35,5 +35,5 @@ pub use signature::{Keyring, VerifyPolicy};
 pub use source::Offer;
 pub use source::alpine::{AlpineError, Alternatives, DEFAULT_MIRROR};
 pub use trust::{
-    Evidence, Policy, PublicKey, Refusal, Rule, SignatureImage, Signers, SigningKey, Subject,
+    Evidence, Policy, PublicKey, Refusal, Rule, Signers, SigningKey, Subject,
 };
