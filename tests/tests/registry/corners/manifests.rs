@@ -120,8 +120,9 @@ fn no_manifests(image: &Image) -> Vec<Refused> {
         json!({"schemaVersion": 1, "name": "app", "tag": "one", "fsLayers": [], "history": []});
     let schema1 = schema1.to_string().into_bytes();
     let page = b"<!DOCTYPE html><html>Sign in</html>".to_vec();
-    let case =
-        |report, kind: &str, bytes: &[u8], words| (report, kind.to_owned(), bytes.to_vec(), words);
+    let case = |report, kind: &str, bytes: &[u8], words: &'static [&'static str]| -> Refused {
+        (report, kind.to_owned(), bytes.to_vec(), words)
+    };
     vec![
         case("moby/moby#19526", "text/html", &page, &["HTML"]),
         case("goharbor/harbor#23911", own, &page, &[]),
