@@ -3,17 +3,19 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use box_cache::{Platform, Reference};
 use box_pull::{
-    CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions, VerifyPolicy,
+    CaCerts, ClientOptions, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions,
+    VerifyPolicy,
 };
 
 use crate::files::ownership;
 use crate::image::trust;
 use crate::report::{Failure, cause};
-use crate::settings::Settings;
+use crate::settings::{Settings, registries};
 
 /// How images are fetched and verified.
 #[derive(Debug, Default, clap::Args)]
@@ -25,6 +27,9 @@ pub struct FetchArgs {
     /// Also trust the certificate authorities in this PEM file [env: SSL_CERT_FILE]
     #[arg(long = "ca-cert", value_name = "FILE")]
     ca_certs: Vec<PathBuf>,
+    /// Use the credentials for registries in this file [env: REGISTRY_AUTH_FILE]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
     /// Use exactly the images that this lock file names [default: box.lock, if it exists]
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
@@ -62,24 +67,36 @@ impl FetchArgs {
         self.verify.map_or_else(|| settings.verify(), Ok)
     }
 
-    /// The options of a pull, with the lock file.
+    /// The options of a pull of a reference, with the lock file.
     pub fn options(
         &self,
         settings: &Settings,
         platform: &Platform,
+        reference: &Reference,
     ) -> Result<PullOptions, Failure> {
-        let mut options = self.unpinned(settings, platform)?;
+        let mut options = self.unpinned(settings, platform, reference)?;
         options.pins = self.pins()?;
         options.locked = self.locked;
         Ok(options)
     }
 
-    /// The options of a pull, ignoring any lock file.
+    /// The options of a pull of a reference, ignoring any lock file.
     pub fn unpinned(
         &self,
         settings: &Settings,
         platform: &Platform,
+        reference: &Reference,
     ) -> Result<PullOptions, Failure> {
+        let mut options = self.plain(settings, platform)?;
+        // Alpine's own releases have nothing to do with the settings of registries, right or wrong.
+        if !reference.is_own() {
+            options.registry = Arc::new(self.registry(settings, &options)?);
+        }
+        Ok(options)
+    }
+
+    /// The options without those of a lock file or of registries.
+    pub fn plain(&self, settings: &Settings, platform: &Platform) -> Result<PullOptions, Failure> {
         let mut options = PullOptions::new(platform.clone());
         if !settings.mirrors.is_empty() {
             let mirrors = settings.mirrors.iter().map(|url| url.parse::<Mirror>());
@@ -101,6 +118,23 @@ impl FetchArgs {
             options.retry.attempts = retries.saturating_add(1);
         }
         Ok(options)
+    }
+
+    /// How to speak to registries, given the options of a pull.
+    fn registry(
+        &self,
+        settings: &Settings,
+        options: &PullOptions,
+    ) -> Result<box_registry::Options, Failure> {
+        Ok(box_registry::Options {
+            http: ClientOptions {
+                netrc: Netrc::default(),
+                ..options.http.clone()
+            },
+            retry: options.retry.clone(),
+            configuration: registries::configuration(settings)?,
+            credentials: registries::credentials(self.authfile.as_deref())?,
+        })
     }
 
     fn certificates(&self, settings: &Settings) -> Result<Vec<CaCerts>, Failure> {

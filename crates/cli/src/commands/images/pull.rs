@@ -80,14 +80,15 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .iter()
         .map(|text| options::reference(text))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut options = args.fetch.options(settings, &platform)?;
-    options.jobs = args.jobs;
-    if args.dry_run {
-        return dry_run(args, settings, &references, &options);
-    }
     let mut failures = Vec::new();
     for reference in &references {
-        match one(args, settings, reference, &options) {
+        let mut options = args.fetch.options(settings, &platform, reference)?;
+        options.jobs = args.jobs;
+        let done = match args.dry_run {
+            true => dry_run(args, settings, reference, &options),
+            false => one(args, settings, reference, &options),
+        };
+        match done {
             Ok(()) => {}
             Err(failure) => failures.push(failure),
         }
@@ -156,20 +157,17 @@ fn summary(image: &Image, outcome: Outcome) -> String {
 fn dry_run(
     args: &Args,
     settings: &Settings,
-    references: &[Reference],
+    reference: &Reference,
     options: &PullOptions,
-) -> Result<u8, Failure> {
+) -> Result<(), Failure> {
     let cache = Cache::open_existing(&settings.dirs.cache);
     let bars = Bars::new(settings);
     let remote = Remote::new(options, &bars);
-    for reference in references {
-        let preview = remote.preview(&cache, reference)?;
-        match args.format {
-            Format::Json => output::json(&DryRun::of(reference, &preview))?,
-            Format::Table => output::line(&preview_summary(reference, &preview))?,
-        }
+    let preview = remote.preview(&cache, reference)?;
+    match args.format {
+        Format::Json => output::json(&DryRun::of(reference, &preview)),
+        Format::Table => output::line(&preview_summary(reference, &preview)),
     }
-    Ok(0)
 }
 
 fn preview_summary(reference: &Reference, preview: &Preview) -> String {
