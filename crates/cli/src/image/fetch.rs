@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use box_cache::{Platform, Reference};
 use box_pull::{
-    CaCerts, ClientOptions, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions,
+    CaCerts, ClientOptions, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions, Retry,
     VerifyPolicy,
 };
 
@@ -27,7 +27,7 @@ pub struct FetchArgs {
     /// Also trust the certificate authorities in this PEM file [env: SSL_CERT_FILE]
     #[arg(long = "ca-cert", value_name = "FILE")]
     ca_certs: Vec<PathBuf>,
-    /// Use the credentials for registries in this file [env: REGISTRY_AUTH_FILE]
+    /// Take credentials of registries from this file [env: REGISTRY_AUTH_FILE]
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
     /// Use exactly the images that this lock file names [default: box.lock, if it exists]
@@ -90,7 +90,7 @@ impl FetchArgs {
         let mut options = self.plain(settings, platform)?;
         // Alpine's own releases have nothing to do with the settings of registries, right or wrong.
         if !reference.is_own() {
-            options.registry = Arc::new(self.registry(settings, &options)?);
+            options.registry = Arc::new(self.registry_options(settings)?);
         }
         Ok(options)
     }
@@ -105,36 +105,42 @@ impl FetchArgs {
         options.verify = self.policy(settings)?;
         options.keyring = keyring(settings)?;
         options.policy = trust::policy(settings)?;
-        options.http.ca_certs = self.certificates(settings)?;
-        options.http.proxies = proxies();
+        options.http = self.http(settings)?;
         options.http.netrc = netrc()?;
         options.offline = settings.offline;
-        if let Some(seconds) = self.stall_timeout {
-            options.http.stall_timeout = Duration::from_secs(seconds.into());
-            options.http.connect_timeout =
-                options.http.connect_timeout.min(options.http.stall_timeout);
-        }
-        if let Some(retries) = self.retries {
-            options.retry.attempts = retries.saturating_add(1);
-        }
+        options.retry = self.retry();
         Ok(options)
     }
 
-    /// How to speak to registries, given the options of a pull.
-    fn registry(
-        &self,
-        settings: &Settings,
-        options: &PullOptions,
-    ) -> Result<box_registry::Options, Failure> {
+    /// How to speak to registries: with these options, and with what the settings of registries and the files of credentials say.
+    pub fn registry_options(&self, settings: &Settings) -> Result<box_registry::Options, Failure> {
         Ok(box_registry::Options {
-            http: ClientOptions {
-                netrc: Netrc::default(),
-                ..options.http.clone()
-            },
-            retry: options.retry.clone(),
+            http: self.http(settings)?,
+            retry: self.retry(),
             configuration: registries::configuration(settings)?,
             credentials: registries::credentials(self.authfile.as_deref())?,
         })
+    }
+
+    fn http(&self, settings: &Settings) -> Result<ClientOptions, Failure> {
+        let mut http = ClientOptions {
+            ca_certs: self.certificates(settings)?,
+            proxies: proxies(),
+            ..ClientOptions::default()
+        };
+        if let Some(seconds) = self.stall_timeout {
+            http.stall_timeout = Duration::from_secs(seconds.into());
+            http.connect_timeout = http.connect_timeout.min(http.stall_timeout);
+        }
+        Ok(http)
+    }
+
+    fn retry(&self) -> Retry {
+        let mut retry = Retry::default();
+        if let Some(retries) = self.retries {
+            retry.attempts = retries.saturating_add(1);
+        }
+        retry
     }
 
     fn certificates(&self, settings: &Settings) -> Result<Vec<CaCerts>, Failure> {

@@ -166,7 +166,13 @@ fn dry_run(
     let preview = remote.preview(&cache, reference)?;
     match args.format {
         Format::Json => output::json(&DryRun::of(reference, &preview)),
-        Format::Table => output::line(&preview_summary(reference, &preview)),
+        Format::Table => {
+            output::line(&preview_summary(reference, &preview))?;
+            for layer in preview.layers.iter().filter(|_| preview.layers.len() > 1) {
+                output::line(&layer_summary(layer))?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -177,15 +183,13 @@ fn preview_summary(reference: &Reference, preview: &Preview) -> String {
         (_, true) => "its layers are in the cache, nothing to fetch".to_owned(),
         _ => format!("would fetch {} ({size})", preview.url),
     };
-    let mut text = format!("{reference}: {}; {what}", preview.resolved.version);
-    if preview.layers.len() > 1 {
-        for layer in &preview.layers {
-            let size = layer.size.map_or("size unknown".to_owned(), output::size);
-            let cached = if layer.cached { ", cached" } else { "" };
-            text.push_str(&format!("\n  {} {size}{cached}", layer.digest));
-        }
-    }
-    text
+    format!("{reference}: {}; {what}", preview.resolved.version)
+}
+
+fn layer_summary(layer: &PreviewLayer) -> String {
+    let size = layer.size.map_or("size unknown".to_owned(), output::size);
+    let cached = if layer.cached { ", cached" } else { "" };
+    format!("  {}: {size}{cached}", layer.digest)
 }
 
 impl DryRun {
