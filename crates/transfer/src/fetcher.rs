@@ -246,7 +246,7 @@ mod tests {
             let (bytes, _) = fetcher.document(&locations, 10, read).unwrap().unwrap();
             assert_eq!(bytes, name.as_bytes());
         }
-        let notes = notes.0.into_inner().unwrap();
+        let notes = notes.0.lock().unwrap();
         assert_eq!(notes.len(), 1, "{notes:?}");
         assert!(notes[0].contains("it is a directory; trying"), "{notes:?}");
     }

@@ -99,7 +99,9 @@ impl ImageRequest<'_> {
                 Err(lack) => return Err(lack.into()),
             }
         }
-        let options = self.fetch.options(settings, self.platform)?;
+        let options = self
+            .fetch
+            .options(settings, self.platform, self.reference)?;
         match fetch(settings, self.reference, &options) {
             Ok(_) => {}
             Err(error) if self.policy == PullPolicy::Newer && error.is_unreachable() => {

@@ -134,7 +134,9 @@ fn current(args: &Args, settings: &Settings) -> Result<Vec<Current>, Failure> {
 }
 
 fn newer(args: &Args, settings: &Settings, current: &Current) -> Result<Option<Row>, Failure> {
-    let options = args.fetch.unpinned(settings, &current.platform)?;
+    let options = args
+        .fetch
+        .unpinned(settings, &current.platform, &current.reference)?;
     let bars = Bars::new(settings);
     let remote = Remote::new(&options, &bars);
     if current.tagged.is_some() && remote.digest_of(&current.reference)? == current.tagged {

@@ -80,14 +80,15 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         .iter()
         .map(|text| options::reference(text))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut options = args.fetch.options(settings, &platform)?;
-    options.jobs = args.jobs;
-    if args.dry_run {
-        return dry_run(args, settings, &references, &options);
-    }
     let mut failures = Vec::new();
     for reference in &references {
-        match one(args, settings, reference, &options) {
+        let mut options = args.fetch.options(settings, &platform, reference)?;
+        options.jobs = args.jobs;
+        let done = match args.dry_run {
+            true => dry_run(args, settings, reference, &options),
+            false => one(args, settings, reference, &options),
+        };
+        match done {
             Ok(()) => {}
             Err(failure) => failures.push(failure),
         }
@@ -156,20 +157,23 @@ fn summary(image: &Image, outcome: Outcome) -> String {
 fn dry_run(
     args: &Args,
     settings: &Settings,
-    references: &[Reference],
+    reference: &Reference,
     options: &PullOptions,
-) -> Result<u8, Failure> {
+) -> Result<(), Failure> {
     let cache = Cache::open_existing(&settings.dirs.cache);
     let bars = Bars::new(settings);
     let remote = Remote::new(options, &bars);
-    for reference in references {
-        let preview = remote.preview(&cache, reference)?;
-        match args.format {
-            Format::Json => output::json(&DryRun::of(reference, &preview))?,
-            Format::Table => output::line(&preview_summary(reference, &preview))?,
+    let preview = remote.preview(&cache, reference)?;
+    match args.format {
+        Format::Json => output::json(&DryRun::of(reference, &preview)),
+        Format::Table => {
+            output::line(&preview_summary(reference, &preview))?;
+            for layer in preview.layers.iter().filter(|_| preview.layers.len() > 1) {
+                output::line(&layer_summary(layer))?;
+            }
+            Ok(())
         }
     }
-    Ok(0)
 }
 
 fn preview_summary(reference: &Reference, preview: &Preview) -> String {
@@ -179,15 +183,13 @@ fn preview_summary(reference: &Reference, preview: &Preview) -> String {
         (_, true) => "its layers are in the cache, nothing to fetch".to_owned(),
         _ => format!("would fetch {} ({size})", preview.url),
     };
-    let mut text = format!("{reference}: {}; {what}", preview.resolved.version);
-    if preview.layers.len() > 1 {
-        for layer in &preview.layers {
-            let size = layer.size.map_or("size unknown".to_owned(), output::size);
-            let cached = if layer.cached { ", cached" } else { "" };
-            text.push_str(&format!("\n  {} {size}{cached}", layer.digest));
-        }
-    }
-    text
+    format!("{reference}: {}; {what}", preview.resolved.version)
+}
+
+fn layer_summary(layer: &PreviewLayer) -> String {
+    let size = layer.size.map_or("size unknown".to_owned(), output::size);
+    let cached = if layer.cached { ", cached" } else { "" };
+    format!("  {}: {size}{cached}", layer.digest)
 }
 
 impl DryRun {
