@@ -52,6 +52,22 @@ impl Reference {
         self.name == OWN
     }
 
+    /// The name in a text that gives no host, without tag and digest: `pod` of `pod:1`. `None` where a host is given, and for Alpine's own
+    /// releases. Such a name means an image of docker's registry, unless the user's settings say otherwise.
+    pub fn short_name(text: &str) -> Option<&str> {
+        let reference = text.parse::<Reference>().ok()?;
+        let rest = text.split('@').next().unwrap_or_default();
+        let last = rest.rfind('/').map_or(0, |slash| slash + 1);
+        let name = match rest[last..].find(':') {
+            Some(colon) => &rest[..last + colon],
+            None => rest,
+        };
+        let has_host = name
+            .split_once('/')
+            .is_some_and(|(first, _)| is_host(first));
+        (!has_host && !reference.is_own()).then_some(name)
+    }
+
     /// The tag. `latest` if neither tag nor digest was given, `None` if only a digest was.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()

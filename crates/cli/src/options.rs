@@ -11,27 +11,21 @@ pub mod limits;
 pub mod log;
 pub mod moment;
 pub mod namespaces;
+mod reference;
 pub mod signal;
 
 use std::path::{Path, PathBuf};
 
-use box_cache::Reference;
 use box_run::capabilities::Set;
 use oci_spec::runtime::LinuxSeccomp;
+
+pub use reference::{expansion, reference};
 
 use crate::report::{Failure, cause};
 
 /// The failure for a value that a flag does not accept.
 pub fn refused(flag: &str, text: &str, why: &str) -> Failure {
     Failure::new(format!("{flag} {text}: {why}"))
-}
-
-/// An image reference.
-pub fn reference(text: &str) -> Result<Reference, Failure> {
-    text.parse::<Reference>().map_err(|error| {
-        Failure::from_error(&error)
-            .hint("name an image like alpine, alpine:3.20 or alpine@sha256:...")
-    })
 }
 
 /// A host name: at most 64 bytes, sethostname(2), of the characters that DNS allows, and underscores.

@@ -149,6 +149,13 @@ impl From<box_pull::Error> for Failure {
     }
 }
 
+impl From<box_registry::Error> for Failure {
+    fn from(error: box_registry::Error) -> Failure {
+        let hint = hints::of_registry(&error);
+        Failure::from_error(&error).maybe_hint(hint)
+    }
+}
+
 /// Prints one `warning:` line on stderr.
 pub fn warn(message: impl Display) {
     let line = format!("warning: {}\n", printable(&message.to_string()));

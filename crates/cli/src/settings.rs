@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod dirs;
+pub mod registries;
 
 use std::ffi::OsString;
 

@@ -10,6 +10,7 @@
 //! (<https://github.com/sigstore/protobuf-specs>). Certificates and transparency logs are not evaluated: only keys count.
 
 mod bundle;
+mod encrypted;
 mod evidence;
 mod judgement;
 mod key;
@@ -22,3 +23,6 @@ pub use judgement::Refusal;
 pub use key::PublicKey;
 pub use policy::{Policy, Rule, Signers};
 pub use signing::{SignatureImage, SigningKey};
+
+#[cfg(test)]
+mod tests;

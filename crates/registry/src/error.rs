@@ -12,6 +12,34 @@ pub enum Error {
     /// The transfer failed on this side.
     #[error(transparent)]
     Transfer(#[from] box_transfer::Error),
+    /// A file of settings cannot be used.
+    #[error("cannot use {file}: {}", Printable::new(.why))]
+    Settings {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The user's settings forbid the repository.
+    #[error("cannot use {name}: {origin} blocks it")]
+    Blocked {
+        /// The repository.
+        name: String,
+        /// The file that says so.
+        origin: Printable,
+    },
+    /// A credential helper does not work.
+    #[error("cannot {action} the credentials for {host} with docker-credential-{helper}: {why}")]
+    Helper {
+        /// What was asked of it, as a verb that fits after "cannot".
+        action: &'static str,
+        /// The registry.
+        host: Printable,
+        /// Its name.
+        helper: Printable,
+        /// What it says, or why it did not run.
+        why: Printable,
+    },
     /// No endpoint has it, or none can be reached.
     #[error("cannot fetch {what}: {attempts}")]
     Unreachable {

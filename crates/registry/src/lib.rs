@@ -12,8 +12,8 @@ mod endpoint;
 mod error;
 mod name;
 
-pub use configuration::{Configuration, Places};
-pub use credentials::{Credential, CredentialStore};
+pub use configuration::{Configuration, Places, RegistrySettings};
+pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
 pub use endpoint::{Answers, Endpoint, Security};
 pub use error::{Error, Result};
 pub use name::RepositoryName;

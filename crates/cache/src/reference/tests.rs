@@ -158,6 +158,29 @@ fn a_host_is_kept_where_a_name_would_mean_another_image_without_it() {
 }
 
 #[test]
+fn a_short_name_is_one_without_a_host() {
+    for (text, short) in [
+        ("pod", Some("pod")),
+        ("pod:1", Some("pod")),
+        ("team/app:1", Some("team/app")),
+        ("library/alpine", Some("library/alpine")),
+        ("localhost:5000", Some("localhost")),
+        ("alpine", None),
+        ("alpine:3.20", None),
+        ("docker.io/library/pod", None),
+        ("localhost/pod", None),
+        ("localhost:5000/pod:1", None),
+        ("UPPER/pod", None),
+        ("Pod", None),
+        ("", None),
+    ] {
+        assert_eq!(Reference::short_name(text), short, "{text}");
+    }
+    let pinned = format!("team/pod:1@{DIGEST}");
+    assert_eq!(Reference::short_name(&pinned), Some("team/pod"));
+}
+
+#[test]
 fn digests() {
     let both: Reference = format!("alpine:3.20@{DIGEST}").parse().unwrap();
     assert_eq!(

@@ -71,24 +71,12 @@ impl Owners {
 /// Reads a file that the user did not name. `None` if it does not exist. Fails if another user controls its content; `hint` says how
 /// to use it anyway.
 pub fn read(path: &Path, hint: &str) -> Result<Option<String>, Failure> {
-    let owners = Owners::of_this_process();
-    let failed = |error: io::Error| {
-        Failure::new(format!("cannot read {}: {}", path.display(), cause(&error)))
-    };
-    let file = match find(path, &owners) {
+    let failed = |error| unreadable(path, &error);
+    let file = match find(path, &Owners::of_this_process()) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
         Err(Problem::Io(error)) => return Err(failed(error)),
-        Err(Problem::Doubt { at, why }) => {
-            let place = if at == path {
-                "it".to_owned()
-            } else {
-                at.display().to_string()
-            };
-            return Err(
-                Failure::new(format!("cannot trust {}: {place} {why}", path.display())).hint(hint),
-            );
-        }
+        Err(Problem::Doubt { at, why }) => return Err(untrusted(path, &at, &why, hint)),
     };
     let mut text = String::new();
     let read = file.take(LIMIT + 1).read_to_string(&mut text);
@@ -96,6 +84,26 @@ pub fn read(path: &Path, hint: &str) -> Result<Option<String>, Failure> {
         ..=LIMIT => Ok(Some(text)),
         _ => Err(failed(io::Error::other("it is too large"))),
     }
+}
+
+/// Fails if another user controls the content of a file that somebody else will read. A file that cannot be opened is left to them.
+pub fn check(path: &Path, hint: &str) -> Result<(), Failure> {
+    match find(path, &Owners::of_this_process()) {
+        Ok(_) | Err(Problem::Io(_)) => Ok(()),
+        Err(Problem::Doubt { at, why }) => Err(untrusted(path, &at, &why, hint)),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {}", path.display(), cause(error)))
+}
+
+fn untrusted(path: &Path, at: &Path, why: &str, hint: &str) -> Failure {
+    let place = match at == path {
+        true => "it".to_owned(),
+        false => at.display().to_string(),
+    };
+    Failure::new(format!("cannot trust {}: {place} {why}", path.display())).hint(hint)
 }
 
 /// Why a file cannot be read.

@@ -1,6 +1,6 @@
 //! Images made ready for use: found in the cache or fetched into it, with their layers unpacked.
 
-use box_cache::{Cache, Hold, Image, Platform, Reference};
+use box_cache::{Cache, Event, Hold, Image, Platform, Progress, Reference};
 use box_pull::{Outcome, PullOptions, Remote};
 use box_unpack::Layers;
 use clap::ValueEnum;
@@ -9,6 +9,7 @@ use crate::bars::Bars;
 use crate::image::fetch::FetchArgs;
 use crate::image::layers;
 use crate::image::trust;
+use crate::options;
 use crate::report::{Failure, warn};
 use crate::settings::Settings;
 
@@ -202,6 +203,10 @@ pub fn fetch(
         cache.note_lock_file(pins.path())?;
     }
     let bars = Bars::new(settings);
+    if let Some(full) = options::expansion(reference).filter(|_| !options.offline) {
+        let text = format!("{reference} is {full}");
+        bars.event(Event::Note { text: &text });
+    }
     let sink = layers::sink(settings);
     let pulled = box_pull::pull(&cache, reference, options, sink.as_ref(), &bars)?;
     Ok((pulled.image, pulled.outcome))

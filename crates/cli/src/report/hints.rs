@@ -93,6 +93,23 @@ pub fn of_unpack(error: &box_unpack::Error) -> Option<String> {
     }
 }
 
+/// Hints about errors of registries.
+pub fn of_registry(error: &box_registry::Error) -> Option<String> {
+    use box_registry::Error;
+    let text = match error {
+        Error::CredentialsRequired { host, .. } => format!("log in: box login {host}"),
+        Error::WrongCredentials { host, .. } => format!("log in again: box login {host}"),
+        Error::NotFound { host, .. } => {
+            format!("check the name; if the repository is private, log in: box login {host}")
+        }
+        Error::Helper { .. } => {
+            "the file of credentials names this program: install it, or remove its name from credHelpers or credsStore".to_owned()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
 /// Hints about errors of containers.
 pub fn of_containers(error: &box_containers::Error) -> Option<String> {
     use box_containers::Error;

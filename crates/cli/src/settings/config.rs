@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use box_registry::RegistrySettings;
 use serde::Deserialize;
 
 use crate::files::ownership;
@@ -21,6 +22,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[run]`.
     pub run: Run,
+    /// `[registry."host"]`.
+    pub registry: BTreeMap<String, RegistrySettings>,
     /// `[policy."PREFIX"]`: which images may be used, by the beginning of their names.
     pub policy: BTreeMap<String, Rule>,
 }
@@ -119,6 +122,8 @@ mod tests {
         let config = Config::parse(
             "offline = true\n[pull]\nmirrors = ['file:///m']\nverify = 'require'\nca-certs = ['/ca.pem']\n\
              [cache]\nmax-size = '20G'\n[run]\nstorage = 'copy'\n\
+             [registry.'reg.example:5000']\ninsecure = true\nblocked = true\nlocation = 'l'\nmirrors = ['m']\nca-certs = ['/c']\n\
+             client-cert = '/d'\nclient-key = '/k'\n\
              [policy.'ghcr.io/org']\ntype = 'signed-by'\nkeys = ['/org.pub']\nsigned-as = 'up.io/org'\n\
              [policy.'docker.io']\ntype = 'insecure-accept'\n[policy.'*']\ntype = 'reject'\n",
         )
@@ -128,6 +133,13 @@ mod tests {
         assert_eq!(config.pull.verify.as_deref(), Some("require"));
         assert_eq!(config.cache.max_size.as_deref(), Some("20G"));
         assert_eq!(config.run.storage, Some(box_containers::Storage::Copy));
+        let registry = &config.registry["reg.example:5000"];
+        assert!(registry.insecure && registry.blocked);
+        assert_eq!(registry.location.as_deref(), Some("l"));
+        assert_eq!(registry.mirrors, ["m"]);
+        assert_eq!(registry.ca_certs, [Path::new("/c")]);
+        assert_eq!(registry.client_cert.as_deref(), Some(Path::new("/d")));
+        assert_eq!(registry.client_key.as_deref(), Some(Path::new("/k")));
         let rule = &config.policy["ghcr.io/org"];
         assert_eq!(rule.kind, RuleKind::SignedBy);
         assert_eq!(rule.keys, [PathBuf::from("/org.pub")]);
@@ -140,6 +152,8 @@ mod tests {
     fn a_misspelt_key_is_refused_with_its_line() {
         let why = Config::parse("[pull]\nmirors = []\n").unwrap_err();
         assert!(why.starts_with("line 2: unknown field `mirors`"), "{why}");
+        let why = Config::parse("[registry.a]\nmirrors = []\nsecure = true\n").unwrap_err();
+        assert!(why.starts_with("line 3: unknown field `secure`"), "{why}");
     }
 
     #[test]

@@ -98,11 +98,12 @@ fn home_dir(env: Environment<'_>, variable: &str, default: &str) -> Result<PathB
 }
 
 /// The value of an XDG variable. Relative paths must be ignored (XDG Base Directory Specification, "Basics").
-fn xdg(env: Environment<'_>, variable: &str) -> Option<PathBuf> {
+pub fn xdg(env: Environment<'_>, variable: &str) -> Option<PathBuf> {
     path(env, variable).filter(|dir| dir.is_absolute())
 }
 
-fn path(env: Environment<'_>, variable: &str) -> Option<PathBuf> {
+/// The value of a variable with a path. `None` if it is unset or empty.
+pub fn path(env: Environment<'_>, variable: &str) -> Option<PathBuf> {
     env(variable)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)

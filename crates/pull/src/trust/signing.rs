@@ -9,10 +9,10 @@ use oci_spec::image::{
     Descriptor, DescriptorBuilder, ImageManifest, ImageManifestBuilder, MediaType,
 };
 use p256::ecdsa::signature::Signer;
-use p256::pkcs8::DecodePrivateKey;
+use p256::pkcs8::{DecodePrivateKey, SecretDocument};
 
 use super::PublicKey;
-use super::payload;
+use super::{encrypted, payload};
 
 /// The media type of a simple signing payload.
 pub(super) const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -48,11 +48,19 @@ pub struct SignatureImage {
 }
 
 impl SigningKey {
-    /// Reads a private key in PEM form without a passphrase: PKCS #8 (`PRIVATE KEY`) or SEC 1 (`EC PRIVATE KEY`).
+    /// Whether a key in PEM form is one of cosign's, which is read with a passphrase.
+    pub fn is_encrypted(text: &str) -> bool {
+        encrypted::find(text).is_some()
+    }
+
+    /// Reads a private key in PEM form: PKCS #8 (`PRIVATE KEY`), SEC 1 (`EC PRIVATE KEY`), or one of cosign's with its passphrase.
     ///
     /// # Errors
     /// Why it is not usable, as part of a sentence. Nothing of the key is in it.
-    pub fn from_pem(text: &str) -> Result<Self, String> {
+    pub fn from_pem(text: &str, passphrase: &str) -> Result<Self, String> {
+        if let Some(sealed) = encrypted::find(text) {
+            return Self::from_pkcs8(&encrypted::open(&sealed?, passphrase)?);
+        }
         // OpenSSL writes the curve into a block of its own before the key.
         let begin = text.find("-----BEGIN EC PRIVATE KEY-----");
         if let Some(begin) = begin {
@@ -66,10 +74,17 @@ impl SigningKey {
         if !text.contains("-----BEGIN PRIVATE KEY-----") {
             return Err("it is not a private key in PEM form".to_owned());
         }
-        if let Ok(key) = p256::ecdsa::SigningKey::from_pkcs8_pem(text.trim()) {
+        let document = SecretDocument::from_pem(text.trim());
+        let (_, document) =
+            document.map_err(|_| "it is not a private key in PEM form".to_owned())?;
+        Self::from_pkcs8(document.as_bytes())
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Result<Self, String> {
+        if let Ok(key) = p256::ecdsa::SigningKey::from_pkcs8_der(der) {
             return Self::of(Private::P256(key));
         }
-        match ed25519_dalek::SigningKey::from_pkcs8_pem(text.trim()) {
+        match ed25519_dalek::SigningKey::from_pkcs8_der(der) {
             Ok(key) => Self::of(Private::Ed25519(key)),
             Err(_) => Err("it is neither an ECDSA key on P-256 nor an Ed25519 key".to_owned()),
         }
