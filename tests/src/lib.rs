@@ -9,6 +9,7 @@ pub mod leftovers;
 pub mod mirror;
 pub mod outcome;
 pub mod process;
+pub mod registry;
 pub mod server;
 pub mod signer;
 pub mod terminal;

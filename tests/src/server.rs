@@ -5,11 +5,12 @@
 
 mod files;
 mod http2;
+mod request;
 mod response;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,26 +20,9 @@ use std::time::Duration;
 
 pub use files::Files;
 pub use http2::Http2Server;
+pub use request::Request;
 pub use response::{Body, Response};
 pub use tls::Certificate;
-
-/// One request as it arrived.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// `GET` or `HEAD`.
-    pub method: String,
-    /// Path and query as sent, starting with `/` (or the whole URL if the client uses the server as a proxy).
-    pub path: String,
-    /// Header fields, names in lower case.
-    pub headers: BTreeMap<String, String>,
-}
-
-impl Request {
-    /// The value of the header field `name` (lower case).
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
-    }
-}
 
 /// Answers one request; called from several threads at the same time.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
@@ -207,7 +191,7 @@ fn serve_connection(
     stop: &AtomicBool,
 ) {
     let mut reader = BufReader::new(wire);
-    while let Some(request) = read_request(&mut reader) {
+    while let Some(request) = request::read(&mut reader) {
         if stop.load(Ordering::SeqCst) {
             return;
         }
@@ -221,29 +205,4 @@ fn serve_connection(
             return;
         }
     }
-}
-
-/// Reads a request line and header fields of at most 64 KiB; `None` at the end or if the input is not HTTP.
-fn read_request(reader: &mut impl BufRead) -> Option<Request> {
-    let mut limited = reader.take(64 << 10);
-    let mut line = String::new();
-    limited.read_line(&mut line).ok()?;
-    let mut words = line.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut field = String::new();
-        limited.read_line(&mut field).ok()?;
-        let field = field.trim_end();
-        if field.is_empty() {
-            break;
-        }
-        let (name, value) = field.split_once(':')?;
-        headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
-    }
-    Some(Request {
-        method,
-        path,
-        headers,
-    })
 }

@@ -8,6 +8,7 @@ use box_transfer::{Attempts, Printable, with_causes};
 
 use crate::BoxError;
 use crate::source::alpine::AlpineError;
+use crate::trust::Refusal;
 
 /// The result of every fallible verb of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -89,6 +90,14 @@ pub enum Error {
     /// A signature is required, and the image in the cache has none by a trusted key.
     #[error("cannot use {0}: it is in the cache without the signature of a trusted publisher")]
     Untrusted(String),
+    /// The policy for images of this name does not permit it.
+    #[error("cannot use {reference}: {refusal}")]
+    Refused {
+        /// The reference requested.
+        reference: String,
+        /// Why.
+        refusal: Refusal,
+    },
     /// A signature is required, and no mirror has one.
     #[error("cannot verify {what}: it is not signed (yet): {attempts}")]
     NotSigned {

@@ -16,6 +16,7 @@ mod remote;
 mod resolved;
 mod signature;
 mod source;
+mod trust;
 
 pub use box_transfer::{
     Attempt, Attempts, BoxError, CaCerts, Cause, ClientOptions, Error as TransferError, Location,
@@ -33,3 +34,6 @@ pub use resolved::{Descriptor, Proof, Resolved, Sidecar};
 pub use signature::{Keyring, VerifyPolicy};
 pub use source::Offer;
 pub use source::alpine::{AlpineError, Alternatives, DEFAULT_MIRROR};
+pub use trust::{
+    Evidence, Policy, PublicKey, Refusal, Rule, SignatureImage, Signers, SigningKey, Subject,
+};

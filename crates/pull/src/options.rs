@@ -7,6 +7,7 @@ use crate::mirror::Mirror;
 use crate::pins::Pins;
 use crate::signature::{Keyring, VerifyPolicy};
 use crate::source::alpine::DEFAULT_MIRROR;
+use crate::trust::Policy;
 
 /// Largest file that is fetched by default, in bytes.
 pub const DEFAULT_MAX_SIZE: u64 = 64 << 30;
@@ -20,8 +21,10 @@ pub struct PullOptions {
     pub mirrors: Vec<Mirror>,
     /// When a signature is required.
     pub verify: VerifyPolicy,
-    /// Keys that are trusted to sign.
+    /// OpenPGP keys that are trusted to sign.
     pub keyring: Keyring,
+    /// Who must have signed images of registries.
+    pub policy: Policy,
     /// How to speak to servers.
     pub http: ClientOptions,
     /// How often to try.
@@ -45,6 +48,7 @@ impl PullOptions {
             mirrors: vec![mirror.expect("the default mirror is a valid URL")],
             verify: VerifyPolicy::default(),
             keyring: Keyring::alpine(),
+            policy: Policy::default(),
             http: ClientOptions::default(),
             retry: Retry::default(),
             offline: false,

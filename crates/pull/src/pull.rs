@@ -16,6 +16,7 @@ use crate::options::PullOptions;
 use crate::remote::{Remote, pin};
 use crate::resolved::{Descriptor, Resolved};
 use crate::signature::VerifyPolicy;
+use crate::trust::Refusal;
 use assembly::Assembly;
 
 /// The result of a pull.
@@ -55,6 +56,15 @@ pub fn pull(
     sink: &dyn LayerSink,
     progress: &dyn Progress,
 ) -> Result<Pulled> {
+    let refused = |refusal| Error::Refused {
+        reference: reference.to_string(),
+        refusal,
+    };
+    options.policy.permits(reference).map_err(refused)?;
+    let options = &PullOptions {
+        verify: options.policy.verify(reference, options.verify),
+        ..options.clone()
+    };
     let pull = Pull {
         cache,
         reference,
@@ -117,10 +127,14 @@ impl Pull<'_> {
             None => self.reference.clone(),
         };
         match self.cache.find(&wanted, &self.options.platform)? {
-            Some(image) if !self.is_trusted(&image) => {
-                Err(Error::Untrusted(self.reference.to_string()))
-            }
-            Some(image) => Ok(image),
+            Some(image) => match self.judge(&image) {
+                Ok(()) => Ok(image),
+                Err(Refusal::NoPublisher) => Err(Error::Untrusted(self.reference.to_string())),
+                Err(refusal) => Err(Error::Refused {
+                    reference: self.reference.to_string(),
+                    refusal,
+                }),
+            },
             None => Err(self.absent(&wanted)?),
         }
     }
@@ -192,9 +206,17 @@ impl Pull<'_> {
 
     /// Whether the policy admits an image of the cache.
     fn is_trusted(&self, image: &Image) -> bool {
-        self.options
-            .verify
-            .admits(&image.provenance.verified, &self.options.keyring)
+        self.judge(image).is_ok()
+    }
+
+    fn judge(&self, image: &Image) -> Result<(), Refusal> {
+        let PullOptions {
+            policy,
+            verify,
+            keyring,
+            ..
+        } = self.options;
+        policy.judge(*verify, keyring, self.cache, image)
     }
 
     /// The reference that the image is listed under: an older release that was found by its digest must not stand for the

@@ -10,7 +10,7 @@ mod token;
 
 pub(crate) use challenge::Challenge;
 pub(crate) use method::Method;
-pub(crate) use slot::{Slot, Slots};
+pub(crate) use slot::{Asker, Authorization, Challenged, Slot, Slots};
 
 use crate::Credential;
 

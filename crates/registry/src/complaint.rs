@@ -77,7 +77,9 @@ impl Complaint {
     /// Whether the registry says that there is no such thing, whatever the status.
     pub(crate) fn is_unknown(&self) -> bool {
         let unknown = ["NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"];
-        self.code.as_deref().is_some_and(|code| unknown.contains(&code))
+        self.code
+            .as_deref()
+            .is_some_and(|code| unknown.contains(&code))
     }
 
     /// The failure of an answer with this complaint.
@@ -133,18 +135,42 @@ mod tests {
                 Some("TOOMANYREQUESTS"),
                 Some("You have reached your limit."),
             ),
-            (r#"{"errors":[{"code":"DENIED","message":""}]}"#, Some("DENIED"), Some("DENIED")),
-            (r#"{"errors":[{"code":"X","detail":"d"}]}"#, Some("X"), Some("d")),
-            (r#"{"details":"incorrect username or password"}"#, None, Some("incorrect username or password")),
-            (r#"{"error":"invalid_grant","error_description":"expired"}"#, None, Some("expired")),
-            (r#"{"errors":[],"message":"m\u001b[31m"}"#, None, Some("m\\u{1b}[31m")),
+            (
+                r#"{"errors":[{"code":"DENIED","message":""}]}"#,
+                Some("DENIED"),
+                Some("DENIED"),
+            ),
+            (
+                r#"{"errors":[{"code":"X","detail":"d"}]}"#,
+                Some("X"),
+                Some("d"),
+            ),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                None,
+                Some("incorrect username or password"),
+            ),
+            (
+                r#"{"error":"invalid_grant","error_description":"expired"}"#,
+                None,
+                Some("expired"),
+            ),
+            (
+                r#"{"errors":[],"message":"m\u001b[31m"}"#,
+                None,
+                Some("m\\u{1b}[31m"),
+            ),
             (r#"{"errors":[{"code":5,"message":{}}]}"#, None, None),
             ("<html>no</html>", None, None),
             ("", None, None),
         ] {
             let complaint = Complaint::parse(json.as_bytes());
             assert_eq!(complaint.code.as_deref(), code, "{json}");
-            assert_eq!(complaint.text.map(|t| t.to_string()).as_deref(), text, "{json}");
+            assert_eq!(
+                complaint.text.map(|t| t.to_string()).as_deref(),
+                text,
+                "{json}"
+            );
         }
     }
 }

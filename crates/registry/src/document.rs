@@ -59,11 +59,15 @@ impl Document {
         match self.media_type.as_str() {
             OCI_INDEX | DOCKER_LIST => {
                 let value = with_list(value, "manifests");
-                Ok(Parsed::Index(serde_json::from_value(value).map_err(malformed)?))
+                Ok(Parsed::Index(
+                    serde_json::from_value(value).map_err(malformed)?,
+                ))
             }
             OCI_MANIFEST | DOCKER_MANIFEST => {
                 let value = with_list(value, "layers");
-                Ok(Parsed::Image(serde_json::from_value(value).map_err(malformed)?))
+                Ok(Parsed::Image(
+                    serde_json::from_value(value).map_err(malformed)?,
+                ))
             }
             other if other.starts_with(SCHEMA_1) => Err(Error::Schema1 {
                 digest: self.digest,
@@ -126,7 +130,9 @@ pub(crate) fn essence(content_type: &str) -> String {
 fn media_type(bytes: &[u8], content_type: &str) -> Result<String, String> {
     let header = essence(content_type);
     if matches!(header.as_str(), "text/html" | "application/xhtml+xml") {
-        return Err("it is an HTML page: a proxy or a login page answers for the registry".to_owned());
+        return Err(
+            "it is an HTML page: a proxy or a login page answers for the registry".to_owned(),
+        );
     }
     let value = read(bytes)?;
     if header.starts_with(SCHEMA_1) || value.get("schemaVersion") == Some(&Value::from(1)) {
@@ -142,9 +148,9 @@ fn media_type(bytes: &[u8], content_type: &str) -> Result<String, String> {
     let own = value.get("mediaType").and_then(Value::as_str);
     let own = own.filter(|own| !own.is_empty()).map(essence);
     match own {
-        Some(own) if is_manifest(&header) && own != header => {
-            Err(format!("the server says it is {header}, the document {own}"))
-        }
+        Some(own) if is_manifest(&header) && own != header => Err(format!(
+            "the server says it is {header}, the document {own}"
+        )),
         Some(own) => Ok(own),
         None if is_manifest(&header) => Ok(header),
         // No usable type at all, as some servers of plain files have it.
@@ -192,7 +198,9 @@ fn drop_nulls(members: &mut Map<String, Value>) {
 }
 
 fn with_list(mut members: Map<String, Value>, name: &str) -> Value {
-    members.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+    members
+        .entry(name)
+        .or_insert_with(|| Value::Array(Vec::new()));
     Value::Object(members)
 }
 

@@ -32,6 +32,14 @@ impl RepositoryName {
         })
     }
 
+    /// A repository by the two parts of its name, which somebody else has checked.
+    pub(crate) fn new(host: &str, path: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            path: path.to_owned(),
+        }
+    }
+
     /// The host with its port, if it has one: `docker.io`, `localhost:5000`.
     pub fn host(&self) -> &str {
         &self.host

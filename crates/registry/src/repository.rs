@@ -72,7 +72,8 @@ impl<'r> Repository<'r> {
 
     /// The URL of something in the repository, by its path there, such as `manifests/latest`.
     pub(crate) fn url(&self, endpoint: &Endpoint, path: &str) -> Result<Url> {
-        self.session.url(endpoint, &format!("/v2/{}/{path}", endpoint.path))
+        self.session
+            .url(endpoint, &format!("/v2/{}/{path}", endpoint.path))
     }
 
     /// Sends a request to one of the places of the repository: see [`Registry::send`].

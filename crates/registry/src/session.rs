@@ -82,7 +82,13 @@ impl<'a> Registry<'a> {
         // Of its own: what others asked for anonymously says nothing about this credential.
         let slot = Slot::default();
         let given = || Ok(Some(credential.clone()));
-        let sent = self.send_as(&endpoint, &Access::Login, &slot, &given, &Request::new(&url))?;
+        let sent = self.send_as(
+            &endpoint,
+            &Access::Login,
+            &slot,
+            &given,
+            &Request::new(&url),
+        )?;
         let cause = match sent {
             Ok(response) if response.status().is_success() => return Ok(()),
             Ok(mut response) => Complaint::read(&mut response).cause(&response),
@@ -106,7 +112,9 @@ impl<'a> Registry<'a> {
         request: &Request<'_>,
     ) -> Result<Result<Response, Cause>> {
         if !connections::is_at(request.url, endpoint) {
-            let client = self.connections.elsewhere(&self.options.http, endpoint, request.url);
+            let client = self
+                .connections
+                .elsewhere(&self.options.http, endpoint, request.url);
             return Ok(client.send(request)?);
         }
         let slot = self.slots.get(endpoint, access);
@@ -143,7 +151,10 @@ impl<'a> Registry<'a> {
         if response.status() != 401 {
             return Ok(Ok(response));
         }
-        let url: Url = response.url().parse().unwrap_or_else(|_| request.url.clone());
+        let url: Url = response
+            .url()
+            .parse()
+            .unwrap_or_else(|_| request.url.clone());
         asker.url = &url;
         let challenges = Challenge::all(response.headers());
         if challenges.is_empty() && used.is_none() {
@@ -178,7 +189,8 @@ impl<'a> Registry<'a> {
             let value = authorization.value.clone();
             request.headers.insert(header::AUTHORIZATION, value);
         }
-        self.connections.send(&self.options.http, endpoint, &request)
+        self.connections
+            .send(&self.options.http, endpoint, &request)
     }
 
     /// The URL of something at an endpoint, by its path from the root.

@@ -172,6 +172,9 @@ pub enum Refusal {
     /// It wants to know who asks, and no credentials for it are known.
     #[error("it demands credentials")]
     Anonymous,
+    /// It serves something to everybody, and not this.
+    #[error("not found or private")]
+    Hidden,
     /// It does not accept the credentials.
     #[error("wrong credentials")]
     Credentials,

@@ -17,6 +17,7 @@ pub struct Response {
     drop_after: Option<u64>,
     stall_after: Option<u64>,
     corrupt_at: Option<u64>,
+    bytes_per_second: Option<u64>,
     length: bool,
 }
 
@@ -81,6 +82,7 @@ impl Response {
             drop_after: None,
             stall_after: None,
             corrupt_at: None,
+            bytes_per_second: None,
             length: true,
         }
     }
@@ -115,6 +117,12 @@ impl Response {
         self
     }
 
+    /// Sends the body no faster than this.
+    pub fn throttled(mut self, bytes_per_second: u64) -> Self {
+        self.bytes_per_second = Some(bytes_per_second);
+        self
+    }
+
     /// Sends everything; `true` if the connection can carry another request.
     pub(super) fn send(self, stream: &mut dyn Write, head_only: bool, stop: &AtomicBool) -> bool {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
@@ -130,8 +138,8 @@ impl Response {
         if stream.write_all(head.as_bytes()).is_err() {
             return false;
         }
-        if head_only {
-            return true;
+        if head_only || matches!(self.status, 204 | 304) {
+            return stream.flush().is_ok();
         }
         self.send_body(stream, stop).is_ok_and(|whole| whole) && honest && self.length
     }
@@ -157,6 +165,10 @@ impl Response {
             }
             stream.write_all(&buffer[..n])?;
             sent += n as u64;
+            if let Some(speed) = self.bytes_per_second {
+                stream.flush()?;
+                std::thread::sleep(Duration::from_secs_f64(n as f64 / speed as f64));
+            }
         }
         stream.flush()?;
         if self.stall_after == Some(sent) {
@@ -247,14 +259,22 @@ impl Read for Repeat<'_> {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
         206 => "Partial Content",
         301 | 302 | 307 | 308 => "Redirect",
         304 => "Not Modified",
+        400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
         416 => "Range Not Satisfiable",
         429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
         _ => "Status",
     }

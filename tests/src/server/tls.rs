@@ -12,6 +12,7 @@ use super::Wire;
 /// A self-signed certificate for `localhost`, which is its own authority.
 pub struct Certificate {
     pem: String,
+    key: String,
     config: Arc<ServerConfig>,
 }
 
@@ -35,6 +36,7 @@ impl Certificate {
             .expect("the key is the certificate's");
         Self {
             pem: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
             config: Arc::new(config),
         }
     }
@@ -43,6 +45,13 @@ impl Certificate {
     pub fn write(&self, dir: &Path) -> PathBuf {
         let path = dir.join("authority.pem");
         std::fs::write(&path, &self.pem).expect("the test's directory is writable");
+        path
+    }
+
+    /// Writes its private key into a directory, for a server of another program.
+    pub fn write_key(&self, dir: &Path) -> PathBuf {
+        let path = dir.join("authority.key");
+        std::fs::write(&path, &self.key).expect("the test's directory is writable");
         path
     }
 

@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Digest;
+
 const URL: &str = "box.provenance.url";
 const FETCHED: &str = "box.provenance.fetched";
 const VERIFIED: &str = "box.provenance.verified";
 const FINGERPRINT: &str = "box.provenance.fingerprint";
+const KEY: &str = "box.provenance.key";
+const SIGNED: &str = "box.provenance.signed";
+const EVIDENCE: &str = "box.provenance.evidence";
 const VERSION: &str = "org.opencontainers.image.version";
 
 /// The origin of an image.
@@ -33,6 +38,16 @@ pub enum Verified {
         /// The key's fingerprint in upper-case hexadecimal digits.
         fingerprint: String,
     },
+    /// A signature of the manifest, or of an index that lists it, by a key that the user's policy names.
+    Key {
+        /// The SHA-256 digest of the key's SubjectPublicKeyInfo in hexadecimal digits.
+        key: String,
+        /// The digest that was signed.
+        signed: Digest,
+        /// The signature with what it takes to check it again; its form is not the cache's business.
+        #[serde(default, skip_serializing)]
+        evidence: String,
+    },
     /// Checksums that the mirror itself serves.
     Checksum,
     /// A digest that the user or a lock file required.
@@ -45,7 +60,7 @@ impl Verified {
     /// Its strength; more is stronger.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Verified::Signature { .. } => 3,
+            Verified::Signature { .. } | Verified::Key { .. } => 3,
             Verified::Digest => 2,
             Verified::Checksum => 1,
             Verified::Unverified => 0,
@@ -70,7 +85,7 @@ impl Provenance {
     /// Whether box verified a tarball and made the image from it. The config and manifest of any other image were made elsewhere, and
     /// may put the same tarball to another use.
     pub(crate) fn is_of_tarball(&self) -> bool {
-        self.verified != Verified::Unverified
+        !matches!(self.verified, Verified::Unverified | Verified::Key { .. })
     }
 
     /// An unknown origin.
@@ -89,12 +104,27 @@ impl Provenance {
             Some(value) => drop(annotations.insert(key.to_owned(), value)),
             None => drop(annotations.remove(key)),
         };
-        let (verified, fingerprint) = match &self.verified {
-            Verified::Signature { fingerprint } => ("signature", Some(fingerprint.clone())),
-            Verified::Checksum => ("checksum", None),
-            Verified::Digest => ("digest", None),
-            Verified::Unverified => ("unverified", None),
+        let verified = match &self.verified {
+            Verified::Signature { .. } => "signature",
+            Verified::Key { .. } => "key",
+            Verified::Checksum => "checksum",
+            Verified::Digest => "digest",
+            Verified::Unverified => "unverified",
         };
+        let (mut fingerprint, mut key, mut signed, mut evidence) = (None, None, None, None);
+        match &self.verified {
+            Verified::Signature { fingerprint: own } => fingerprint = Some(own.clone()),
+            Verified::Key {
+                key: id,
+                signed: digest,
+                evidence: text,
+            } => {
+                key = Some(id.clone());
+                signed = Some(digest.to_string());
+                evidence = Some(text.clone());
+            }
+            Verified::Checksum | Verified::Digest | Verified::Unverified => {}
+        }
         set(URL, Some(self.url.clone()).filter(|url| !url.is_empty()));
         set(
             FETCHED,
@@ -104,15 +134,29 @@ impl Provenance {
         );
         set(VERIFIED, Some(verified.to_owned()));
         set(FINGERPRINT, fingerprint);
+        set(KEY, key);
+        set(SIGNED, signed);
+        set(EVIDENCE, evidence);
         set(VERSION, self.version.clone());
     }
 
     /// Reads the annotations of an index entry. Other tools write none: then everything is unknown.
     pub(crate) fn from_annotations(annotations: &BTreeMap<String, String>) -> Provenance {
         let get = |key: &str| annotations.get(key).cloned();
+        let signed = annotations
+            .get(SIGNED)
+            .and_then(|digest| digest.parse().ok());
         let verified = match annotations.get(VERIFIED).map(String::as_str) {
             Some("signature") => Verified::Signature {
                 fingerprint: get(FINGERPRINT).unwrap_or_default(),
+            },
+            Some("key") => match (signed, get(KEY)) {
+                (Some(signed), Some(key)) => Verified::Key {
+                    key,
+                    signed,
+                    evidence: get(EVIDENCE).unwrap_or_default(),
+                },
+                _ => Verified::Unverified,
             },
             Some("checksum") => Verified::Checksum,
             Some("digest") => Verified::Digest,
@@ -138,6 +182,11 @@ mod tests {
         for verified in [
             Verified::Signature {
                 fingerprint: "0482D84022F52DF1C4E7CD43293ACD0907D9495A".to_owned(),
+            },
+            Verified::Key {
+                key: "ab".repeat(32),
+                signed: Digest::of(b"manifest"),
+                evidence: "{}".to_owned(),
             },
             Verified::Checksum,
             Verified::Digest,

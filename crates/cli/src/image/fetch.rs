@@ -11,6 +11,7 @@ use box_pull::{
 };
 
 use crate::files::ownership;
+use crate::image::trust;
 use crate::report::{Failure, cause};
 use crate::settings::Settings;
 
@@ -86,6 +87,7 @@ impl FetchArgs {
         }
         options.verify = self.policy(settings)?;
         options.keyring = keyring(settings)?;
+        options.policy = trust::policy(settings)?;
         options.http.ca_certs = self.certificates(settings)?;
         options.http.proxies = proxies();
         options.http.netrc = netrc()?;

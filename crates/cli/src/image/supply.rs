@@ -67,6 +67,7 @@ impl ImageRequest<'_> {
         settings: &Settings,
         trees: impl Fn(&Cache, &Image) -> Trees,
     ) -> Result<Supplied, Failure> {
+        trust::permit(settings, self.reference)?;
         let cache = Cache::open_existing(&settings.dirs.cache);
         let reference = self.fetch.pinned(self.reference, self.platform)?;
         if reference != *self.reference {

@@ -37,6 +37,7 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
             "try another mirror: --mirror URL; what is cached still works: box images"
         }
         Error::Untrusted { .. } => "use it as it is: --verify prefer",
+        Error::Refused { .. } => "the policy is in config.toml: see docs/security.md",
         Error::NotSigned { .. } => "accept its checksums alone: --verify prefer",
         Error::Offline { .. } | Error::OfflineFetch(_) => {
             "fetch it once without --offline and BOX_OFFLINE"

@@ -1,6 +1,7 @@
 //! The configuration file, `config.toml` in the configuration directory. All settings are optional. An unknown key is an error, so that
 //! a misspelt setting is not ignored.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -20,6 +21,37 @@ pub struct Config {
     pub cache: Cache,
     /// `[run]`.
     pub run: Run,
+    /// `[policy."PREFIX"]`: which images may be used, by the beginning of their names.
+    pub policy: BTreeMap<String, Rule>,
+}
+
+/// What is demanded of images.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rule {
+    /// What kind of rule this is.
+    #[serde(rename = "type")]
+    pub kind: RuleKind,
+    /// PEM files with one public key each, of which one must have signed an image.
+    #[serde(default)]
+    pub keys: Vec<PathBuf>,
+    /// What the names of images began with when they were signed, instead of the prefix.
+    pub signed_as: Option<String>,
+    /// Roots of certificates, which are not supported.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
+}
+
+/// The kinds of rules.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleKind {
+    /// Accept every image.
+    InsecureAccept,
+    /// Refuse every image.
+    Reject,
+    /// Accept images that one of the keys signed.
+    SignedBy,
 }
 
 /// The sources of images and their verification.
@@ -86,7 +118,9 @@ mod tests {
     fn every_setting_is_read() {
         let config = Config::parse(
             "offline = true\n[pull]\nmirrors = ['file:///m']\nverify = 'require'\nca-certs = ['/ca.pem']\n\
-             [cache]\nmax-size = '20G'\n[run]\nstorage = 'copy'\n",
+             [cache]\nmax-size = '20G'\n[run]\nstorage = 'copy'\n\
+             [policy.'ghcr.io/org']\ntype = 'signed-by'\nkeys = ['/org.pub']\nsigned-as = 'up.io/org'\n\
+             [policy.'docker.io']\ntype = 'insecure-accept'\n[policy.'*']\ntype = 'reject'\n",
         )
         .unwrap();
         assert_eq!(config.offline, Some(true));
@@ -94,6 +128,12 @@ mod tests {
         assert_eq!(config.pull.verify.as_deref(), Some("require"));
         assert_eq!(config.cache.max_size.as_deref(), Some("20G"));
         assert_eq!(config.run.storage, Some(box_containers::Storage::Copy));
+        let rule = &config.policy["ghcr.io/org"];
+        assert_eq!(rule.kind, RuleKind::SignedBy);
+        assert_eq!(rule.keys, [PathBuf::from("/org.pub")]);
+        assert_eq!(rule.signed_as.as_deref(), Some("up.io/org"));
+        assert_eq!(config.policy["docker.io"].kind, RuleKind::InsecureAccept);
+        assert_eq!(config.policy["*"].kind, RuleKind::Reject);
     }
 
     #[test]

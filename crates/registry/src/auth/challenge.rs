@@ -34,7 +34,8 @@ impl Challenge {
 
     /// The first value of a parameter, by its name in lower case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.values(name).next()
+        let mut named = self.parameters.iter().filter(|(n, _)| n == name);
+        named.next().map(|(_, value)| value.as_str())
     }
 
     /// Every value of a parameter: some servers repeat `scope`.
@@ -179,7 +180,10 @@ mod tests {
                 &[r#"Bearer realm="https://a/t",service="s",scope="repository:x:pull,push""#][..],
                 "bearer(realm=https://a/t;service=s;scope=repository:x:pull,push)",
             ),
-            (&["Negotiate", r#"Basic realm="r""#], "negotiate() basic(realm=r)"),
+            (
+                &["Negotiate", r#"Basic realm="r""#],
+                "negotiate() basic(realm=r)",
+            ),
             (
                 &[r#"Basic realm="r", Bearer realm="t" , service = "s""#],
                 "basic(realm=r) bearer(realm=t;service=s)",
@@ -188,12 +192,21 @@ mod tests {
                 &[r#"Negotiate YII/+a==, NTLM, basic Realm="a \"b\", c\\", CHARSET=UTF-8"#],
                 r#"negotiate() ntlm() basic(realm=a "b", c\;charset=UTF-8)"#,
             ),
-            (&[r#",, BEARER REALM=https://a/t?x=y,,service=s"#], "bearer(realm=https://a/t?x=y;service=s)"),
+            (
+                &[r#",, BEARER REALM=https://a/t?x=y,,service=s"#],
+                "bearer(realm=https://a/t?x=y;service=s)",
+            ),
             (&["Bearer realm"], "bearer() "),
             (&["realm=x"], "realm()"),
             (&[r#"Bearer realm="open"#], "bearer()"),
-            (&[r#"Bearer realm="a";service="b",scope="c""#], "bearer(realm=a;scope=c)"),
-            (&[r#"Bearer scope="a",scope="b""#], "bearer(scope=a;scope=b)"),
+            (
+                &[r#"Bearer realm="a";service="b",scope="c""#],
+                "bearer(realm=a;scope=c)",
+            ),
+            (
+                &[r#"Bearer scope="a",scope="b""#],
+                "bearer(scope=a;scope=b)",
+            ),
             (&["", "=,=\"", "\"", "@@@"], ""),
         ] {
             assert_eq!(shown(lines).trim(), expected.trim(), "{lines:?}");

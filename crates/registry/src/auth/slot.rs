@@ -71,7 +71,10 @@ pub(crate) struct Challenged {
 
 impl Slot {
     /// What to send with the next request; `None` where the server has not asked for anything yet.
-    pub(crate) fn current(&self, asker: &Asker<'_>) -> Result<Result<Option<Authorization>, Cause>> {
+    pub(crate) fn current(
+        &self,
+        asker: &Asker<'_>,
+    ) -> Result<Result<Option<Authorization>, Cause>> {
         let mut state = self.lock();
         let expired = |a: &Authorization| a.expires.is_some_and(|e| e <= Instant::now());
         match &state.current {
@@ -111,6 +114,7 @@ impl Slot {
         match (&state.credential, &state.method) {
             (Some(Some(_)), Some(Method::Bearer { .. })) => Refusal::Denied(said),
             (Some(Some(_)), _) => Refusal::Credentials,
+            (_, Some(Method::Bearer { .. })) => Refusal::Hidden,
             _ => Refusal::Anonymous,
         }
     }

@@ -216,11 +216,27 @@ mod tests {
     #[test]
     fn either_name_and_any_lifetime_is_accepted() {
         for (json, token, life) in [
-            (r#"{"token":"a","expires_in":300,"issued_at":"2001-01-01T00:00:00Z"}"#, "Bearer a", 300),
+            (
+                r#"{"token":"a","expires_in":300,"issued_at":"2001-01-01T00:00:00Z"}"#,
+                "Bearer a",
+                300,
+            ),
             (r#"{"access_token":"b"}"#, "Bearer b", 60),
-            (r#"{"token":"","access_token":"b","expires_in":5}"#, "Bearer b", 5),
-            (r#"{"token":"a","access_token":"b","expires_in":0}"#, "Bearer a", 60),
-            (r#"{"token":"a","access_token":null,"expires_in":"3600"}"#, "Bearer a", 3600),
+            (
+                r#"{"token":"","access_token":"b","expires_in":5}"#,
+                "Bearer b",
+                5,
+            ),
+            (
+                r#"{"token":"a","access_token":"b","expires_in":0}"#,
+                "Bearer a",
+                60,
+            ),
+            (
+                r#"{"token":"a","access_token":null,"expires_in":"3600"}"#,
+                "Bearer a",
+                3600,
+            ),
             (r#"{"token":"a","expires_in":null}"#, "Bearer a", 60),
             (r#"{"token":"a","expires_in":-1}"#, "Bearer a", 60),
             (r#"{"token":"a","expires_in":1e300}"#, "Bearer a", 86400),
@@ -232,8 +248,19 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_token_is_refused() {
-        for json in ["{}", "[]", "<html>", "", r#"{"token":"a\nb"}"#, r#"{"token":7}"#, r#"{"Token":"x"}"#] {
-            assert!(parsed(json).unwrap_err().starts_with("malformed token"), "{json}");
+        for json in [
+            "{}",
+            "[]",
+            "<html>",
+            "",
+            r#"{"token":"a\nb"}"#,
+            r#"{"token":7}"#,
+            r#"{"Token":"x"}"#,
+        ] {
+            assert!(
+                parsed(json).unwrap_err().starts_with("malformed token"),
+                "{json}"
+            );
         }
     }
 }

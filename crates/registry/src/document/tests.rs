@@ -15,7 +15,11 @@ fn the_server_and_the_document_must_agree() {
     let oci = format!(r#""mediaType":"{OCI_MANIFEST}","#);
     for (own, header, expected) in [
         ("", OCI_MANIFEST, OCI_MANIFEST),
-        ("", "Application/VND.oci.image.manifest.v1+JSON; charset=utf-8", OCI_MANIFEST),
+        (
+            "",
+            "Application/VND.oci.image.manifest.v1+JSON; charset=utf-8",
+            OCI_MANIFEST,
+        ),
         ("", DOCKER_MANIFEST, DOCKER_MANIFEST),
         ("", "application/json", OCI_MANIFEST),
         ("", "", OCI_MANIFEST),
@@ -40,8 +44,16 @@ fn documents_of_other_kinds_are_refused() {
         ("[]", OCI_MANIFEST, "not a JSON object"),
         (r#"{"schemaVersion":3}"#, OCI_MANIFEST, "schemaVersion"),
         ("{}", OCI_MANIFEST, "schemaVersion"),
-        (r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#, OCI_INDEX, "at once"),
-        (r#"{"schemaVersion":2,"manifests":[],"config":{}}"#, OCI_INDEX, "at once"),
+        (
+            r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#,
+            OCI_INDEX,
+            "at once",
+        ),
+        (
+            r#"{"schemaVersion":2,"manifests":[],"config":{}}"#,
+            OCI_INDEX,
+            "at once",
+        ),
     ] {
         let got = document(json, content_type).unwrap_err();
         assert!(got.contains(why), "{json}: {got}");
@@ -87,7 +99,10 @@ fn an_artifact_is_told_from_an_image() {
     let image = format!(r#"{{"schemaVersion":2,{CONFIG},"layers":[]}}"#);
     assert_eq!(parse(&image), None);
     let helm = image.replace("vnd.oci.image.config", "vnd.cncf.helm.config");
-    assert_eq!(parse(&helm).unwrap(), "application/vnd.cncf.helm.config.v1+json");
+    assert_eq!(
+        parse(&helm).unwrap(),
+        "application/vnd.cncf.helm.config.v1+json"
+    );
     let typed = helm.replace(r#""layers""#, r#""artifactType":"a/b","layers""#);
     assert_eq!(parse(&typed).unwrap(), "a/b");
 }

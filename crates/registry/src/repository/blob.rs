@@ -16,7 +16,10 @@ impl Repository<'_> {
         let what = format!("{}@{}", self.name, descriptor.digest());
         let digest: Digest = descriptor.digest().to_string().parse().map_err(|_| {
             let digest = descriptor.digest();
-            self.refuse_blob(&what, format!("its digest {digest} is of no known algorithm"))
+            self.refuse_blob(
+                &what,
+                format!("its digest {digest} is of no known algorithm"),
+            )
         })?;
         let size = descriptor.size();
         if size > limit {
@@ -29,12 +32,12 @@ impl Repository<'_> {
         }
         self.try_each(&what, &self.places.reads, |endpoint| {
             let url = self.url(endpoint, &format!("blobs/{digest}"))?;
-            Ok(self.whole(&url, size)?.and_then(|bytes| {
-                match digest_like(&digest, &bytes) {
+            Ok(self
+                .whole(&url, size)?
+                .and_then(|bytes| match digest_like(&digest, &bytes) {
                     actual if actual == digest => Ok(bytes),
                     actual => Err(Cause::digest(&digest, &actual)),
-                }
-            }))
+                }))
         })
     }
 
@@ -61,7 +64,10 @@ impl Repository<'_> {
 
     /// All of a blob whose size is known.
     fn whole(&self, url: &Url, size: u64) -> Result<Result<Vec<u8>, Cause>> {
-        Ok(self.session.open(url, None)?.and_then(|mut body| read_whole(&mut body, size)))
+        Ok(self
+            .session
+            .open(url, None)?
+            .and_then(|mut body| read_whole(&mut body, size)))
     }
 }
 

@@ -36,7 +36,7 @@ impl Repository<'_> {
         });
         match got {
             Ok(descriptor) => Ok(Some(descriptor)),
-            Err(Error::NotFound { private: false, .. }) => Ok(None),
+            Err(Error::NotFound { hidden: false, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -78,7 +78,7 @@ impl Repository<'_> {
         }
     }
 
-    fn manifest_at(
+    pub(super) fn manifest_at(
         &self,
         endpoint: &Endpoint,
         wanted: Wanted<'_>,

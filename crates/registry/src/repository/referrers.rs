@@ -21,7 +21,10 @@ impl Repository<'_> {
     ) -> Result<Vec<Descriptor>> {
         let what = format!("what refers to {}@{digest}", self.name);
         let is_wanted = |descriptor: &Descriptor| {
-            let own = descriptor.artifact_type().as_ref().map(MediaType::to_string);
+            let own = descriptor
+                .artifact_type()
+                .as_ref()
+                .map(MediaType::to_string);
             artifact_type.is_none_or(|wanted| own.as_deref() == Some(wanted))
         };
         let mut all = Vec::new();
@@ -51,7 +54,8 @@ impl Repository<'_> {
     ) -> Result<Result<Vec<Descriptor>, Cause>> {
         let mut url = self.url(endpoint, &format!("referrers/{digest}"))?;
         if let Some(artifact_type) = artifact_type {
-            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+            url.query_pairs_mut()
+                .append_pair("artifactType", artifact_type);
         }
         let mut all = Vec::new();
         let walked = self.pages(endpoint, url, Some(OCI_INDEX), &mut |bytes, headers| {

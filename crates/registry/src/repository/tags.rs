@@ -74,8 +74,8 @@ impl Repository<'_> {
                 return Ok(Err(Complaint::read(&mut response).cause(&response)));
             }
             let next = next(&url, response.headers());
-            let items = small(&mut response, LARGEST)
-                .and_then(|bytes| read(&bytes, response.headers()));
+            let items =
+                small(&mut response, LARGEST).and_then(|bytes| read(&bytes, response.headers()));
             match items {
                 Ok(items) if items > MOST_ITEMS => {
                     return Ok(Err(Cause::Protocol("its pages never end".to_owned())));
@@ -107,7 +107,9 @@ fn next(url: &Url, headers: &HeaderMap) -> Result<Option<Url>, Cause> {
     }
     match next.origin() == url.origin() {
         true => Ok(Some(next)),
-        false => Err(Cause::Protocol("its next page is at another server".to_owned())),
+        false => Err(Cause::Protocol(
+            "its next page is at another server".to_owned(),
+        )),
     }
 }
 
@@ -142,12 +144,30 @@ mod tests {
     fn links_of_every_form_are_followed_within_the_server() {
         let url: Url = "https://r.example/v2/a/tags/list?n=2".parse().unwrap();
         for (line, expected) in [
-            (r#"</v2/a/tags/list?last=b&n=2>; rel="next""#, Some("https://r.example/v2/a/tags/list?last=b&n=2")),
-            ("<list?last=b>;rel=next", Some("https://r.example/v2/a/tags/list?last=b")),
-            ("<?last=b,c>; title=\"x\"; REL=\"prev Next\"", Some("https://r.example/v2/a/tags/list?last=b,c")),
-            (r#"</first>; rel="first", </n>; rel="next""#, Some("https://r.example/n")),
-            ("<http://r.example/n>; rel=next", Some("https://r.example/n")),
-            ("<https://r.example:443/n>; rel=next", Some("https://r.example/n")),
+            (
+                r#"</v2/a/tags/list?last=b&n=2>; rel="next""#,
+                Some("https://r.example/v2/a/tags/list?last=b&n=2"),
+            ),
+            (
+                "<list?last=b>;rel=next",
+                Some("https://r.example/v2/a/tags/list?last=b"),
+            ),
+            (
+                "<?last=b,c>; title=\"x\"; REL=\"prev Next\"",
+                Some("https://r.example/v2/a/tags/list?last=b,c"),
+            ),
+            (
+                r#"</first>; rel="first", </n>; rel="next""#,
+                Some("https://r.example/n"),
+            ),
+            (
+                "<http://r.example/n>; rel=next",
+                Some("https://r.example/n"),
+            ),
+            (
+                "<https://r.example:443/n>; rel=next",
+                Some("https://r.example/n"),
+            ),
             (r#"</n>; rel="prev""#, None),
             ("</n", None),
             ("", None),
@@ -157,7 +177,10 @@ mod tests {
             let next = next(&url, &headers).unwrap();
             assert_eq!(next.as_ref().map(Url::as_str), expected, "{line}");
         }
-        for line in ["<https://other.example/n>; rel=next", "<//other.example/n>; rel=next"] {
+        for line in [
+            "<https://other.example/n>; rel=next",
+            "<//other.example/n>; rel=next",
+        ] {
             let mut headers = HeaderMap::new();
             headers.append(header::LINK, line.parse().unwrap());
             assert!(next(&url, &headers).is_err(), "{line}");

@@ -26,7 +26,9 @@ fn line(host: &str, remaining: &str, limit: Option<&str>) -> Option<String> {
     let (left, window) = numbers(remaining)?;
     let limit = limit.and_then(numbers).map(|(limit, _)| limit);
     let few = left <= FEW || limit.is_some_and(|limit| left <= limit / 10);
-    let of = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    let of = limit
+        .map(|limit| format!(" of {limit}"))
+        .unwrap_or_default();
     let per = window.map(|seconds| match seconds % 3600 {
         0 if seconds > 0 => format!(" in {} h", seconds / 3600),
         _ => format!(" in {seconds} s"),
@@ -51,13 +53,25 @@ mod tests {
     fn a_quota_is_shown_when_little_is_left() {
         for (remaining, limit, expected) in [
             ("76;w=21600", Some("100;w=21600"), None),
-            ("10;w=21600", Some("100;w=21600"), Some("h: 10 of 100 pulls in 6 h are left")),
-            ("400;w=90", Some("5000"), Some("h: 400 of 5000 pulls in 90 s are left")),
+            (
+                "10;w=21600",
+                Some("100;w=21600"),
+                Some("h: 10 of 100 pulls in 6 h are left"),
+            ),
+            (
+                "400;w=90",
+                Some("5000"),
+                Some("h: 400 of 5000 pulls in 90 s are left"),
+            ),
             ("0", None, Some("h: 0 pulls are left")),
             ("-1", None, None),
             ("many", None, None),
         ] {
-            assert_eq!(line("h", remaining, limit).as_deref(), expected, "{remaining}");
+            assert_eq!(
+                line("h", remaining, limit).as_deref(),
+                expected,
+                "{remaining}"
+            );
         }
     }
 }

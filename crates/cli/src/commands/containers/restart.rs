@@ -40,7 +40,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     // Processes are created only after all threads have ended.
     let stopped = containers::at_once(&args.names, |name| {
         let container = containers.get(name)?;
-        trust::judge_container(settings, &container)?;
+        trust::judge_container(settings, &container, "start")?;
         containers::stop(&container, None, Some(grace))
     });
     let started = stopped.into_iter().zip(&args.names).map(|(stopped, name)| {

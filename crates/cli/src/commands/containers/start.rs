@@ -43,7 +43,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         return containers::each(settings, &args.names, |containers, name| {
             let container = containers.get(name)?;
             check_passthrough(&container)?;
-            trust::judge_container(settings, &container)?;
+            trust::judge_container(settings, &container, "start")?;
             Ok(box_containers::monitor::detach(container, hint)?)
         });
     }
@@ -55,7 +55,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     };
     let containers = settings.containers();
     let mut container = containers.get(name)?;
-    trust::judge_container(settings, &container)?;
+    trust::judge_container(settings, &container, "start")?;
     container.hold()?;
     let spec = container.spec()?;
     let process = spec.process().as_ref();

@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 use oci_spec::image::ImageConfiguration;
 
 use crate::commands::images::commit::changes::apply;
+use crate::image::trust;
 use crate::options::{self, refused};
 use crate::output;
 use crate::report::{Failure, cause};
@@ -59,6 +60,8 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         ));
     }
     let container = settings.containers().get(&args.name)?;
+    // A rule for the image's name holds for what is made from it, too: the new name may have none.
+    trust::judge_container(settings, &container, "commit")?;
     let cache = Cache::open(&settings.dirs.cache)?;
     let parent = parent(&cache, &container)?;
     let mut config = parent.config.clone();

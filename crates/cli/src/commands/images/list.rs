@@ -64,6 +64,7 @@ fn verified(verified: &Verified) -> String {
                 fingerprint.get(short..).unwrap_or(fingerprint)
             )
         }
+        Verified::Key { key, .. } => format!("key {}", key.get(..16).unwrap_or(key)),
         Verified::Checksum => "checksum".to_owned(),
         Verified::Digest => "digest".to_owned(),
         Verified::Unverified => "no".to_owned(),

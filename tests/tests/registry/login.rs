@@ -1,0 +1,1 @@
+//! `box login` and `box logout`, and credentials of other programs.

@@ -1,0 +1,10 @@
+//! Images of registries: settings, credentials, pull, push and trust, with a real registry and with one that misbehaves.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod login;
+mod pull;
+mod push;
+mod settings;
+mod trust;

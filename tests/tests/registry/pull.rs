@@ -1,0 +1,1 @@
+//! `box pull` and `box run` of images of registries.

@@ -1,0 +1,1 @@
+//! `box push`, `box tag`, `box tags` and the like.

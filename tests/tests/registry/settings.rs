@@ -1,0 +1,1 @@
+//! registries.conf, certs.d and the own configuration.

@@ -1,0 +1,1 @@
+//! Which signatures of images of registries are trusted.
