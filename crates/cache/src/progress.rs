@@ -28,6 +28,8 @@ pub enum Phase {
     Download,
     /// Stored bytes or a signature are verified.
     Verify,
+    /// Bytes are sent to the network.
+    Upload,
     /// A layer is unpacked to a tree.
     Unpack,
     /// An image is written to an archive.

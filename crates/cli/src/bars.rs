@@ -186,6 +186,7 @@ fn bar_style(sized: bool) -> ProgressStyle {
 fn doing(phase: Phase) -> &'static str {
     match phase {
         Phase::Download => "downloading",
+        Phase::Upload => "pushing",
         Phase::Verify => "verifying",
         Phase::Unpack => "unpacking",
         Phase::Save => "saving",
@@ -197,6 +198,7 @@ fn doing(phase: Phase) -> &'static str {
 fn done(phase: Phase) -> &'static str {
     match phase {
         Phase::Download => "downloaded",
+        Phase::Upload => "pushed",
         Phase::Verify => "verified",
         Phase::Unpack => "unpacked",
         Phase::Save => "saved",
