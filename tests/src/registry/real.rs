@@ -212,7 +212,7 @@ impl Registry {
         for blob in list("layers").into_iter().chain(config) {
             let digest = blob["digest"].as_str().unwrap_or_default();
             let bytes = self.blob(repository, digest);
-            if !bytes.is_some_and(|bytes| super::digest(&bytes) == digest) {
+            if bytes.is_none_or(|bytes| super::digest(&bytes) != digest) {
                 missing.push(digest.to_owned());
             }
         }

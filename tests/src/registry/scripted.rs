@@ -53,6 +53,21 @@ impl Scripted {
         }
     }
 
+    /// Over a store that the script can ask, too, so that it can change a good answer.
+    pub fn over(
+        store: Arc<Store>,
+        script: impl Fn(&Store, &Request, usize) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        let own = Arc::clone(&store);
+        let handler = handler(Arc::clone(&store), move |request, nth| {
+            script(&own, request, nth)
+        });
+        Self {
+            server: Server::new(handler),
+            store,
+        }
+    }
+
     /// With an image in it.
     pub fn with(self, repository: &str, tag: &str, image: &Image) -> Self {
         self.store.put(repository, tag, image);

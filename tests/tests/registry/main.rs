@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod corners;
 mod harness;
+mod kills;
 mod login;
 mod pull;
 mod push;
