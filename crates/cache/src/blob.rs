@@ -32,7 +32,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::MissingBlob`], and those of damage.
-    pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
+    pub fn read_document(&self, digest: &Digest) -> Result<Vec<u8>> {
         match self.has_blob(digest)? {
             Some(size) => self.read_blob(digest, size, MAX_DOCUMENT),
             None => Err(Error::missing_blob(*digest, self.layout().blob(digest))),

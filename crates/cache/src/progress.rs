@@ -18,6 +18,11 @@ impl TaskId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         TaskId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// The id as a number, for programs that read about it.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// The kind of work of a task.
@@ -26,10 +31,10 @@ impl TaskId {
 pub enum Phase {
     /// Bytes are read from the network or from a file.
     Download,
+    /// Bytes are sent to a registry.
+    Upload,
     /// Stored bytes or a signature are verified.
     Verify,
-    /// Bytes are sent to the network.
-    Upload,
     /// A layer is unpacked to a tree.
     Unpack,
     /// An image is written to an archive.

@@ -12,7 +12,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub fn index(cache: &Cache, images: &[Image]) -> Result<Document, Failure> {
     let mut manifests = Vec::with_capacity(images.len());
     for image in images {
-        let size = cache.document(&image.manifest_digest)?.len();
+        let size = cache.read_document(&image.manifest_digest)?.len();
         manifests.push(json!({
             "mediaType": image.media_type,
             "digest": image.manifest_digest,

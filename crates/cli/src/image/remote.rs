@@ -37,7 +37,9 @@ pub fn repository(reference: &Reference) -> Result<RepositoryName, Failure> {
         Failure::new(format!(
             "cannot ask a registry for {reference}: Alpine's own releases are in no registry"
         ))
-        .hint(format!("docker's image of that name is docker.io/library/{reference}"))
+        .hint(format!(
+            "docker's image of that name is docker.io/library/{reference}"
+        ))
     })
 }
 
@@ -70,7 +72,8 @@ pub fn find(
             }
             Parsed::Index(index) => {
                 platforms.extend(known(&index).map(|(platform, _)| platform));
-                let digest = best(&index, wanted).ok_or_else(|| absent(reference, wanted, &platforms))?;
+                let digest =
+                    best(&index, wanted).ok_or_else(|| absent(reference, wanted, &platforms))?;
                 chosen = Some(from.manifest(Wanted::Digest(&digest))?);
             }
         }
@@ -94,19 +97,32 @@ pub fn config(
     })
 }
 
+/// The platform that a config is for.
+pub fn platform(config: &ImageConfiguration) -> Platform {
+    Platform::new(
+        &config.os().to_string(),
+        &config.architecture().to_string(),
+        config.variant().as_deref(),
+    )
+}
+
 /// The entries of an index that are images for known platforms.
 fn known(index: &ImageIndex) -> impl Iterator<Item = (Platform, &Descriptor)> {
     index.manifests().iter().filter_map(|entry| {
         let platform = entry.platform().as_ref()?;
         let variant = platform.variant().as_deref();
-        let (os, architecture) = (platform.os().to_string(), platform.architecture().to_string());
+        let (os, architecture) = (
+            platform.os().to_string(),
+            platform.architecture().to_string(),
+        );
         let platform = Platform::new(&os, &architecture, variant);
         (!platform.is_unknown()).then_some((platform, entry))
     })
 }
 
 fn best(index: &ImageIndex, wanted: &Platform) -> Option<Digest> {
-    let fitting = known(index).filter_map(|(platform, entry)| Some((wanted.accepts(&platform)?, entry)));
+    let fitting =
+        known(index).filter_map(|(platform, entry)| Some((wanted.accepts(&platform)?, entry)));
     let (_, entry) = fitting.min_by_key(|(rank, _)| *rank)?;
     entry.digest().to_string().parse().ok()
 }

@@ -36,12 +36,14 @@ impl Cargo {
             for layer in &image.layers {
                 match is_foreign(&layer.media_type) {
                     true => cargo.left_out.push(layer.clone()),
-                    false => cargo.add(cache, image, &layer.digest, Some(layer.size), &elsewhere)?,
+                    false => {
+                        cargo.add(cache, image, &layer.digest, Some(layer.size), &elsewhere)?
+                    }
                 }
             }
             cargo.add(cache, image, &image.config_digest, None, &elsewhere)?;
             cargo.documents.push(Document {
-                bytes: cache.document(&image.manifest_digest)?,
+                bytes: cache.read_document(&image.manifest_digest)?,
                 media_type: image.media_type.clone(),
                 digest: image.manifest_digest,
             });
@@ -86,10 +88,10 @@ impl Cargo {
         let name = &image.reference;
         let path = cache.layout().blob(digest);
         let file = File::open(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                Failure::new(format!("cannot push {name}: its blob {digest} is not in the cache"))
-                    .hint(format!("fetch it again: box pull {name}"))
-            }
+            ErrorKind::NotFound => Failure::new(format!(
+                "cannot push {name}: its blob {digest} is not in the cache"
+            ))
+            .hint(format!("fetch it again: box pull {name}")),
             _ => Failure::new(format!("cannot open {}: {}", path.display(), cause(&error))),
         })?;
         let actual = cache.has_blob(digest)?.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use box_cache::Digest;
 use box_transfer::{Cause, Content, Method, Request, Response};
@@ -29,8 +29,9 @@ pub struct BlobFile<'a> {
 /// Counts the bytes of a blob that were sent.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    pub(super) base: AtomicU64,
-    pub(super) part: Arc<AtomicU64>,
+    begun: AtomicBool,
+    base: AtomicU64,
+    part: Arc<AtomicU64>,
 }
 
 /// How a blob has come into a repository.
@@ -66,6 +67,17 @@ impl<'a> BlobFile<'a> {
 }
 
 impl Meter {
+    /// What follows is sent from this offset on.
+    pub(super) fn start(&self, offset: u64) {
+        self.part.store(0, Ordering::Relaxed);
+        self.base.store(offset, Ordering::Relaxed);
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.base.load(Ordering::Relaxed) + self.part.load(Ordering::Relaxed)
     }
@@ -172,7 +184,10 @@ impl Upload<'_> {
         while let Some((from, rest)) = self.mount_from.split_first() {
             self.mount_from = rest;
             let access = Access::Mount(from.clone());
-            let query = [("mount", self.blob.digest.to_string()), ("from", from.clone())];
+            let query = [
+                ("mount", self.blob.digest.to_string()),
+                ("from", from.clone()),
+            ];
             // Whatever is wrong with the other repository, the blob can still be sent.
             match self.post(&access, &query)? {
                 Ok(response) if response.status() == 201 => {
@@ -201,11 +216,7 @@ impl Upload<'_> {
         Ok(None)
     }
 
-    fn post(
-        &self,
-        access: &Access,
-        query: &[(&str, String)],
-    ) -> Result<Result<Response, Cause>> {
+    fn post(&self, access: &Access, query: &[(&str, String)]) -> Result<Result<Response, Cause>> {
         let endpoint = &self.to.places.registry;
         let mut url = self.to.url(endpoint, "blobs/uploads/")?;
         if !query.is_empty() {

@@ -14,10 +14,7 @@ impl Repository<'_> {
     /// Puts a document under a tag or under its digest. What it names must be in the repository.
     pub fn put_manifest(&self, name: Wanted<'_>, document: &Document) -> Result<()> {
         let what = name.of(&self.name);
-        let url = self.url(
-            &self.places.registry,
-            &format!("manifests/{}", name.path()),
-        )?;
+        let url = self.url(&self.places.registry, &format!("manifests/{}", name.path()))?;
         let mut headers = HeaderMap::new();
         let content_type = HeaderValue::from_str(&document.media_type);
         let content_type = content_type.map_err(|_| crate::Error::Document {

@@ -1,7 +1,5 @@
 //! One upload of one blob: begun, filled by one request or by chunks, and ended with the digest.
 
-use std::sync::atomic::Ordering;
-
 use box_transfer::header::{self, HeaderMap, HeaderName, HeaderValue};
 use box_transfer::{Cause, Content, Method, Request, Response, Url};
 
@@ -73,7 +71,13 @@ impl Session {
 
     /// The size of chunks to try next, once the whole blob at once has failed like this; `None` if it should be tried again.
     pub(super) fn smaller(&self, setback: &Setback, blob: &BlobFile<'_>) -> Option<u64> {
-        let too_large = matches!(setback.cause, Cause::Status { status: 411 | 413 | 416, .. });
+        let too_large = matches!(
+            setback.cause,
+            Cause::Status {
+                status: 411 | 413 | 416,
+                ..
+            }
+        );
         // A server may also close the connection where it should say that. And what arrived in chunks need not be sent again.
         let broke = matches!(
             setback.cause,
@@ -286,13 +290,5 @@ pub(super) fn refused(response: &mut Response) -> Setback {
     match complaint.cause(response) {
         Cause::Absent => lost(),
         cause => cause.into(),
-    }
-}
-
-impl super::blob::Meter {
-    /// What follows is sent from this offset on.
-    pub(super) fn start(&self, offset: u64) {
-        self.part.store(0, Ordering::Relaxed);
-        self.base.store(offset, Ordering::Relaxed);
     }
 }

@@ -1,11 +1,10 @@
 //! All that makes an image, sent in an order in which nothing is ever half there.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use box_cache::{Event, Phase, TaskId};
+use box_cache::{Event, Phase, Progress, TaskId};
 
 use super::blob::{Arrival, BlobFile};
 use crate::repository::{Repository, Wanted};
@@ -87,31 +86,23 @@ impl Repository<'_> {
         pushed.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Uploads a blob, and reports how far it is.
+    /// Uploads a blob, and reports how far it is, from the moment when its bytes are sent.
     fn reported(&self, blob: &BlobFile<'_>, from: &[String]) -> Result<Arrival> {
-        let progress = self.session.progress;
-        let task = TaskId::next();
-        let hex = blob.digest.hex();
-        progress.event(Event::Started {
-            task,
-            phase: Phase::Upload,
-            name: hex.get(..12).unwrap_or(&hex),
-            total: Some(blob.size),
+        let report = Mutex::new(Report {
+            progress: self.session.progress,
+            task: TaskId::next(),
+            last: None,
         });
         let over = Mutex::new(false);
-        let ended = std::sync::Condvar::new();
+        let ended = Condvar::new();
         let arrived = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut last = 0;
                 let mut is_over = over.lock().unwrap_or_else(PoisonError::into_inner);
                 while !*is_over {
                     let waited = ended.wait_timeout(is_over, TICK);
                     is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
-                    let bytes = blob.sent.bytes();
-                    if bytes != last {
-                        progress.event(Event::Advanced { task, bytes });
-                        last = bytes;
-                    }
+                    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                    report.advance(blob);
                 }
             });
             let arrived = self.upload(blob, from);
@@ -119,11 +110,48 @@ impl Repository<'_> {
             ended.notify_all();
             arrived
         });
-        progress.event(Event::Finished {
-            task,
-            complete: arrived.is_ok(),
-        });
+        let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.advance(blob);
+        report.end(arrived.is_ok());
         arrived
+    }
+}
+
+/// What was reported of an upload.
+struct Report<'a> {
+    progress: &'a dyn Progress,
+    task: TaskId,
+    /// The number of bytes that was reported last.
+    last: Option<u64>,
+}
+
+impl Report<'_> {
+    fn advance(&mut self, blob: &BlobFile<'_>) {
+        if !blob.sent.has_begun() {
+            return;
+        }
+        let task = self.task;
+        if self.last.is_none() {
+            let hex = blob.digest.hex();
+            self.progress.event(Event::Started {
+                task,
+                phase: Phase::Upload,
+                name: hex.get(..12).unwrap_or(&hex),
+                total: Some(blob.size),
+            });
+        }
+        let bytes = blob.sent.bytes();
+        if self.last != Some(bytes) {
+            self.progress.event(Event::Advanced { task, bytes });
+            self.last = Some(bytes);
+        }
+    }
+
+    fn end(&self, complete: bool) {
+        if self.last.is_some() {
+            let task = self.task;
+            self.progress.event(Event::Finished { task, complete });
+        }
     }
 }
 

@@ -49,7 +49,10 @@ mod tests {
             .unwrap();
         for (location, url) in [
             ("/v2/app/u/1", "https://r.example:5000/v2/app/u/1"),
-            ("1?_state=a%2Fb%3D", "https://r.example:5000/v2/app/blobs/uploads/1?_state=a%2Fb%3D"),
+            (
+                "1?_state=a%2Fb%3D",
+                "https://r.example:5000/v2/app/blobs/uploads/1?_state=a%2Fb%3D",
+            ),
             ("?x=1", "https://r.example:5000/v2/app/blobs/uploads/?x=1"),
             ("https://s.example/u?sig=a+b", "https://s.example/u?sig=a+b"),
             ("//s.example/u", "https://s.example/u"),
@@ -59,7 +62,12 @@ mod tests {
         ] {
             assert_eq!(next(&base, location.as_bytes()).unwrap().as_str(), url);
         }
-        for location in ["http://s.example/u", "file:///etc/passwd", "https://", "\u{7f}:"] {
+        for location in [
+            "http://s.example/u",
+            "file:///etc/passwd",
+            "https://",
+            "\u{7f}:",
+        ] {
             if let Ok(url) = next(&base, location.as_bytes()) {
                 assert_eq!(url.host_str(), Some("r.example"), "{location}");
             }
@@ -77,8 +85,14 @@ mod tests {
         let digest = Digest::of(b"");
         let hex = digest.hex();
         for (url, expected) in [
-            ("https://r.example/u", format!("https://r.example/u?digest=sha256%3A{hex}")),
-            ("https://r.example/u?", format!("https://r.example/u?digest=sha256%3A{hex}")),
+            (
+                "https://r.example/u",
+                format!("https://r.example/u?digest=sha256%3A{hex}"),
+            ),
+            (
+                "https://r.example/u?",
+                format!("https://r.example/u?digest=sha256%3A{hex}"),
+            ),
             (
                 "https://r.example/u?_state=a%2Fb&c=d+e",
                 format!("https://r.example/u?_state=a%2Fb&c=d+e&digest=sha256%3A{hex}"),

@@ -28,7 +28,13 @@ pub struct Args {
     #[arg(long, visible_alias = "platform")]
     arch: Option<Platform>,
     /// Print the bytes as they are, or indented JSON (json)
-    #[arg(long, value_name = "FORMAT", default_value = "table", hide_possible_values = true, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     format: Format,
     #[command(flatten)]
     registry: RegistryArgs,
@@ -55,7 +61,10 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         // A terminal would act on some characters.
         false => {
             let value: Value = serde_json::from_str(text).map_err(|error| {
-                Failure::new(format!("the manifest {} is not JSON: {error}", document.digest))
+                Failure::new(format!(
+                    "the manifest {} is not JSON: {error}",
+                    document.digest
+                ))
             })?;
             output::json(&value)?;
         }

@@ -43,7 +43,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
     /// Print one line, or JSON (json)
-    #[arg(long, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     format: Format,
     #[command(flatten)]
     registry: RegistryArgs,
@@ -134,18 +139,22 @@ fn target(args: &Args, found: &[Image]) -> Result<Reference, Failure> {
         Some(name) => options::reference(name)?,
         None => match options::reference(&args.image) {
             // The name as it was given, unless it was an id.
-            Ok(reference) if found.iter().any(|image| image.reference.name() == reference.name()) => {
+            Ok(reference)
+                if found
+                    .iter()
+                    .any(|image| image.reference.name() == reference.name()) =>
+            {
                 reference
             }
             _ => {
-                return Err(Failure::new(format!(
-                    "cannot push {} without a name",
-                    args.image
-                ))
-                .hint(format!(
-                    "name where it goes: box push {} registry.example/team/app:1.2",
-                    args.image
-                )));
+                return Err(
+                    Failure::new(format!("cannot push {} without a name", args.image)).hint(
+                        format!(
+                            "name where it goes: box push {} registry.example/team/app:1.2",
+                            args.image
+                        ),
+                    ),
+                );
             }
         },
     };
@@ -206,7 +215,11 @@ fn told(pushed: &Pushed) -> String {
 fn write(path: &std::path::Path, digest: &str) -> Result<(), Failure> {
     use std::io::Write as _;
     let failed = |error: std::io::Error| {
-        Failure::new(format!("cannot write {}: {}", path.display(), cause(&error)))
+        Failure::new(format!(
+            "cannot write {}: {}",
+            path.display(),
+            cause(&error)
+        ))
     };
     let mut file = Destination::open(path, destination::PRIVATE).map_err(failed)?;
     file.write_all(digest.as_bytes()).map_err(failed)?;

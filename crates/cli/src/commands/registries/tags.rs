@@ -17,7 +17,12 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     name: String,
     /// Print one tag a line, or JSON (json)
-    #[arg(long, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     format: Format,
     #[command(flatten)]
     registry: RegistryArgs,

@@ -31,8 +31,10 @@ impl RegistryArgs {
     /// The network must not be used, or a file of settings cannot be read.
     pub fn options(&self, settings: &Settings) -> Result<box_registry::Options, Failure> {
         if settings.offline {
-            return Err(Failure::new("cannot ask a registry: the network must not be used")
-                .hint("leave out --offline and BOX_OFFLINE"));
+            return Err(
+                Failure::new("cannot ask a registry: the network must not be used")
+                    .hint("leave out --offline and BOX_OFFLINE"),
+            );
         }
         let fetch = FetchArgs {
             ca_certs: self.ca_certs.clone(),
