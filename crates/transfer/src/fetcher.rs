@@ -87,14 +87,15 @@ impl<'a> Fetcher<'a> {
         })
     }
 
-    /// Tries each location, each again while that can help, until `once` succeeds.
+    /// Tries each location, each again while that can help, until `once` succeeds. A location that is given up for the next one is said in
+    /// one line.
     pub fn try_each<T>(
         &self,
         locations: &[Location],
         mut once: impl FnMut(&Location) -> Result<Result<T, FailedTry>>,
     ) -> Result<Result<T, Attempts>> {
         let mut attempts = Attempts::default();
-        for location in locations {
+        for (i, location) in locations.iter().enumerate() {
             let mut backoff = Backoff::new(self.retry);
             loop {
                 let failed = match once(location)? {
@@ -115,6 +116,12 @@ impl<'a> Fetcher<'a> {
                         "{location}: {cause}; retrying in {:.1} s",
                         pause.as_secs_f32()
                     ));
+                }
+                // A location that does not have the file may be as good as the others.
+                if let (None, Some(next)) = (pause, locations.get(i + 1))
+                    && !cause.is_absent()
+                {
+                    self.note(&format!("{location}: {cause}; trying {next}"));
                 }
                 attempts.push(location.to_string(), cause);
                 match pause {
