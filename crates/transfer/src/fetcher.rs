@@ -93,7 +93,8 @@ impl<'a> Fetcher<'a> {
         })
     }
 
-    /// Tries each location, each again while that can help, until `once` succeeds.
+    /// Tries each location, each again while that can help, until `once` succeeds. A location that is given up for the next one is said in
+    /// one line.
     pub fn try_each<T>(
         &self,
         locations: &[Location],
@@ -177,13 +178,14 @@ impl<'a> Fetcher<'a> {
 
     /// Says once for each host that another one is asked in its place. A file that a mirror does not have (yet) is no fault of it.
     fn forsake(&self, location: &Location, cause: &Cause, next: &Location) {
-        let (host, other) = (host(location), host(next));
+        let other = host(next);
+        let host = host(location);
         if cause.is_absent() || host == other {
             return;
         }
         let mut forsaken = self.forsaken.lock().unwrap_or_else(PoisonError::into_inner);
         if forsaken.insert(host) {
-            self.note(&format!("{location}: {cause}; trying {other}"));
+            self.note(&format!("{location}: {cause}; trying {next}"));
         }
     }
 

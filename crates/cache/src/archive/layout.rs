@@ -448,7 +448,7 @@ impl Manifest {
 
 impl Platform {
     /// Whether it is the platform of attestations.
-    pub(crate) fn is_unknown(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         self.os() == "unknown" || self.architecture() == "unknown"
     }
 }

@@ -121,16 +121,6 @@ pub fn artifact_type(manifest: &[u8]) -> Option<String> {
 }
 
 impl Cache {
-    /// A document of the cache, verified: a manifest, a config or an index.
-    ///
-    /// # Errors
-    /// [`Error::MissingBlob`] if the cache has no such blob, [`Error::TooLarge`] if it is no document.
-    pub fn read_document(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let size = self.has_blob(digest)?;
-        let size = size.ok_or_else(|| Error::missing_blob(*digest, self.layout().blob(digest)))?;
-        self.read_blob(digest, size, MAX_DOCUMENT)
-    }
-
     /// The index from which an image was chosen when it was pulled, as its registry served it, and its media type. `None` if there
     /// was none.
     pub fn index_of(&self, image: &Image) -> Result<Option<(Vec<u8>, String)>> {

@@ -1,5 +1,7 @@
 //! The options of every verb that may fetch, combined with the environment and the configuration.
 
+pub mod registry;
+
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
