@@ -9,6 +9,7 @@
 //! (<https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>), and sigstore bundles
 //! (<https://github.com/sigstore/protobuf-specs>). Certificates and transparency logs are not evaluated: only keys count.
 
+mod attach;
 mod bundle;
 mod encrypted;
 mod evidence;

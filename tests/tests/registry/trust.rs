@@ -2,6 +2,7 @@
 
 mod cosign;
 mod paths;
+mod peers;
 
 use box_tests::Home;
 use box_tests::registry::{Image, Layer, Registry};
