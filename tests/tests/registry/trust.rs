@@ -2,7 +2,7 @@
 
 mod cosign;
 mod paths;
-mod peers;
+mod signing;
 
 use box_tests::Home;
 use box_tests::registry::{Image, Layer, Registry};
