@@ -19,6 +19,7 @@ mod name;
 mod repository;
 mod session;
 
+pub use auth::Challenge;
 pub use configuration::{Configuration, Places, RegistrySettings};
 pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
 pub use document::{Document, Parsed, artifact_type};
