@@ -18,6 +18,7 @@ mod error;
 mod name;
 mod repository;
 mod session;
+mod upload;
 
 pub use auth::Challenge;
 pub use configuration::{Configuration, Places, RegistrySettings};
@@ -28,3 +29,4 @@ pub use error::{Error, Result};
 pub use name::RepositoryName;
 pub use repository::{Repository, Wanted};
 pub use session::{Options, Registry};
+pub use upload::{Arrival, BlobFile, Pushed, Shipment};

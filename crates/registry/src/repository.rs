@@ -43,7 +43,7 @@ impl Wanted<'_> {
     }
 
     /// The last part of a URL.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         match self {
             Self::Tag(tag) => (*tag).to_owned(),
             Self::Digest(digest) => digest.to_string(),
@@ -51,7 +51,7 @@ impl Wanted<'_> {
     }
 
     /// The name with this tag or digest.
-    fn of(&self, name: &RepositoryName) -> String {
+    pub(crate) fn of(&self, name: &RepositoryName) -> String {
         match self {
             Self::Tag(tag) => format!("{name}:{tag}"),
             Self::Digest(digest) => format!("{name}@{digest}"),

@@ -39,7 +39,7 @@ pub struct Options {
 /// URL without credentials: see [`box_transfer::Open`].
 pub struct Registry<'a> {
     pub(crate) options: &'a Options,
-    progress: &'a dyn Progress,
+    pub(crate) progress: &'a dyn Progress,
     connections: Connections,
     slots: Slots,
     served: Served,
