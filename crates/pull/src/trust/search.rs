@@ -5,6 +5,7 @@ use box_registry::{Document, Error, Repository, Wanted};
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::bundle::MEDIA_TYPE as BUNDLE;
+use super::evidence::STRANGER;
 use super::policy::Signers;
 use super::signing::{MOST_PAYLOADS, PAYLOAD, SIGNATURE, tag};
 use super::{Evidence, Subject};
@@ -56,14 +57,15 @@ pub(crate) fn find(
             return Ok(verified);
         }
     }
-    search.reasons.dedup();
     Err(match search.reasons.as_slice() {
         [] => "it is not signed".to_owned(),
         [why] => format!("its signature does not count: {why}"),
-        [first, rest @ ..] => format!(
-            "none of its {} signatures counts; the first one: {first}",
-            rest.len() + 1
-        ),
+        all => {
+            // What is wrong with a signature by a trusted key says more than that there are others.
+            let telling = all.iter().find(|why| *why != STRANGER);
+            let why = telling.map_or(STRANGER, String::as_str);
+            format!("none of its {} signatures counts: {why}", all.len())
+        }
     })
 }
 
