@@ -95,7 +95,7 @@ fn other_programs_use_a_login_until_the_logout() {
     assert_eq!(
         said.text(),
         format!(
-            "logged in to {} as {USER}, saved in {}\n",
+            "logged in to {} as {USER}, saved in {}",
             person.host(),
             person.auth_file().display()
         )
@@ -107,9 +107,9 @@ fn other_programs_use_a_login_until_the_logout() {
     assert_eq!(mode & 0o7777, 0o600);
     person.skopeo(true);
     let podman = person.program("podman", &["login", "--get-login", person.host()]);
-    assert_eq!(podman.succeeds().text(), format!("{USER}\n"));
+    assert_eq!(podman.succeeds().text(), USER);
     let said = person.run(&["login", "--get-login", person.host()], "");
-    assert_eq!(said.succeeds().text(), format!("{USER}\n"));
+    assert_eq!(said.succeeds().text(), USER);
 
     let said = person.run(&["logout", person.host()], "").succeeds();
     assert!(said.text().contains("auth.json"), "{said:?}");
