@@ -14,9 +14,7 @@ use serde_json::json;
 #[track_caller]
 fn tool(program: &str, args: &[&str]) -> Outcome {
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .env("REGISTRY_AUTH_FILE", "/nonexistent/auth.json");
+    command.args(args).env_remove("REGISTRY_AUTH_FILE");
     Outcome::of(command, b"")
 }
 
@@ -111,7 +109,9 @@ fn what_others_pushed_is_seen_as_it_is() {
     assert_eq!(found[0]["platforms"].as_array().unwrap().len(), 1);
     registry.put("app", "2", &three_layers());
     let tags = home.run(["tags", &registry.reference("app")]).succeeds();
-    assert_eq!(tags.text().lines().collect::<Vec<_>>(), ["1", "2"]);
+    let mut tags: Vec<_> = tags.text().lines().collect();
+    tags.sort_unstable();
+    assert_eq!(tags, ["1", "2"]);
     let one = home.run(["manifest", "--arch", "s390x", &name]);
     one.fails(&["no image for linux/s390x", "it has linux/"]);
     home.run(["tags", &registry.reference("none")])
@@ -287,7 +287,7 @@ fn a_push_with_tokens() {
     let target = registry.reference("team/app:1");
     load(&home, &target, &three_layers());
     home.run(["push", "--retries=0", &target])
-        .fails(&["cannot access"]);
+        .fails(&["not found or private"]);
     let file = home.path().join("auth.json");
     let secret = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let auths = json!({"auths": {registry.host(): {"auth": secret}}});

@@ -216,7 +216,11 @@ impl Upload<'_> {
     fn started(&mut self, response: &Response) -> Result<Option<Arrival>, Setback> {
         let url = response.url().parse();
         let url = url.map_err(|_| Cause::Protocol("an answer without a URL".to_owned()))?;
-        self.session = Some(Session::begun(response, &url, self.chunk)?);
+        self.session = Some(Session::begun(
+            response,
+            &url,
+            (self.blob.size, self.chunk),
+        )?);
         Ok(None)
     }
 

@@ -47,7 +47,11 @@ pub(super) type Step<T> = Result<Result<T, Setback>>;
 
 impl Session {
     /// The upload that an answer to its beginning describes.
-    pub(super) fn begun(response: &Response, url: &Url, chunk: Option<u64>) -> Result<Self, Cause> {
+    pub(super) fn begun(
+        response: &Response,
+        url: &Url,
+        (size, chunk): (u64, Option<u64>),
+    ) -> Result<Self, Cause> {
         let least = response
             .header(MINIMUM)
             .and_then(|text| text.trim().parse::<u64>().ok())
@@ -57,7 +61,8 @@ impl Session {
         Ok(Self {
             url,
             offset: 0,
-            chunk: chunk.or(least.map(|_| CHUNK)),
+            // A blob that is smaller than the smallest chunk has to be sent at once.
+            chunk: chunk.or(least.filter(|least| size > *least).map(|_| CHUNK)),
             least: least.unwrap_or(SMALLEST_CHUNK),
             frozen: 0,
             repeats: false,
