@@ -76,7 +76,6 @@ struct ImageView {
     row: list::Row,
     config_digest: String,
     /// The digest of the index from which the image was chosen, if a registry served one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<String>,
     layers: Vec<LayerView>,
     config: ImageConfiguration,

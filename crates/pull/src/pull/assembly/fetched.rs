@@ -113,17 +113,12 @@ impl Layers<'_> {
         let digest = &descriptor.digest;
         let path = cache.layout().blob(digest);
         let verified = self.verified(|| File::open(&path))?;
-        // Only an image whose layers box compared with its config is believed about the tree.
-        let images = cache.images()?;
-        let verified_ones = images
-            .iter()
-            .filter(|image| image.provenance.verified != Verified::Unverified);
-        let twin = verified_ones
-            .filter_map(|image| {
-                let layer = image.layers.iter().find(|layer| layer.digest == *digest)?;
-                Some((layer.diff_id, image.provenance.url.clone()))
-            })
-            .next();
+        let images = self.verified_images()?.iter();
+        let mut known = images.filter_map(|image| {
+            let layer = image.layers.iter().find(|layer| layer.digest == *digest)?;
+            Some((layer.diff_id, image.provenance.url.clone()))
+        });
+        let twin = known.next();
         let (diff_id, tree) = match &twin {
             Some((diff_id, _)) => (*diff_id, None),
             None => {
