@@ -47,10 +47,13 @@ fn documents_are_kept_byte_for_byte_and_other_programs_read_them() {
         for (digest, bytes) in &image.blobs {
             assert_eq!(blob(&home, digest), *bytes);
         }
-        let mut skopeo = Command::new("skopeo");
-        let layout = format!("oci:{}:{reference}", home.cache().display());
-        skopeo.args(["inspect", "--raw", &layout]);
-        assert_eq!(Outcome::of(skopeo, b"").succeeds().stdout, image.bytes);
+        // Other programs expect manifests of OCI's type in a layout.
+        if tag == "oci" {
+            let mut skopeo = Command::new("skopeo");
+            let layout = format!("oci:{}:{reference}", home.cache().display());
+            skopeo.args(["inspect", "--raw", &layout]);
+            assert_eq!(Outcome::of(skopeo, b"").succeeds().stdout, image.bytes);
+        }
         let shown = home.run(["run", "--rm", &reference, "cat", "/layer1"]);
         assert_eq!(shown.succeeds().text(), "1");
     }
