@@ -144,7 +144,7 @@ struct Pull<'a> {
 
 impl Pull<'_> {
     /// Fetches what is missing of an image, unless the cache has just this one.
-    fn bring(&self, remote: &Remote<'_>, resolved: Resolved) -> Result<Pulled> {
+    fn bring(&self, remote: &Remote<'_>, mut resolved: Resolved) -> Result<Pulled> {
         let cache = self.cache;
         let (image, outcome) = match self.unchanged(&resolved)? {
             Some(image) => {
@@ -156,6 +156,7 @@ impl Pull<'_> {
                 (image, outcome)
             }
             None => {
+                self.vouch(remote, &mut resolved)?;
                 let obtained = self.obtain(remote, &resolved)?;
                 // Abandoned downloads are cleaned up in passing.
                 if let Err(error) = cache.expire_downloads(&Expiry::default()) {
