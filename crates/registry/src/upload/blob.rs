@@ -168,7 +168,7 @@ impl Upload<'_> {
         let repeated = session.repeats();
         if let Some(chunk) = session.smaller(&setback, self.blob) {
             let host = &self.to.places.registry.host;
-            self.to.session.note_once(&format!(
+            self.to.session.warn_once(&format!(
                 "{host} does not take {} at once: {}; sending chunks",
                 self.blob.digest, setback.cause
             ));
