@@ -232,7 +232,12 @@ impl<'a> Registry<'a> {
 
     /// A warning that is worth reading once.
     pub(crate) fn warn_once(&self, text: &str) {
-        if self.is_new(text) {
+        self.warn_of(text, text);
+    }
+
+    /// A warning about a place, of which the first is enough.
+    pub(crate) fn warn_of(&self, host: &str, text: &str) {
+        if self.is_new(host) {
             self.progress.event(Event::Warning { text });
         }
     }
