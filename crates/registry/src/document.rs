@@ -36,6 +36,7 @@ pub struct Document {
 }
 
 /// What a document says.
+#[allow(clippy::large_enum_variant)] // There are never many of them.
 #[derive(Clone, Debug)]
 pub enum Parsed {
     /// One image, or an artifact: see [`artifact_type`].
