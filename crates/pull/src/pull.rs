@@ -77,7 +77,6 @@ pub fn pull(
         cache.touch(&image)?;
         return Ok(unchanged(image));
     }
-    pull.say_whose();
     let remote = Remote::new(options, progress);
     if let Some(image) = pull.confirmed(&remote)? {
         cache.touch(&image)?;
@@ -109,7 +108,6 @@ pub fn pull_all(
     if options.offline {
         return Err(Error::OfflineFetch(format!("all platforms of {reference}")));
     }
-    pull(sink).say_whose();
     let remote = Remote::new(options, progress);
     let mut all = Vec::new();
     for resolved in remote.all(reference)? {
@@ -172,14 +170,6 @@ impl Pull<'_> {
             outcome,
             resolved: Some(resolved),
         })
-    }
-
-    /// Says in full what a name without a host means.
-    fn say_whose(&self) {
-        let full = self.reference.in_full();
-        if !self.reference.is_own() && full != self.reference.to_string() {
-            self.note(&format!("{} is {full}", self.reference));
-        }
     }
 
     /// The image in the cache, as nothing may be fetched.

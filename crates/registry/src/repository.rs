@@ -128,7 +128,7 @@ impl<'r> Repository<'r> {
                 if !last.cause.is_absent() {
                     self.session.note_outage(endpoint);
                 }
-                self.session.note_once(&format!(
+                self.session.warn_once(&format!(
                     "{} cannot serve {what}: {}; trying {}",
                     endpoint.host, last.cause, next.host
                 ));

@@ -141,7 +141,7 @@ impl<'a> Registry<'a> {
             access,
             credential,
             client: &client,
-            note: &|text| self.note_once(text),
+            note: &|text| self.warn_once(text),
         };
         let used = match slot.current(&asker)? {
             Ok(used) => used,
@@ -230,10 +230,10 @@ impl<'a> Registry<'a> {
         self.progress.event(Event::Note { text });
     }
 
-    /// A note that is worth reading once.
-    pub(crate) fn note_once(&self, text: &str) {
+    /// A warning that is worth reading once.
+    pub(crate) fn warn_once(&self, text: &str) {
         if self.is_new(text) {
-            self.note(text);
+            self.progress.event(Event::Warning { text });
         }
     }
 
