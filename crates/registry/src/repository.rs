@@ -125,9 +125,7 @@ impl<'r> Repository<'r> {
                 queue.extend(std::mem::take(&mut recovering));
             }
             if let Some(next) = queue.front() {
-                if !last.cause.is_absent() {
-                    self.session.note_outage(endpoint);
-                }
+                self.session.note_failure(endpoint);
                 let text = format!(
                     "{} cannot serve {what}: {}; trying {}",
                     endpoint.host, last.cause, next.host
