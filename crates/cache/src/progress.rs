@@ -18,6 +18,11 @@ impl TaskId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         TaskId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// The id as a number, for programs that read about it.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// The kind of work of a task.
@@ -26,6 +31,8 @@ impl TaskId {
 pub enum Phase {
     /// Bytes are read from the network or from a file.
     Download,
+    /// Bytes are sent to a registry.
+    Upload,
     /// Stored bytes or a signature are verified.
     Verify,
     /// A layer is unpacked to a tree.

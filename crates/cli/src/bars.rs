@@ -1,4 +1,7 @@
-//! Progress on stderr: bars on a terminal, otherwise one line at the start and at the end of each step.
+//! Progress on stderr: bars on a terminal, otherwise one line at the start and at the end of each step, or JSON for programs.
+
+mod json;
+mod total;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -7,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use box_cache::{Event, Phase, Progress, TaskId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use json::Line;
+use total::Total;
 
 use crate::options::globals;
 use crate::output;
@@ -16,15 +21,23 @@ use crate::settings::Settings;
 /// Without a terminal, a long step prints its progress at this interval, so that a log shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// A program that reads JSON is told of the progress of a task at this interval at most.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The most bars at a time; what goes on beside them is in the total only.
+const MOST_BARS: usize = 8;
+
 /// Draws the progress that the libraries report.
 pub struct Bars {
     style: Style,
     tasks: Mutex<HashMap<TaskId, Task>>,
+    total: Mutex<Total>,
 }
 
 enum Style {
     Bars(MultiProgress),
     Lines,
+    Json,
     Silent,
 }
 
@@ -44,42 +57,55 @@ impl Bars {
             _ if settings.quiet => Style::Silent,
             globals::Progress::None => Style::Silent,
             globals::Progress::Plain => Style::Lines,
+            globals::Progress::Json => Style::Json,
             globals::Progress::Tty => Style::bars(),
             globals::Progress::Auto if std::io::stderr().is_terminal() => Style::bars(),
             globals::Progress::Auto => Style::Lines,
         };
         Bars {
             style,
-            tasks: Mutex::new(HashMap::new()),
+            tasks: Mutex::default(),
+            total: Mutex::default(),
         }
     }
 
     fn started(&self, id: TaskId, phase: Phase, name: &str, total: Option<u64>) {
-        let name = printable(name);
-        let bar = match &self.style {
+        let mut task = Task {
+            phase,
+            name: printable(name),
+            bytes: 0,
+            total,
+            bar: None,
+            spoke: Instant::now(),
+        };
+        match &self.style {
             Style::Bars(bars) => {
-                let bar = bars.add(ProgressBar::new(total.unwrap_or(0)));
-                bar.set_style(bar_style(total.is_some()));
-                bar.set_message(format!("{} {name}", doing(phase)));
-                Some(bar)
+                self.total().started(bars, id, phase, total);
+                if self.tasks().len() < MOST_BARS {
+                    task.bar = Some(self.bar(bars, &task));
+                }
             }
             Style::Lines => {
                 let size =
                     total.map_or(String::new(), |total| format!(" ({})", output::size(total)));
-                say(&format!("{} {name}{size}", doing(phase)));
-                None
+                say(&format!("{} {}{size}", doing(phase), task.name));
             }
-            Style::Silent => None,
-        };
-        let task = Task {
-            phase,
-            name,
-            bytes: 0,
-            total,
-            bar,
-            spoke: Instant::now(),
-        };
+            Style::Json => say(&Line::of("started", id, &task).json()),
+            Style::Silent => {}
+        }
         self.tasks().insert(id, task);
+    }
+
+    /// A bar above the total, if that is shown.
+    fn bar(&self, bars: &MultiProgress, task: &Task) -> ProgressBar {
+        let bar = ProgressBar::new(task.total.unwrap_or(0));
+        let bar = match self.total().bar() {
+            Some(total) => bars.insert_before(total, bar),
+            None => bars.add(bar),
+        };
+        bar.set_style(bar_style(task.total.is_some()));
+        bar.set_message(format!("{} {}", doing(task.phase), task.name));
+        bar
     }
 
     fn advanced(&self, id: TaskId, bytes: u64) {
@@ -88,19 +114,31 @@ impl Bars {
             return;
         };
         task.bytes = bytes;
-        if let Some(bar) = &task.bar {
-            bar.set_position(bytes);
-        } else if matches!(self.style, Style::Lines) && task.spoke.elapsed() >= HEARTBEAT {
-            task.spoke = Instant::now();
-            let of = task.total.map_or(String::new(), |total| {
-                format!(" of {}", output::size(total))
-            });
-            say(&format!(
-                "{} {}: {}{of}",
-                doing(task.phase),
-                task.name,
-                output::size(bytes)
-            ));
+        let is_due = |task: &Task, interval| task.spoke.elapsed() >= interval;
+        match self.style {
+            Style::Bars(_) => {
+                if let Some(bar) = &task.bar {
+                    bar.set_position(bytes);
+                }
+                self.total().advanced(id, bytes);
+            }
+            Style::Lines if is_due(task, HEARTBEAT) => {
+                task.spoke = Instant::now();
+                let of = task.total.map_or(String::new(), |total| {
+                    format!(" of {}", output::size(total))
+                });
+                say(&format!(
+                    "{} {}: {}{of}",
+                    doing(task.phase),
+                    task.name,
+                    output::size(bytes)
+                ));
+            }
+            Style::Json if is_due(task, TICK) => {
+                task.spoke = Instant::now();
+                say(&Line::of("advanced", id, task).json());
+            }
+            Style::Lines | Style::Json | Style::Silent => {}
         }
     }
 
@@ -108,9 +146,14 @@ impl Bars {
         let Some(task) = self.tasks().remove(&id) else {
             return;
         };
-        match task.bar {
-            Some(bar) => bar.finish_and_clear(),
-            None if matches!(self.style, Style::Lines) => {
+        match self.style {
+            Style::Bars(_) => {
+                if let Some(bar) = &task.bar {
+                    bar.finish_and_clear();
+                }
+                self.total().finished(id);
+            }
+            Style::Lines => {
                 let size = match task.bytes {
                     0 => String::new(),
                     bytes => format!(" ({})", output::size(bytes)),
@@ -120,7 +163,19 @@ impl Bars {
                     false => format!("{} {} stopped{size}", doing(task.phase), task.name),
                 });
             }
-            None => {}
+            Style::Json => {
+                let mut line = Line::of("finished", id, &task);
+                line.complete = Some(complete);
+                say(&line.json());
+            }
+            Style::Silent => {}
+        }
+    }
+
+    fn waiting(&self, id: TaskId, name: &str) {
+        match self.style {
+            Style::Json => say(&Line::waiting(id, name).json()),
+            _ => self.note(&format!("waiting for {name}")),
         }
     }
 
@@ -128,8 +183,14 @@ impl Bars {
         match &self.style {
             Style::Bars(bars) => bars.suspend(|| say(&printable(text))),
             Style::Lines => say(&printable(text)),
+            Style::Json => say(&Line::note(text).json()),
             Style::Silent => {}
         }
+    }
+
+    fn total(&self) -> MutexGuard<'_, Total> {
+        // As below.
+        self.total.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Task>> {
@@ -149,7 +210,7 @@ impl Progress for Bars {
             } => self.started(task, phase, name, total),
             Event::Advanced { task, bytes } => self.advanced(task, bytes),
             Event::Finished { task, complete } => self.finished(task, complete),
-            Event::Waiting { name, .. } => self.note(&format!("waiting for {name}")),
+            Event::Waiting { task, name } => self.waiting(task, name),
             Event::Note { text } => self.note(text),
             _ => {}
         }
@@ -164,6 +225,7 @@ impl Drop for Bars {
                 bar.finish_and_clear();
             }
         }
+        self.total().clear();
     }
 }
 
@@ -186,6 +248,7 @@ fn bar_style(sized: bool) -> ProgressStyle {
 fn doing(phase: Phase) -> &'static str {
     match phase {
         Phase::Download => "downloading",
+        Phase::Upload => "uploading",
         Phase::Verify => "verifying",
         Phase::Unpack => "unpacking",
         Phase::Save => "saving",
@@ -197,6 +260,7 @@ fn doing(phase: Phase) -> &'static str {
 fn done(phase: Phase) -> &'static str {
     match phase {
         Phase::Download => "downloaded",
+        Phase::Upload => "uploaded",
         Phase::Verify => "verified",
         Phase::Unpack => "unpacked",
         Phase::Save => "saved",
@@ -225,6 +289,7 @@ mod tests {
         let bars = Bars {
             style: Style::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::hidden())),
             tasks: Mutex::default(),
+            total: Mutex::default(),
         };
         let task = TaskId::next();
         let name = "alpine\x1b[2J";
@@ -245,5 +310,49 @@ mod tests {
             complete: true,
         });
         assert!(bars.tasks().is_empty());
+    }
+
+    #[test]
+    fn many_tasks_have_few_bars_and_one_total() {
+        let bars = Bars {
+            style: Style::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::hidden())),
+            tasks: Mutex::default(),
+            total: Mutex::default(),
+        };
+        let start = |bars: &Bars| {
+            let task = TaskId::next();
+            bars.event(Event::Started {
+                task,
+                phase: Phase::Download,
+                name: "layer",
+                total: Some(10),
+            });
+            task
+        };
+        let first = start(&bars);
+        assert!(bars.total().bar().is_none());
+        let others: Vec<TaskId> = (0..20).map(|_| start(&bars)).collect();
+        let drawn = bars.tasks().values().filter(|t| t.bar.is_some()).count();
+        assert_eq!(drawn, MOST_BARS);
+        bars.event(Event::Advanced {
+            task: others[19],
+            bytes: 4,
+        });
+        bars.event(Event::Finished {
+            task: first,
+            complete: true,
+        });
+        let total = bars.total().bar().cloned();
+        assert_eq!(
+            total.map(|t| (t.position(), t.length())),
+            Some((14, Some(210)))
+        );
+        for task in others {
+            bars.event(Event::Finished {
+                task,
+                complete: true,
+            });
+        }
+        assert!(bars.total().bar().is_none());
     }
 }

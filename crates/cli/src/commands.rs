@@ -7,3 +7,4 @@ pub mod images;
 pub mod inside;
 pub mod inspect;
 pub mod program;
+pub mod registries;

@@ -61,7 +61,7 @@ pub fn document(value: &impl Serialize) -> Result<String, Failure> {
 
 /// Escapes all unprintable characters of a JSON document except line breaks. They occur only inside strings: the rest of JSON is
 /// ASCII without control characters.
-fn escaped(document: &str) -> String {
+pub fn escaped(document: &str) -> String {
     let mut out = String::with_capacity(document.len() + 1);
     for c in document.chars() {
         if c == '\n' || !is_unprintable(c) {

@@ -1,6 +1,7 @@
 //! Failures of a conversation with a registry.
 
-use box_transfer::{Attempts, Printable};
+use box_cache::Digest;
+use box_transfer::{Attempts, Cause, Printable, Refusal};
 
 /// The result of every fallible verb of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,6 +56,8 @@ pub enum Error {
         what: String,
         /// The host of the registry.
         host: Printable,
+        /// Whether the registry shows other things to everybody, so that credentials may help.
+        hidden: bool,
     },
     /// The registry wants credentials, and has got none.
     #[error("cannot access {what}: {host} demands credentials")]
@@ -82,4 +85,55 @@ pub enum Error {
         /// The server's explanation.
         why: Option<Printable>,
     },
+    /// A manifest or an index cannot be used.
+    #[error("cannot use the manifest {digest}: {why}")]
+    Document {
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong with it.
+        why: Printable,
+    },
+    /// A manifest is of the format that docker wrote before 2016.
+    #[error(
+        "cannot use the manifest {digest}: it is of docker's schema 1, which names no config and is not supported any more"
+    )]
+    Schema1 {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A blob cannot be used.
+    #[error("cannot use the blob {what}: {why}")]
+    Blob {
+        /// The repository and the digest.
+        what: String,
+        /// What is wrong with it.
+        why: Printable,
+    },
+}
+
+impl Error {
+    /// The error for the failure of a request to `host` at `url`.
+    pub(crate) fn of_cause(what: String, host: &str, url: &str, cause: Cause) -> Self {
+        let host = Printable::new(host);
+        match cause {
+            Cause::Absent => Self::NotFound {
+                what,
+                host,
+                hidden: false,
+            },
+            Cause::Refused(Refusal::Hidden) => Self::NotFound {
+                what,
+                host,
+                hidden: true,
+            },
+            Cause::Refused(Refusal::Anonymous) => Self::CredentialsRequired { what, host },
+            Cause::Refused(Refusal::Credentials) => Self::WrongCredentials { what, host },
+            Cause::Refused(Refusal::Denied(why)) => Self::Denied { what, host, why },
+            cause => {
+                let mut attempts = Attempts::default();
+                attempts.push(url.to_owned(), cause);
+                Self::Unreachable { what, attempts }
+            }
+        }
+    }
 }

@@ -5,15 +5,25 @@
 //!
 //! - A [`RepositoryName`] is the host and the path that a reference stands for; an [`Endpoint`] is one place that serves it.
 //! - A [`Configuration`] is what the user's settings say about registries; a [`CredentialStore`] knows who the user is to them.
+//! - A [`Registry`] is a session: it authenticates, and keeps connections and tokens. A [`Repository`] of it is read: a [`Document`] is
+//!   one manifest or index, byte for byte.
 
+mod auth;
+mod complaint;
 mod configuration;
 mod credentials;
+mod document;
 mod endpoint;
 mod error;
 mod name;
+mod repository;
+mod session;
 
 pub use configuration::{Configuration, Places, RegistrySettings};
 pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
+pub use document::{Document, Parsed, artifact_type};
 pub use endpoint::{Answers, Endpoint, Security};
 pub use error::{Error, Result};
 pub use name::RepositoryName;
+pub use repository::{Repository, Wanted};
+pub use session::{Options, Registry};

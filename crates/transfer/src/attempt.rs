@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use box_cache::{Digest, Reason};
 
+use crate::client::Response;
 use crate::printable::Printable;
+use crate::retry::retry_after;
 
 /// Every try to get one thing, in order.
 #[derive(Debug, Default)]
@@ -75,15 +77,20 @@ pub enum Cause {
     #[error("not found")]
     Absent,
     /// The server answered with another unexpected status.
-    #[error("the server answered {status}{}", .reason.map(|r| format!(" {r}")).unwrap_or_default())]
+    #[error("the server answered {status}{}{}", .reason.map(|r| format!(" {r}")).unwrap_or_default(), .said.as_ref().map(|s| format!(": {s}")).unwrap_or_default())]
     Status {
         /// HTTP status code.
         status: u16,
         /// The name of the status.
         reason: Option<&'static str>,
+        /// What the server says about it.
+        said: Option<Printable>,
         /// The pause that the server asked for.
         retry_after: Option<Duration>,
     },
+    /// The server does not serve this client.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The connection was refused or could not be made.
     #[error("cannot connect: {0}")]
     Connect(String),
@@ -162,8 +169,41 @@ pub enum Cause {
     File(io::Error),
 }
 
+/// Why a server does not serve a client (RFC 9110, sections 15.5.2 and 15.5.4).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It wants to know who asks, and no credentials for it are known.
+    #[error("it demands credentials")]
+    Anonymous,
+    /// It serves something to everybody, and not this.
+    #[error("not found or private")]
+    Hidden,
+    /// It does not accept the credentials.
+    #[error("wrong credentials")]
+    Credentials,
+    /// It does not permit this to whoever asks.
+    #[error("access denied{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Denied(Option<Printable>),
+}
+
 impl Cause {
-    pub(crate) fn digest(expected: &Digest, actual: &Digest) -> Self {
+    /// The failure that a status stands for, whatever the body says.
+    pub fn of_status(response: &Response) -> Self {
+        let status = response.status();
+        if matches!(status.as_u16(), 404 | 410) {
+            return Self::Absent;
+        }
+        let asked = response.header(reqwest::header::RETRY_AFTER);
+        Self::Status {
+            status: status.as_u16(),
+            reason: status.canonical_reason(),
+            said: None,
+            retry_after: asked.and_then(|v| retry_after(v, SystemTime::now())),
+        }
+    }
+
+    /// The failure of bytes that do not have their digest.
+    pub fn digest(expected: &Digest, actual: &Digest) -> Self {
         Self::Digest {
             expected: expected.to_string(),
             actual: actual.to_string(),

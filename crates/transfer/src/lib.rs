@@ -22,7 +22,7 @@ mod location;
 mod printable;
 mod retry;
 
-pub use attempt::{Attempt, Attempts, Cause};
+pub use attempt::{Attempt, Attempts, Cause, Refusal};
 pub use body::{Body, Validators};
 pub use box_cache::is_full;
 pub use client::{

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cache, containers, images, inside, inspect, program};
+use crate::commands::{cache, containers, images, inside, inspect, program, registries};
 use crate::options::globals::Globals;
 
 /// Run commands in the root filesystems of Linux distributions, verified and cached.
@@ -87,6 +87,10 @@ pub enum Command {
     Save(images::save::Args),
     /// Load images from a file
     Load(images::load::Args),
+    /// Log in to a registry
+    Login(registries::login::Args),
+    /// Log out of a registry
+    Logout(registries::logout::Args),
     /// Check the blobs in the cache and move damaged ones to quarantine
     Verify(cache::verify::Args),
     /// Delete data that no image and no container uses

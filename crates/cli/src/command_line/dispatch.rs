@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use crate::command_line::args::{Args, Command};
-use crate::commands::{cache, containers, images, inside, inspect, program};
+use crate::commands::{cache, containers, images, inside, inspect, program, registries};
 use crate::report::Failure;
 use crate::settings::Settings;
 
@@ -36,6 +36,8 @@ fn dispatch_other(command: Command, settings: &Settings) -> Result<u8, Failure> 
         Command::Outdated(args) => images::outdated::run(&args, settings),
         Command::Save(args) => images::save::run(&args, settings),
         Command::Load(args) => images::load::run(&args, settings),
+        Command::Login(args) => registries::login::run(&args, settings),
+        Command::Logout(args) => registries::logout::run(&args, settings),
         Command::Verify(args) => cache::verify::run(&args, settings),
         Command::Gc(args) => cache::gc::run(&args, settings),
         Command::Df(args) => cache::df::run(&args, settings),

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use box_cache::{Platform, Reference};
 use box_pull::{
-    CaCerts, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions, VerifyPolicy,
+    CaCerts, ClientOptions, Keyring, LOCK_FILE, Mirror, Netrc, Pins, Proxies, PullOptions, Retry,
+    VerifyPolicy,
 };
 
 use crate::files::ownership;
 use crate::image::trust;
 use crate::report::{Failure, cause};
-use crate::settings::Settings;
+use crate::settings::{Settings, registries};
 
 /// How images are fetched and verified.
 #[derive(Debug, Default, clap::Args)]
@@ -25,6 +26,9 @@ pub struct FetchArgs {
     /// Also trust the certificate authorities in this PEM file [env: SSL_CERT_FILE]
     #[arg(long = "ca-cert", value_name = "FILE")]
     ca_certs: Vec<PathBuf>,
+    /// Take credentials of registries from this file [env: REGISTRY_AUTH_FILE]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
     /// Use exactly the images that this lock file names [default: box.lock, if it exists]
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
@@ -88,19 +92,42 @@ impl FetchArgs {
         options.verify = self.policy(settings)?;
         options.keyring = keyring(settings)?;
         options.policy = trust::policy(settings)?;
-        options.http.ca_certs = self.certificates(settings)?;
-        options.http.proxies = proxies();
+        options.http = self.http(settings)?;
         options.http.netrc = netrc()?;
         options.offline = settings.offline;
-        if let Some(seconds) = self.stall_timeout {
-            options.http.stall_timeout = Duration::from_secs(seconds.into());
-            options.http.connect_timeout =
-                options.http.connect_timeout.min(options.http.stall_timeout);
-        }
-        if let Some(retries) = self.retries {
-            options.retry.attempts = retries.saturating_add(1);
-        }
+        options.retry = self.retry();
         Ok(options)
+    }
+
+    /// How to speak to registries: with these options, and with what the settings of registries and the files of credentials say.
+    pub fn registry_options(&self, settings: &Settings) -> Result<box_registry::Options, Failure> {
+        Ok(box_registry::Options {
+            http: self.http(settings)?,
+            retry: self.retry(),
+            configuration: registries::configuration(settings)?,
+            credentials: registries::credentials(self.authfile.as_deref())?,
+        })
+    }
+
+    fn http(&self, settings: &Settings) -> Result<ClientOptions, Failure> {
+        let mut http = ClientOptions {
+            ca_certs: self.certificates(settings)?,
+            proxies: proxies(),
+            ..ClientOptions::default()
+        };
+        if let Some(seconds) = self.stall_timeout {
+            http.stall_timeout = Duration::from_secs(seconds.into());
+            http.connect_timeout = http.connect_timeout.min(http.stall_timeout);
+        }
+        Ok(http)
+    }
+
+    fn retry(&self) -> Retry {
+        let mut retry = Retry::default();
+        if let Some(retries) = self.retries {
+            retry.attempts = retries.saturating_add(1);
+        }
+        retry
     }
 
     fn certificates(&self, settings: &Settings) -> Result<Vec<CaCerts>, Failure> {

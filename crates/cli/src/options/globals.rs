@@ -27,7 +27,7 @@ pub struct Globals {
     /// Do not use the network, only cached data [env: BOX_OFFLINE]
     #[arg(long, global = true, display_order = 903)]
     pub offline: bool,
-    /// Show progress on stderr as bars (tty), as lines (plain), not at all (none), or depending on stderr (auto)
+    /// Show progress on stderr as bars (tty), as lines (plain), as JSON for programs (json), not at all (none), or depending on stderr (auto)
     #[arg(
         long,
         global = true,
@@ -93,6 +93,8 @@ pub enum Progress {
     Tty,
     /// One line at the start and at the end of each step.
     Plain,
+    /// One JSON object for each event, one a line.
+    Json,
     /// Nothing.
     None,
 }

@@ -49,11 +49,23 @@ pub fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
 
 /// The files with credentials. `named` is that of `--authfile`.
 pub fn credentials(named: Option<&Path>) -> Result<CredentialStore, Failure> {
+    store(named, true)
+}
+
+/// The files with credentials, for a command that changes them: the one that the user named need not exist.
+pub fn credentials_to_change(named: Option<&Path>) -> Result<CredentialStore, Failure> {
+    store(named, false)
+}
+
+fn store(named: Option<&Path>, must_exist: bool) -> Result<CredentialStore, Failure> {
     let env = |name: &str| std::env::var_os(name);
     let user = rustix::process::geteuid().as_raw();
-    let files = credential_files(named, &env, user);
+    let mut files = credential_files(named, &env, user);
     for file in files.iter().filter(|file| !file.is_named) {
         ownership::check(&file.path, TRUST)?;
+    }
+    for file in &mut files {
+        file.is_named &= must_exist;
     }
     let programs = env("PATH").unwrap_or_default();
     Ok(CredentialStore::new(files, programs))

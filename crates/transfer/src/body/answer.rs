@@ -1,14 +1,11 @@
 //! What an HTTP answer says of the file that was requested.
 
-use std::time::SystemTime;
-
 use reqwest::header::{self, HeaderName};
 
 use super::{Body, Bytes};
 use crate::attempt::Cause;
 use crate::client::{Response, Resume};
 use crate::printable::Printable;
-use crate::retry::retry_after;
 
 /// Longest validator that is kept, in bytes.
 const LONGEST_VALIDATOR: usize = 200;
@@ -45,21 +42,12 @@ impl Validators {
 
 /// The file in an answer, from `resume` on; the failure if the status says that it does not follow.
 pub(super) fn file(response: Response, resume: Option<&Resume>) -> Result<Body, Cause> {
-    let status = response.status();
     let wanted = resume.map_or(0, |resume| resume.offset);
-    let (offset, size) = match status.as_u16() {
+    let (offset, size) = match response.status().as_u16() {
         200 => (0, response.length()),
         206 => content_range(&response, wanted)?,
-        404 | 410 => return Err(Cause::Absent),
         416 => return Err(Cause::Range(wanted)),
-        code => {
-            let asked = response.header(header::RETRY_AFTER);
-            return Err(Cause::Status {
-                status: code,
-                reason: status.canonical_reason(),
-                retry_after: asked.and_then(|v| retry_after(v, SystemTime::now())),
-            });
-        }
+        _ => return Err(Cause::of_status(&response)),
     };
     let media_type = response.header(header::CONTENT_TYPE);
     Ok(Body {

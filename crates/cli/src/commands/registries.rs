@@ -1,0 +1,5 @@
+//! Registries: credentials, and what is in them.
+
+pub mod login;
+pub mod logout;
+mod prompt;
