@@ -10,6 +10,7 @@ use std::io::{self, Read};
 
 use crate::blob::staging::StagedFile;
 use crate::cache::replace::sync_directory;
+use crate::image::MAX_DOCUMENT;
 use crate::{Algorithm, Cache, Digest, Error, Hasher, Hold, Result, VerifiedReader};
 
 /// Mode of a blob's file: it is never written again.
@@ -24,6 +25,17 @@ impl Cache {
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("look up blob", &path)(error)),
+        }
+    }
+
+    /// The bytes of a manifest, an index or a config, verified.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], and those of damage.
+    pub fn read_document(&self, digest: &Digest) -> Result<Vec<u8>> {
+        match self.has_blob(digest)? {
+            Some(size) => self.read_blob(digest, size, MAX_DOCUMENT),
+            None => Err(Error::missing_blob(*digest, self.layout().blob(digest))),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod provenance;
 pub(crate) mod publish;
+pub(crate) mod served;
 pub(crate) mod staged_image;
 
 use std::io;
@@ -116,7 +117,7 @@ impl Manifest {
 
 /// Reads a config. If it names no architecture or operating system, the descriptor's platform counts, or else docker's rule:
 /// the image is for this machine.
-pub(crate) fn read_config(
+pub fn read_config(
     bytes: &[u8],
     described: Option<Platform>,
 ) -> serde_json::Result<(ImageConfiguration, Platform)> {

@@ -198,6 +198,12 @@ impl Index {
             .any(|key| self.rest.contains_key(*key))
     }
 
+    /// Its media type. Documents that leave it out are OCI's.
+    pub(crate) fn media_type(&self) -> &str {
+        let own = self.rest.get("mediaType").and_then(Value::as_str);
+        own.unwrap_or(INDEX)
+    }
+
     /// The entries with this key, for any platform.
     pub(crate) fn named(&self, key: &str) -> impl Iterator<Item = &Entry> {
         self.manifests

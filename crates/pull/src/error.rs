@@ -38,15 +38,42 @@ pub enum Error {
         source: io::Error,
     },
     /// No source publishes images of this name.
-    #[error(
-        "cannot pull {name}: only {} images can be pulled, others can be imported",
-        list(sources)
-    )]
+    #[error("cannot pull {name}: nobody publishes images of this name")]
     UnknownName {
         /// The name in the reference.
         name: Printable,
-        /// The names that can be pulled.
-        sources: Vec<String>,
+    },
+    /// A registry refuses, or has no such image.
+    #[error(transparent)]
+    Registry(#[from] box_registry::Error),
+    /// The registry has no image for the platform.
+    #[error(
+        "cannot pull {reference}: no image for {wanted}: it has {}",
+        list(platforms)
+    )]
+    NoPlatform {
+        /// The reference requested.
+        reference: String,
+        /// The platform requested.
+        wanted: String,
+        /// The platforms that there are.
+        platforms: Vec<String>,
+    },
+    /// The reference means something that is stored in a registry and is no image.
+    #[error("cannot pull {reference}: it is an artifact ({kind}), not an image")]
+    Artifact {
+        /// The reference requested.
+        reference: String,
+        /// The type of the artifact.
+        kind: Printable,
+    },
+    /// The documents of an image are malformed, or do not fit together.
+    #[error("cannot pull {reference}: {why}")]
+    Document {
+        /// The reference requested.
+        reference: String,
+        /// What is wrong.
+        why: Printable,
     },
     /// No location has the file, or none can be reached.
     #[error("cannot fetch {what}: {attempts}")]
@@ -154,6 +181,20 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A layer unpacks to something else than the config says.
+    #[error(
+        "cannot accept the layer {layer} of {reference}: expected the content {expected} by the config, got {actual}"
+    )]
+    WrongContent {
+        /// The reference requested.
+        reference: String,
+        /// The digest of the layer.
+        layer: String,
+        /// The digest of its content by the config.
+        expected: String,
+        /// The digest of its content.
+        actual: String,
+    },
     /// The bytes have the right digest, but are not a layer.
     #[error("cannot unpack {what}: {}", with_causes(source.as_ref()))]
     Layer {
@@ -186,7 +227,10 @@ impl Error {
     /// Whether no mirror could be reached at all, so that a cached image may serve instead.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Unreachable { attempts, .. } => attempts.is_outage(),
+            Self::Unreachable { attempts, .. }
+            | Self::Registry(box_registry::Error::Unreachable { attempts, .. }) => {
+                attempts.is_outage()
+            }
             Self::Offline { .. } | Self::OfflineFetch(_) | Self::OtherPlatform { .. } => true,
             _ => false,
         }

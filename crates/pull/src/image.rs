@@ -6,7 +6,7 @@ use std::path::Path;
 
 use box_cache::{
     Cache, Compression, DiffId, Hold, Image, Layer, NewImage, Platform, Provenance, Reference,
-    Whole,
+    ServedImage, Whole,
 };
 use oci_spec::image::{
     ConfigBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
@@ -74,20 +74,39 @@ pub(crate) fn image(
     }
 }
 
-/// Puts an image into the cache, with the download and the trees of its layers where they are new. If the trees lie on the
+/// An image whose config and manifest are to be made, or are there.
+pub(crate) enum Documents {
+    /// To be made of layers.
+    Made(NewImage),
+    /// Those of a registry.
+    Served(ServedImage),
+}
+
+/// Puts an image into the cache, with the downloads and the trees of its layers where they are new. If the trees lie on the
 /// cache's file system, syncing them syncs the rest.
 pub(crate) fn publish(
     cache: &Cache,
     hold: &Hold,
-    image: NewImage,
-    download: Option<Whole>,
+    image: Documents,
+    downloads: Vec<Whole>,
     layers: Vec<Box<dyn StagedLayer>>,
 ) -> Result<Image> {
-    let what = image.reference.to_string();
-    let staged = cache.stage(hold, image, download)?;
-    let mut synced = None;
-    for mut layer in layers {
+    let (what, staged) = match image {
+        Documents::Made(image) => {
+            let what = image.reference.to_string();
+            (what, cache.stage(hold, image, downloads)?)
+        }
+        Documents::Served(image) => {
+            let what = image.reference.to_string();
+            (what, cache.stage_served(hold, image, downloads)?)
+        }
+    };
+    let (mut synced, mut layers) = (None, layers);
+    // The first sync writes what all of them need; the others only ask whether it went well.
+    for layer in &mut layers {
         synced = layer.sync().map_err(Error::layer(&what))?;
+    }
+    for layer in layers {
         layer.publish().map_err(Error::layer(&what))?;
     }
     Ok(staged.publish(synced)?)

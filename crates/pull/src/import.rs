@@ -81,6 +81,7 @@ pub fn import(
             None => Verified::Unverified,
         },
         version: None,
+        served: None,
     };
     let expected = Expected {
         digest: Some(layer.digest),
@@ -96,7 +97,8 @@ pub fn import(
     );
     let whole = partial.check(&expected)?;
     let hold = cache.hold()?;
-    image::publish(cache, &hold, new, Some(whole), vec![tree])
+    let new = image::Documents::Made(new);
+    image::publish(cache, &hold, new, vec![whole], vec![tree])
 }
 
 fn get(

@@ -1,5 +1,8 @@
 //! How to pull.
 
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
 use box_cache::Platform;
 use box_transfer::{ClientOptions, Retry};
 
@@ -11,6 +14,9 @@ use crate::trust::Policy;
 
 /// Largest file that is fetched by default, in bytes.
 pub const DEFAULT_MAX_SIZE: u64 = 64 << 30;
+
+/// How many layers are fetched at a time by default.
+pub const DEFAULT_JOBS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
 
 /// How to pull. Nothing is read from the environment or from configuration files here.
 #[derive(Clone, Debug)]
@@ -37,6 +43,10 @@ pub struct PullOptions {
     pub locked: bool,
     /// Largest file fetched, in bytes.
     pub max_size: u64,
+    /// How to speak to registries.
+    pub registry: Arc<box_registry::Options>,
+    /// How many layers are fetched at a time.
+    pub jobs: NonZeroUsize,
 }
 
 impl PullOptions {
@@ -55,6 +65,8 @@ impl PullOptions {
             pins: None,
             locked: false,
             max_size: DEFAULT_MAX_SIZE,
+            registry: Arc::default(),
+            jobs: DEFAULT_JOBS,
         }
     }
 }

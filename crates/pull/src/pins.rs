@@ -2,6 +2,9 @@
 //!
 //! A TOML file with `version = 1` and one `[[image]]` table for each reference and architecture, sorted by both, so
 //! that the same pins always make the same file. It names no mirror: the digests decide.
+//!
+//! An image of a registry is pinned by the digest of its manifest alone. The fields of a tarball (`tarball`, `path`) are those of a
+//! release of Alpine's, which both are there or both missing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,14 +45,16 @@ pub struct Pin {
     pub arch: String,
     /// Digest of the image's manifest.
     pub manifest: Digest,
-    /// Digest of the tarball.
-    pub tarball: Digest,
-    /// Size of the tarball in bytes.
+    /// Digest of the tarball; none for an image of a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tarball: Option<Digest>,
+    /// Size of the tarball, or of all layers, in bytes.
     pub size: u64,
     /// The publisher's name of the release: `3.20.3`.
     pub version: String,
-    /// Path of the tarball below each mirror.
-    pub path: String,
+    /// Path of the tarball below each mirror; none for an image of a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,40 +71,51 @@ impl Pin {
     /// # Errors
     /// [`Error::NotLockable`] for an image that was not made from one tarball.
     pub fn new(image: &Image, resolved: &Resolved) -> Result<Self> {
-        let tarball = resolved.tarball().ok_or_else(|| Error::NotLockable {
-            reference: image.reference.to_string(),
-            layers: resolved.layers.len(),
-        })?;
+        let tarball = resolved.tarball();
+        if tarball.is_none() && resolved.served.is_none() {
+            return Err(Error::NotLockable {
+                reference: image.reference.to_string(),
+                layers: resolved.layers.len(),
+            });
+        }
         Ok(Self {
             reference: image.reference.without_digest(),
             arch: arch_name(&image.platform),
             manifest: image.manifest_digest,
-            tarball: tarball.digest,
+            tarball: tarball.map(|tarball| tarball.digest),
             size: image.layers.iter().map(|layer| layer.size).sum(),
             version: resolved.version.clone(),
-            path: tarball.name.clone(),
+            path: tarball.map(|tarball| tarball.name.clone()),
         })
     }
 
-    /// What the reference stands for by this pin. A signature may be beside the tarball.
-    pub(crate) fn resolved(&self, mirrors: &Mirrors<'_>) -> Resolved {
-        Resolved {
+    /// Whether a digest means the image of this pin.
+    pub(crate) fn is(&self, digest: &Digest) -> bool {
+        self.manifest == *digest || self.tarball == Some(*digest)
+    }
+
+    /// What the reference stands for by this pin, if it is a tarball. A signature may be beside the tarball.
+    pub(crate) fn resolved(&self, mirrors: &Mirrors<'_>) -> Option<Resolved> {
+        let (path, tarball) = (self.path.as_ref()?, self.tarball?);
+        Some(Resolved {
             version: self.version.clone(),
             layers: vec![Descriptor {
-                name: self.path.clone(),
-                locations: mirrors.locations(&self.path),
-                digest: self.tarball,
+                name: path.clone(),
+                locations: mirrors.locations(path),
+                digest: tarball,
                 sha512: None,
                 size: Some(self.size),
                 media_type: None,
+                diff_id: None,
             }],
             proof: Proof {
-                signature: Some(mirrors.sidecar(format!("{}.asc", self.path))),
+                signature: Some(mirrors.sidecar(format!("{path}.asc"))),
                 digests: Verified::Digest,
             },
             current: true,
             searched: Vec::new(),
-        }
+            served: None,
+        })
     }
 }
 
@@ -218,10 +234,21 @@ fn check(pin: &Pin) -> Result<(), String> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
     };
-    if !pin.path.split('/').all(plain_name) {
+    if pin.path.is_some() != pin.tarball.is_some() {
+        return Err("it has only one of path and tarball".to_owned());
+    }
+    if pin.path.is_some() != pin.reference.is_own() {
+        return Err(match pin.path {
+            Some(_) => "images of registries have no path".to_owned(),
+            None => "it has no path".to_owned(),
+        });
+    }
+    if let Some(path) = &pin.path
+        && !path.split('/').all(plain_name)
+    {
         return Err(format!(
             "`{}` is not a path below a mirror",
-            Printable::new(&pin.path)
+            Printable::new(path)
         ));
     }
     if !pin.version.chars().all(|c| c.is_ascii_graphic()) {
@@ -253,10 +280,10 @@ mod tests {
             reference: reference.parse().unwrap(),
             arch: arch.to_owned(),
             manifest: Digest::of(b"manifest"),
-            tarball: Digest::of(b"tarball"),
+            tarball: Some(Digest::of(b"tarball")),
             size: 3_490_290,
             version: "3.20.3".to_owned(),
-            path: "v3.20/releases/x86_64/alpine-minirootfs-3.20.3-x86_64.tar.gz".to_owned(),
+            path: Some("v3.20/releases/x86_64/alpine-minirootfs-3.20.3-x86_64.tar.gz".to_owned()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a reference to an image in the cache.
 
 mod assembly;
+mod cached;
 mod verification;
 
 use std::ops::ControlFlow;
@@ -56,15 +57,7 @@ pub fn pull(
     sink: &dyn LayerSink,
     progress: &dyn Progress,
 ) -> Result<Pulled> {
-    let refused = |refusal| Error::Refused {
-        reference: reference.to_string(),
-        refusal,
-    };
-    options.policy.permits(reference).map_err(refused)?;
-    let options = &PullOptions {
-        verify: options.policy.verify(reference, options.verify),
-        ..options.clone()
-    };
+    let options = &permitted(reference, options)?;
     let pull = Pull {
         cache,
         reference,
@@ -84,30 +77,62 @@ pub fn pull(
         cache.touch(&image)?;
         return Ok(unchanged(image));
     }
+    pull.say_whose();
     let remote = Remote::new(options, progress);
+    if let Some(image) = pull.confirmed(&remote)? {
+        cache.touch(&image)?;
+        return Ok(unchanged(image));
+    }
     let resolved = remote.resolve(reference)?;
-    let (image, outcome) = match pull.unchanged(&resolved)? {
-        Some(image) => {
-            let (image, outcome) = match pull.signed_since(&remote, &resolved, &image)? {
-                Some(signed) => (signed, Outcome::Cached),
-                None => (image, Outcome::Unchanged),
-            };
-            cache.touch(&image)?;
-            (image, outcome)
-        }
-        None => {
-            let obtained = pull.obtain(&remote, &resolved)?;
-            // Abandoned downloads are cleaned up in passing.
-            if let Err(error) = cache.expire_downloads(&Expiry::default()) {
-                tracing::debug!(%error, "abandoned downloads stay until the next collection");
-            }
-            obtained
-        }
+    pull.bring(&remote, resolved)
+}
+
+/// Brings the images of a reference for all platforms into the cache. `others` takes the layers of images for other machines.
+///
+/// # Errors
+/// The first image that cannot be fetched ends the pull; those before it stay in the cache.
+pub fn pull_all(
+    cache: &Cache,
+    reference: &Reference,
+    options: &PullOptions,
+    (sink, others): (&dyn LayerSink, &dyn LayerSink),
+    progress: &dyn Progress,
+) -> Result<Vec<Pulled>> {
+    let options = &permitted(reference, options)?;
+    let pull = |sink| Pull {
+        cache,
+        reference,
+        options,
+        sink,
+        progress,
     };
-    Ok(Pulled {
-        image,
-        outcome,
-        resolved: Some(resolved),
+    if options.offline {
+        return Err(Error::OfflineFetch(format!("all platforms of {reference}")));
+    }
+    pull(sink).say_whose();
+    let remote = Remote::new(options, progress);
+    let mut all = Vec::new();
+    for resolved in remote.all(reference)? {
+        let served = resolved.served.as_ref();
+        let runs = served.is_none_or(|s| options.platform.accepts(&s.platform).is_some());
+        all.push(pull(if runs { sink } else { others }).bring(&remote, resolved)?);
+    }
+    Ok(all)
+}
+
+/// The options as the policy for a name demands.
+///
+/// # Errors
+/// [`Error::Refused`] if the policy refuses all images of the name.
+fn permitted(reference: &Reference, options: &PullOptions) -> Result<PullOptions> {
+    let refused = |refusal| Error::Refused {
+        reference: reference.to_string(),
+        refusal,
+    };
+    options.policy.permits(reference).map_err(refused)?;
+    Ok(PullOptions {
+        verify: options.policy.verify(reference, options.verify),
+        ..options.clone()
     })
 }
 
@@ -120,6 +145,42 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
+    /// Fetches what is missing of an image, unless the cache has just this one.
+    fn bring(&self, remote: &Remote<'_>, resolved: Resolved) -> Result<Pulled> {
+        let cache = self.cache;
+        let (image, outcome) = match self.unchanged(&resolved)? {
+            Some(image) => {
+                let (image, outcome) = match self.signed_since(remote, &resolved, &image)? {
+                    Some(signed) => (signed, Outcome::Cached),
+                    None => (image, Outcome::Unchanged),
+                };
+                cache.touch(&image)?;
+                (image, outcome)
+            }
+            None => {
+                let obtained = self.obtain(remote, &resolved)?;
+                // Abandoned downloads are cleaned up in passing.
+                if let Err(error) = cache.expire_downloads(&Expiry::default()) {
+                    tracing::debug!(%error, "abandoned downloads stay until the next collection");
+                }
+                obtained
+            }
+        };
+        Ok(Pulled {
+            image,
+            outcome,
+            resolved: Some(resolved),
+        })
+    }
+
+    /// Says in full what a name without a host means.
+    fn say_whose(&self) {
+        let full = self.reference.in_full();
+        if !self.reference.is_own() && full != self.reference.to_string() {
+            self.note(&format!("{} is {full}", self.reference));
+        }
+    }
+
     /// The image in the cache, as nothing may be fetched.
     fn offline(&self) -> Result<Image> {
         let wanted = match pin(self.options, self.reference)? {
@@ -156,52 +217,12 @@ impl Pull<'_> {
         Ok(Error::Offline { reference, cached })
     }
 
-    /// The image in the cache, if a demanded digest leaves nothing to ask a mirror for.
-    fn settled(&self) -> Result<Option<Image>> {
-        let Some(demanded) = self.demanded()? else {
-            return Ok(None);
-        };
-        let image = self.cached(&self.reference.with_digest(demanded))?;
-        // With a lock file the tag itself must mean this image, and another image may be listed under it.
-        let tag = self.reference.without_digest();
-        let fits = |i: &Image| self.reference.digest().is_some() || i.reference == tag;
-        Ok(image.filter(|image| fits(image) && self.is_trusted(image)))
-    }
-
     /// The digest that the image must have, of its manifest or its tarball: by the lock file, or by the reference.
     fn demanded(&self) -> Result<Option<Digest>> {
         Ok(match pin(self.options, self.reference)? {
             Some(pin) => Some(pin.manifest),
             None => self.reference.digest().copied(),
         })
-    }
-
-    /// The image in the cache, if it is just this release.
-    fn unchanged(&self, resolved: &Resolved) -> Result<Option<Image>> {
-        let image = self.cached(&self.listed_as(resolved))?;
-        let demanded = self.demanded()?;
-        Ok(image.filter(|i| {
-            let fits = demanded.is_none_or(|d| d == i.manifest_digest || resolved.is_tarball(&d));
-            fits && resolved.is_image(i) && self.is_trusted(i)
-        }))
-    }
-
-    /// A whole image in the cache. A damaged image counts as missing, so that it is fetched again.
-    fn cached(&self, reference: &Reference) -> Result<Option<Image>> {
-        let image = match self.cache.find_exactly(reference, &self.options.platform) {
-            Err(error) if error.is_damage() => {
-                self.note(&format!("{error}; fetching it again"));
-                return Ok(None);
-            }
-            found => found?,
-        };
-        let Some(image) = image else { return Ok(None) };
-        for layer in &image.layers {
-            if self.cache.has_blob(&layer.digest)? != Some(layer.size) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(image))
     }
 
     /// Whether the policy admits an image of the cache.
@@ -287,6 +308,15 @@ impl Pull<'_> {
             self.progress.event(Event::Finished { task, complete });
         }
         Ok(claim?)
+    }
+
+    /// Claims a download, if no other process holds it.
+    fn try_claim(&self, descriptor: &Descriptor) -> Result<Option<Claim>> {
+        let key = PartialKey::Digest(descriptor.digest);
+        match self.cache.partial(&key, &mut |_| ControlFlow::Break(())) {
+            Err(box_cache::Error::Locked { .. }) => Ok(None),
+            claim => Ok(Some(claim?)),
+        }
     }
 
     fn note(&self, text: &str) {

@@ -1,8 +1,10 @@
 //! Where images come from. A distribution is one file here, and one line in [`SOURCES`].
 
 pub(crate) mod alpine;
+mod registry;
 
-use box_cache::{Platform, Reference};
+use box_cache::{Event, Platform, Progress, Reference};
+use box_registry::Registry;
 use box_transfer::Printable;
 
 use crate::error::{Error, Result};
@@ -22,6 +24,11 @@ pub(crate) trait Source: Sync {
     /// What a reference stands for now.
     fn resolve(&self, query: &Query<'_>) -> Result<Resolved>;
 
+    /// What a reference stands for now on every platform. Only registries publish all platforms under one name.
+    fn resolve_all(&self, query: &Query<'_>) -> Result<Vec<Resolved>> {
+        Ok(vec![self.resolve(query)?])
+    }
+
     /// Everything that is published for a platform, oldest first.
     fn offers(&self, query: &Query<'_>) -> Result<Vec<Offer>>;
 }
@@ -32,8 +39,19 @@ pub(crate) struct Query<'a> {
     pub reference: &'a Reference,
     /// The machine that it is for.
     pub platform: &'a Platform,
-    /// Whom to ask.
+    /// Whom to ask about distributions.
     pub mirrors: &'a Mirrors<'a>,
+    /// Whom to ask about images of registries.
+    pub registry: &'a Registry<'a>,
+    /// Who hears of what is worth knowing.
+    pub progress: &'a dyn Progress,
+}
+
+impl Query<'_> {
+    /// Says something that is not a failure.
+    pub fn note(&self, text: &str) {
+        self.progress.event(Event::Note { text });
+    }
 }
 
 /// A release as a mirror lists it.
@@ -48,7 +66,7 @@ pub struct Offer {
 }
 
 /// All sources, in the order in which they are asked for a reference.
-const SOURCES: [&dyn Source; 1] = [&alpine::Alpine];
+const SOURCES: [&dyn Source; 2] = [&alpine::Alpine, &registry::Registries];
 
 /// The source of a reference.
 pub(crate) fn of(reference: &Reference) -> Result<&'static dyn Source> {
@@ -57,6 +75,5 @@ pub(crate) fn of(reference: &Reference) -> Result<&'static dyn Source> {
         .find(|source| source.serves(reference))
         .ok_or_else(|| Error::UnknownName {
             name: Printable::new(reference.name()),
-            sources: SOURCES.iter().map(|s| s.name().to_owned()).collect(),
         })
 }

@@ -49,6 +49,14 @@ pub enum Error {
         /// Every try, and how it ended.
         attempts: Attempts,
     },
+    /// The registry did not take it.
+    #[error("cannot push {what}: {attempts}")]
+    Unsent {
+        /// What was sent, such as `docker.io/team/app:1`.
+        what: String,
+        /// Every try, and how it ended.
+        attempts: Attempts,
+    },
     /// The registry knows no such repository, tag or digest, or hides it.
     #[error("cannot find {what}: not found or private at {host}")]
     NotFound {

@@ -18,6 +18,7 @@ mod error;
 mod name;
 mod repository;
 mod session;
+mod upload;
 
 pub use configuration::{Configuration, Places, RegistrySettings};
 pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
@@ -27,3 +28,4 @@ pub use error::{Error, Result};
 pub use name::RepositoryName;
 pub use repository::{Repository, Wanted};
 pub use session::{Options, Registry};
+pub use upload::{Arrival, BlobFile, Pushed, Shipment};

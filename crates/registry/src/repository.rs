@@ -40,7 +40,7 @@ impl Wanted<'_> {
     }
 
     /// The last part of a URL.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         match self {
             Self::Tag(tag) => (*tag).to_owned(),
             Self::Digest(digest) => digest.to_string(),
@@ -48,7 +48,7 @@ impl Wanted<'_> {
     }
 
     /// The name with this tag or digest.
-    fn of(&self, name: &RepositoryName) -> String {
+    pub(crate) fn of(&self, name: &RepositoryName) -> String {
         match self {
             Self::Tag(tag) => format!("{name}:{tag}"),
             Self::Digest(digest) => format!("{name}@{digest}"),
@@ -86,8 +86,8 @@ impl<'r> Repository<'r> {
         self.session.send(&self.name, endpoint, access, request)
     }
 
-    /// Tries one place after the other, each again while that can help, until `once` succeeds. The first failure of each place that
-    /// is given up for the next one is said in one line.
+    /// Tries one place after the other until `once` succeeds, the last one again while that can help. A place that is given up for the
+    /// next one is said in one line.
     pub(crate) fn try_each<'e, T>(
         &self,
         what: &str,
@@ -95,18 +95,24 @@ impl<'r> Repository<'r> {
         mut once: impl FnMut(&'e Endpoint) -> Result<Result<T, Cause>>,
     ) -> Result<T> {
         let mut attempts = Attempts::default();
-        let mut endpoints = endpoints.into_iter().peekable();
+        let mut endpoints = self.session.in_order(endpoints).into_iter().peekable();
         let mut last = Err(Cause::Absent);
         let mut host = self.name.host();
         while let Some(endpoint) = endpoints.next() {
             host = &endpoint.host;
-            last = self.try_one(endpoint, &mut attempts, &mut once)?;
+            let is_last = endpoints.peek().is_none();
+            last = self.try_one(endpoint, is_last, &mut attempts, &mut once)?;
             match (&last, endpoints.peek()) {
                 (Ok(_), _) => break,
-                (Err(cause), Some(next)) => self.session.note_once(&format!(
-                    "{host} cannot serve {what}: {cause}; trying {}",
-                    next.host
-                )),
+                (Err(cause), Some(next)) => {
+                    if !cause.is_absent() {
+                        self.session.note_outage(endpoint);
+                    }
+                    self.session.note_once(&format!(
+                        "{host} cannot serve {what}: {cause}; trying {}",
+                        next.host
+                    ));
+                }
                 (Err(_), None) => {}
             }
         }
@@ -129,6 +135,7 @@ impl<'r> Repository<'r> {
     fn try_one<'e, T>(
         &self,
         endpoint: &'e Endpoint,
+        is_last: bool,
         attempts: &mut Attempts,
         once: &mut impl FnMut(&'e Endpoint) -> Result<Result<T, Cause>>,
     ) -> Result<Result<T, Cause>> {
@@ -138,7 +145,7 @@ impl<'r> Repository<'r> {
                 Ok(got) => return Ok(Ok(got)),
                 Err(cause) => cause,
             };
-            let pause = match cause.is_transient() {
+            let pause = match cause.is_transient() && is_last {
                 true => backoff.next_pause(cause.retry_after()),
                 false => None,
             };

@@ -39,11 +39,13 @@ pub struct Options {
 /// URL without credentials: see [`box_transfer::Open`].
 pub struct Registry<'a> {
     pub(crate) options: &'a Options,
-    progress: &'a dyn Progress,
+    pub(crate) progress: &'a dyn Progress,
     connections: Connections,
     slots: Slots,
     served: Served,
     said: Mutex<HashSet<String>>,
+    /// Mirrors that failed: asked last from then on.
+    down: Mutex<HashSet<String>>,
 }
 
 impl<'a> Registry<'a> {
@@ -56,6 +58,7 @@ impl<'a> Registry<'a> {
             slots: Slots::default(),
             served: Served::default(),
             said: Mutex::default(),
+            down: Mutex::default(),
         }
     }
 
@@ -155,6 +158,10 @@ impl<'a> Registry<'a> {
             .url()
             .parse()
             .unwrap_or_else(|_| request.url.clone());
+        if !connections::is_at(&url, endpoint) {
+            // Another server, to which the registry sent us: it does not decide where credentials go.
+            return Ok(Ok(response));
+        }
         asker.url = &url;
         let challenges = Challenge::all(response.headers());
         if challenges.is_empty() && used.is_none() {
@@ -230,8 +237,28 @@ impl<'a> Registry<'a> {
         }
     }
 
+    /// Has a mirror asked after all others from now on.
+    pub(crate) fn note_outage(&self, endpoint: &Endpoint) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        down.insert(endpoint.host.clone());
+    }
+
+    /// Some places, those that failed before last.
+    pub(crate) fn in_order<'e>(
+        &self,
+        endpoints: impl IntoIterator<Item = &'e Endpoint>,
+    ) -> Vec<&'e Endpoint> {
+        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<&Endpoint> = endpoints.into_iter().collect();
+        all.sort_by_key(|endpoint| down.contains(&endpoint.host));
+        all
+    }
+
     fn is_new(&self, key: &str) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.insert(key.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

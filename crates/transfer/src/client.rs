@@ -42,7 +42,7 @@ pub struct Request<'a> {
     pub method: Method,
     /// What to ask for.
     pub url: &'a Url,
-    /// Headers beside the usual ones. They follow a redirection within the same origin only.
+    /// Headers beside the usual ones. They follow a redirection within the same origin only, except for `Accept`.
     pub headers: HeaderMap,
     /// Where to continue, if a part of the file is there already.
     pub resume: Option<&'a Resume>,
@@ -129,7 +129,12 @@ impl Client {
                 Ok(Some(Redirection { to, same_origin })) => {
                     url = to;
                     if !same_origin {
+                        // What is accepted tells nothing about who asks.
+                        let accept = request.headers.remove(header::ACCEPT);
                         request.headers.clear();
+                        if let Some(accept) = accept {
+                            request.headers.insert(header::ACCEPT, accept);
+                        }
                     }
                     if response.status() == StatusCode::SEE_OTHER {
                         request.content = None;

@@ -1,5 +1,8 @@
 //! Files from several locations: one location after the other, each tried as often as that makes sense.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use box_cache::{Event, Progress};
 use reqwest::Url;
 
@@ -15,6 +18,8 @@ pub struct Fetcher<'a> {
     opener: Box<dyn Open + 'a>,
     retry: &'a Retry,
     progress: &'a dyn Progress,
+    /// The hosts in whose place another one was asked, each of which was named once.
+    forsaken: Mutex<BTreeSet<String>>,
 }
 
 /// Opens files at URLs. [`Client`] does so as they stand; others may have to authenticate before.
@@ -65,6 +70,7 @@ impl<'a> Fetcher<'a> {
             opener,
             retry,
             progress,
+            forsaken: Mutex::default(),
         }
     }
 
@@ -87,14 +93,17 @@ impl<'a> Fetcher<'a> {
         })
     }
 
-    /// Tries each location, each again while that can help, until `once` succeeds.
+    /// Tries each location, each again while that can help, until `once` succeeds. A location that is given up for the next one is said in
+    /// one line.
     pub fn try_each<T>(
         &self,
         locations: &[Location],
         mut once: impl FnMut(&Location) -> Result<Result<T, FailedTry>>,
     ) -> Result<Result<T, Attempts>> {
         let mut attempts = Attempts::default();
+        let mut following = locations.iter().skip(1);
         for location in locations {
+            let next = following.next();
             let mut backoff = Backoff::new(self.retry);
             loop {
                 let failed = match once(location)? {
@@ -115,6 +124,9 @@ impl<'a> Fetcher<'a> {
                         "{location}: {cause}; retrying in {:.1} s",
                         pause.as_secs_f32()
                     ));
+                }
+                if let (None, Some(next)) = (pause, next) {
+                    self.forsake(location, &cause, next);
                 }
                 attempts.push(location.to_string(), cause);
                 match pause {
@@ -164,7 +176,80 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    /// Says once for each host that another one is asked in its place. A file that a mirror does not have (yet) is no fault of it.
+    fn forsake(&self, location: &Location, cause: &Cause, next: &Location) {
+        let other = host(next);
+        let host = host(location);
+        if cause.is_absent() || host == other {
+            return;
+        }
+        let mut forsaken = self.forsaken.lock().unwrap_or_else(PoisonError::into_inner);
+        if forsaken.insert(host) {
+            self.note(&format!("{location}: {cause}; trying {next}"));
+        }
+    }
+
     pub(crate) fn note(&self, text: &str) {
         self.progress.event(Event::Note { text });
+    }
+}
+
+/// The host of a location with its port, or its directory, for people.
+fn host(location: &Location) -> String {
+    match location {
+        Location::Http(url) => {
+            let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+            format!("{}{port}", url.host_str().unwrap_or_default())
+        }
+        Location::File(path) => {
+            let parent = path.parent().unwrap_or(path);
+            Location::File(parent.to_owned()).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Keeps the notes.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Progress for Notes {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Note { text } = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn a_mirror_that_fails_is_named_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lame, lagging, good) = (
+            dir.path().join("lame"),
+            dir.path().join("lagging"),
+            dir.path().join("good"),
+        );
+        for name in ["one", "two"] {
+            // A directory in the place of a file is a fault; a missing file is none.
+            std::fs::create_dir_all(lame.join(name)).unwrap();
+            std::fs::create_dir_all(&good).unwrap();
+            std::fs::write(good.join(name), name).unwrap();
+        }
+        let (notes, retry) = (Notes::default(), Retry::default());
+        let fetcher = Fetcher::new(&ClientOptions::default(), &retry, &notes);
+        for name in ["one", "two"] {
+            let at = |dir: &std::path::PathBuf| Location::File(dir.join(name));
+            let locations = [at(&lagging), at(&lame), at(&good)];
+            let read = |bytes: &[u8]| Ok::<_, Cause>(bytes.to_vec());
+            let (bytes, _) = fetcher.document(&locations, 10, read).unwrap().unwrap();
+            assert_eq!(bytes, name.as_bytes());
+        }
+        let notes = notes.0.lock().unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains("it is a directory; trying"), "{notes:?}");
     }
 }

@@ -425,7 +425,7 @@ impl Contents<'_> {
 
 impl Manifest {
     /// The type of a manifest that is not an image, known by its config or by a layer that is not an archive of files.
-    fn artifact(&self) -> Option<String> {
+    pub(crate) fn artifact(&self) -> Option<String> {
         let config = self.config.media_type.as_str();
         if !is_config(config) {
             return Some(
@@ -448,7 +448,7 @@ impl Manifest {
 
 impl Platform {
     /// Whether it is the platform of attestations.
-    pub(crate) fn is_unknown(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         self.os() == "unknown" || self.architecture() == "unknown"
     }
 }

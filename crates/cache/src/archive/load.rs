@@ -356,6 +356,7 @@ impl<'c> Contents<'c> {
             fetched: now.as_secs(),
             verified: Verified::Unverified,
             version: None,
+            served: None,
         }
     }
 }

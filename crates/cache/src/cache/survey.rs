@@ -133,6 +133,9 @@ impl Cache {
             let Ok(digest) = entry.digest.parse::<Digest>() else {
                 continue;
             };
+            if let Some(index) = entry.provenance().index() {
+                marked.blobs.extend(self.indexes(&index)?);
+            }
             if !marked.blobs.insert(digest) || !entry.media_type.ends_with("json") {
                 continue;
             }

@@ -10,7 +10,11 @@ use crate::Digest;
 const URL: &str = "box.provenance.url";
 const FETCHED: &str = "box.provenance.fetched";
 const VERIFIED: &str = "box.provenance.verified";
+/// The value of [`DOCUMENTS`] for documents from a registry.
+const SERVED: &str = "served";
 const FINGERPRINT: &str = "box.provenance.fingerprint";
+const DOCUMENTS: &str = "box.provenance.documents";
+const INDEX: &str = "box.provenance.index";
 const KEY: &str = "box.provenance.key";
 const SIGNED: &str = "box.provenance.signed";
 const EVIDENCE: &str = "box.provenance.evidence";
@@ -27,6 +31,17 @@ pub struct Provenance {
     pub verified: Verified,
     /// Its release, such as `3.20.3`.
     pub version: Option<String>,
+    /// How its manifest and config came from a registry, byte for byte. `None` if box made them, or if it is unknown who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
+}
+
+/// The way to the manifest of an image that a registry serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The digest of the index from which the manifest was chosen, if there was one. The cache has the index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Digest>,
 }
 
 /// How an image's bytes were verified: the strongest check that they passed.
@@ -86,6 +101,7 @@ impl Provenance {
     /// may put the same tarball to another use.
     pub(crate) fn is_of_tarball(&self) -> bool {
         !matches!(self.verified, Verified::Unverified | Verified::Key { .. })
+            && self.served.is_none()
     }
 
     /// An unknown origin.
@@ -95,7 +111,13 @@ impl Provenance {
             fetched: 0,
             verified: Verified::Unverified,
             version: None,
+            served: None,
         }
+    }
+
+    /// The index from which its manifest was chosen.
+    pub(crate) fn index(&self) -> Option<Digest> {
+        self.served.as_ref()?.index
     }
 
     /// Writes it as annotations of an index entry.
@@ -138,6 +160,9 @@ impl Provenance {
         set(SIGNED, signed);
         set(EVIDENCE, evidence);
         set(VERSION, self.version.clone());
+        let served = self.served.as_ref();
+        set(DOCUMENTS, served.map(|_| SERVED.to_owned()));
+        set(INDEX, self.index().map(|index| index.to_string()));
     }
 
     /// Reads the annotations of an index entry. Other tools write none: then everything is unknown.
@@ -169,6 +194,9 @@ impl Provenance {
                 .unwrap_or(0),
             verified,
             version: get(VERSION),
+            served: (get(DOCUMENTS).as_deref() == Some(SERVED)).then(|| Served {
+                index: get(INDEX).and_then(|digest| digest.parse().ok()),
+            }),
         }
     }
 }
@@ -197,6 +225,9 @@ mod tests {
                 fetched: 1_700_000_000,
                 verified,
                 version: Some("3.20.3".to_owned()),
+                served: Some(Served {
+                    index: Some(Digest::of(b"index")),
+                }),
             };
             let mut annotations = BTreeMap::new();
             provenance.annotate(&mut annotations);
@@ -219,6 +250,7 @@ mod tests {
             fetched: 1,
             verified: signed,
             version: Some("1".to_owned()),
+            served: Some(Served::default()),
         }
         .annotate(&mut annotations);
         Provenance::unknown().annotate(&mut annotations);

@@ -50,7 +50,7 @@ impl Cache {
     /// # Errors
     /// [`Error::MissingBlob`] if a layer is not in the cache.
     pub fn publish(&self, hold: &Hold, image: NewImage) -> Result<Image> {
-        self.stage(hold, image, None)?.publish(None)
+        self.stage(hold, image, Vec::new())?.publish(None)
     }
 
     /// Lists an image whose manifest, config and layers are in the cache, byte for byte as another tool made them. `entry` is the
@@ -119,7 +119,10 @@ impl Cache {
                 match other.is_index() {
                     // An index of platforms under this name is replaced by an entry for each.
                     true => same.push((at, self.expand(other).unwrap_or_default())),
-                    false if self.platform_of(other).as_ref() == Some(platform) => {
+                    false
+                        if self.platform_of(other).as_ref() == Some(platform)
+                            || entry.outdates(other) =>
+                    {
                         same.push((at, Vec::new()))
                     }
                     false => {}

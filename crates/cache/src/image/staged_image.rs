@@ -21,18 +21,25 @@ use std::path::PathBuf;
 use crate::blob::partial::Whole;
 use crate::blob::staging::StagedFile;
 use crate::image::publish::{CONFIG, NewImage, config_of, manifest_of};
+use crate::image::served::ServedImage;
 use crate::index::Entry;
-use crate::{Cache, Error, Hold, Image, Layer, Result};
+use crate::{Cache, Digest, Error, Hold, Image, Layer, Platform, Provenance, Reference, Result};
 
-/// An image whose files are complete but not named yet. When dropped, it leaves nothing but the download.
+/// How many files are synced one by one. The files of an image of one layer are fewer: it does not have to wait for whatever else is
+/// being written to the file system.
+const FEW: usize = 5;
+
+/// An image whose files are complete but not named yet. When dropped, it leaves nothing but the downloads.
 #[must_use = "the image is not in the cache before `publish`"]
 pub struct StagedImage<'h> {
     cache: Cache,
     hold: &'h Hold,
-    image: NewImage,
+    reference: Reference,
+    platform: Platform,
+    provenance: Provenance,
     manifest: Entry,
     files: Vec<(StagedFile<'h>, PathBuf)>,
-    download: Option<Whole>,
+    downloads: Vec<Whole>,
     marks: bool,
 }
 
@@ -46,7 +53,7 @@ pub struct Synced {
 }
 
 impl Cache {
-    /// Writes an image aside. Its layers are in the cache, except the one that is `download`.
+    /// Writes an image aside. Its layers are in the cache, except those that are `downloads`.
     ///
     /// # Errors
     /// [`Error::MissingBlob`] for a layer that is neither.
@@ -54,31 +61,102 @@ impl Cache {
         &self,
         hold: &'h Hold,
         image: NewImage,
-        download: Option<Whole>,
+        downloads: Vec<Whole>,
     ) -> Result<StagedImage<'h>> {
-        let comes = |layer: &Layer| {
-            let whole = download.as_ref();
-            whole.is_some_and(|w| *w.digest() == layer.digest && w.size() == layer.size)
-        };
-        for layer in image.layers.iter().filter(|layer| !comes(layer)) {
-            self.require_layer(layer)?;
-        }
+        self.require_layers(&image.layers, &downloads)?;
         let mut files = Vec::new();
         let config = self.stage_document(hold, "image config", &config_of(&image), &mut files)?;
         let manifest = manifest_of(&image.layers, &config);
         let manifest = self.stage_document(hold, "manifest", &manifest, &mut files)?;
+        self.staged(
+            hold,
+            (image.reference, image.platform, image.provenance),
+            manifest,
+            files,
+            downloads,
+        )
+    }
+
+    /// Writes an image aside whose documents stay as a registry serves them. Its layers are in the cache, except those that are
+    /// `downloads`.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`] for a layer that is neither, [`Error::Document`] if the documents do not fit together.
+    pub fn stage_served<'h>(
+        &self,
+        hold: &'h Hold,
+        image: ServedImage,
+        downloads: Vec<Whole>,
+    ) -> Result<StagedImage<'h>> {
+        let parts = image.parts()?;
+        self.require_layers(&parts.layers, &downloads)?;
+        let mut files = Vec::new();
+        for bytes in image.documents() {
+            let digest = Digest::of(bytes);
+            let staged = self.stage_blob(hold, &digest, bytes)?;
+            files.extend(staged.map(|file| (file, self.layout().blob(&digest))));
+        }
+        self.staged(
+            hold,
+            (image.reference.clone(), parts.platform, image.noted()),
+            parts.manifest,
+            files,
+            downloads,
+        )
+    }
+
+    fn staged<'h>(
+        &self,
+        hold: &'h Hold,
+        (reference, platform, provenance): (Reference, Platform, Provenance),
+        manifest: Entry,
+        mut files: Vec<(StagedFile<'h>, PathBuf)>,
+        downloads: Vec<Whole>,
+    ) -> Result<StagedImage<'h>> {
         let marker = self.stage_marker(hold)?;
         let marks = marker.is_some();
         files.extend(marker.map(|file| (file, self.layout().marker())));
         Ok(StagedImage {
             cache: self.clone(),
             hold,
-            image,
+            reference,
+            platform,
+            provenance,
             manifest,
             files,
-            download,
+            downloads,
             marks,
         })
+    }
+
+    fn require_layers(&self, layers: &[Layer], downloads: &[Whole]) -> Result<()> {
+        let comes = |layer: &Layer| {
+            let mut wholes = downloads.iter();
+            wholes.any(|w| *w.digest() == layer.digest && w.size() == layer.size)
+        };
+        let mut there = layers.iter().filter(|layer| !comes(layer));
+        there.try_for_each(|layer| self.require_layer(layer))
+    }
+
+    /// Names several downloads as blobs at once, with one wait for the disk. The names are synced when an image that needs them is
+    /// published.
+    pub fn keep(&self, hold: &Hold, downloads: Vec<Whole>) -> Result<()> {
+        self.sync_all(downloads.len(), &mut downloads.iter().map(Whole::sync))?;
+        for download in downloads {
+            download.name(self, hold)?;
+        }
+        Ok(())
+    }
+
+    /// Syncs `count` files of `partial/`: each alone, or the whole file system where that costs less.
+    fn sync_all(&self, count: usize, each: &mut dyn Iterator<Item = Result<()>>) -> Result<()> {
+        if count <= FEW {
+            return each.collect();
+        }
+        let directory = self.layout().partial();
+        let file = std::fs::File::open(&directory).map_err(Error::io("open", &directory))?;
+        let synced = rustix::fs::syncfs(&file).map_err(std::io::Error::from);
+        synced.map_err(Error::io("sync", &directory))
     }
 }
 
@@ -90,18 +168,17 @@ impl StagedImage<'_> {
         for (file, name) in std::mem::take(&mut self.files) {
             file.name(&name)?;
         }
-        if let Some(download) = self.download.take() {
+        for download in std::mem::take(&mut self.downloads) {
             download.name(&self.cache, self.hold)?;
         }
-        let (reference, platform) = (&self.image.reference, &self.image.platform);
         let mut directories = self.cache.directories(self.marks);
         directories.extend(synced.map(|synced| synced.directory));
         self.cache.list(
             self.hold,
-            reference,
-            platform,
+            &self.reference,
+            &self.platform,
             &self.manifest,
-            &self.image.provenance,
+            &self.provenance,
             &directories,
         )
     }
@@ -115,10 +192,10 @@ impl StagedImage<'_> {
         if synced.is_some_and(|synced| synced.device == device) {
             return Ok(());
         }
-        for (file, _) in &self.files {
-            file.sync()?;
-        }
-        self.download.as_ref().map_or(Ok(()), Whole::sync)
+        let files = self.files.iter().map(|(file, _)| file.sync());
+        let downloads = self.downloads.iter().map(Whole::sync);
+        let count = self.files.len() + self.downloads.len();
+        self.cache.sync_all(count, &mut files.chain(downloads))
     }
 }
 

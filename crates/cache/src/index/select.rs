@@ -2,7 +2,8 @@
 //!
 //! A digest in a reference is always compared with content: with the digest of the manifest, or with that of the only layer's
 //! blob. Both are verified when the bytes are read. The layer's digest counts only if box itself made the image from that layer:
-//! of any other image, it says neither what is executed nor which tree the config names as that layer's. A digest in an entry's
+//! of any other image, it says neither what is executed nor which tree the config names as that layer's. The digest of an index
+//! means the images that were chosen from it. A digest in an entry's
 //! name is only a name; an entry whose content has another digest is never found.
 
 use std::collections::BTreeSet;
@@ -148,10 +149,13 @@ impl Cache {
         }
     }
 
-    /// Whether the manifest has this digest, or the only layer of an image that box made from it.
+    /// Whether the manifest has this digest, or the only layer of an image that box made from it, or the index that it was chosen
+    /// from.
     fn has_content(&self, entry: &Entry, digest: &Digest) -> bool {
+        let provenance = entry.provenance();
         entry.digest == digest.to_string()
-            || entry.provenance().is_of_tarball() && self.only_layer(entry) == Some(*digest)
+            || provenance.is_of_tarball() && self.only_layer(entry) == Some(*digest)
+            || provenance.index() == Some(*digest) && self.is_listed(digest, &entry.digest)
     }
 
     /// The digest of the layer of an image with a single layer.

@@ -87,6 +87,12 @@ pub enum Command {
     Save(images::save::Args),
     /// Load images from a file
     Load(images::load::Args),
+    /// Send images to a registry
+    Push(registries::push::Args),
+    /// List the tags of a repository in a registry
+    Tags(registries::tags::Args),
+    /// Print a manifest as its registry has it
+    Manifest(registries::manifest::Args),
     /// Log in to a registry
     Login(registries::login::Args),
     /// Log out of a registry

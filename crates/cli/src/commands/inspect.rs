@@ -1,6 +1,6 @@
 //! `box inspect`.
 
-use box_cache::{Cache, Image, Layer};
+use box_cache::{Cache, Image, Layer, Platform};
 use box_containers::{Container, Containers};
 use clap::ValueEnum;
 use clap_complete::ArgValueCandidates;
@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use crate::commands::containers::ps;
 use crate::commands::images::list;
+use crate::commands::registries;
+use crate::image::fetch::registry::RegistryArgs;
 use crate::options;
 use crate::output;
 use crate::report::Failure;
@@ -18,7 +20,7 @@ use crate::settings::Settings;
 /// Prints all details of containers and images as a JSON array with one object for each. A name of both a container and an image
 /// means the container.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  box inspect alpine")]
+#[command(after_help = "Examples:\n  box inspect alpine\n  box inspect --remote nginx")]
 pub struct Args {
     /// Names of containers, or images
     #[arg(required = true, value_name = "NAME|IMAGE", add = ArgValueCandidates::new(crate::options::completion::names_and_references))]
@@ -30,6 +32,14 @@ pub struct Args {
         hide_possible_values = true
     )]
     kind: Option<Kind>,
+    /// Look for images in their registries, and pull nothing
+    #[arg(long, conflicts_with = "kind")]
+    remote: bool,
+    /// With --remote: show the image for this architecture [default: this machine's]
+    #[arg(long, visible_alias = "platform", requires = "remote")]
+    arch: Option<Platform>,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Print JSON (always the case)
     #[arg(long, value_name = "FORMAT", default_value = "json", hide = true)]
     format: crate::output::Format,
@@ -78,6 +88,9 @@ struct LayerView {
 }
 
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
+    if args.remote {
+        return registries::inspect::run(&args.names, args.arch.as_ref(), &args.registry, settings);
+    }
     let containers = settings.containers();
     let cache = Cache::open_existing(&settings.dirs.cache);
     let (mut found, mut failures) = (Vec::new(), Vec::new());

@@ -1,5 +1,9 @@
 //! Registries: credentials, and what is in them.
 
+pub mod inspect;
 pub mod login;
 pub mod logout;
+pub mod manifest;
 mod prompt;
+pub mod push;
+pub mod tags;

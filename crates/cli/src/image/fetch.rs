@@ -1,8 +1,11 @@
 //! The options of every verb that may fetch, combined with the environment and the configuration.
 
+pub mod registry;
+
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use box_cache::{Platform, Reference};
@@ -66,24 +69,36 @@ impl FetchArgs {
         self.verify.map_or_else(|| settings.verify(), Ok)
     }
 
-    /// The options of a pull, with the lock file.
+    /// The options of a pull of a reference, with the lock file.
     pub fn options(
         &self,
         settings: &Settings,
         platform: &Platform,
+        reference: &Reference,
     ) -> Result<PullOptions, Failure> {
-        let mut options = self.unpinned(settings, platform)?;
+        let mut options = self.unpinned(settings, platform, reference)?;
         options.pins = self.pins()?;
         options.locked = self.locked;
         Ok(options)
     }
 
-    /// The options of a pull, ignoring any lock file.
+    /// The options of a pull of a reference, ignoring any lock file.
     pub fn unpinned(
         &self,
         settings: &Settings,
         platform: &Platform,
+        reference: &Reference,
     ) -> Result<PullOptions, Failure> {
+        let mut options = self.plain(settings, platform)?;
+        // Alpine's own releases have nothing to do with the settings of registries, right or wrong.
+        if !reference.is_own() {
+            options.registry = Arc::new(self.registry_options(settings)?);
+        }
+        Ok(options)
+    }
+
+    /// The options without those of a lock file or of registries.
+    pub fn plain(&self, settings: &Settings, platform: &Platform) -> Result<PullOptions, Failure> {
         let mut options = PullOptions::new(platform.clone());
         if !settings.mirrors.is_empty() {
             let mirrors = settings.mirrors.iter().map(|url| url.parse::<Mirror>());

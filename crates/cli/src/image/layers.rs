@@ -151,8 +151,13 @@ pub fn sink(settings: &Settings) -> Box<dyn LayerSink> {
             box_unpack::reserve_descriptors();
             Box::new(TreeSink(LayerStore::open(&settings.dirs.layers)))
         }
-        false => Box::new(DigestSink),
+        false => hashing_sink(),
     }
+}
+
+/// A sink that only hashes.
+pub fn hashing_sink() -> Box<dyn LayerSink> {
+    Box::new(DigestSink)
 }
 
 struct TreeSink(LayerStore);

@@ -1,7 +1,7 @@
 //! Images made ready for use: found in the cache or fetched into it, with their layers unpacked.
 
 use box_cache::{Cache, Event, Hold, Image, Platform, Progress, Reference};
-use box_pull::{Outcome, PullOptions, Remote};
+use box_pull::{Outcome, PullOptions};
 use box_unpack::Layers;
 use clap::ValueEnum;
 
@@ -86,7 +86,7 @@ impl ImageRequest<'_> {
                 Err(Lack::Untrusted(failure))
                     if self.policy == PullPolicy::Missing
                         && !settings.offline
-                        && Remote::knows(&reference) =>
+                        && !is_local(&cache, &reference) =>
                 {
                     refused = Some(failure);
                 }
@@ -99,7 +99,9 @@ impl ImageRequest<'_> {
                 Err(lack) => return Err(lack.into()),
             }
         }
-        let options = self.fetch.options(settings, self.platform)?;
+        let options = self
+            .fetch
+            .options(settings, self.platform, self.reference)?;
         match fetch(settings, self.reference, &options) {
             Ok(_) => {}
             Err(error) if self.policy == PullPolicy::Newer && error.is_unreachable() => {
@@ -152,7 +154,7 @@ impl ImageRequest<'_> {
 
     /// Whether the cache has the image for other platforms, and no source can be asked for this one.
     fn is_for_others(&self, settings: &Settings, cache: &Cache) -> bool {
-        (settings.offline || !Remote::knows(self.reference))
+        (settings.offline || is_local(cache, self.reference))
             && cache
                 .platforms(self.reference)
                 .is_ok_and(|platforms| !platforms.is_empty())
@@ -212,6 +214,22 @@ pub fn fetch(
     Ok((pulled.image, pulled.outcome))
 }
 
+/// Fetches the images of a reference for all platforms. Those for other machines are unpacked when they are used.
+pub fn fetch_all(
+    settings: &Settings,
+    reference: &Reference,
+    options: &PullOptions,
+) -> Result<Vec<(Image, Outcome)>, box_pull::Error> {
+    let cache = Cache::open(&settings.dirs.cache)?;
+    let bars = Bars::new(settings);
+    let sink = layers::sink(settings);
+    let others = layers::hashing_sink();
+    let sinks = (sink.as_ref(), others.as_ref());
+    let pulled = box_pull::pull_all(&cache, reference, options, sinks, &bars)?;
+    let images = pulled.into_iter();
+    Ok(images.map(|one| (one.image, one.outcome)).collect())
+}
+
 /// The failure that names the platforms for which the cache has an image; `None` if it has it for none.
 pub fn other_platform(cache: &Cache, reference: &Reference, wanted: &Platform) -> Option<Failure> {
     let platforms = cache.platforms(reference).ok()?;
@@ -234,6 +252,13 @@ pub fn other_platform(cache: &Cache, reference: &Reference, wanted: &Platform) -
         Failure::new(message)
             .maybe_hint(other.map(|other| format!("to use it anyway: --platform {other}"))),
     )
+}
+
+/// Whether the images of a reference were made or loaded here, so that no registry is asked for them.
+fn is_local(cache: &Cache, reference: &Reference) -> bool {
+    let images = cache.find_all(reference).unwrap_or_default();
+    let local = |image: &Image| !image.reference.is_own() && image.provenance.served.is_none();
+    !images.is_empty() && images.iter().all(local)
 }
 
 type Trees = Result<Layers, layers::Error>;

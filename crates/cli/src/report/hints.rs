@@ -30,8 +30,9 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
         Error::Cache(error) => return of_cache(error),
         Error::Transfer(error) => return of_transfer(error),
         Error::Io { source, .. } => return of_io(source),
-        Error::UnknownName { .. } => {
-            "try alpine; other root filesystems can be imported: box import FILE NAME"
+        Error::NoPlatform { platforms, .. } => {
+            let first = platforms.first()?;
+            return Some(format!("to fetch another one: --platform {first}"));
         }
         Error::Unreachable { .. } => {
             "try another mirror: --mirror URL; what is cached still works: box images"

@@ -1,6 +1,7 @@
 //! Unpacks a download while it arrives.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use box_transfer::{Downloaded, Tap, is_full};
 
@@ -13,6 +14,8 @@ pub(crate) struct LayerTap<'a> {
     sink: &'a dyn LayerSink,
     name: &'a str,
     layer: Unpacking,
+    /// Set when the download is to end.
+    stop: Option<&'a AtomicBool>,
 }
 
 enum Unpacking {
@@ -30,7 +33,16 @@ impl<'a> LayerTap<'a> {
             sink,
             name,
             layer: Unpacking::Open(writer),
+            stop: None,
         })
+    }
+
+    /// Ends the download with an error as soon as `stop` is set.
+    pub fn until(self, stop: &'a AtomicBool) -> Self {
+        Self {
+            stop: Some(stop),
+            ..self
+        }
     }
 
     /// Completes the layer of a download. If the bytes are right and yet no layer, they are worthless, and deleted.
@@ -57,6 +69,9 @@ impl Tap for LayerTap<'_> {
 
     /// Only a full disk is an error at once, as it will not be less full later.
     fn write(&mut self, bytes: &[u8]) -> Result<(), BoxError> {
+        if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err("another layer failed".into());
+        }
         let Unpacking::Open(writer) = &mut self.layer else {
             return Ok(());
         };

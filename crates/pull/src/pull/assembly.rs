@@ -1,62 +1,45 @@
 //! An image put together: layers that are in the cache, and layers that are fetched.
 //!
-//! One download is claimed at a time, and finished before the next is claimed: two processes that fetch the same layers in a
-//! different order never wait for each other. The last download gets its name together with the image, so that an image of
-//! one layer needs no sync of its own for it.
+//! Other processes may fetch the same layers, in another order. No deadlock is possible, because nobody waits for a claim while
+//! holding another:
+//!
+//! 1. Every layer that no other process is fetching is claimed without waiting, and fetched by several threads at a time (see
+//!    [`parallel`]). As none of them waits, all claims may be held together, until the last layer is whole.
+//! 2. The others are claimed one at a time. Before each wait all finished downloads become blobs, which gives up their claims.
+//!
+//! Downloads that nobody had to wait for get their names together with the image: one wait for the disk serves all of them.
 
-use std::fs::File;
+mod fetched;
+mod parallel;
+
 use std::time::SystemTime;
 
-use box_cache::{
-    Claim, Digest, Expected, Hold, Image, Layer, NewImage, Partial, Provenance, Verified,
-};
-use box_transfer::{Blob, Download, Downloaded};
+use box_cache::{Claim, Digest, Hold, Image, NewImage, Provenance, ServedImage, Verified, Whole};
 
 use super::verification::Signature;
 use super::{Outcome, Pull};
 use crate::error::{Error, Result};
-use crate::image::{self, SHELL};
-use crate::layer::{LayerTap, StagedLayer};
+use crate::image::{self, Documents, SHELL};
 use crate::remote::Remote;
 use crate::resolved::{Descriptor, Resolved};
+use fetched::{Fetched, Ready, Unnamed};
 
-/// The layers of one image on their way into the cache.
+/// An image on its way into the cache.
 pub(super) struct Assembly<'a> {
-    pull: &'a Pull<'a>,
-    remote: &'a Remote<'a>,
-    resolved: &'a Resolved,
-    signature: Option<Signature>,
+    layers: Layers<'a>,
     ready: Vec<Ready>,
-    /// The last download.
-    unnamed: Option<Unnamed>,
+    /// Finished downloads that are not blobs yet.
+    unnamed: Vec<Unnamed>,
     /// Bytes received; `None` if nothing had to be fetched.
     received: Option<u64>,
 }
 
-/// A download that is whole, and not a blob yet.
-struct Unnamed {
-    partial: Partial,
-    digest: Digest,
-    size: u64,
-}
-
-impl Unnamed {
-    fn expected(&self) -> Expected {
-        Expected {
-            digest: Some(self.digest),
-            size: Some(self.size),
-        }
-    }
-}
-
-/// A layer whose bytes are verified.
-struct Ready {
-    layer: Layer,
-    verified: Verified,
-    /// Where it came from.
-    url: String,
-    /// Its tree, if it was made just now.
-    tree: Option<Box<dyn StagedLayer>>,
+/// The layers of one image, to be made ready by several threads.
+struct Layers<'a> {
+    pull: &'a Pull<'a>,
+    remote: &'a Remote<'a>,
+    resolved: &'a Resolved,
+    signature: Option<Signature>,
 }
 
 impl<'a> Assembly<'a> {
@@ -67,26 +50,33 @@ impl<'a> Assembly<'a> {
         signature: Option<Signature>,
     ) -> Self {
         Self {
-            pull,
-            remote,
-            resolved,
-            signature,
+            layers: Layers {
+                pull,
+                remote,
+                resolved,
+                signature,
+            },
             ready: Vec::new(),
-            unnamed: None,
+            unnamed: Vec::new(),
             received: None,
         }
     }
 
     /// Fetches the layers that are missing, and lists the image.
     pub fn complete(mut self) -> Result<(Image, Outcome)> {
+        for fetched in self.layers.fetch_unclaimed()? {
+            self.take(fetched);
+        }
         loop {
-            for descriptor in &self.resolved.layers {
+            for (number, descriptor) in self.layers.resolved.layers.iter().enumerate() {
                 if self.is_ready(&descriptor.digest) {
                     continue;
                 }
-                self.name_download()?;
-                if let Claim::Partial(partial) = self.pull.claim(descriptor)? {
-                    self.download(descriptor, *partial)?;
+                self.name_downloads()?;
+                if let Claim::Partial(partial) = self.layers.pull.claim(descriptor)? {
+                    let never = parallel::Stop::default();
+                    let fetched = self.layers.download(number, descriptor, *partial, &never)?;
+                    self.take(fetched);
                 }
             }
             if let Some(image) = self.list()? {
@@ -101,16 +91,16 @@ impl<'a> Assembly<'a> {
 
     /// Lists the image, if all layers are in the cache or just downloaded. `None` if one was collected meanwhile.
     pub fn list(&mut self) -> Result<Option<Image>> {
-        let hold = self.pull.cache.hold()?;
-        for descriptor in &self.resolved.layers {
+        let hold = self.layers.pull.cache.hold()?;
+        for descriptor in &self.layers.resolved.layers {
             let digest = &descriptor.digest;
-            if self.unnamed.as_ref().is_some_and(|u| u.digest == *digest) {
+            if self.unnamed.iter().any(|u| u.digest == *digest) {
                 continue;
             }
-            match self.pull.cache.has_blob(digest)? {
+            match self.layers.pull.cache.has_blob(digest)? {
                 Some(_) if self.is_ready(digest) => {}
                 Some(size) => {
-                    let ready = self.cached(descriptor, size)?;
+                    let ready = self.layers.cached(descriptor, size)?;
                     self.ready.push(ready);
                 }
                 None => {
@@ -126,140 +116,52 @@ impl<'a> Assembly<'a> {
         self.ready.iter().any(|r| r.layer.digest == *digest)
     }
 
-    /// Makes the last download a blob, before the next one is claimed.
-    fn name_download(&mut self) -> Result<()> {
-        if let Some(unnamed) = self.unnamed.take() {
-            let hold = self.pull.cache.hold()?;
-            let expected = unnamed.expected();
-            unnamed.partial.commit(self.pull.cache, &hold, &expected)?;
+    fn take(&mut self, fetched: Fetched) {
+        self.ready.push(fetched.ready);
+        if let Some((unnamed, received)) = fetched.download {
+            self.unnamed.push(unnamed);
+            *self.received.get_or_insert(0) += received;
+        }
+    }
+
+    /// Makes the finished downloads blobs, before a claim is waited for.
+    fn name_downloads(&mut self) -> Result<()> {
+        let wholes = self.wholes()?;
+        if !wholes.is_empty() {
+            let hold = self.layers.pull.cache.hold()?;
+            self.layers.pull.cache.keep(&hold, wholes)?;
         }
         Ok(())
     }
 
-    fn download(&mut self, descriptor: &Descriptor, partial: Partial) -> Result<()> {
-        let blob = Blob {
-            name: self.pull.reference.to_string(),
-            size: descriptor.size,
-            sha256: Some(descriptor.digest),
-            sha512: descriptor.sha512,
-            limit: self.pull.options.max_size,
-        };
-        let mut tap = LayerTap::start(self.pull.sink, &blob.name)?;
-        let download = Download::new(&blob, partial, &mut tap, self.pull.progress);
-        let fetcher = &self.remote.mirrors.fetcher;
-        let got = download.fetch(fetcher, &descriptor.locations)?;
-        let downloaded = got.map_err(|attempts| Error::Unreachable {
-            what: descriptor.name.clone(),
-            attempts,
-        })?;
-        let (downloaded, tree) = tap.finish(downloaded)?;
-        match self.verified_download(descriptor, &downloaded, tree) {
-            Ok(ready) => self.ready.push(ready),
-            Err(error) => {
-                downloaded.partial.discard()?;
-                return Err(error);
-            }
-        }
-        *self.received.get_or_insert(0) += downloaded.received;
-        self.unnamed = Some(Unnamed {
-            partial: downloaded.partial,
-            digest: downloaded.digest,
-            size: downloaded.size,
-        });
-        Ok(())
+    fn wholes(&mut self) -> Result<Vec<Whole>> {
+        let unnamed = std::mem::take(&mut self.unnamed).into_iter();
+        unnamed.map(Unnamed::check).collect()
     }
 
-    fn verified_download(
-        &self,
-        descriptor: &Descriptor,
-        downloaded: &Downloaded,
-        tree: Box<dyn StagedLayer>,
-    ) -> Result<Ready> {
-        let partial = &downloaded.partial;
-        let open = || partial.reader().map_err(std::io::Error::other);
-        let verified = self.verified(open)?;
-        let file = partial.reader()?;
-        Ok(Ready {
-            layer: image::layer(file, descriptor, downloaded.size, *tree.diff_id())?,
-            verified,
-            url: downloaded.url.clone(),
-            tree: Some(tree),
-        })
-    }
-
-    /// A layer whose blob is in the cache.
-    fn cached(&self, descriptor: &Descriptor, size: u64) -> Result<Ready> {
-        let cache = self.pull.cache;
-        let digest = &descriptor.digest;
-        let path = cache.layout().blob(digest);
-        let verified = self.verified(|| File::open(&path))?;
-        // Only an image that box made from this very tarball is believed about the tree.
-        let images = cache.images()?;
-        let twin = images.iter().find(|image| image.is_of(digest));
-        let (diff_id, tree) = match twin {
-            Some(twin) => (twin.layers[0].diff_id, None),
-            None => {
-                let tree = self.unpack(digest)?;
-                (*tree.diff_id(), Some(tree))
-            }
-        };
-        let url = match twin.map(|twin| twin.provenance.url.clone()) {
-            Some(url) if !url.is_empty() => url,
-            _ => descriptor
-                .locations
-                .first()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-        };
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        Ok(Ready {
-            layer: image::layer(file, descriptor, size, diff_id)?,
-            verified,
-            url,
-            tree,
-        })
-    }
-
-    /// Unpacks a blob of the cache that no image uses, and verifies it at the same time.
-    fn unpack(&self, digest: &Digest) -> Result<Box<dyn StagedLayer>> {
-        let path = self.pull.cache.layout().blob(digest);
-        let what = path.display().to_string();
-        let mut blob = self.pull.cache.open_blob(digest)?;
-        let mut writer = self.pull.sink.layer().map_err(Error::layer(&what))?;
-        std::io::copy(&mut blob, &mut writer).map_err(Error::layer(&what))?;
-        blob.finish()?;
-        writer.finish().map_err(Error::layer(&what))
-    }
-
-    /// Lists the image, after the last download was checked and before it gets its name.
+    /// Lists the image, after the downloads were checked and before they get their names.
     fn publish(&mut self, hold: &Hold) -> Result<Image> {
-        let cache = self.pull.cache;
+        let cache = self.layers.pull.cache;
         let new = match self.new_image() {
             Ok(new) => new,
             Err(error) => {
-                if let Some(unnamed) = self.unnamed.take() {
+                for unnamed in self.unnamed.drain(..) {
                     unnamed.partial.discard()?;
                 }
                 return Err(error);
             }
         };
-        let whole = match self.unnamed.take() {
-            Some(unnamed) => {
-                let expected = unnamed.expected();
-                Some(unnamed.partial.check(&expected)?)
-            }
-            None => None,
-        };
+        let wholes = self.wholes()?;
         let trees = self.ready.iter_mut().filter_map(|r| r.tree.take());
-        image::publish(cache, hold, new, whole, trees.collect())
+        image::publish(cache, hold, new, wholes, trees.collect())
     }
 
     /// The image to be made, if it is the one demanded.
-    fn new_image(&self) -> Result<NewImage> {
+    fn new_image(&self) -> Result<Documents> {
         let mut layers = Vec::new();
-        let mut verified = self.resolved.proof.digests.clone();
+        let mut verified = self.layers.resolved.proof.digests.clone();
         let mut url = None;
-        for descriptor in &self.resolved.layers {
+        for descriptor in &self.layers.resolved.layers {
             let ready = self.ready.iter();
             for ready in ready.filter(|r| r.layer.digest == descriptor.digest) {
                 layers.push(ready.layer.clone());
@@ -272,25 +174,70 @@ impl<'a> Assembly<'a> {
             url: url.unwrap_or_default(),
             fetched: now.map_or(0, |since| since.as_secs()),
             verified,
-            version: Some(self.resolved.version.clone()),
+            version: Some(self.layers.resolved.version.clone()),
+            served: None,
         };
-        let reference = self.pull.listed_as(self.resolved);
-        let platform = &self.pull.options.platform;
+        match &self.layers.resolved.served {
+            Some(_) => self.served_image(provenance).map(Documents::Served),
+            None => self.made_image(layers, provenance).map(Documents::Made),
+        }
+    }
+
+    fn made_image(
+        &self,
+        layers: Vec<box_cache::Layer>,
+        provenance: Provenance,
+    ) -> Result<NewImage> {
+        let reference = self.layers.pull.listed_as(self.layers.resolved);
+        let platform = &self.layers.pull.options.platform;
         let command = [SHELL.to_owned()];
         let new = image::image(reference, platform, layers, &command, provenance);
         let manifest = new.manifest_digest();
-        match self.pull.demanded()? {
-            Some(expected) if expected != manifest && !self.resolved.is_tarball(&expected) => {
-                Err(Error::WrongDigest {
-                    reference: self.pull.reference.without_digest().to_string(),
-                    expected: expected.to_string(),
-                    found: found(self.resolved, &manifest),
-                })
+        match self.layers.pull.demanded()? {
+            Some(expected)
+                if expected != manifest && !self.layers.resolved.is_tarball(&expected) =>
+            {
+                Err(self.wrong_digest(&expected, found(self.layers.resolved, &manifest)))
             }
             _ => Ok(new),
         }
     }
 
+    fn served_image(&self, provenance: Provenance) -> Result<ServedImage> {
+        let served = self.layers.resolved.served.as_ref();
+        let served = served.expect("the caller has looked");
+        match self.layers.pull.demanded()? {
+            Some(expected) if !served.is(&expected) => {
+                let found = format!("the registry has the manifest {}", served.digest);
+                return Err(self.wrong_digest(&expected, found));
+            }
+            _ => {}
+        }
+        Ok(ServedImage {
+            reference: self.layers.pull.listed_as(self.layers.resolved),
+            described: served.described.clone(),
+            media_type: served.media_type.clone(),
+            manifest: served.manifest.clone(),
+            config: served.config.clone(),
+            indexes: served.indexes.clone(),
+            provenance: Provenance {
+                url: served.origin.clone(),
+                version: served.version.clone(),
+                ..provenance
+            },
+        })
+    }
+
+    fn wrong_digest(&self, expected: &Digest, found: String) -> Error {
+        Error::WrongDigest {
+            reference: self.layers.pull.reference.without_digest().to_string(),
+            expected: expected.to_string(),
+            found,
+        }
+    }
+}
+
+impl Layers<'_> {
     /// What vouches for the bytes of a layer.
     fn verified<R: std::io::Read>(
         &self,
@@ -299,6 +246,15 @@ impl<'a> Assembly<'a> {
         match &self.signature {
             Some(signature) => signature.verify(&self.pull.options.keyring, open),
             None => Ok(self.resolved.proof.digests.clone()),
+        }
+    }
+
+    /// The name of a layer for people: an image of one is named itself.
+    fn name(&self, number: usize) -> String {
+        let reference = self.pull.reference;
+        match self.resolved.layers.len() {
+            0 | 1 => reference.to_string(),
+            count => format!("{reference} layer {} of {count}", number + 1),
         }
     }
 }
@@ -317,6 +273,20 @@ fn found(resolved: &Resolved, manifest: &Digest) -> String {
         ));
     }
     text
+}
+
+/// The descriptors of distinct layers, with their numbers: a layer that an image has twice is fetched once.
+fn distinct(layers: &[Descriptor]) -> Vec<(usize, &Descriptor)> {
+    let mut distinct: Vec<(usize, &Descriptor)> = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        if distinct
+            .iter()
+            .all(|(_, other)| other.digest != layer.digest)
+        {
+            distinct.push((number, layer));
+        }
+    }
+    distinct
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ impl Pull<'_> {
         remote: &Remote<'_>,
         resolved: &Resolved,
     ) -> Result<Option<Signature>> {
-        if self.options.verify == VerifyPolicy::Off {
+        // Images of registries have signatures of another kind.
+        if self.options.verify == VerifyPolicy::Off || resolved.served.is_some() {
             return Ok(None);
         }
         let attempts = match &resolved.proof.signature {

@@ -99,7 +99,8 @@ impl Slot {
         }
         let method = Method::choose(&challenged.challenges, asker.url);
         // The password that is refused once is refused again.
-        let refused = method == Some(Method::Basic) && used.is_some();
+        let refused =
+            used.is_some() && method == Some(Method::Basic) && state.method == Some(Method::Basic);
         state.current = None;
         state.method = method;
         if refused {

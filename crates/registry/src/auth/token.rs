@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use box_transfer::header::{self, HeaderValue};
-use box_transfer::{Cause, Client, Content, Method, Refusal, Request, Response, Url};
+use box_transfer::{Cause, Client, Content, Method, Printable, Refusal, Request, Response, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ pub(super) fn fetch(
         ];
         sent = post(client, wish, &grant)?;
     }
-    let read = sent.and_then(|response| read(response, asked, credential.is_some()));
+    let read = sent.and_then(|response| read(response, asked, credential));
     Ok(read.map_err(|cause| named(wish.realm, cause)))
 }
 
@@ -143,14 +143,20 @@ struct Answer {
     expires_in: Value,
 }
 
-fn read(mut response: Response, asked: Instant, known: bool) -> Result<Token, Cause> {
+fn read(
+    mut response: Response,
+    asked: Instant,
+    credential: Option<&Credential>,
+) -> Result<Token, Cause> {
     let status = response.status().as_u16();
     if status != 200 {
         let complaint = Complaint::read(&mut response);
-        return Err(match (status, known) {
-            (400 | 401, true) => Refusal::Credentials.into(),
-            (401 | 403, false) => Refusal::Anonymous.into(),
-            (403, true) => Refusal::Denied(complaint.text).into(),
+        return Err(match (status, credential) {
+            (401 | 403, None) => Refusal::Anonymous.into(),
+            (401, Some(_)) | (400, Some(Credential::IdentityToken(_))) => {
+                Refusal::Credentials.into()
+            }
+            (403, Some(_)) => Refusal::Denied(complaint.text).into(),
             _ => complaint.cause(&response),
         });
     }
@@ -193,7 +199,21 @@ fn parse(bytes: &[u8], asked: Instant) -> Result<Token, Cause> {
 fn named(realm: &Url, cause: Cause) -> Cause {
     let host = realm.host_str().unwrap_or_default();
     match cause {
-        Cause::Refused(_) | Cause::Status { .. } => cause,
+        Cause::Refused(_) => cause,
+        Cause::Status {
+            status,
+            reason,
+            said,
+            retry_after,
+        } => {
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+            Cause::Status {
+                status,
+                reason,
+                said: Some(Printable::new(&format!("its token server {host}{said}"))),
+                retry_after,
+            }
+        }
         Cause::Absent => Cause::Protocol(format!("the token server {host} is not there")),
         transient if transient.is_transient() => transient,
         other => Cause::Protocol(format!("the token server {host}: {other}")),

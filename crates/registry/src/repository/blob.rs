@@ -43,15 +43,17 @@ impl Repository<'_> {
 
     /// Where a blob is to be had: mirrors, then the registry. The session opens these URLs.
     pub fn locations(&self, digest: &Digest) -> Vec<Location> {
-        let urls = self.places.reads.iter().filter_map(|endpoint| {
-            match self.url(endpoint, &format!("blobs/{digest}")) {
-                Ok(url) => Some(Location::Http(url)),
-                Err(error) => {
-                    self.session.note_once(&error.to_string());
-                    None
-                }
-            }
-        });
+        let endpoints = self.session.in_order(&self.places.reads).into_iter();
+        let urls =
+            endpoints.filter_map(
+                |endpoint| match self.url(endpoint, &format!("blobs/{digest}")) {
+                    Ok(url) => Some(Location::Http(url)),
+                    Err(error) => {
+                        self.session.note_once(&error.to_string());
+                        None
+                    }
+                },
+            );
         urls.collect()
     }
 

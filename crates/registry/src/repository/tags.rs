@@ -29,22 +29,32 @@ impl Repository<'_> {
         let what = format!("the tags of {}", self.name);
         self.try_each(&what, [&self.places.registry], |endpoint| {
             let first = self.url(endpoint, "tags/list?n=1000")?;
-            let mut seen = HashSet::new();
-            let mut tags = Vec::new();
-            let walked = self.pages(endpoint, first, None, &mut |bytes, _| {
-                let page: Page = serde_json::from_slice(bytes).map_err(|e| Cause::Malformed {
-                    what: "list of tags",
-                    why: e.to_string(),
-                })?;
-                for tag in page.tags.unwrap_or_default() {
-                    if seen.insert(tag.clone()) {
-                        tags.push(tag);
-                    }
+            match self.tags_from(endpoint, first)? {
+                // So many at once are too many for some.
+                Err(Cause::Status { status: 400, .. }) => {
+                    self.tags_from(endpoint, self.url(endpoint, "tags/list")?)
                 }
-                Ok(tags.len())
-            })?;
-            Ok(walked.map(|()| std::mem::take(&mut tags)))
+                got => Ok(got),
+            }
         })
+    }
+
+    fn tags_from(&self, endpoint: &Endpoint, first: Url) -> Result<Result<Vec<String>, Cause>> {
+        let mut seen = HashSet::new();
+        let mut tags = Vec::new();
+        let walked = self.pages(endpoint, first, None, &mut |bytes, _| {
+            let page: Page = serde_json::from_slice(bytes).map_err(|e| Cause::Malformed {
+                what: "list of tags",
+                why: e.to_string(),
+            })?;
+            for tag in page.tags.unwrap_or_default() {
+                if seen.insert(tag.clone()) {
+                    tags.push(tag);
+                }
+            }
+            Ok(tags.len())
+        })?;
+        Ok(walked.map(|()| tags))
     }
 
     /// Reads one page after the other, each of which `read` takes with its headers and tells how many items there are now. The first

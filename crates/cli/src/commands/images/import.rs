@@ -67,7 +67,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
             .transpose()?
             .unwrap_or_default(),
     };
-    let options = args.fetch.options(settings, &platform)?;
+    let options = args.fetch.plain(settings, &platform)?;
     let cache = Cache::open(&settings.dirs.cache)?;
     let bars = Bars::new(settings);
     let sink = layers::sink(settings);

@@ -40,7 +40,7 @@ struct Row {
 pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let platform = args.arch.clone().unwrap_or_else(Platform::host);
     let name = options::reference(&args.name)?;
-    let options = args.fetch.unpinned(settings, &platform)?;
+    let options = args.fetch.unpinned(settings, &platform, &name)?;
     let bars = Bars::new(settings);
     let offers = Remote::new(&options, &bars).offers(&name)?;
     let images = Cache::open_existing(&settings.dirs.cache).images()?;

@@ -34,7 +34,7 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     let wanted = wanted(args, &pins)?;
     let cache = Cache::open(&settings.dirs.cache)?;
     for (reference, platform) in wanted {
-        let options = args.fetch.unpinned(settings, &platform)?;
+        let options = args.fetch.unpinned(settings, &platform, &reference)?;
         let pin = pin(settings, &cache, &reference, &options)?;
         let line = format!(
             "{} ({}): {}, {}",

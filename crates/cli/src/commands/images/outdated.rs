@@ -33,7 +33,10 @@ struct Current {
     reference: Reference,
     platform: Platform,
     version: Option<String>,
-    tarball: Digest,
+    /// The digest of the tarball, or of the manifest if a registry serves it.
+    digest: Digest,
+    /// The digest that the tag had in its registry when the image was fetched.
+    tagged: Option<Digest>,
     place: &'static str,
 }
 
@@ -97,19 +100,23 @@ fn current(args: &Args, settings: &Settings) -> Result<Vec<Current>, Failure> {
     }
     let mut found = Vec::new();
     for image in &listing.images {
-        if let ([layer], true, None) = (
-            image.layers.as_slice(),
-            Remote::knows(&image.reference),
-            image.reference.digest(),
-        ) {
-            found.push(Current {
-                reference: image.reference.clone(),
-                platform: image.platform.clone(),
-                version: image.provenance.version.clone(),
-                tarball: layer.digest,
-                place: "cache",
-            });
+        if image.reference.digest().is_some() {
+            continue;
         }
+        let manifest = image.manifest_digest;
+        let (digest, tagged) = match (image.layers.as_slice(), &image.provenance.served) {
+            (_, Some(served)) => (manifest, Some(served.index.unwrap_or(manifest))),
+            ([layer], None) if image.reference.is_own() => (layer.digest, None),
+            _ => continue,
+        };
+        found.push(Current {
+            reference: image.reference.clone(),
+            platform: image.platform.clone(),
+            version: image.provenance.version.clone(),
+            digest,
+            tagged,
+            place: "cache",
+        });
     }
     let pins = args.fetch.pins_if_there()?;
     for pin in pins.iter().flat_map(Pins::iter) {
@@ -117,7 +124,8 @@ fn current(args: &Args, settings: &Settings) -> Result<Vec<Current>, Failure> {
             reference: pin.reference.clone(),
             platform: pin.arch.parse()?,
             version: Some(pin.version.clone()),
-            tarball: pin.tarball,
+            digest: pin.tarball.unwrap_or(pin.manifest),
+            tagged: None,
             place: "lock",
         });
     }
@@ -126,11 +134,18 @@ fn current(args: &Args, settings: &Settings) -> Result<Vec<Current>, Failure> {
 }
 
 fn newer(args: &Args, settings: &Settings, current: &Current) -> Result<Option<Row>, Failure> {
-    let options = args.fetch.unpinned(settings, &current.platform)?;
+    let options = args
+        .fetch
+        .unpinned(settings, &current.platform, &current.reference)?;
     let bars = Bars::new(settings);
-    let newest = Remote::new(&options, &bars).newest(&current.reference)?;
-    let digest = newest.tarball().map(|tarball| tarball.digest);
-    Ok((digest != Some(current.tarball)).then(|| Row {
+    let remote = Remote::new(&options, &bars);
+    if current.tagged.is_some() && remote.digest_of(&current.reference)? == current.tagged {
+        return Ok(None);
+    }
+    let newest = remote.newest(&current.reference)?;
+    let served = newest.served.as_ref().map(|served| served.digest);
+    let digest = served.or(newest.tarball().map(|tarball| tarball.digest));
+    Ok((digest != Some(current.digest)).then(|| Row {
         reference: current.reference.to_string(),
         platform: current.platform.to_string(),
         place: current.place,

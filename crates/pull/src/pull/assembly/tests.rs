@@ -8,7 +8,7 @@ use box_transfer::Location;
 
 use super::*;
 use crate::BoxError;
-use crate::layer::{LayerSink, LayerWriter};
+use crate::layer::{LayerSink, LayerWriter, StagedLayer};
 use crate::options::PullOptions;
 use crate::resolved::Proof;
 
@@ -68,6 +68,7 @@ fn published(dir: &Path, names: &[&str]) -> Resolved {
             sha512: None,
             size: Some(name.len() as u64),
             media_type: Some("application/vnd.oci.image.layer.v1.tar".to_owned()),
+            diff_id: None,
         }
     });
     Resolved {
@@ -79,6 +80,7 @@ fn published(dir: &Path, names: &[&str]) -> Resolved {
         },
         current: true,
         searched: Vec::new(),
+        served: None,
     }
 }
 
@@ -147,5 +149,8 @@ fn one_wrong_layer_is_no_image() {
     assert!(error.contains("wrong content"), "{error}");
     assert!(cache.images().unwrap().is_empty());
     let kept = |name: &str| cache.has_blob(&Digest::of(name.as_bytes())).unwrap();
-    assert_eq!((kept("one"), kept("two")), (Some(3), None));
+    assert_eq!((kept("one"), kept("two")), (None, None));
+    std::fs::write(dir.path().join("two"), "two").unwrap();
+    obtain(&cache, &resolved).unwrap();
+    assert_eq!((kept("one"), kept("two")), (Some(3), Some(3)));
 }

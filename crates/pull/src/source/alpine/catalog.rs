@@ -60,9 +60,11 @@ impl<'a> Catalog<'a> {
                 sha512: release.sha512,
                 size: release.size,
                 media_type: None,
+                diff_id: None,
             }],
             current: true,
             searched: Vec::new(),
+            served: None,
         }
     }
 
