@@ -8,7 +8,7 @@ mod realm;
 mod slot;
 mod token;
 
-pub(crate) use challenge::Challenge;
+pub use challenge::Challenge;
 pub(crate) use method::Method;
 pub(crate) use slot::{Asker, Authorization, Challenged, Slot, Slots};
 

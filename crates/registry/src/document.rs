@@ -82,8 +82,11 @@ impl Document {
         descriptor(&self.media_type, size, &self.digest)
     }
 
-    /// Takes the bytes of an answer that have their digest already.
-    pub(crate) fn new(bytes: Vec<u8>, content_type: &str, digest: Digest) -> Result<Self, Cause> {
+    /// Takes bytes that have this digest, and what a server says about their type: nothing, if it is empty.
+    ///
+    /// # Errors
+    /// They are no document, or the document says that it is another one.
+    pub fn new(bytes: Vec<u8>, content_type: &str, digest: Digest) -> Result<Self, Cause> {
         let media_type = media_type(&bytes, content_type).map_err(|why| Cause::Malformed {
             what: "manifest",
             why: Printable::new(&why).to_string(),

@@ -20,6 +20,7 @@ mod repository;
 mod session;
 mod upload;
 
+pub use auth::Challenge;
 pub use configuration::{Configuration, Places, RegistrySettings};
 pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
 pub use document::{Document, Parsed, artifact_type};

@@ -5,10 +5,13 @@ mod manifest;
 mod referrers;
 mod tags;
 
+use std::collections::VecDeque;
+
 use box_cache::Digest;
 use box_transfer::{Attempts, Backoff, Cause, Request, Response, Url};
 
 use crate::auth::Access;
+use crate::configuration::contacted;
 use crate::endpoint::{Answers, Endpoint};
 use crate::session::Registry;
 use crate::{Error, Places, RepositoryName, Result};
@@ -86,8 +89,9 @@ impl<'r> Repository<'r> {
         self.session.send(&self.name, endpoint, access, request)
     }
 
-    /// Tries one place after the other until `once` succeeds, the last one again while that can help. A place that is given up for the
-    /// next one is said in one line.
+    /// Tries one place after the other until `once` succeeds. What the registry itself says is final, however mirrors may have failed;
+    /// where it is out of reach, mirrors that may recover are tried once more, with patience. A place that is given up for the next one
+    /// is said in one line.
     pub(crate) fn try_each<'e, T>(
         &self,
         what: &str,
@@ -95,85 +99,87 @@ impl<'r> Repository<'r> {
         mut once: impl FnMut(&'e Endpoint) -> Result<Result<T, Cause>>,
     ) -> Result<T> {
         let mut attempts = Attempts::default();
-        let mut endpoints = self.session.in_order(endpoints).into_iter().peekable();
-        let mut last = Err(Cause::Absent);
-        let mut host = self.name.host();
-        while let Some(endpoint) = endpoints.next() {
-            host = &endpoint.host;
-            let is_last = endpoints.peek().is_none();
-            last = self.try_one(endpoint, is_last, &mut attempts, &mut once)?;
-            match (&last, endpoints.peek()) {
-                (Ok(_), _) => break,
-                (Err(cause), Some(next)) => {
-                    if !cause.is_absent() {
-                        self.session.note_outage(endpoint);
-                    }
-                    self.session.note_once(&format!(
-                        "{host} cannot serve {what}: {cause}; trying {}",
-                        next.host
-                    ));
-                }
-                (Err(_), None) => {}
+        let mut queue: VecDeque<_> = self.session.in_order(endpoints).into();
+        let mut recovering = Vec::new();
+        while let Some(endpoint) = queue.pop_front() {
+            let patient = queue.is_empty();
+            if let Some(got) = self.try_one(endpoint, patient, &mut attempts, &mut once)? {
+                return Ok(got);
             }
-        }
-        match last {
-            Ok(got) => Ok(got),
-            Err(cause @ (Cause::Refused(_) | Cause::Absent)) => {
-                let host = match host == crate::configuration::contacted(self.name.host()) {
+            let Some(last) = attempts.0.last() else {
+                break;
+            };
+            let is_only = queue.is_empty() && attempts.0.len() == 1;
+            if is_final(&last.cause) && (self.is_registry(endpoint) || is_only) {
+                let host = match endpoint.host == contacted(self.name.host()) {
                     true => self.name.host(),
-                    false => host,
+                    false => &endpoint.host,
                 };
-                Err(Error::of_cause(what.to_owned(), host, "", cause))
+                let cause = attempts.0.pop().map_or(Cause::Absent, |last| last.cause);
+                return Err(Error::of_cause(what.to_owned(), host, "", cause));
             }
-            Err(_) => Err(Error::Unreachable {
-                what: what.to_owned(),
-                attempts,
-            }),
+            if !patient && last.cause.is_transient() {
+                recovering.push(endpoint);
+            }
+            if queue.is_empty() {
+                queue.extend(std::mem::take(&mut recovering));
+            }
+            if let Some(next) = queue.front() {
+                if !last.cause.is_absent() {
+                    self.session.note_outage(endpoint);
+                }
+                self.session.note_once(&format!(
+                    "{} cannot serve {what}: {}; trying {}",
+                    endpoint.host, last.cause, next.host
+                ));
+            }
         }
+        Err(Error::Unreachable {
+            what: what.to_owned(),
+            attempts,
+        })
     }
 
+    /// Whether a place is the registry itself, and no mirror.
+    fn is_registry(&self, endpoint: &Endpoint) -> bool {
+        let registry = &self.places.registry;
+        (&endpoint.host, &endpoint.path) == (&registry.host, &registry.path)
+    }
+
+    /// `None` for a failure, which is the last one of `attempts` then.
     fn try_one<'e, T>(
         &self,
         endpoint: &'e Endpoint,
-        is_last: bool,
+        patient: bool,
         attempts: &mut Attempts,
         once: &mut impl FnMut(&'e Endpoint) -> Result<Result<T, Cause>>,
-    ) -> Result<Result<T, Cause>> {
+    ) -> Result<Option<T>> {
         let mut backoff = Backoff::new(&self.session.options.retry);
         loop {
             let cause = match once(endpoint)? {
-                Ok(got) => return Ok(Ok(got)),
+                Ok(got) => return Ok(Some(got)),
                 Err(cause) => cause,
             };
-            let pause = match cause.is_transient() && is_last {
+            let pause = match cause.is_transient() && patient {
                 true => backoff.next_pause(cause.retry_after()),
                 false => None,
             };
             tracing::debug!(host = endpoint.host, %cause, ?pause, "a request failed");
-            let Some(pause) = pause else {
-                let shown = cause.to_string();
-                attempts.push(endpoint.host.clone(), cause);
-                return Ok(Err(match attempts.0.last() {
-                    Some(last) => again(&last.cause, shown),
-                    None => Cause::Protocol(shown),
-                }));
-            };
-            self.session.note(&format!(
-                "{}: {cause}; retrying in {:.1} s",
-                endpoint.host,
-                pause.as_secs_f32()
-            ));
+            let again = pause.map(|pause| {
+                let seconds = pause.as_secs_f32();
+                format!("{}: {cause}; retrying in {seconds:.1} s", endpoint.host)
+            });
             attempts.push(endpoint.host.clone(), cause);
+            let (Some(pause), Some(again)) = (pause, again) else {
+                return Ok(None);
+            };
+            self.session.note(&again);
             std::thread::sleep(pause);
         }
     }
 }
 
-/// A cause is not cloned; what the caller needs of it is.
-fn again(cause: &Cause, shown: String) -> Cause {
-    match cause {
-        Cause::Absent => Cause::Absent,
-        Cause::Refused(refusal) => Cause::Refused(refusal.clone()),
-        _ => Cause::Protocol(shown),
-    }
+/// Whether the server has decided: it does not have this, or does not give it away.
+fn is_final(cause: &Cause) -> bool {
+    matches!(cause, Cause::Refused(_) | Cause::Absent)
 }

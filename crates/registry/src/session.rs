@@ -237,7 +237,7 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// Has a mirror asked after all others from now on.
+    /// Has a place asked after all others from now on.
     pub(crate) fn note_outage(&self, endpoint: &Endpoint) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         down.insert(endpoint.host.clone());

@@ -213,6 +213,26 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a line holds, what is read of it means itself when it is written again.
+        #[test]
+        fn what_is_read_is_read_again(line in "[A-Za-z]{0,3}[ ,=\"\\\\a-cé/;]{0,60}") {
+            let mut all = Vec::new();
+            parse(&line, &mut all);
+            let written = all.iter().map(|challenge| {
+                let parameters = challenge.parameters.iter().map(|(name, value)| {
+                    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+                    format!("{name}=\"{escaped}\"")
+                });
+                format!("{} {}", challenge.scheme, parameters.collect::<Vec<_>>().join(", "))
+            });
+            let written = written.collect::<Vec<_>>().join(", ");
+            let mut again = Vec::new();
+            parse(&written, &mut again);
+            proptest::prop_assert_eq!(again, all, "{}", written);
+        }
+    }
+
     #[test]
     fn a_server_cannot_send_challenges_without_end() {
         let many = "Basic, ".repeat(2000);

@@ -28,18 +28,17 @@ impl Repository<'_> {
             artifact_type.is_none_or(|wanted| own.as_deref() == Some(wanted))
         };
         let mut all = Vec::new();
-        for (i, endpoint) in self.places.reads.iter().enumerate() {
-            let is_last = i + 1 == self.places.reads.len();
+        for endpoint in self.session.in_order(&self.places.reads) {
             let got = self.try_each(&what, [endpoint], |endpoint| {
                 self.referrers_at(endpoint, digest, artifact_type)
             });
             match got {
                 Ok(got) => all = got,
-                Err(error) if is_last => return Err(error),
+                Err(error) if self.is_registry(endpoint) => return Err(error),
                 Err(error) => self.session.note_once(&error.to_string()),
             }
             all.retain(is_wanted);
-            if !all.is_empty() {
+            if !all.is_empty() || self.is_registry(endpoint) {
                 break;
             }
         }
