@@ -29,6 +29,7 @@ pub fn of_pull(error: &box_pull::Error) -> Option<String> {
     let hint = match error {
         Error::Cache(error) => return of_cache(error),
         Error::Transfer(error) => return of_transfer(error),
+        Error::Registry(error) => return of_registry(error),
         Error::Io { source, .. } => return of_io(source),
         Error::NoPlatform { platforms, .. } => {
             let first = platforms.first()?;
