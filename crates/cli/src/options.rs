@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use box_run::capabilities::Set;
 use oci_spec::runtime::LinuxSeccomp;
 
-pub use reference::{expansion, reference};
+pub use reference::{aliased, expansion, reference};
 
 use crate::report::{Failure, cause};
 

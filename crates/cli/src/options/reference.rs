@@ -1,26 +1,30 @@
 //! Names of images as users type them.
 
+use std::borrow::Cow;
+
 use box_cache::Reference;
 
 use crate::report::Failure;
 use crate::settings::registries;
 
-/// An image reference, after the aliases of the user's `registries.conf`. They are looked up for names without a host only, and never
-/// for Alpine's own: to start a container of `alpine`, no file of registries is read.
+/// An image reference, after the aliases of the user's `registries.conf`.
 pub fn reference(text: &str) -> Result<Reference, Failure> {
-    let parse = |text: &str| {
-        text.parse::<Reference>().map_err(|error| {
-            Failure::from_error(&error)
-                .hint("name an image like alpine, nginx:1.27, ghcr.io/org/app or alpine@sha256:...")
-        })
-    };
+    aliased(text)?.parse::<Reference>().map_err(|error| {
+        Failure::from_error(&error)
+            .hint("name an image like alpine, nginx:1.27, ghcr.io/org/app or alpine@sha256:...")
+    })
+}
+
+/// The name that an alias stands for, or the text itself. Aliases are looked up for names without a host only, and never for Alpine's
+/// own: to start a container of `alpine`, no file of registries is read.
+pub fn aliased(text: &str) -> Result<Cow<'_, str>, Failure> {
     let Some(short) = Reference::short_name(text) else {
-        return parse(text);
+        return Ok(Cow::Borrowed(text));
     };
-    match registries::shared()?.alias(short) {
-        Some(full) => parse(&format!("{full}{}", &text[short.len()..])),
-        None => parse(text),
-    }
+    Ok(match registries::shared()?.alias(short) {
+        Some(full) => Cow::Owned(format!("{full}{}", &text[short.len()..])),
+        None => Cow::Borrowed(text),
+    })
 }
 
 /// What the name of an image stands for, to be said before it is fetched, if the name does not say where the image is:

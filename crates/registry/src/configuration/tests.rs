@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use proptest::prelude::*;
 
 const FILE: &str = "/etc/containers/registries.conf";
 
@@ -333,4 +334,24 @@ fn certificates_are_read_for_the_host_that_is_contacted() {
         error.to_string().contains("x.key is missing beside it"),
         "{error}"
     );
+}
+
+proptest! {
+    /// As the fuzz target `registries_conf`, for a short while.
+    #[test]
+    fn whatever_a_file_says_places_stay_hosts_and_paths(
+        text in r#"(\[\[registry(\.mirror)?\]\]\n|(prefix|location|pull-from-mirror) = "([a-z.:@/*%?#-]|docker\.io|/library|\.\.){0,12}"\n|insecure = true\n|\[aliases\]\n|x = "[a-z./:@]{0,8}"\n|\PC{0,4}){0,12}"#,
+    ) {
+        let mut configuration = Configuration::default();
+        if configuration.add_registries_conf(Path::new("any"), &text).is_ok() {
+            for text in ["nginx", "a.b.example/c/d/e", "localhost:5000/a"] {
+                for place in configuration.places(&name(text)).map(|p| p.reads).unwrap_or_default() {
+                    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]/".contains(c);
+                    prop_assert!(!place.host.is_empty() && !place.host.contains('/'));
+                    prop_assert!(place.host.chars().chain(place.path.chars()).all(plain));
+                    prop_assert!(place.path.split('/').all(|part| part != ".."));
+                }
+            }
+        }
+    }
 }

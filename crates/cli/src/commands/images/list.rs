@@ -3,10 +3,10 @@
 use box_cache::{Cache, Image, Reference, Verified};
 use serde::Serialize;
 
-use crate::output;
 use crate::output::listing::{Column, ListFormat, Listing};
 use crate::report::{Failure, warn};
 use crate::settings::Settings;
+use crate::{options, output};
 
 /// Lists the images in the cache, with their origin and how they were verified.
 #[derive(Debug, clap::Args)]
@@ -77,14 +77,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
     for damaged in &listing.damaged {
         warn(Failure::from_error(&damaged.error).message());
     }
+    let name = args.name.as_deref().map(options::aliased).transpose()?;
     let rows: Vec<Row> = listing
         .images
         .iter()
-        .filter(|image| {
-            args.name
-                .as_deref()
-                .is_none_or(|name| is_named(image, name))
-        })
+        .filter(|image| name.as_deref().is_none_or(|name| is_named(image, name)))
         .map(Row::of)
         .collect();
     LISTING.print(&rows, &args.format, settings.quiet)?;

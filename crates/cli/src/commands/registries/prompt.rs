@@ -35,24 +35,28 @@ fn ask(question: &str, hidden: bool) -> Result<String, Failure> {
         Failure::new(format!("cannot ask for the {what}: {}", cause(&error)))
             .hint("without a terminal: box login -u USER --password-stdin HOST")
     };
-    let mut terminal = File::options()
+    let terminal = File::options()
         .read(true)
         .write(true)
         .open("/dev/tty")
         .map_err(failed)?;
-    terminal
-        .write_all(printable(question).as_bytes())
-        .map_err(failed)?;
     // A signal must not end box while the terminal shows nothing.
     let signals = Interrupts::hold().map_err(failed)?;
-    let answer = read(&terminal, &signals, hidden);
+    let answer = read(&terminal, question, &signals, hidden);
     signals.finish().map_err(failed)?;
     let answer = answer.map_err(failed)?;
     String::from_utf8(answer).map_err(|_| failed(io::Error::other("it is not UTF-8")))
 }
 
-fn read(mut terminal: &File, signals: &Interrupts, hidden: bool) -> io::Result<Vec<u8>> {
+fn read(
+    mut terminal: &File,
+    question: &str,
+    signals: &Interrupts,
+    hidden: bool,
+) -> io::Result<Vec<u8>> {
+    // Before the question, as an answer may come at once.
     let _quiet = hidden.then(|| Quiet::make(terminal)).transpose()?;
+    terminal.write_all(printable(question).as_bytes())?;
     let waits_on = terminal.as_fd().try_clone_to_owned()?;
     let mut keys = signals.watch(terminal.try_clone()?, Some(waits_on))?;
     let mut answer = Vec::new();

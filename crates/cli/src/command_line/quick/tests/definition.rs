@@ -13,6 +13,7 @@ use crate::options::globals::Globals;
 const LEFT: &[&str] = &[
     "--annotation",
     "--arch",
+    "--authfile",
     "--blkio-weight",
     "--ca-cert",
     "--cgroup-parent",
