@@ -128,10 +128,11 @@ impl<'r> Repository<'r> {
                 if !last.cause.is_absent() {
                     self.session.note_outage(endpoint);
                 }
-                self.session.note_once(&format!(
+                let text = format!(
                     "{} cannot serve {what}: {}; trying {}",
                     endpoint.host, last.cause, next.host
-                ));
+                );
+                self.session.note_left(endpoint, &text);
             }
         }
         Err(Error::Unreachable {

@@ -237,6 +237,13 @@ impl<'a> Registry<'a> {
         }
     }
 
+    /// That a place is left for another one, once for each place: it lacks as many documents and blobs as an image has.
+    pub(crate) fn note_left(&self, endpoint: &Endpoint, text: &str) {
+        if self.is_new(&format!("left {}", endpoint.host)) {
+            self.note(text);
+        }
+    }
+
     /// Has a place asked after all others from now on.
     pub(crate) fn note_outage(&self, endpoint: &Endpoint) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);

@@ -173,9 +173,10 @@ const QUIRKS: &[(&str, Quirk)] = &[
     ("carvel-dev/imgpkg#131", |_, request, _| {
         (request.method == "HEAD").then(|| Response::status(405))
     }),
-    // 503 once for everything that is sent.
+    // 503 once for every upload that is begun and for the manifest.
     ("docker/hub-feedback#2023", |_, request, nth| {
-        (nth == 0 && is_upload(request)).then(|| Response::status(503).header("Retry-After", "0"))
+        (nth == 0 && request.method != "HEAD" && !request.path.contains("session"))
+            .then(|| Response::status(503).header("Retry-After", "0"))
     }),
 ];
 
