@@ -79,7 +79,12 @@ pub enum Event<'a> {
         /// The object of the wait, for display.
         name: &'a str,
     },
-    /// Something worth knowing that is not a failure: a retry, another mirror, an unsigned release.
+    /// Something that is out of order, although the work goes on: a mirror that fails.
+    Warning {
+        /// One line.
+        text: &'a str,
+    },
+    /// Something worth knowing that is not a failure: a retry, an unsigned release.
     Note {
         /// One line.
         text: &'a str,

@@ -15,7 +15,7 @@ use total::Total;
 
 use crate::options::globals;
 use crate::output;
-use crate::report::printable;
+use crate::report::{printable, warn};
 use crate::settings::Settings;
 
 /// Without a terminal, a long step prints its progress at this interval, so that a log shows that it is alive.
@@ -188,6 +188,14 @@ impl Bars {
         }
     }
 
+    fn warn(&self, text: &str) {
+        match &self.style {
+            Style::Bars(bars) => bars.suspend(|| warn(text)),
+            Style::Lines | Style::Silent => warn(text),
+            Style::Json => self.note(&format!("warning: {text}")),
+        }
+    }
+
     fn total(&self) -> MutexGuard<'_, Total> {
         // As below.
         self.total.lock().unwrap_or_else(PoisonError::into_inner)
@@ -212,6 +220,7 @@ impl Progress for Bars {
             Event::Finished { task, complete } => self.finished(task, complete),
             Event::Waiting { task, name } => self.waiting(task, name),
             Event::Note { text } => self.note(text),
+            Event::Warning { text } => self.warn(text),
             _ => {}
         }
     }

@@ -7,6 +7,7 @@ pub mod named;
 pub mod platforms;
 pub mod remote;
 pub mod shipment;
+pub mod signing;
 pub mod supply;
 pub mod trees;
 pub mod trust;

@@ -117,6 +117,14 @@ pub enum Error {
     /// A signature is required, and the image in the cache has none by a trusted key.
     #[error("cannot use {0}: it is in the cache without the signature of a trusted publisher")]
     Untrusted(String),
+    /// An image cannot be signed.
+    #[error("cannot sign {what}: {why}")]
+    Sign {
+        /// The repository and the digest.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// The policy for images of this name does not permit it.
     #[error("cannot use {reference}: {refusal}")]
     Refused {

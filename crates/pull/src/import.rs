@@ -63,7 +63,7 @@ pub fn import(
         sha512: None,
         limit: options.max_size,
     };
-    let mut tap = LayerTap::start(sink, &blob.name)?;
+    let mut tap = LayerTap::start(sink, &blob.name, None)?;
     let got = get(cache, import.input, &blob, options, &mut tap, progress)?;
     let (got, tree) = tap.finish(got)?;
     let url = got.url.clone();

@@ -12,8 +12,9 @@ pub(crate) use tap::LayerTap;
 
 /// Starts layers. What happens to their bytes is the caller's business; a pull needs only their [`DiffId`].
 pub trait LayerSink: Send + Sync {
-    /// Starts one layer. Its first bytes tell how it is compressed.
-    fn layer(&self) -> io::Result<Box<dyn LayerWriter>>;
+    /// Starts one layer. Its first bytes tell how it is compressed. `expected` is the digest of its content, if a config names it; it
+    /// is compared by the caller.
+    fn layer(&self, expected: Option<&DiffId>) -> io::Result<Box<dyn LayerWriter>>;
 }
 
 /// A layer in progress. If it is dropped before [`LayerWriter::finish`], it is discarded.

@@ -34,6 +34,4 @@ pub use resolved::{Descriptor, Proof, Resolved, Served, Sidecar};
 pub use signature::{Keyring, VerifyPolicy};
 pub use source::Offer;
 pub use source::alpine::{AlpineError, Alternatives, DEFAULT_MIRROR};
-pub use trust::{
-    Evidence, Policy, PublicKey, Refusal, Rule, SignatureImage, Signers, SigningKey, Subject,
-};
+pub use trust::{Evidence, Policy, PublicKey, Refusal, Rule, Signers, SigningKey, Subject};

@@ -77,7 +77,6 @@ pub fn pull(
         cache.touch(&image)?;
         return Ok(unchanged(image));
     }
-    pull.say_whose();
     let remote = Remote::new(options, progress);
     if let Some(image) = pull.confirmed(&remote)? {
         cache.touch(&image)?;
@@ -109,7 +108,6 @@ pub fn pull_all(
     if options.offline {
         return Err(Error::OfflineFetch(format!("all platforms of {reference}")));
     }
-    pull(sink).say_whose();
     let remote = Remote::new(options, progress);
     let mut all = Vec::new();
     for resolved in remote.all(reference)? {
@@ -146,7 +144,7 @@ struct Pull<'a> {
 
 impl Pull<'_> {
     /// Fetches what is missing of an image, unless the cache has just this one.
-    fn bring(&self, remote: &Remote<'_>, resolved: Resolved) -> Result<Pulled> {
+    fn bring(&self, remote: &Remote<'_>, mut resolved: Resolved) -> Result<Pulled> {
         let cache = self.cache;
         let (image, outcome) = match self.unchanged(&resolved)? {
             Some(image) => {
@@ -158,6 +156,7 @@ impl Pull<'_> {
                 (image, outcome)
             }
             None => {
+                self.vouch(remote, &mut resolved)?;
                 let obtained = self.obtain(remote, &resolved)?;
                 // Abandoned downloads are cleaned up in passing.
                 if let Err(error) = cache.expire_downloads(&Expiry::default()) {
@@ -171,14 +170,6 @@ impl Pull<'_> {
             outcome,
             resolved: Some(resolved),
         })
-    }
-
-    /// Says in full what a name without a host means.
-    fn say_whose(&self) {
-        let full = self.reference.in_full();
-        if !self.reference.is_own() && full != self.reference.to_string() {
-            self.note(&format!("{} is {full}", self.reference));
-        }
     }
 
     /// The image in the cache, as nothing may be fetched.

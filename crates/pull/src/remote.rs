@@ -17,7 +17,7 @@ use crate::source::{self, Offer, Query};
 pub struct Remote<'a> {
     options: &'a PullOptions,
     pub(crate) mirrors: Mirrors<'a>,
-    registry: Arc<Registry<'a>>,
+    pub(crate) registry: Arc<Registry<'a>>,
     /// Fetches from registries.
     blobs: Fetcher<'a>,
     progress: &'a dyn Progress,

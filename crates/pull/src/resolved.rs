@@ -123,8 +123,12 @@ impl Resolved {
     pub(crate) fn is_image(&self, image: &Image) -> bool {
         if let Some(served) = &self.served {
             let known = image.provenance.served.as_ref();
-            return image.manifest_digest == served.digest
-                && known.is_some_and(|known| known.index == served.index());
+            // Who asks by the digest of the manifest learns of no index.
+            let same = |known: &box_cache::Served| {
+                let index = served.index();
+                index.is_none() || known.index == index
+            };
+            return image.manifest_digest == served.digest && known.is_some_and(same);
         }
         self.tarball()
             .is_some_and(|tarball| image.is_of(&tarball.digest))

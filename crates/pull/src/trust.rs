@@ -9,6 +9,7 @@
 //! (<https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>), and sigstore bundles
 //! (<https://github.com/sigstore/protobuf-specs>). Certificates and transparency logs are not evaluated: only keys count.
 
+mod attach;
 mod bundle;
 mod encrypted;
 mod evidence;
@@ -16,13 +17,14 @@ mod judgement;
 mod key;
 mod payload;
 mod policy;
+pub(crate) mod search;
 mod signing;
 
 pub use evidence::{Evidence, Subject};
 pub use judgement::Refusal;
 pub use key::PublicKey;
 pub use policy::{Policy, Rule, Signers};
-pub use signing::{SignatureImage, SigningKey};
+pub use signing::SigningKey;
 
 #[cfg(test)]
 mod tests;

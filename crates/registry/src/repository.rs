@@ -132,7 +132,7 @@ impl<'r> Repository<'r> {
                     "{} cannot serve {what}: {}; trying {}",
                     endpoint.host, last.cause, next.host
                 );
-                self.session.note_left(endpoint, &text);
+                self.session.warn_left(endpoint, &text);
             }
         }
         Err(Error::Unreachable {

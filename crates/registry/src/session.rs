@@ -141,7 +141,7 @@ impl<'a> Registry<'a> {
             access,
             credential,
             client: &client,
-            note: &|text| self.note_once(text),
+            note: &|text| self.warn_once(text),
         };
         let used = match slot.current(&asker)? {
             Ok(used) => used,
@@ -230,17 +230,17 @@ impl<'a> Registry<'a> {
         self.progress.event(Event::Note { text });
     }
 
-    /// A note that is worth reading once.
-    pub(crate) fn note_once(&self, text: &str) {
+    /// A warning that is worth reading once.
+    pub(crate) fn warn_once(&self, text: &str) {
         if self.is_new(text) {
-            self.note(text);
+            self.progress.event(Event::Warning { text });
         }
     }
 
     /// That a place is left for another one, once for each place: it lacks as many documents and blobs as an image has.
-    pub(crate) fn note_left(&self, endpoint: &Endpoint, text: &str) {
+    pub(crate) fn warn_left(&self, endpoint: &Endpoint, text: &str) {
         if self.is_new(&format!("left {}", endpoint.host)) {
-            self.note(text);
+            self.progress.event(Event::Warning { text });
         }
     }
 

@@ -185,7 +185,8 @@ impl<'a> Fetcher<'a> {
         }
         let mut forsaken = self.forsaken.lock().unwrap_or_else(PoisonError::into_inner);
         if forsaken.insert(host) {
-            self.note(&format!("{location}: {cause}; trying {next}"));
+            let text = format!("{location}: {cause}; trying {next}");
+            self.progress.event(Event::Warning { text: &text });
         }
     }
 
@@ -219,7 +220,7 @@ mod tests {
 
     impl Progress for Notes {
         fn event(&self, event: Event<'_>) {
-            if let Event::Note { text } = event {
+            if let Event::Note { text } | Event::Warning { text } = event {
                 self.0.lock().unwrap().push(text.to_owned());
             }
         }

@@ -86,12 +86,21 @@ impl Verified {
 impl Provenance {
     /// Merges the provenance of an image that is added again, byte for byte, with the `known` one. A check that these bytes passed
     /// still counts, and adding them again unverified takes nothing away.
-    pub(crate) fn after(self, known: Provenance) -> Provenance {
+    pub(crate) fn after(self, mut known: Provenance) -> Provenance {
+        let before = known.served.take();
+        let served = match &self.served {
+            // Who asked by the digest of the manifest learned of no index.
+            Some(own) => Some(Served {
+                index: own.index.or(before.and_then(|before| before.index)),
+            }),
+            None => before,
+        };
         match self.verified == Verified::Unverified || self.verified.rank() < known.verified.rank()
         {
-            true => known,
+            true => Provenance { served, ..known },
             false => Provenance {
                 version: self.version.or(known.version),
+                served,
                 ..self
             },
         }

@@ -121,19 +121,32 @@ pub fn artifact_type(manifest: &[u8]) -> Option<String> {
 }
 
 impl Cache {
-    /// The index from which an image was chosen when it was pulled, as its registry served it, and its media type. `None` if there
-    /// was none.
-    pub fn index_of(&self, image: &Image) -> Result<Option<(Vec<u8>, String)>> {
-        let Some(digest) = image.provenance.index() else {
+    /// The index from which all these images were chosen when they were pulled, as its registry served it, and its media type. `None`
+    /// if there is no such index, or if it lists anything else, such as images for other platforms.
+    pub fn served_index(&self, images: &[Image]) -> Result<Option<(Vec<u8>, String)>> {
+        let of = |image: &Image| image.provenance.index();
+        let Some(digest) = images.first().and_then(of) else {
             return Ok(None);
         };
+        if images.iter().any(|image| of(image) != Some(digest)) {
+            return Ok(None);
+        }
         let bytes = self.read_document(&digest)?;
         let index: Index = serde_json::from_slice(&bytes).map_err(|error| Error::Document {
             what: "index",
             path: self.layout().blob(&digest),
             reason: error.to_string(),
         })?;
-        Ok(Some((bytes, index.media_type().to_owned())))
+        let is_there = |entry: &Entry| {
+            let mut manifests = images.iter().map(|image| image.manifest_digest.to_string());
+            manifests.any(|manifest| manifest == entry.digest)
+        };
+        let media_type = index.media_type().to_owned();
+        Ok(index
+            .manifests
+            .iter()
+            .all(is_there)
+            .then_some((bytes, media_type)))
     }
 
     /// Whether an index of the cache lists a manifest, itself or in an index nested in it.

@@ -75,6 +75,8 @@ struct ImageView {
     #[serde(flatten)]
     row: list::Row,
     config_digest: String,
+    /// The digest of the index from which the image was chosen, if a registry served one.
+    index: Option<String>,
     layers: Vec<LayerView>,
     config: ImageConfiguration,
 }
@@ -164,6 +166,11 @@ fn view(image: &Image) -> ImageView {
     ImageView {
         row: list::Row::of(image),
         config_digest: image.config_digest.to_string(),
+        index: image
+            .provenance
+            .served
+            .as_ref()
+            .and_then(|served| Some(served.index?.to_string())),
         layers: image.layers.iter().map(layer).collect(),
         config: image.config.clone(),
     }

@@ -4,6 +4,6 @@ pub mod inspect;
 pub mod login;
 pub mod logout;
 pub mod manifest;
-mod prompt;
+pub mod prompt;
 pub mod push;
 pub mod tags;

@@ -163,8 +163,9 @@ pub fn hashing_sink() -> Box<dyn LayerSink> {
 struct TreeSink(LayerStore);
 
 impl LayerSink for TreeSink {
-    fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
-        let writer = self.0.writer(Limits::default()).map_err(io::Error::other)?;
+    fn layer(&self, expected: Option<&DiffId>) -> io::Result<Box<dyn LayerWriter>> {
+        let writer = self.0.writer_of(expected, Limits::default());
+        let writer = writer.map_err(io::Error::other)?;
         Ok(Box::new(TreeWriter(writer)))
     }
 }
@@ -208,7 +209,7 @@ impl StagedLayer for StagedTree {
 struct DigestSink;
 
 impl LayerSink for DigestSink {
-    fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
+    fn layer(&self, _: Option<&DiffId>) -> io::Result<Box<dyn LayerWriter>> {
         Ok(Box::new(DigestWriter {
             decoder: Decoder::new(Limits::default()),
             hash: Hash {

@@ -205,13 +205,20 @@ pub fn fetch(
         cache.note_lock_file(pins.path())?;
     }
     let bars = Bars::new(settings);
-    if let Some(full) = options::expansion(reference).filter(|_| !options.offline) {
-        let text = format!("{reference} is {full}");
-        bars.event(Event::Note { text: &text });
+    if !options.offline {
+        say_whose(reference, &bars);
     }
     let sink = layers::sink(settings);
     let pulled = box_pull::pull(&cache, reference, options, sink.as_ref(), &bars)?;
     Ok((pulled.image, pulled.outcome))
+}
+
+/// Says in full what a name without a host means.
+fn say_whose(reference: &Reference, progress: &dyn Progress) {
+    if let Some(full) = options::expansion(reference) {
+        let text = format!("{reference} is {full}");
+        progress.event(Event::Note { text: &text });
+    }
 }
 
 /// Fetches the images of a reference for all platforms. Those for other machines are unpacked when they are used.
@@ -222,6 +229,7 @@ pub fn fetch_all(
 ) -> Result<Vec<(Image, Outcome)>, box_pull::Error> {
     let cache = Cache::open(&settings.dirs.cache)?;
     let bars = Bars::new(settings);
+    say_whose(reference, &bars);
     let sink = layers::sink(settings);
     let others = layers::hashing_sink();
     let sinks = (sink.as_ref(), others.as_ref());

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use box_cache::DiffId;
 use box_transfer::{Downloaded, Tap, is_full};
 
 use super::{LayerSink, LayerWriter, StagedLayer};
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 pub(crate) struct LayerTap<'a> {
     sink: &'a dyn LayerSink,
     name: &'a str,
+    expected: Option<DiffId>,
     layer: Unpacking,
     /// Set when the download is to end.
     stop: Option<&'a AtomicBool>,
@@ -26,12 +28,13 @@ enum Unpacking {
 }
 
 impl<'a> LayerTap<'a> {
-    /// Starts a layer; `name` is for messages.
-    pub fn start(sink: &'a dyn LayerSink, name: &'a str) -> Result<Self> {
-        let writer = sink.layer().map_err(Error::layer(name))?;
+    /// Starts a layer; `name` is for messages, `expected` is its content by the config.
+    pub fn start(sink: &'a dyn LayerSink, name: &'a str, expected: Option<DiffId>) -> Result<Self> {
+        let writer = sink.layer(expected.as_ref()).map_err(Error::layer(name))?;
         Ok(Self {
             sink,
             name,
+            expected,
             layer: Unpacking::Open(writer),
             stop: None,
         })
@@ -63,7 +66,7 @@ impl<'a> LayerTap<'a> {
 
 impl Tap for LayerTap<'_> {
     fn restart(&mut self) -> Result<(), BoxError> {
-        self.layer = Unpacking::Open(self.sink.layer()?);
+        self.layer = Unpacking::Open(self.sink.layer(self.expected.as_ref())?);
         Ok(())
     }
 

@@ -12,6 +12,7 @@
 mod fetched;
 mod parallel;
 
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use box_cache::{Claim, Digest, Hold, Image, NewImage, Provenance, ServedImage, Verified, Whole};
@@ -23,6 +24,9 @@ use crate::image::{self, Documents, SHELL};
 use crate::remote::Remote;
 use crate::resolved::{Descriptor, Resolved};
 use fetched::{Fetched, Ready, Unnamed};
+
+/// How many layers may be ready without a name. Each has files open.
+const OPEN: usize = 64;
 
 /// An image on its way into the cache.
 pub(super) struct Assembly<'a> {
@@ -40,6 +44,8 @@ struct Layers<'a> {
     remote: &'a Remote<'a>,
     resolved: &'a Resolved,
     signature: Option<Signature>,
+    /// The images of the cache whose layers box compared with their configs, once they were asked for.
+    verified_images: OnceLock<Vec<Image>>,
 }
 
 impl<'a> Assembly<'a> {
@@ -55,6 +61,7 @@ impl<'a> Assembly<'a> {
                 remote,
                 resolved,
                 signature,
+                verified_images: OnceLock::new(),
             },
             ready: Vec::new(),
             unnamed: Vec::new(),
@@ -64,8 +71,14 @@ impl<'a> Assembly<'a> {
 
     /// Fetches the layers that are missing, and lists the image.
     pub fn complete(mut self) -> Result<(Image, Outcome)> {
-        for fetched in self.layers.fetch_unclaimed()? {
-            self.take(fetched);
+        let resolved = self.layers.resolved;
+        for some in distinct(&resolved.layers).chunks(OPEN) {
+            if !self.ready.is_empty() {
+                self.settle()?;
+            }
+            for fetched in self.layers.fetch_unclaimed(some)? {
+                self.take(fetched);
+            }
         }
         loop {
             for (number, descriptor) in self.layers.resolved.layers.iter().enumerate() {
@@ -122,6 +135,19 @@ impl<'a> Assembly<'a> {
             self.unnamed.push(unnamed);
             *self.received.get_or_insert(0) += received;
         }
+    }
+
+    /// Gives all finished downloads and trees their names, which closes their files.
+    fn settle(&mut self) -> Result<()> {
+        self.name_downloads()?;
+        let what = self.layers.pull.reference.to_string();
+        for ready in &mut self.ready {
+            if let Some(mut tree) = ready.tree.take() {
+                tree.sync().map_err(Error::layer(&what))?;
+                tree.publish().map_err(Error::layer(&what))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the finished downloads blobs, before a claim is waited for.
@@ -247,6 +273,16 @@ impl Layers<'_> {
             Some(signature) => signature.verify(&self.pull.options.keyring, open),
             None => Ok(self.resolved.proof.digests.clone()),
         }
+    }
+
+    /// The images of the cache whose layers box compared with their configs. Only these are believed about the content of a layer.
+    fn verified_images(&self) -> Result<&[Image]> {
+        if let Some(images) = self.verified_images.get() {
+            return Ok(images);
+        }
+        let mut images = self.pull.cache.images()?;
+        images.retain(|image| image.provenance.verified != Verified::Unverified);
+        Ok(self.verified_images.get_or_init(|| images))
     }
 
     /// The name of a layer for people: an image of one is named itself.

@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::time::SystemTime;
 
-use box_cache::Verified;
+use box_cache::{Digest, Verified};
+use box_registry::RepositoryName;
 use box_transfer::{Attempts, Cause};
 
 use super::Pull;
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::remote::Remote;
 use crate::resolved::{Resolved, Sidecar};
 use crate::signature::{Keyring, VerifyPolicy};
+use crate::trust::{Refusal, Rule, Subject, search};
 
 /// Largest signature file that is read, in bytes.
 const SIGNATURE_LIMIT: u64 = 64 << 10;
@@ -39,6 +41,47 @@ impl Signature {
 }
 
 impl Pull<'_> {
+    /// Finds the signature that the policy demands of an image of a registry, before any layer is fetched.
+    pub(super) fn vouch(&self, remote: &Remote<'_>, resolved: &mut Resolved) -> Result<()> {
+        let Some(served) = &resolved.served else {
+            return Ok(());
+        };
+        let refused = |refusal| Error::Refused {
+            reference: self.reference.to_string(),
+            refusal,
+        };
+        let (scope, rule) = self.options.policy.rule(self.reference);
+        let (Rule::SignedBy(signers), Some(name)) = (rule, RepositoryName::of(self.reference))
+        else {
+            return match self.options.verify {
+                VerifyPolicy::Require => Err(refused(Refusal::NoPublisher)),
+                VerifyPolicy::Prefer | VerifyPolicy::Off => Ok(()),
+            };
+        };
+        let documents = served.indexes.iter().chain([&served.manifest]);
+        let documents: Vec<(Digest, &Vec<u8>)> =
+            documents.map(|bytes| (Digest::of(bytes), bytes)).collect();
+        let subject = Subject {
+            name: &self.listed_as(resolved),
+            scope,
+            manifest: served.digest,
+            document: &|digest| {
+                let found = documents.iter().find(|(other, _)| other == digest);
+                Ok(found.map(|(_, bytes)| (*bytes).clone()))
+            },
+        };
+        let digests: Vec<Digest> = documents.iter().map(|(digest, _)| *digest).collect();
+        let repository = remote.registry.repository(&name)?;
+        let found = search::find(&repository, signers, &subject, &digests);
+        resolved.proof.digests = found.map_err(|why| {
+            refused(Refusal::NotSigned {
+                scope: scope.to_owned(),
+                why,
+            })
+        })?;
+        Ok(())
+    }
+
     /// The signature of a release, by the policy. It is fetched before the layers, so that none is fetched in vain.
     pub(super) fn signature(
         &self,

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use box_cache::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::STRANGER;
 use super::key::PublicKey;
 
 /// The predicate by which a statement is a signature of its subject. Other statements by the same key (provenance, lists of parts,
@@ -135,7 +136,7 @@ impl Bundle {
                     .iter()
                     .any(|signature| key.signed(&message, signature))
             })
-            .ok_or_else(|| "no trusted key made it".to_owned())
+            .ok_or_else(|| STRANGER.to_owned())
     }
 }
 

@@ -10,6 +10,9 @@ use super::bundle::{self, Bundle};
 use super::payload::Statement;
 use super::policy::Signers;
 
+/// Why a signature by an unknown key does not count.
+pub(super) const STRANGER: &str = "no trusted key made it";
+
 /// Most bytes of a signature that is kept. cosign's have some hundreds.
 const MOST_BYTES: usize = 16 << 10;
 
@@ -115,7 +118,7 @@ fn check_payload(
         .keys
         .iter()
         .find(|key| key.signed(payload, &signature));
-    let key = key.ok_or("no trusted key made it")?;
+    let key = key.ok_or(STRANGER)?;
     let statement = Statement::read(payload)?;
     if let Some(name) = &statement.name
         && !signers.accept(subject.scope, name, statement.has_tag, subject.name)

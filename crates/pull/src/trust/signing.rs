@@ -20,6 +20,9 @@ pub(super) const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+js
 /// The annotation of a payload's descriptor that holds its signature in base64.
 pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
+/// The media type of the manifest of signatures.
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// The most payloads of one manifest; more are neither read nor written.
 pub(super) const MOST_PAYLOADS: usize = 64;
 
@@ -36,15 +39,13 @@ enum Private {
 
 /// What has to be put into a repository for a signature: blobs first, the manifest last, under its tag.
 #[derive(Debug)]
-pub struct SignatureImage {
+pub(super) struct SignatureImage {
     /// The tag that belongs to the signed digest.
     pub tag: String,
     /// The blobs: the payload and the config.
     pub blobs: Vec<Vec<u8>>,
     /// The manifest.
     pub manifest: Vec<u8>,
-    /// Its media type.
-    pub media_type: &'static str,
 }
 
 impl SigningKey {
@@ -107,7 +108,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// Why the existing manifest cannot be extended, as part of a sentence.
-    pub fn sign(
+    pub(super) fn sign(
         &self,
         name: &Reference,
         digest: &Digest,
@@ -145,7 +146,6 @@ impl SigningKey {
                 .to_string()
                 .map_err(|error| error.to_string())?
                 .into_bytes(),
-            media_type: "application/vnd.oci.image.manifest.v1+json",
         })
     }
 

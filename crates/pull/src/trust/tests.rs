@@ -409,3 +409,48 @@ fn what_a_signing_key_writes_counts() {
     let manifest: serde_json::Value = serde_json::from_slice(&existing.unwrap()).unwrap();
     assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+    /// Whatever is changed in a kept signature: it still vouches for the same image, or for none.
+    #[test]
+    fn changed_evidence_vouches_for_nothing_else(at in 0usize..2000, byte in 0u8..=255, is_bundle: bool) {
+        let documents = Documents::new();
+        let (key, sign) = ed25519(1);
+        let digest = &documents.1[1];
+        let evidence = match is_bundle {
+            true => bundle(&envelope(&sign, IN_TOTO, &statement(digest, SIGN))).unwrap(),
+            false => simple(&sign, &payload("reg.io/app", &digest.to_string())),
+        };
+        let mut text = evidence.to_text().into_bytes();
+        let at = at % text.len();
+        text[at] = byte;
+        if let Ok(evidence) = Evidence::from_text(&String::from_utf8_lossy(&text))
+            && let Ok(Verified::Key { key: id, signed, .. }) = documents.check(&evidence, &[&key], "reg.io/app")
+        {
+            assert_eq!((id.as_str(), signed), (key.id(), *digest));
+        }
+    }
+
+    /// Any text is a scope or is refused in words, and a scope that is a repository covers itself alone.
+    #[test]
+    fn any_text_as_a_scope(text in "[a-zA-Z0-9.:/@*\\[\\]-]{0,24}") {
+        let mut policy = super::Policy::default();
+        match policy.add(&text, super::Rule::Reject) {
+            Err(why) => assert!(!why.is_empty()),
+            Ok(()) => {
+                for name in [format!("{text}/x"), text.clone()] {
+                    if let Ok(name) = name.parse()
+                        && text.contains('/')
+                        && !text.starts_with("docker.io/")
+                        && !text.ends_with('/')
+                    {
+                        assert!(policy.permits(&name).is_err(), "{text} {name}");
+                    }
+                }
+                assert!(policy.permits(&"other.example/x".parse().unwrap()).is_ok() || !text.contains('/'));
+            }
+        }
+    }
+}

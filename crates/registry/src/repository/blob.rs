@@ -49,7 +49,7 @@ impl Repository<'_> {
                 |endpoint| match self.url(endpoint, &format!("blobs/{digest}")) {
                     Ok(url) => Some(Location::Http(url)),
                     Err(error) => {
-                        self.session.note_once(&error.to_string());
+                        self.session.warn_once(&error.to_string());
                         None
                     }
                 },

@@ -35,7 +35,7 @@ impl Repository<'_> {
             match got {
                 Ok(got) => all = got,
                 Err(error) if self.is_registry(endpoint) => return Err(error),
-                Err(error) => self.session.note_once(&error.to_string()),
+                Err(error) => self.session.warn_once(&error.to_string()),
             }
             all.retain(is_wanted);
             if !all.is_empty() || self.is_registry(endpoint) {

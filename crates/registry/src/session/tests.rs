@@ -25,7 +25,7 @@ struct Notes(Mutex<Vec<String>>);
 
 impl Progress for Notes {
     fn event(&self, event: Event<'_>) {
-        if let Event::Note { text } = event {
+        if let Event::Note { text } | Event::Warning { text } = event {
             self.0.lock().unwrap().push(text.to_owned());
         }
     }

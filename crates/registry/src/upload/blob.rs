@@ -137,7 +137,7 @@ impl Upload<'_> {
             Ok(false) => {}
             Err(cause) => return Ok(Err(cause.into())),
         }
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session.as_mut().filter(|session| !session.repeats()) {
             match session.resume(self.to, self.blob)? {
                 Ok(true) => {}
                 Ok(false) => self.session = None,
@@ -162,19 +162,23 @@ impl Upload<'_> {
 
     /// Decides how the next try is made.
     fn after(&mut self, mut setback: Setback) -> Setback {
-        let Some(session) = self.session.take() else {
+        let Some(mut session) = self.session.take() else {
             return setback;
         };
+        let repeated = session.repeats();
         if let Some(chunk) = session.smaller(&setback, self.blob) {
             let host = &self.to.places.registry.host;
-            self.to.session.note_once(&format!(
+            self.to.session.warn_once(&format!(
                 "{host} does not take {} at once: {}; sending chunks",
                 self.blob.digest, setback.cause
             ));
             self.chunk = Some(chunk);
             setback.again = true;
-        } else if setback.again && session.is_worth_resuming() {
+        } else if setback.again && session.is_worth_resuming() || session.may_repeat(&setback) {
             self.session = Some(session);
+        } else if repeated && matches!(setback.cause, Cause::Status { .. }) {
+            // It had taken something the first time: a new upload has not.
+            setback.again = true;
         }
         setback
     }
@@ -212,7 +216,11 @@ impl Upload<'_> {
     fn started(&mut self, response: &Response) -> Result<Option<Arrival>, Setback> {
         let url = response.url().parse();
         let url = url.map_err(|_| Cause::Protocol("an answer without a URL".to_owned()))?;
-        self.session = Some(Session::begun(response, &url, self.chunk)?);
+        self.session = Some(Session::begun(
+            response,
+            &url,
+            (self.blob.size, self.chunk),
+        )?);
         Ok(None)
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Session {
     least: u64,
     /// How often in a row nothing was kept.
     frozen: u32,
+    /// Whether this is the second time that the blob is sent at once.
+    repeats: bool,
 }
 
 /// What became of an upload.
@@ -45,7 +47,11 @@ pub(super) type Step<T> = Result<Result<T, Setback>>;
 
 impl Session {
     /// The upload that an answer to its beginning describes.
-    pub(super) fn begun(response: &Response, url: &Url, chunk: Option<u64>) -> Result<Self, Cause> {
+    pub(super) fn begun(
+        response: &Response,
+        url: &Url,
+        (size, chunk): (u64, Option<u64>),
+    ) -> Result<Self, Cause> {
         let least = response
             .header(MINIMUM)
             .and_then(|text| text.trim().parse::<u64>().ok())
@@ -55,9 +61,11 @@ impl Session {
         Ok(Self {
             url,
             offset: 0,
-            chunk: chunk.or(least.map(|_| CHUNK)),
+            // A blob that is smaller than the smallest chunk has to be sent at once.
+            chunk: chunk.or(least.filter(|least| size > *least).map(|_| CHUNK)),
             least: least.unwrap_or(SMALLEST_CHUNK),
             frozen: 0,
+            repeats: false,
         })
     }
 
@@ -92,6 +100,17 @@ impl Session {
         self.chunk.is_some() && self.offset > 0
     }
 
+    /// Whether the blob can be sent to the same upload again, once, after a failure of the registry: it may have taken nothing.
+    pub(super) fn may_repeat(&mut self, setback: &Setback) -> bool {
+        let failed = matches!(setback.cause, Cause::Status { .. }) && setback.again;
+        failed && self.chunk.is_none() && !std::mem::replace(&mut self.repeats, true)
+    }
+
+    /// Whether the blob was sent to this upload before, without success.
+    pub(super) fn repeats(&self) -> bool {
+        self.repeats
+    }
+
     /// Asks how much has arrived. Returns false if the registry has forgotten the upload.
     pub(super) fn resume(&mut self, to: &Repository<'_>, blob: &BlobFile<'_>) -> Step<bool> {
         let request = Request::new(&self.url);
@@ -100,7 +119,11 @@ impl Session {
             Err(cause) => return Ok(Err(cause.into())),
         };
         if !response.status().is_success() {
-            return Ok(Ok(false));
+            let cause = Cause::of_status(&response);
+            return Ok(match cause.is_transient() {
+                true => Err(cause.into()),
+                false => Ok(false),
+            });
         }
         let url = match moved(&response, &self.url) {
             Ok(url) => url,
@@ -163,32 +186,42 @@ impl Session {
             200..=299 => {}
             413 if length > self.least => {
                 self.chunk = Some((length / 2).max(self.least));
-                return self.again(to, blob);
+                return self.again(to, blob, None);
             }
-            416 => return self.again(to, blob),
+            416 => return self.again(to, blob, None),
             _ => return Ok(Err(refused(&mut response))),
         }
         match moved(&response, &url) {
             Ok(next) => self.url = next.unwrap_or(url),
             Err(cause) => return Ok(Err(cause.into())),
         }
-        let one = self.offset + length == 1;
-        let arrived = response
-            .header(header::RANGE)
-            .and_then(|range| range::received(range, one))
-            .unwrap_or(self.offset + length);
-        Ok(self.advance(arrived, self.offset + length))
+        let expected = self.offset + length;
+        let range = response.header(header::RANGE);
+        match range.and_then(|range| range::received(range, expected == 1)) {
+            // Some registries write the same range into every answer: the upload itself knows better.
+            Some(arrived) if arrived != expected => self.again(to, blob, Some(expected)),
+            _ => Ok(self.advance(expected, expected)),
+        }
     }
 
-    /// After a chunk that was not accepted: goes on where the registry is.
-    fn again(&mut self, to: &Repository<'_>, blob: &BlobFile<'_>) -> Step<()> {
+    /// Goes on where the registry is, after a chunk that was not or not quite accepted. `otherwise` is where to go on if the registry
+    /// does not say where it is.
+    fn again(
+        &mut self,
+        to: &Repository<'_>,
+        blob: &BlobFile<'_>,
+        otherwise: Option<u64>,
+    ) -> Step<()> {
         let before = self.offset;
         match self.resume(to, blob)? {
             Ok(true) => {
                 let arrived = std::mem::replace(&mut self.offset, before);
                 Ok(self.advance(arrived, blob.size))
             }
-            Ok(false) => Ok(Err(lost())),
+            Ok(false) => Ok(match otherwise {
+                Some(arrived) => self.advance(arrived, arrived),
+                None => Err(lost()),
+            }),
             Err(setback) => Ok(Err(setback)),
         }
     }

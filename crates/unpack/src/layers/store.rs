@@ -76,7 +76,18 @@ impl LayerStore {
 
     /// Starts a layer whose bytes are pushed. Its compression is detected, its diff_id is known at the end.
     pub fn writer(&self, limits: Limits) -> Result<LayerWriter, Error> {
-        LayerWriter::start(self, limits, Algorithm::Sha256, false)
+        self.writer_of(None, limits)
+    }
+
+    /// Like [`Self::writer`]. If the layer is expected to have no content, not even the end of an archive, that is accepted. The caller
+    /// compares the diff_id.
+    pub fn writer_of(
+        &self,
+        expected: Option<&DiffId>,
+        limits: Limits,
+    ) -> Result<LayerWriter, Error> {
+        let may_be_empty = expected.is_some_and(is_of_nothing);
+        LayerWriter::start(self, limits, Algorithm::Sha256, may_be_empty)
     }
 
     /// Makes the layer from its blob, unless it exists. Waits if another process is making it. `open` is called only if the layer has

@@ -12,6 +12,7 @@ use crate::files::destination::{self, Destination};
 use crate::image::fetch::registry::RegistryArgs;
 use crate::image::named;
 use crate::image::shipment::Cargo;
+use crate::image::signing::SignArgs;
 use crate::options;
 use crate::output::{self, Format};
 use crate::report::{Failure, cause, warn};
@@ -50,6 +51,8 @@ pub struct Args {
         hide_possible_values = true
     )]
     format: Format,
+    #[command(flatten)]
+    sign: SignArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -101,13 +104,18 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         ))
         .hint("leave the digest out of the name"));
     }
+    let key = args.sign.key()?;
     let options = args.registry.options(settings)?;
     let bars = Bars::new(settings);
     let session = Registry::new(&options, &bars);
     let shipment = cargo.shipment(target.tag());
-    let pushed = session
-        .repository(&repository)?
-        .push(&shipment, args.jobs.into())?;
+    let place = session.repository(&repository)?;
+    // First, so that nobody finds the image without its signature.
+    if let Some(key) = &key {
+        key.attach(&place, &target, &digest)?;
+    }
+    let pushed = place.push(&shipment, args.jobs.into())?;
+    drop(place);
     drop(session);
     drop(bars);
     if let Some(path) = &args.digestfile {
@@ -128,7 +136,12 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
                 mounted: pushed.mounted,
             },
         })?,
-        Format::Table => output::line(&format!("{target}: {digest}; {}", told(&pushed)))?,
+        Format::Table => output::line(&format!(
+            "{target}: {digest}; {}{}",
+            told(&pushed),
+            key.map(|key| format!(", signed by key {}", &key.public().id()[..16]))
+                .unwrap_or_default()
+        ))?,
     }
     Ok(0)
 }

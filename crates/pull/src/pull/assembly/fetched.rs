@@ -61,7 +61,8 @@ impl Layers<'_> {
             sha512: descriptor.sha512,
             limit: self.pull.options.max_size,
         };
-        let mut tap = LayerTap::start(self.pull.sink, &blob.name)?.until(stop.flag());
+        let tap = LayerTap::start(self.pull.sink, &blob.name, descriptor.diff_id)?;
+        let mut tap = tap.until(stop.flag());
         let download = Download::new(&blob, partial, &mut tap, self.pull.progress);
         let fetcher = self.remote.fetcher(self.resolved);
         let got = download.fetch(fetcher, &descriptor.locations)?;
@@ -113,21 +114,16 @@ impl Layers<'_> {
         let digest = &descriptor.digest;
         let path = cache.layout().blob(digest);
         let verified = self.verified(|| File::open(&path))?;
-        // Only an image whose layers box compared with its config is believed about the tree.
-        let images = cache.images()?;
-        let verified_ones = images
-            .iter()
-            .filter(|image| image.provenance.verified != Verified::Unverified);
-        let twin = verified_ones
-            .filter_map(|image| {
-                let layer = image.layers.iter().find(|layer| layer.digest == *digest)?;
-                Some((layer.diff_id, image.provenance.url.clone()))
-            })
-            .next();
+        let images = self.verified_images()?.iter();
+        let mut known = images.filter_map(|image| {
+            let layer = image.layers.iter().find(|layer| layer.digest == *digest)?;
+            Some((layer.diff_id, image.provenance.url.clone()))
+        });
+        let twin = known.next();
         let (diff_id, tree) = match &twin {
             Some((diff_id, _)) => (*diff_id, None),
             None => {
-                let tree = self.unpack(digest)?;
+                let tree = self.unpack(descriptor)?;
                 (*tree.diff_id(), Some(tree))
             }
         };
@@ -150,11 +146,13 @@ impl Layers<'_> {
     }
 
     /// Unpacks a blob of the cache that no image uses, and verifies it at the same time.
-    fn unpack(&self, digest: &Digest) -> Result<Box<dyn StagedLayer>> {
+    fn unpack(&self, descriptor: &Descriptor) -> Result<Box<dyn StagedLayer>> {
+        let digest = &descriptor.digest;
         let path = self.pull.cache.layout().blob(digest);
         let what = path.display().to_string();
         let mut blob = self.pull.cache.open_blob(digest)?;
-        let mut writer = self.pull.sink.layer().map_err(Error::layer(&what))?;
+        let writer = self.pull.sink.layer(descriptor.diff_id.as_ref());
+        let mut writer = writer.map_err(Error::layer(&what))?;
         std::io::copy(&mut blob, &mut writer).map_err(Error::layer(&what))?;
         blob.finish()?;
         writer.finish().map_err(Error::layer(&what))

@@ -6,7 +6,7 @@ use std::thread::{Builder, ScopedJoinHandle, scope};
 
 use box_cache::Claim;
 
-use super::{Fetched, Layers, distinct};
+use super::{Fetched, Layers};
 use crate::error::{Error, Result};
 use crate::resolved::Descriptor;
 
@@ -30,14 +30,13 @@ impl Stop {
 }
 
 impl Layers<'_> {
-    /// Makes all layers ready that no other process is fetching.
+    /// Makes all these layers ready that no other process is fetching.
     ///
     /// # Errors
     /// The first error ends all downloads; what they brought is continued by the next pull.
-    pub(super) fn fetch_unclaimed(&self) -> Result<Vec<Fetched>> {
-        let layers = distinct(&self.resolved.layers);
+    pub(super) fn fetch_unclaimed(&self, layers: &[(usize, &Descriptor)]) -> Result<Vec<Fetched>> {
         let threads = self.pull.options.jobs.get().min(layers.len());
-        let queue = Mutex::new(layers.into_iter());
+        let queue = Mutex::new(layers.iter().copied());
         let stop = Stop::default();
         if threads <= 1 {
             return self.work(&queue, &stop);

@@ -20,7 +20,7 @@ struct Hashing(Hasher);
 struct Hashed(DiffId);
 
 impl LayerSink for Plain {
-    fn layer(&self) -> io::Result<Box<dyn LayerWriter>> {
+    fn layer(&self, _: Option<&DiffId>) -> io::Result<Box<dyn LayerWriter>> {
         Ok(Box::new(Hashing(Hasher::sha256())))
     }
 }
