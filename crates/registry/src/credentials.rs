@@ -116,10 +116,8 @@ impl CredentialStore {
     ) -> Result<Option<Credential>> {
         for (helper, ask) in self.helpers(file, key) {
             let answer = Helper::new(&helper, &self.programs).get(&ask);
-            match self.tolerate(answer, otherwise)? {
-                Some(Some(found)) => return Ok(Some(found)),
-                // Not there, or not working.
-                Some(None) | None => {}
+            if let Some(found) = self.tolerate(answer, otherwise)?.flatten() {
+                return Ok(Some(found));
             }
         }
         let found = file.auth(key)?;

@@ -36,6 +36,7 @@ pub struct Document {
 }
 
 /// What a document says.
+#[allow(clippy::large_enum_variant)] // There are never many of them.
 #[derive(Clone, Debug)]
 pub enum Parsed {
     /// One image, or an artifact: see [`artifact_type`].
@@ -152,7 +153,7 @@ fn media_type(bytes: &[u8], content_type: &str) -> Result<String, String> {
     let own = own.filter(|own| !own.is_empty()).map(essence);
     match own {
         Some(own) if is_manifest(&header) && own != header => Err(format!(
-            "the server says it is {header}, the document {own}"
+            "the server says that its media type is {header}, the document {own}"
         )),
         Some(own) => Ok(own),
         None if is_manifest(&header) => Ok(header),

@@ -125,14 +125,11 @@ impl<'r> Repository<'r> {
                 queue.extend(std::mem::take(&mut recovering));
             }
             if let Some(next) = queue.front() {
-                if !last.cause.is_absent() {
-                    self.session.note_outage(endpoint);
-                }
-                let text = format!(
+                self.session.note_failure(endpoint);
+                self.session.warn_once(&format!(
                     "{} cannot serve {what}: {}; trying {}",
                     endpoint.host, last.cause, next.host
-                );
-                self.session.warn_left(endpoint, &text);
+                ));
             }
         }
         Err(Error::Unreachable {

@@ -44,8 +44,8 @@ pub struct Registry<'a> {
     slots: Slots,
     served: Served,
     said: Mutex<HashSet<String>>,
-    /// Mirrors that failed: asked last from then on.
-    down: Mutex<HashSet<String>>,
+    /// Hosts and paths of mirrors that failed: asked last from then on.
+    down: Mutex<HashSet<(String, String)>>,
 }
 
 impl<'a> Registry<'a> {
@@ -237,17 +237,10 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// That a place is left for another one, once for each place: it lacks as many documents and blobs as an image has.
-    pub(crate) fn warn_left(&self, endpoint: &Endpoint, text: &str) {
-        if self.is_new(&format!("left {}", endpoint.host)) {
-            self.progress.event(Event::Warning { text });
-        }
-    }
-
     /// Has a place asked after all others from now on.
-    pub(crate) fn note_outage(&self, endpoint: &Endpoint) {
+    pub(crate) fn note_failure(&self, endpoint: &Endpoint) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        down.insert(endpoint.host.clone());
+        down.insert((endpoint.host.clone(), endpoint.path.clone()));
     }
 
     /// Some places, those that failed before last.
@@ -257,7 +250,7 @@ impl<'a> Registry<'a> {
     ) -> Vec<&'e Endpoint> {
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<&Endpoint> = endpoints.into_iter().collect();
-        all.sort_by_key(|endpoint| down.contains(&endpoint.host));
+        all.sort_by_key(|e| down.contains(&(e.host.clone(), e.path.clone())));
         all
     }
 

@@ -139,10 +139,18 @@ fn what_does_not_vouch() {
         let layer = &image.layer_digests()[0];
         assert_eq!(registry.count(&format!("GET /v2/{name}/blobs/{layer}")), 0);
     }
-    // A good signature counts although strangers and nonsense come before it.
+}
+
+#[test]
+fn a_good_signature_counts_after_strangers_and_nonsense() {
+    let registry = Registry::new();
+    let home = Home::new();
+    let key = Key::p256(home.path(), "own");
+    let stranger = Key::p256(home.path(), "stranger");
+    policy(&home, &signed_by(registry.host(), &key));
     let image = image("several");
     registry.put("several", "1", &image);
-    let payload = good("several", &image);
+    let payload = cosign::payload(&registry.reference("several"), &image.digest());
     let signed = [
         (payload.clone(), stranger.sign(&payload)),
         (payload.clone(), "%".to_owned()),

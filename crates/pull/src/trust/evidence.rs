@@ -32,8 +32,11 @@ enum Form {
     /// A simple signing payload, and its signature by cosign or podman; both in base64.
     Payload { payload: String, signature: String },
     /// A sigstore bundle, without what vouches for certificates and times.
-    Bundle { bundle: Bundle },
+    Bundle { bundle: Box<Bundle> },
 }
+
+/// Reads the document with a digest.
+type ReadDocument<'a> = dyn Fn(&Digest) -> Result<Option<Vec<u8>>, String> + 'a;
 
 /// What a signature shall vouch for.
 pub struct Subject<'a> {
@@ -44,7 +47,7 @@ pub struct Subject<'a> {
     /// The digest of its manifest.
     pub manifest: Digest,
     /// Reads the document with a digest, verified; `None` if it is not there.
-    pub document: &'a dyn Fn(&Digest) -> Result<Option<Vec<u8>>, String>,
+    pub document: &'a ReadDocument<'a>,
 }
 
 impl Evidence {
@@ -59,7 +62,7 @@ impl Evidence {
 
     /// A sigstore bundle.
     pub fn bundle(bytes: &[u8]) -> Result<Self, String> {
-        let bundle = Bundle::read(bytes)?;
+        let bundle = Box::new(Bundle::read(bytes)?);
         let evidence = Self(Form::Bundle { bundle });
         bounded(evidence.to_text().len())?;
         Ok(evidence)

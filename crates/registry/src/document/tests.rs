@@ -32,7 +32,10 @@ fn the_server_and_the_document_must_agree() {
     }
     for header in [DOCKER_MANIFEST, OCI_INDEX] {
         let why = document(&manifest(&oci), header).unwrap_err();
-        assert!(why.contains("the server says it is"), "{why}");
+        assert!(
+            why.contains("the server says that its media type is"),
+            "{why}"
+        );
     }
 }
 

@@ -70,9 +70,10 @@ impl Repository<'_> {
             Err(Cause::Absent | Cause::Malformed { .. } | Cause::Refused(_)) => {
                 self.referrers_by_tag(endpoint, digest)
             }
-            Err(Cause::Status { status, .. }) if matches!(status, 400 | 405 | 406 | 501) => {
-                self.referrers_by_tag(endpoint, digest)
-            }
+            Err(Cause::Status {
+                status: 400 | 405 | 406 | 501,
+                ..
+            }) => self.referrers_by_tag(endpoint, digest),
             Err(cause) => Ok(Err(cause)),
         }
     }

@@ -17,6 +17,9 @@ use crate::endpoint::Endpoint;
 const MOST_PAGES: usize = 10_000;
 const MOST_ITEMS: usize = 1_000_000;
 
+/// Takes the bytes and the headers of a page, and tells how many items there are now.
+type ReadPage<'a> = dyn FnMut(&[u8], &HeaderMap) -> Result<usize, Cause> + 'a;
+
 #[derive(Deserialize)]
 struct Page {
     #[serde(default)]
@@ -64,7 +67,7 @@ impl Repository<'_> {
         endpoint: &Endpoint,
         first: Url,
         accept: Option<&'static str>,
-        read: &mut dyn FnMut(&[u8], &HeaderMap) -> Result<usize, Cause>,
+        read: &mut ReadPage<'_>,
     ) -> Result<Result<(), Cause>> {
         let (mut url, mut visited) = (first, HashSet::new());
         loop {

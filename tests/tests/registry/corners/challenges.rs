@@ -108,7 +108,7 @@ const CHALLENGES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "goharbor/harbor#2411",
-        &[r#"bearer Realm="REALM", Service="tests", Scope="repository:app:pull""#],
+        &[r#"bearer Realm="REALM", SERVICE="tests", Scope="repository:app:pull""#],
         "Bearer",
     ),
 ];

@@ -70,6 +70,7 @@ fn bytes_must_have_their_digest() {
         (Some(right.to_string()), None, true),
         (Some(wrong.to_string()), None, false),
         (Some("blake3:00".to_owned()), None, true),
+        (Some(format!("sha512:{}", "0".repeat(128))), None, true),
         (None, None, true),
         (None, Some(right), true),
         (None, Some(wrong), false),
