@@ -92,12 +92,51 @@ def mirror(shop, releases):
     return top
 
 
-def oci_layout(shop, name, tarball):
-    """An OCI image layout with `tarball` byte for byte as its one layer, tagged `name`; for skopeo, podman and docker."""
-    return shop.once(("layout", name), lambda: _make_layout(shop.fresh(f"layout-{name}"), name, tarball))
+def five_layers(shop, tarball):
+    """`tarball` cut into the tarballs of five layers of about the same size. A hard link stays with its target, and every layer
+    has the directories above its files, so that each can be unpacked alone."""
+    def make():
+        top = shop.inputs / f"layers-{tarball.stem.removesuffix('.tar')}"
+        if not top.exists():
+            say(f"cutting {tarball.name} into five layers")
+            part = shop.fresh("layers")
+            _cut(tarball, part)
+            shutil.copytree(part, f"{top}.part")
+            os.rename(f"{top}.part", top)
+        return sorted(top.glob("*.tar.gz"))
+    return shop.once(("layers", tarball), make)
 
 
-def _make_layout(top, name, tarball):
+def _cut(tarball, directory):
+    with tarfile.open(tarball) as source:
+        members = source.getmembers()
+        step = sum(member.size for member in members) / 5 + 1
+        place, seen, directories = {}, 0, {}
+        for member in members:
+            seen += member.size
+            place[member.name] = place.get(member.linkname, int(seen / step)) if member.islnk() else int(seen / step)
+            if member.isdir():
+                directories[member.name] = member
+        for number in range(5):
+            with tarfile.open(directory / f"{number}.tar.gz", "w:gz", compresslevel=6) as layer:
+                written = set()
+                for member in (m for m in members if place[m.name] == number):
+                    for parent in reversed(pathlib.PurePosixPath(member.name).parents):
+                        above = directories.get(str(parent)) or directories.get(f"./{parent}")
+                        if above and above.name not in written:
+                            written.add(above.name)
+                            layer.addfile(above)
+                    if member.name not in written:
+                        written.add(member.name)
+                        layer.addfile(member, source.extractfile(member) if member.isreg() else None)
+
+
+def oci_layout(shop, name, *tarballs):
+    """An OCI image layout with each of `tarballs` byte for byte as a layer, tagged `name`; for skopeo, podman and docker."""
+    return shop.once(("layout", name), lambda: _make_layout(shop.fresh(f"layout-{name}"), name, tarballs))
+
+
+def _make_layout(top, name, tarballs):
     blobs = top / "blobs/sha256"
     blobs.mkdir(parents=True)
 
@@ -106,15 +145,15 @@ def _make_layout(top, name, tarball):
         (blobs / digest).write_bytes(data)
         return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
 
-    layer = blob(tarball.read_bytes(), "layer.v1.tar+gzip")
-    plain = hashlib.sha256(output_bytes(["gzip", "-dc", tarball])).hexdigest()
+    layers = [blob(tarball.read_bytes(), "layer.v1.tar+gzip") for tarball in tarballs]
+    plain = [hashlib.sha256(output_bytes(["gzip", "-dc", tarball])).hexdigest() for tarball in tarballs]
     goarch = {"x86_64": "amd64", "aarch64": "arm64"}.get(arch(), arch())
     config = blob(json.dumps({
         "architecture": goarch, "os": "linux", "config": {"Cmd": ["/bin/sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{plain}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in plain]},
     }).encode(), "config.v1+json")
     manifest = blob(json.dumps({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer],
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": layers,
     }).encode(), "manifest.v1+json")
     manifest["annotations"] = {"org.opencontainers.image.ref.name": name}
     (top / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))

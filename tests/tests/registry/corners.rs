@@ -152,12 +152,3 @@ fn is_empty(home: &Home) {
     trees.retain(|name| !name.starts_with('.'));
     assert_eq!(trees, Vec::<String>::new());
 }
-
-/// The lines on stderr that warn.
-fn warnings(outcome: &Outcome) -> Vec<&str> {
-    outcome
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("warning: "))
-        .collect()
-}

@@ -92,16 +92,14 @@ const QUIRKS: &[(&str, Quirk)] = &[
     (
         "opencontainers/distribution-spec#391",
         |good, request, _| {
-            if request.method == "PATCH"
-                && request.body.len() < 5_000_000
-                && !request.body.is_empty()
-            {
-                let start = request
-                    .header("content-range")
-                    .is_some_and(|range| !range.contains("5000000-"));
-                if start && request.body.len() < 4_000_000 {
-                    return Some(failure(400, "SIZE_INVALID"));
-                }
+            // A chunk that begins before 5 MB follows one that was too small.
+            let start = request
+                .header("content-range")
+                .and_then(|range| range.split('-').next());
+            let start =
+                start.and_then(|start| start.trim_start_matches("bytes ").parse::<u64>().ok());
+            if start.is_some_and(|start| (1..5_000_000).contains(&start)) {
+                return Some(failure(400, "SIZE_INVALID"));
             }
             (request.method == "POST")
                 .then(|| good(request).header("OCI-Chunk-Min-Length", "5000000"))
@@ -175,9 +173,10 @@ const QUIRKS: &[(&str, Quirk)] = &[
     ("carvel-dev/imgpkg#131", |_, request, _| {
         (request.method == "HEAD").then(|| Response::status(405))
     }),
-    // 503 once for everything that is sent.
+    // 503 once for every upload that is begun and for the manifest.
     ("docker/hub-feedback#2023", |_, request, nth| {
-        (nth == 0 && is_upload(request)).then(|| Response::status(503).header("Retry-After", "0"))
+        (nth == 0 && request.method != "HEAD" && !request.path.contains("session"))
+            .then(|| Response::status(503).header("Retry-After", "0"))
     }),
 ];
 
