@@ -77,9 +77,9 @@ pub(crate) fn image(
 /// An image whose config and manifest are to be made, or are there.
 pub(crate) enum Documents {
     /// To be made of layers.
-    Made(NewImage),
+    Made(Box<NewImage>),
     /// Those of a registry.
-    Served(ServedImage),
+    Served(Box<ServedImage>),
 }
 
 /// Puts an image into the cache, with the downloads and the trees of its layers where they are new. If the trees lie on the
@@ -94,11 +94,11 @@ pub(crate) fn publish(
     let (what, staged) = match image {
         Documents::Made(image) => {
             let what = image.reference.to_string();
-            (what, cache.stage(hold, image, downloads)?)
+            (what, cache.stage(hold, *image, downloads)?)
         }
         Documents::Served(image) => {
             let what = image.reference.to_string();
-            (what, cache.stage_served(hold, image, downloads)?)
+            (what, cache.stage_served(hold, *image, downloads)?)
         }
     };
     let (mut synced, mut layers) = (None, layers);

@@ -97,7 +97,7 @@ pub fn import(
     );
     let whole = partial.check(&expected)?;
     let hold = cache.hold()?;
-    let new = image::Documents::Made(new);
+    let new = image::Documents::Made(Box::new(new));
     image::publish(cache, &hold, new, vec![whole], vec![tree])
 }
 

@@ -204,8 +204,12 @@ impl<'a> Assembly<'a> {
             served: None,
         };
         match &self.layers.resolved.served {
-            Some(_) => self.served_image(provenance).map(Documents::Served),
-            None => self.made_image(layers, provenance).map(Documents::Made),
+            Some(_) => self
+                .served_image(provenance)
+                .map(|image| Documents::Served(Box::new(image))),
+            None => self
+                .made_image(layers, provenance)
+                .map(|image| Documents::Made(Box::new(image))),
         }
     }
 

@@ -91,127 +91,41 @@ fn is_shared(address: &std::net::Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::Security::{Insecure, Loopback, Verified};
     use super::Trust::{Credentials, Nothing, Request};
     use super::*;
     use crate::endpoint::Answers;
 
+    /// The URL of the registry, how well it must be protected, the realm that it names, and what that may get.
+    #[rustfmt::skip]
+    const CASES: &[(&str, Security, &str, Trust)] = &[
+        ("https://r.example", Verified, "https://auth.other.example/t", Credentials),
+        ("https://r.example", Verified, "http://auth.other.example/t", Request),
+        ("https://r.example", Verified, "http://r.example/t", Request),
+        ("https://r.example", Verified, "https://10.0.0.1/t", Request),
+        ("https://r.example", Verified, "https://100.64.0.1/t", Request),
+        ("https://r.example", Verified, "https://[fd00::1]/t", Request),
+        ("https://r.example", Verified, "https://[::ffff:192.168.0.1]/t", Request),
+        ("https://r.example", Verified, "https://localhost/t", Nothing),
+        ("https://r.example", Verified, "https://127.1/t", Nothing),
+        ("https://r.example", Verified, "https://0x7f000001/t", Nothing),
+        ("https://r.example", Verified, "http://169.254.169.254/latest/t", Nothing),
+        ("https://r.example", Verified, "https://[fe80::1]/t", Nothing),
+        ("https://10.0.0.1:5000", Verified, "https://10.0.0.2/t", Credentials),
+        ("https://10.0.0.1:5000", Verified, "https://127.0.0.1/t", Nothing),
+        ("https://10.0.0.1", Insecure, "http://10.0.0.2/t", Request),
+        ("http://10.0.0.1:5000", Insecure, "http://10.0.0.1:5001/t", Credentials),
+        ("http://10.0.0.1:5000", Insecure, "http://auth.example/t", Request),
+        ("http://127.0.0.1:5000", Loopback, "http://localhost:5001/t", Credentials),
+        ("http://127.0.0.1:5000", Loopback, "http://127.0.0.1:5001/t", Credentials),
+        ("http://127.0.0.1:5000", Loopback, "http://auth.example/t", Request),
+        ("http://127.0.0.1:5000", Loopback, "https://auth.example/t", Credentials),
+        ("http://127.0.0.1:5000", Loopback, "http://169.254.169.254/t", Nothing),
+    ];
+
     #[test]
     fn credentials_stay_out_of_reach_of_others() {
-        use Security::{Insecure, Loopback, Verified};
-        for (url, security, realm, expected) in [
-            (
-                "https://r.example",
-                Verified,
-                "https://auth.other.example/t",
-                Credentials,
-            ),
-            (
-                "https://r.example",
-                Verified,
-                "http://auth.other.example/t",
-                Request,
-            ),
-            ("https://r.example", Verified, "http://r.example/t", Request),
-            ("https://r.example", Verified, "https://10.0.0.1/t", Request),
-            (
-                "https://r.example",
-                Verified,
-                "https://100.64.0.1/t",
-                Request,
-            ),
-            (
-                "https://r.example",
-                Verified,
-                "https://[fd00::1]/t",
-                Request,
-            ),
-            (
-                "https://r.example",
-                Verified,
-                "https://[::ffff:192.168.0.1]/t",
-                Request,
-            ),
-            (
-                "https://r.example",
-                Verified,
-                "https://localhost/t",
-                Nothing,
-            ),
-            ("https://r.example", Verified, "https://127.1/t", Nothing),
-            (
-                "https://r.example",
-                Verified,
-                "https://0x7f000001/t",
-                Nothing,
-            ),
-            (
-                "https://r.example",
-                Verified,
-                "http://169.254.169.254/latest/t",
-                Nothing,
-            ),
-            (
-                "https://r.example",
-                Verified,
-                "https://[fe80::1]/t",
-                Nothing,
-            ),
-            (
-                "https://10.0.0.1:5000",
-                Verified,
-                "https://10.0.0.2/t",
-                Credentials,
-            ),
-            (
-                "https://10.0.0.1:5000",
-                Verified,
-                "https://127.0.0.1/t",
-                Nothing,
-            ),
-            ("https://10.0.0.1", Insecure, "http://10.0.0.2/t", Request),
-            (
-                "http://10.0.0.1:5000",
-                Insecure,
-                "http://10.0.0.1:5001/t",
-                Credentials,
-            ),
-            (
-                "http://10.0.0.1:5000",
-                Insecure,
-                "http://auth.example/t",
-                Request,
-            ),
-            (
-                "http://127.0.0.1:5000",
-                Loopback,
-                "http://localhost:5001/t",
-                Credentials,
-            ),
-            (
-                "http://127.0.0.1:5000",
-                Loopback,
-                "http://127.0.0.1:5001/t",
-                Credentials,
-            ),
-            (
-                "http://127.0.0.1:5000",
-                Loopback,
-                "http://auth.example/t",
-                Request,
-            ),
-            (
-                "http://127.0.0.1:5000",
-                Loopback,
-                "https://auth.example/t",
-                Credentials,
-            ),
-            (
-                "http://127.0.0.1:5000",
-                Loopback,
-                "http://169.254.169.254/t",
-                Nothing,
-            ),
-        ] {
+        for &(url, security, realm, expected) in CASES {
             let url: Url = url.parse().unwrap();
             let endpoint = Endpoint {
                 host: url.host_str().unwrap().to_owned(),

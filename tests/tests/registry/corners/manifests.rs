@@ -148,9 +148,12 @@ fn no_manifests(image: &Image) -> Vec<Refused> {
     ]
 }
 
+/// A report, and how it makes a manifest wrong.
+type Edit = (&'static str, fn(&mut Value));
+
 /// What nobody should take as the manifest of `image`: members that make no sense.
 fn wrong_members(image: &Image) -> Vec<Refused> {
-    let edits: &[(&'static str, fn(&mut Value))] = &[
+    let edits: &[Edit] = &[
         ("containers/image#1409", |m| m["manifests"] = json!([])),
         ("quay/quay#3683", |m| m["layers"][0]["size"] = json!(-1)),
         ("moby/moby#48241", |m| {
@@ -167,7 +170,7 @@ fn wrong_members(image: &Image) -> Vec<Refused> {
         }),
         ("moby/moby#27568", |m| m["config"] = Value::Null),
     ];
-    let case = |(report, edit): &(&'static str, fn(&mut Value))| -> Refused {
+    let case = |(report, edit): &Edit| -> Refused {
         (
             *report,
             image.media_type.clone(),
