@@ -11,7 +11,7 @@ use crate::settings::registries;
 pub fn reference(text: &str) -> Result<Reference, Failure> {
     aliased(text)?.parse::<Reference>().map_err(|error| {
         Failure::from_error(&error)
-            .hint("name an image like alpine, nginx:1.27, ghcr.io/org/app or alpine@sha256:...")
+            .hint("name an image like alpine:3.20, nginx:1.27, ghcr.io/org/app or alpine@sha256:...")
     })
 }
 
