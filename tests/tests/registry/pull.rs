@@ -346,7 +346,9 @@ fn what_would_be_fetched_is_said_without_fetching_it() {
         "--format",
         "json",
     ]);
-    assert_eq!(tags.succeeds().json()[0]["version"], "one");
+    let tags = tags.succeeds().json();
+    assert_eq!(tags[0]["version"], "one");
+    assert_eq!(tags[0]["cached"], true);
 }
 
 #[test]

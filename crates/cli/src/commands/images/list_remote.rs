@@ -48,7 +48,11 @@ pub fn run(args: &Args, settings: &Settings) -> Result<u8, Failure> {
         images.iter().any(|image| {
             image.reference.name() == name.name()
                 && image.platform == platform
-                && image.provenance.version.as_deref() == Some(&offer.version)
+                && match name.is_own() {
+                    true => image.provenance.version.as_deref() == Some(&offer.version),
+                    // What a registry offers is its tags.
+                    false => image.reference.tag() == Some(&offer.version),
+                }
         })
     };
     let rows: Vec<Row> = offers
