@@ -20,10 +20,18 @@ pub(super) fn of_request(
     }
     match (error.is_connect(), error.is_timeout()) {
         (true, true) => Cause::ConnectTimeout(connect_timeout),
-        (true, false) => Cause::Connect(deepest(error)),
+        (true, false) => Cause::Connect(unconnected(deepest(error))),
         (false, true) if is_kernel_timeout(error) => Cause::Unaccepted(stall_timeout),
         (false, true) => Cause::Stalled(stall_timeout),
         (false, false) => Cause::Broken(deepest(error)),
+    }
+}
+
+/// Why no connection was made. The resolver describes its query in the terms of its source code, and the URL is beside this text.
+fn unconnected(why: String) -> String {
+    match why.starts_with("no records found for") {
+        true => "the name server knows no such host".to_owned(),
+        false => why,
     }
 }
 
