@@ -10,8 +10,9 @@ use crate::settings::registries;
 /// An image reference, after the aliases of the user's `registries.conf`.
 pub fn reference(text: &str) -> Result<Reference, Failure> {
     aliased(text)?.parse::<Reference>().map_err(|error| {
-        Failure::from_error(&error)
-            .hint("name an image like alpine:3.20, nginx:1.27, ghcr.io/org/app or alpine@sha256:...")
+        Failure::from_error(&error).hint(
+            "name an image like alpine:3.20, nginx:1.27, ghcr.io/org/app or alpine@sha256:...",
+        )
     })
 }
 
