@@ -120,7 +120,7 @@ fn a_good_mirror_serves_everything_and_nobody_is_warned() {
 }
 
 #[test]
-fn a_mirror_does_not_get_the_registrys_credentials() {
+fn a_mirror_does_not_get_the_credentials_of_the_registry() {
     let image = small();
     let mirror = Scripted::new(|request, _| {
         request

@@ -132,13 +132,13 @@ impl Candidates {
 
     /// What of the index is left out where all its images are wanted, in words.
     pub fn left_out(&self) -> Option<String> {
-        let count = |number: usize, one: &str| match number {
+        let count = |number: usize, one: &str, many: &str| match number {
             0 => None,
             1 => Some(format!("1 {one}")),
-            many => Some(format!("{many} {one}s")),
+            number => Some(format!("{number} {many}")),
         };
-        let attestations = count(self.attestations, "attestation");
-        let others = count(self.others, "entry").map(|text| text.replace("entrys", "entries"));
+        let attestations = count(self.attestations, "attestation", "attestations");
+        let others = count(self.others, "entry", "entries");
         let others = others.map(|text| format!("{text} for unknown platforms"));
         let parts: Vec<String> = attestations.into_iter().chain(others).collect();
         (!parts.is_empty()).then(|| format!("leaving out {}", parts.join(" and ")))
