@@ -105,6 +105,19 @@ fn a_layer_that_is_not_what_the_config_says_is_refused() {
     is_empty(&home);
 }
 
+/// Only one of two claims about the same bytes can be true, and the layer is fetched once.
+#[test]
+fn a_layer_that_comes_twice_cannot_be_two_trees() {
+    let twice = Layer::of(&[("a", b"a")]);
+    let image = Image::new(&[twice.clone(), twice.clone()]).with_config(|config| {
+        config["rootfs"]["diff_ids"][1] = json!(digest(b"the tree of another image"));
+    });
+    let registry = Scripted::new(|_, _| None).with("app", "one", &image);
+    let home = Home::with_mirror("file:///nonexistent");
+    pull(&home, &registry.reference("app:one")).fails(&[&twice.digest(), "two diff_ids"]);
+    is_empty(&home);
+}
+
 #[test]
 fn a_layer_that_comes_twice_is_fetched_once() {
     // containerd/containerd#3583 (waited for ever), hpc/charliecloud#1568, uber-archive/makisu#203,

@@ -1,5 +1,7 @@
 //! One image of a registry: its manifest and its config.
 
+use std::collections::HashMap;
+
 use box_cache::{Algorithm, DiffId, Digest, Platform, Verified, artifact_type, read_config};
 use box_registry::{Document, Parsed};
 use box_transfer::{Location, Printable};
@@ -114,7 +116,19 @@ impl Manifest {
         }
         let layers = blobs.iter().zip(diff_ids);
         let layers = layers.map(|(blob, diff_id)| layer(asked, blob, diff_id));
-        layers.collect()
+        let layers: Vec<Descriptor> = layers.collect::<Result<_>>()?;
+        // A layer that comes twice is fetched, and compared with its diff_id, once.
+        let mut diff_ids = HashMap::new();
+        for layer in &layers {
+            let first = diff_ids.entry(layer.digest).or_insert(layer.diff_id);
+            if *first != layer.diff_id {
+                return Err(asked.malformed(&format!(
+                    "it has the layer {} twice, with two diff_ids",
+                    layer.digest
+                )));
+            }
+        }
+        Ok(layers)
     }
 
     /// The version that the publisher noted: short, and printable.
