@@ -1,5 +1,7 @@
 //! What a reference stands for: the blobs of an image, where they can be had, and what vouches for them.
 
+use std::sync::Arc;
+
 use box_cache::{DiffId, Digest, Image, Platform, Verified};
 use box_transfer::Location;
 
@@ -32,7 +34,7 @@ pub struct Served {
     /// The config.
     pub config: Vec<u8>,
     /// The index from which the manifest was chosen, and those nested in it on the way, outermost first.
-    pub indexes: Vec<Vec<u8>>,
+    pub indexes: Vec<Arc<Vec<u8>>>,
     /// The platform by the index, if that names one.
     pub described: Option<Platform>,
     /// The platform by the config, or else by the index.

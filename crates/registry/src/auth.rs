@@ -10,6 +10,7 @@ mod token;
 
 pub use challenge::Challenge;
 pub(crate) use method::Method;
+pub use realm::points_inward;
 pub(crate) use slot::{Asker, Authorization, Challenged, Slot, Slots};
 
 use crate::Credential;

@@ -1,11 +1,19 @@
 //! What servers say when they refuse something.
 
+use std::time::{Duration, Instant};
+
 use box_transfer::{Cause, Printable, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
 /// The longest complaint that is read, in bytes.
 const LONGEST: u64 = 64 << 10;
+
+/// How long a small body may take in any case.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The bytes per second that a small body must bring beyond that.
+const SLOWEST: u64 = 1 << 10;
 
 /// An error that a registry reports, in words.
 ///
@@ -98,18 +106,46 @@ impl Complaint {
     }
 }
 
+/// Watches over the time that a small body takes. The limit on each single wait is none for a server that sends a byte now and then: a
+/// few megabytes could take months.
+pub(crate) struct Pace(Instant);
+
+impl Pace {
+    /// The body begins now.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether `bytes` by now are enough.
+    pub(crate) fn check(&self, bytes: u64) -> Result<(), Cause> {
+        enough(self.0.elapsed(), bytes)
+    }
+}
+
+fn enough(elapsed: Duration, bytes: u64) -> Result<(), Cause> {
+    match elapsed <= PATIENCE + Duration::from_secs(bytes / SLOWEST) {
+        true => Ok(()),
+        false => Err(Cause::Protocol(format!(
+            "only {bytes} bytes of it came in {} s",
+            elapsed.as_secs()
+        ))),
+    }
+}
+
 /// All of a small body.
 pub(crate) fn small(response: &mut Response, limit: u64) -> Result<Vec<u8>, Cause> {
     if response.length().is_some_and(|length| length > limit) {
         return Err(Cause::TooLong { limit });
     }
     let announced = response.length();
+    let pace = Pace::start();
     let (mut bytes, mut buffer) = (Vec::new(), [0; 8 << 10]);
     loop {
         match response.read(&mut buffer)? {
             0 => break,
             n => bytes.extend_from_slice(&buffer[..n]),
         }
+        pace.check(bytes.len() as u64)?;
         if bytes.len() as u64 > limit {
             return Err(Cause::TooLong { limit });
         }
@@ -126,6 +162,15 @@ pub(crate) fn small(response: &mut Response, limit: u64) -> Result<Vec<u8>, Caus
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_now_and_then_is_not_enough() {
+        let seconds = Duration::from_secs;
+        assert!(enough(seconds(60), 1).is_ok());
+        assert!(enough(seconds(120), 64 << 10).is_ok());
+        assert!(enough(seconds(90), 90).is_err());
+        assert!(enough(seconds(3600), 1 << 20).is_err());
+    }
 
     #[test]
     fn the_words_of_every_kind_of_server_are_found() {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use box_transfer::Printable;
 
+pub use host::canonical_host;
 pub(crate) use host::{contacted, is_loopback};
 pub use own::RegistrySettings;
 

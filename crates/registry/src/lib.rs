@@ -20,8 +20,8 @@ mod repository;
 mod session;
 mod upload;
 
-pub use auth::Challenge;
-pub use configuration::{Configuration, Places, RegistrySettings};
+pub use auth::{Challenge, points_inward};
+pub use configuration::{Configuration, Places, RegistrySettings, canonical_host};
 pub use credentials::{Credential, CredentialFile, CredentialStore, Saved};
 pub use document::{Document, Parsed, artifact_type};
 pub use endpoint::{Answers, Endpoint, Security};

@@ -174,7 +174,17 @@ fn a_login_at_the_terminal_shows_no_password() {
     );
     assert_eq!(terminal.attributes().local_modes, before);
     // The one who is logged in is offered.
-    let command = person.at_home(person.home.command(["login", person.host()]));
+    // As in a shell at a terminal; programs in the background of a script ignore Ctrl-C.
+    let login = person.at_home(person.home.command(["login", person.host()]));
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT");
+    command.arg(login.get_program()).args(login.get_args());
+    for (name, value) in login.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let mut terminal = Terminal::start(&command);
     terminal.expect(&format!("User name [{USER}]: "));
     terminal.send("\r");

@@ -249,7 +249,7 @@ impl<'a> Assembly<'a> {
             media_type: served.media_type.clone(),
             manifest: served.manifest.clone(),
             config: served.config.clone(),
-            indexes: served.indexes.clone(),
+            indexes: served.indexes.iter().map(|index| index.to_vec()).collect(),
             provenance: Provenance {
                 url: served.origin.clone(),
                 version: served.version.clone(),

@@ -58,7 +58,8 @@ impl Pull<'_> {
                 VerifyPolicy::Prefer | VerifyPolicy::Off => Ok(()),
             };
         };
-        let documents = served.indexes.iter().chain([&served.manifest]);
+        let indexes = served.indexes.iter().map(|index| &**index);
+        let documents = indexes.chain([&served.manifest]);
         let documents: Vec<(Digest, &Vec<u8>)> =
             documents.map(|bytes| (Digest::of(bytes), bytes)).collect();
         let subject = Subject {

@@ -1,6 +1,7 @@
 //! Which images may be used, by prefixes of their names.
 
 use box_cache::Reference;
+use box_registry::canonical_host;
 
 use super::PublicKey;
 
@@ -129,7 +130,7 @@ fn covers(scope: &str, repository: &str) -> Option<(u8, usize)> {
     (rest.is_empty() || rest.starts_with('/')).then_some((2, scope.len()))
 }
 
-/// The host and path of an image, in one spelling: registries do not distinguish upper case in hosts, and 443 is the port of HTTPS.
+/// The host and path of an image, in one spelling.
 fn repository(name: &Reference) -> String {
     if name.is_own() {
         return ALPINE.to_owned();
@@ -149,15 +150,10 @@ fn canonical(text: &str) -> String {
         Some((host, path)) => (host, Some(path)),
         None => (text, None),
     };
-    let host = host.to_ascii_lowercase();
-    let host = host.strip_suffix(":443").unwrap_or(&host);
-    let host = match host {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        host => host,
-    };
+    let host = canonical_host(host);
     match path {
         Some(path) => format!("{host}/{path}"),
-        None => host.to_owned(),
+        None => host,
     }
 }
 
@@ -231,6 +227,7 @@ mod tests {
             "localhost:5000",
             "alpine",
             "[::1]:5000",
+            "10.0.0.1:5000",
         ];
         for (name, scope) in [
             ("nginx", "docker.io/library/nginx"),
@@ -251,7 +248,12 @@ mod tests {
             // Other spellings of the same registry do not evade a rule.
             ("GHCR.io/org/app", "ghcr.io/org/app"),
             ("ghcr.io:443/org/app", "ghcr.io/org/app"),
+            ("ghcr.io:0443/org/app", "ghcr.io/org/app"),
             ("ghcr.io:444/org/app", "*"),
+            ("localhost:05000/a", "localhost:5000"),
+            ("[0:0:0:0:0:0:0:1]:5000/a", "[::1]:5000"),
+            ("10.1:5000/a", "10.0.0.1:5000"),
+            ("0xa000001:5000/a", "10.0.0.1:5000"),
             ("notexample.com/a", "*"),
             ("example.com/a", "*"),
             ("b.example.com/a", "*.example.com"),

@@ -35,8 +35,7 @@ pub(super) fn trust(realm: &Url, endpoint: &Endpoint, url: &Url) -> Trust {
     let same_host = realm.host_str() == url.host_str();
     let (theirs, own) = (reach(realm), reach(url));
     let far_enough = same_host || theirs >= own;
-    let is_metadata = theirs == Reach::Link || (theirs == Reach::Machine && own != Reach::Machine);
-    if is_metadata && !same_host {
+    if points_inward(realm, url) && !same_host {
         return Trust::Nothing;
     }
     let secret = match (realm.scheme(), endpoint.security) {
@@ -50,6 +49,13 @@ pub(super) fn trust(realm: &Url, endpoint: &Endpoint, url: &Url) -> Trust {
         true => Trust::Credentials,
         false => Trust::Request,
     }
+}
+
+/// Whether a URL that a server at `from` names leads to this machine or to its own link, where a stranger has nothing to ask for:
+/// services that only this machine reaches answer there. A server on this machine may name others on it.
+pub fn points_inward(url: &Url, from: &Url) -> bool {
+    let (theirs, own) = (reach(url), reach(from));
+    theirs == Reach::Link || (theirs == Reach::Machine && own != Reach::Machine)
 }
 
 fn reach(url: &Url) -> Reach {
@@ -122,6 +128,24 @@ mod tests {
         ("http://127.0.0.1:5000", Loopback, "https://auth.example/t", Credentials),
         ("http://127.0.0.1:5000", Loopback, "http://169.254.169.254/t", Nothing),
     ];
+
+    #[test]
+    fn a_stranger_has_nothing_to_ask_for_on_this_machine() {
+        for (from, url, expected) in [
+            ("https://r.example", "https://cdn.example/l", false),
+            ("https://r.example", "http://10.0.0.1/l", false),
+            ("https://r.example", "http://127.0.0.1:8080/l", true),
+            ("https://r.example", "http://localhost/l", true),
+            ("https://r.example", "http://[::1]/l", true),
+            ("https://10.0.0.1", "http://127.0.0.1/l", true),
+            ("https://r.example", "http://169.254.169.254/l", true),
+            ("http://127.0.0.1:5000", "http://169.254.169.254/l", true),
+            ("http://127.0.0.1:5000", "http://localhost:5001/l", false),
+        ] {
+            let inward = points_inward(&url.parse().unwrap(), &from.parse().unwrap());
+            assert_eq!(inward, expected, "{from} {url}");
+        }
+    }
 
     #[test]
     fn credentials_stay_out_of_reach_of_others() {

@@ -1,6 +1,6 @@
 //! What holds for all repositories whose names begin alike.
 
-use super::host::{Place, check_host, check_scheme};
+use super::host::{Place, canonical_host, check_host, check_scheme};
 use crate::RepositoryName;
 use crate::endpoint::Answers;
 
@@ -36,13 +36,16 @@ impl Entry {
     /// The length of the part of a name that the prefix covers; `None` if it does not cover the name.
     pub fn matched(&self, name: &RepositoryName) -> Option<usize> {
         let (host, path) = split(&self.prefix);
-        let rest = match host.strip_prefix('*') {
+        let own = canonical_host(name.host());
+        let covered = match host.strip_prefix('*') {
             // A wildcard stands for one label at least.
-            Some(domain) => name.host().strip_suffix(domain)?,
-            None if name.host() == host => "x",
-            None => return None,
+            Some(domain) => {
+                let rest = own.strip_suffix(domain.to_ascii_lowercase().as_str());
+                rest.is_some_and(|rest| !rest.is_empty())
+            }
+            None => own == canonical_host(host),
         };
-        if rest.is_empty() {
+        if !covered {
             return None;
         }
         let below = name.path().strip_prefix(path)?;
@@ -59,7 +62,8 @@ impl Entry {
     pub fn is_for_one_of(&self, name: &RepositoryName) -> bool {
         let (host, path) = split(&self.prefix);
         let rest = path.strip_prefix(name.path());
-        name.host() == host && rest.is_some_and(|rest| rest.starts_with([':', '@']))
+        let same = canonical_host(name.host()) == canonical_host(host);
+        same && rest.is_some_and(|rest| rest.starts_with([':', '@']))
     }
 
     /// Where the registry itself has a repository.

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use box_transfer::Url;
+
 use crate::RepositoryName;
 
 /// A host, and a path there or nothing.
@@ -45,6 +47,24 @@ pub(crate) fn contacted(host: &str) -> &str {
     match host {
         "docker.io" | "index.docker.io" => "registry-1.docker.io",
         other => other,
+    }
+}
+
+/// The one spelling of a host, with a port or without: that of the URL by which it is contacted, where upper case, zeros before a port,
+/// the port of HTTPS and the short forms of addresses make no difference. The hosts of docker's registry are one.
+pub fn canonical_host(host: &str) -> String {
+    let url = Url::parse(&format!("https://{host}/")).ok();
+    let spelled = url.as_ref().and_then(|url| {
+        let host = url.host_str()?;
+        Some(match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        })
+    });
+    let spelled = spelled.unwrap_or_else(|| host.to_ascii_lowercase());
+    match spelled.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        _ => spelled,
     }
 }
 
@@ -145,6 +165,25 @@ mod tests {
             "[",
         ] {
             assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (text, host) in [
+            ("ghcr.io", "ghcr.io"),
+            ("GHCR.io:443", "ghcr.io"),
+            ("ghcr.io:0443", "ghcr.io"),
+            ("ghcr.io:444", "ghcr.io:444"),
+            ("localhost:05000", "localhost:5000"),
+            ("[0:0:0:0:0:0:0:1]:5000", "[::1]:5000"),
+            ("10.1:5000", "10.0.0.1:5000"),
+            ("0xa000001:5000", "10.0.0.1:5000"),
+            ("index.docker.io", "docker.io"),
+            ("registry-1.docker.io:443", "docker.io"),
+            ("a_b.example:5000", "a_b.example:5000"),
+        ] {
+            assert_eq!(canonical_host(text), host, "{text}");
         }
     }
 

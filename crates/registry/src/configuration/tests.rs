@@ -355,3 +355,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn another_spelling_of_a_host_evades_nothing() {
+    let blocked = configuration("[[registry]]\nlocation = 'localhost:5000'\nblocked = true\n");
+    for text in ["localhost:5000/a", "LOCALHOST:5000/a", "localhost:05000/a"] {
+        let places = blocked.places(&name(text));
+        assert!(matches!(places, Err(Error::Blocked { .. })), "{text}");
+    }
+    assert!(blocked.places(&name("localhost:5001/a")).is_ok());
+    let docker = configuration("[[registry]]\nlocation = 'docker.io'\nblocked = true\n");
+    for text in [
+        "nginx",
+        "registry-1.docker.io/library/nginx",
+        "docker.io:443/library/nginx",
+    ] {
+        let places = docker.places(&name(text));
+        assert!(matches!(places, Err(Error::Blocked { .. })), "{text}");
+    }
+}

@@ -7,6 +7,7 @@ use oci_spec::image::Descriptor;
 
 use super::Repository;
 use super::manifest::digest_like;
+use crate::complaint::Pace;
 use crate::{Error, Result};
 
 impl Repository<'_> {
@@ -84,11 +85,13 @@ fn read_whole(body: &mut Body, size: u64) -> Result<Vec<u8>, Cause> {
         });
     }
     let (mut bytes, mut buffer) = (Vec::new(), [0; 8 << 10]);
+    let pace = Pace::start();
     loop {
         match body.read(&mut buffer)? {
             0 => break,
             n => bytes.extend_from_slice(&buffer[..n]),
         }
+        pace.check(bytes.len() as u64)?;
         if bytes.len() as u64 > size {
             return Err(Cause::TooLong { limit: size });
         }

@@ -190,9 +190,15 @@ impl Groups {
         for wait in [0, 1, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] {
             sleep(Duration::from_millis(wait));
             // Written again each time, because a process forked meanwhile may have missed it (freezer-subsystem.rst).
-            group.write("freezer.state", word)?;
-            if group.read("freezer.state")?.trim() == word {
-                return Ok(());
+            let state = group
+                .write("freezer.state", word)
+                .and_then(|()| group.read("freezer.state"));
+            match state {
+                Ok(state) if state.trim() == word => return Ok(()),
+                Ok(_) => {}
+                // It ended meanwhile, and there is nothing to thaw.
+                Err(_) if !frozen && !group.exists() => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
         Err(Error::io(action, group.path(), Errno::BUSY))
@@ -202,7 +208,12 @@ impl Groups {
         let Some(group) = self.existing("freezer") else {
             return Ok(false);
         };
-        Ok(group.read("freezer.state")?.trim() == FROZEN)
+        match group.read("freezer.state") {
+            Ok(state) => Ok(state.trim() == FROZEN),
+            // It ended meanwhile.
+            Err(_) if !group.exists() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the groups and sets every limit. Returns a warning about defaults that cannot be set.

@@ -44,6 +44,12 @@ fn a_rule_ends_where_a_name_ends() {
         }
         // What is rejected is not even asked for.
         if refused == Some("rejects it") {
+            home.run([
+                "pull",
+                "--dry-run",
+                &registry.reference(&format!("{name}:1")),
+            ])
+            .fails(&["rejects it"]);
             assert_eq!(registry.log().len(), before);
         }
     }

@@ -10,7 +10,7 @@ use crate::bars::Bars;
 use crate::commands::images::list;
 use crate::image::fetch::FetchArgs;
 use crate::image::supply::{fetch, fetch_all};
-use crate::image::trust::vouched;
+use crate::image::trust::{permit, vouched};
 use crate::output::Format;
 use crate::report::Failure;
 use crate::settings::Settings;
@@ -160,6 +160,8 @@ fn dry_run(
     reference: &Reference,
     options: &PullOptions,
 ) -> Result<(), Failure> {
+    // Like the pull itself: a registry that the policy rejects is asked for nothing.
+    permit(settings, reference)?;
     let cache = Cache::open_existing(&settings.dirs.cache);
     let bars = Bars::new(settings);
     let remote = Remote::new(options, &bars);

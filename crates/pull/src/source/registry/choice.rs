@@ -1,5 +1,7 @@
 //! The images of an index, and the one for a platform.
 
+use std::sync::Arc;
+
 use box_cache::{Digest, Platform};
 use box_registry::Document;
 use oci_spec::image::{Descriptor, ImageIndex, MediaType};
@@ -25,8 +27,8 @@ pub(super) struct Candidate {
     pub digest: Digest,
     /// Its platform by the index.
     pub platform: Option<Platform>,
-    /// The indexes that lead to it, outermost first.
-    pub indexes: Vec<Vec<u8>>,
+    /// The indexes that lead to it, outermost first. Shared, as an index may be large and have many images.
+    pub indexes: Vec<Arc<Vec<u8>>>,
     /// Its manifest, if the index contains it.
     pub embedded: Option<Document>,
 }
@@ -47,7 +49,7 @@ impl Candidates {
     /// The images of an index of these bytes.
     pub fn of(index: ImageIndex, bytes: Vec<u8>, nested: Nested<'_>) -> Result<Self> {
         let mut found = Self::default();
-        let mut todo = vec![(index, vec![bytes])];
+        let mut todo = vec![(index, vec![Arc::new(bytes)])];
         let mut fetched = 0;
         while let Some((index, path)) = todo.pop() {
             let mut inner = Vec::new();
@@ -56,7 +58,7 @@ impl Candidates {
                     Some(digest) if path.len() <= MAX_DEPTH && fetched < MAX_NESTED => {
                         fetched += 1;
                         let (index, bytes) = nested(&digest)?;
-                        let path = path.iter().cloned().chain([bytes]);
+                        let path = path.iter().cloned().chain([Arc::new(bytes)]);
                         inner.push((index, path.collect()));
                     }
                     Some(_) => found.others += 1,
@@ -69,7 +71,7 @@ impl Candidates {
     }
 
     /// Takes an entry of an index. Returns its digest if it is an index itself.
-    fn sort_out(&mut self, entry: &Descriptor, path: &[Vec<u8>]) -> Option<Digest> {
+    fn sort_out(&mut self, entry: &Descriptor, path: &[Arc<Vec<u8>>]) -> Option<Digest> {
         let Ok(digest) = entry.digest().to_string().parse::<Digest>() else {
             self.others += 1;
             return None;
@@ -94,7 +96,7 @@ impl Candidates {
         None
     }
 
-    fn add(&mut self, digest: Digest, platform: Option<Platform>, path: &[Vec<u8>]) {
+    fn add(&mut self, digest: Digest, platform: Option<Platform>, path: &[Arc<Vec<u8>>]) {
         if self.images.len() >= MAX_IMAGES {
             self.others += 1;
             return;

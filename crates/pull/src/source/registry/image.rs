@@ -1,9 +1,10 @@
 //! One image of a registry: its manifest and its config.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use box_cache::{Algorithm, DiffId, Digest, Platform, Verified, artifact_type, read_config};
-use box_registry::{Document, Parsed};
+use box_registry::{Document, Parsed, points_inward};
 use box_transfer::{Location, Printable};
 use oci_spec::image::{Descriptor as Blob, ImageConfiguration, ImageManifest};
 
@@ -26,7 +27,7 @@ pub(super) struct Manifest {
     parsed: ImageManifest,
     config_bytes: Vec<u8>,
     config: ImageConfiguration,
-    indexes: Vec<Vec<u8>>,
+    indexes: Vec<Arc<Vec<u8>>>,
     described: Option<Platform>,
     /// The platform by the config, or else by the index.
     pub platform: Platform,
@@ -37,7 +38,7 @@ impl Manifest {
     pub fn read(
         asked: &Asked<'_>,
         document: Document,
-        indexes: Vec<Vec<u8>>,
+        indexes: Vec<Arc<Vec<u8>>>,
         described: Option<Platform>,
     ) -> Result<Self> {
         if let Some(kind) = artifact_type(&document.bytes) {
@@ -156,8 +157,12 @@ fn layer(asked: &Asked<'_>, blob: &Blob, diff_id: &str) -> Result<Descriptor> {
         asked.malformed(&format!("its config names no usable diff_id: {error}"))
     })?;
     let urls = blob.urls().as_deref().unwrap_or_default();
-    let mut locations: Vec<Location> = urls.iter().filter_map(|url| foreign(url)).collect();
-    locations.extend(asked.repository.locations(&digest));
+    let served = asked.repository.locations(&digest);
+    let foreign = urls.iter().filter_map(|url| foreign(url));
+    let mut locations: Vec<Location> = foreign
+        .filter(|location| !is_inward(location, &served))
+        .collect();
+    locations.extend(served);
     Ok(Descriptor {
         name: format!("the layer {digest} of {}", asked.name),
         locations,
@@ -167,6 +172,14 @@ fn layer(asked: &Asked<'_>, blob: &Blob, diff_id: &str) -> Result<Descriptor> {
         media_type: Some(blob.media_type().to_string()),
         diff_id: Some(diff_id),
     })
+}
+
+/// Whether a place is on this machine or its own link, and the registry, the last of those that serve the layer, is not.
+fn is_inward(location: &Location, served: &[Location]) -> bool {
+    match (location, served.last()) {
+        (Location::Http(url), Some(Location::Http(registry))) => points_inward(url, registry),
+        _ => false,
+    }
 }
 
 /// A place outside the registry where a layer is published. Files of this machine are not.

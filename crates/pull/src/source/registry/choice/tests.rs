@@ -108,7 +108,8 @@ fn nested_indexes_are_followed_and_kept_but_not_for_ever() {
     let (chosen, _) = found.unwrap().choose(&"amd64".parse().unwrap());
     let chosen = chosen.unwrap();
     assert_eq!(chosen.digest, digest("image"));
-    assert_eq!(chosen.indexes, [outer_bytes.clone(), inner_bytes]);
+    let expected = [outer_bytes.clone(), inner_bytes.clone()];
+    assert_eq!(chosen.indexes, expected.map(Arc::new));
 
     // An index that names itself.
     let mut fetched = 0;
@@ -131,4 +132,17 @@ fn nested_indexes_are_followed_and_kept_but_not_for_ever() {
     });
     assert_eq!(found.unwrap().images.len(), MAX_NESTED);
     assert_eq!(fetched, MAX_NESTED);
+}
+
+/// An index of 8 MiB with a thousand images would fill the memory otherwise.
+#[test]
+fn all_images_of_an_index_share_its_bytes() {
+    let entries: Vec<Value> = (0..3)
+        .map(|n| entry(OCI, &n.to_string(), Some("linux/amd64")))
+        .collect();
+    let images = candidates(&entries).images;
+    assert_eq!(images.len(), 3);
+    for image in &images[1..] {
+        assert!(Arc::ptr_eq(&image.indexes[0], &images[0].indexes[0]));
+    }
 }
